@@ -1,0 +1,3 @@
+"""qatbuild: doit for quantized models. See README.md for the tour."""
+
+__version__ = "0.1.0"

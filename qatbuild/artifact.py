@@ -1,0 +1,185 @@
+"""What exists: files, their digests, and the manifest that says which files a stage left.
+
+Laws. A manifest holds no clock, host or absolute path, so an equal rebuild has an equal manifest and nothing
+downstream runs. A manifest is written last, by rename: while it stands, every file it names was complete. A file
+that no longer matches its manifest is stale, whatever its age.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from qatbuild.errors import ArtifactError
+
+LOGS = ("events",)
+"""Folders of a stage that are published but not digested: TensorBoard events carry clocks."""
+
+_CHUNK_BYTES = 1 << 20
+
+
+def file_sha256(path: Path) -> str:
+    """SHA-256 of a file's bytes, in hexadecimal."""
+    digest = hashlib.sha256()
+    with path.open("rb") as stream:
+        while chunk := stream.read(_CHUNK_BYTES):
+            digest.update(chunk)
+    return digest.hexdigest()
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a file so that it is either the old one or the whole new one, never half."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    draft = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        draft.write_text(text, encoding="utf-8")
+        draft.replace(path)
+    finally:
+        draft.unlink(missing_ok=True)
+
+
+def canonical_json(value: object) -> str:
+    """One text for one value: sorted keys, no spaces, no NaN."""
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False, ensure_ascii=False)
+
+
+@dataclass
+class Digests:
+    """File digests, remembered by size, mtime, ctime and inode, so that an unchanged file is read once."""
+
+    path: Path | None = None
+    known: dict[str, list[Any]] = field(default_factory=dict)
+    changed: bool = False
+
+    @classmethod
+    def load(cls, path: Path) -> Digests:
+        """The digests remembered in `path`; an unreadable memory is an empty one, for it is only a shortcut."""
+        try:
+            return cls(path, json.loads(path.read_text(encoding="utf-8")))
+        except (OSError, ValueError):
+            return cls(path)
+
+    def sha256(self, path: Path) -> str:
+        """SHA-256 of a file; FileNotFoundError where there is none."""
+        status = path.stat()
+        identity = [status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino]
+        known = self.known.get(str(path))
+        if known is not None and known[:4] == identity:
+            return str(known[4])
+        digest = file_sha256(path)
+        self.known[str(path)] = [*identity, digest]
+        self.changed = True
+        return digest
+
+    def tree_sha256(self, path: Path) -> str:
+        """SHA-256 of a file, or of all files below a folder with their relative names."""
+        if not path.is_dir():
+            return self.sha256(path)
+        files = sorted(file for file in path.rglob("*") if file.is_file())
+        rows = [[file.relative_to(path).as_posix(), self.sha256(file)] for file in files]
+        return hashlib.sha256(canonical_json(rows).encode()).hexdigest()
+
+    def save(self) -> None:
+        """Write the memory, if there is anything new in it."""
+        if self.path is not None and self.changed:
+            write_text(self.path, json.dumps(self.known))
+            self.changed = False
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """The files that a stage left in a folder, and the facts it found out about them.
+
+    `files` maps a name relative to the folder to (bytes, SHA-256). `facts` is small JSON data for later stages
+    and for the report: shapes, counts, steps, scales.
+    """
+
+    stage: str
+    folder: Path
+    files: Mapping[str, tuple[int, str]]
+    facts: Mapping[str, Any]
+
+    @staticmethod
+    def path_of(folder: Path, stage: str) -> Path:
+        """Where the manifest of a stage stands."""
+        return folder / f"{stage}.manifest.json"
+
+    @classmethod
+    def read(cls, path: Path) -> Manifest:
+        """The manifest at `path`; ArtifactError if it is missing or not one."""
+        try:
+            fields = json.loads(path.read_text(encoding="utf-8"))
+            files = {name: (int(size), str(digest)) for name, (size, digest) in fields["files"].items()}
+            return cls(fields["stage"], path.parent, files, fields["facts"])
+        except (OSError, ValueError, KeyError, TypeError, AttributeError) as fault:
+            raise ArtifactError("A manifest cannot be read.", [("file", path), ("reason", fault)]) from fault
+
+    @classmethod
+    def of(cls, stage: str, folder: Path, facts: Mapping[str, Any]) -> Manifest:
+        """The manifest of all files below `folder`, except the logs."""
+        files = {
+            path.relative_to(folder).as_posix(): (path.stat().st_size, file_sha256(path))
+            for path in sorted(folder.rglob("*"))
+            if path.is_file() and path.relative_to(folder).parts[0] not in LOGS
+        }
+        return cls(stage, folder, files, facts)
+
+    def to_json(self) -> str:
+        """The manifest's text: equal for equal artifacts and facts."""
+        fields = {"stage": self.stage, "files": self.files, "facts": self.facts}
+        return json.dumps(fields, indent=1, sort_keys=True, allow_nan=False) + "\n"
+
+    def file(self, name: str) -> Path:
+        """The path of one artifact; ArtifactError if the stage did not leave it."""
+        if name not in self.files:
+            known = ", ".join(self.files)
+            raise ArtifactError(f"The stage {self.stage} left no {name}.", [("it left", known)])
+        return self.folder / name
+
+    def damage(self, digests: Digests) -> list[str]:
+        """What is not as it was published: 'model.tflite: missing', 'model.tflite: edited'. Empty if intact."""
+        faults = []
+        for name, (size_bytes, digest) in self.files.items():
+            path = self.folder / name
+            try:
+                found_bytes = path.stat().st_size
+                if found_bytes != size_bytes:
+                    faults.append(f"{name}: {found_bytes} bytes instead of {size_bytes}")
+                elif digests.sha256(path) != digest:
+                    faults.append(f"{name}: edited")
+            except OSError:
+                faults.append(f"{name}: missing")
+        return faults
+
+
+def publish(manifest: Manifest, folder: Path) -> Manifest:
+    """Move the artifacts of `manifest` (and its logs) into `folder`, each by rename, the manifest last.
+
+    What the stage's former manifest there named and the new one does not is removed. Interrupted at any point,
+    the folder has no manifest, so it counts as not built.
+    """
+    target = Manifest.path_of(folder, manifest.stage)
+    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        former: Iterable[str] = Manifest.read(target).files
+    except ArtifactError:
+        former = ()
+    target.unlink(missing_ok=True)
+    for name in manifest.files:
+        destination = folder / name
+        destination.parent.mkdir(parents=True, exist_ok=True)
+        (manifest.folder / name).replace(destination)
+    for name in LOGS:
+        if (manifest.folder / name).is_dir():
+            shutil.rmtree(folder / name, ignore_errors=True)
+            (manifest.folder / name).replace(folder / name)
+    for name in set(former) - set(manifest.files):
+        (folder / name).unlink(missing_ok=True)
+    write_text(target, manifest.to_json())
+    return Manifest(manifest.stage, folder, manifest.files, manifest.facts)

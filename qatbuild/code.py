@@ -1,0 +1,117 @@
+"""Code is an input: one digest for all modules that a stage imports.
+
+The modules are found by reading, not by importing: from the stage's own module, every `import` statement, also inside a
+function, is followed as long as it leads to a file of qatbuild or of the project. The digest is of the syntax tree
+without docstrings, so a comment or a line break rebuilds nothing.
+"""
+
+from __future__ import annotations
+
+import ast
+import hashlib
+import json
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from qatbuild.artifact import canonical_json, write_text
+
+PACKAGE = Path(__file__).parent
+_DOCUMENTED = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
+
+
+@dataclass
+class Code:
+    """Fingerprints and imports of source files, remembered by size, mtime, ctime and inode."""
+
+    project: Path
+    path: Path | None = None
+    known: dict[str, list[Any]] = field(default_factory=dict)
+    changed: bool = False
+
+    @classmethod
+    def load(cls, project: Path, path: Path) -> Code:
+        """The fingerprints remembered in `path`, if it can be read."""
+        try:
+            return cls(project, path, json.loads(path.read_text(encoding="utf-8")))
+        except (OSError, ValueError):
+            return cls(project, path)
+
+    def save(self) -> None:
+        """Write the memory, if there is anything new in it."""
+        if self.path is not None and self.changed:
+            write_text(self.path, json.dumps(self.known))
+            self.changed = False
+
+    def digest(self, modules: Iterable[str]) -> str:
+        """SHA-256 over the fingerprints of the modules and all that they import."""
+        rows = sorted((module, fingerprint) for module, _, fingerprint in self.closure(modules))
+        return hashlib.sha256(canonical_json(rows).encode()).hexdigest()
+
+    def closure(self, modules: Iterable[str]) -> Iterator[tuple[str, Path, str]]:
+        """(module, file, fingerprint) of the modules and all that they import; what is nobody's here is passed over."""
+        waiting, seen = list(modules), set[str]()
+        while waiting:
+            module = waiting.pop()
+            if module in seen:
+                continue
+            seen.add(module)
+            waiting.extend(_parents(module))
+            if (file := self._file(module)) is not None:
+                fingerprint, imports = self._read(module, file)
+                yield module, file, fingerprint
+                waiting.extend(imports)
+
+    def _file(self, module: str) -> Path | None:
+        top, *rest = module.split(".")
+        stem = PACKAGE.joinpath(*rest) if top == PACKAGE.name else self.project.joinpath(top, *rest)
+        candidates = (stem / "__init__.py", stem.with_name(stem.name + ".py"))
+        return next((path for path in candidates if path.is_file()), None)
+
+    def _read(self, module: str, file: Path) -> tuple[str, list[str]]:
+        status = file.stat()
+        identity = [status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino]
+        known = self.known.get(str(file))
+        if known is None or known[:4] != identity:
+            source = file.read_bytes()
+            try:
+                tree = ast.parse(source)
+            except (SyntaxError, ValueError):  # The stage will fail on it and show where; until then any change counts.
+                fingerprint, imports = hashlib.sha256(source).hexdigest(), []
+            else:
+                package = module if file.name == "__init__.py" else module.rpartition(".")[0]
+                fingerprint, imports = _fingerprint(tree), sorted(set(_imports(tree, package)))
+            known = [*identity, fingerprint, imports]
+            self.known[str(file)] = known
+            self.changed = True
+        return known[4], known[5]
+
+
+def _parents(module: str) -> list[str]:
+    parts = module.split(".")
+    return [".".join(parts[:count]) for count in range(1, len(parts))]
+
+
+def _imports(tree: ast.Module, package: str) -> Iterator[str]:
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            parts = package.split(".")
+            above = ".".join(parts[: len(parts) - node.level + 1]) if node.level else ""
+            origin = ".".join(part for part in (above, node.module or "") if part)
+            yield origin
+            # A name imported from a package may be a module of it.
+            yield from (f"{origin}.{alias.name}" for alias in node.names)
+
+
+def _fingerprint(tree: ast.Module) -> str:
+    for node in ast.walk(tree):
+        if isinstance(node, _DOCUMENTED) and node.body and _is_text(node.body[0]):
+            node.body = node.body[1:]
+    return hashlib.sha256(ast.dump(tree, annotate_fields=False).encode()).hexdigest()
+
+
+def _is_text(node: ast.stmt) -> bool:
+    return isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and isinstance(node.value.value, str)

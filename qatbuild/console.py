@@ -1,0 +1,30 @@
+"""The user's terminal, as a worker process sees it.
+
+A worker's own stdout and stderr go to its log, down to the file descriptors, for TensorFlow's C++ code writes there.
+Progress goes to the terminal of the build, which the worker is handed as a file descriptor.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import Any, TextIO
+
+FILENO_VARIABLE = "QATBUILD_CONSOLE"
+"""The environment variable with the number of the terminal's file descriptor."""
+
+_streams: dict[int, TextIO] = {}
+
+
+def stream() -> TextIO:
+    """Where progress is shown: the build's terminal, or stderr outside a build."""
+    number = int(os.environ.get(FILENO_VARIABLE, "2"))
+    if number not in _streams:
+        _streams[number] = sys.stderr if number == 2 else os.fdopen(number, "w", encoding="utf-8", closefd=False)  # noqa: PLR2004
+    return _streams[number]
+
+
+def bar(**more: Any) -> dict[str, Any]:
+    """Arguments for tqdm: on a terminal a live bar, in a log a line now and then."""
+    live = stream().isatty()
+    return {"file": stream(), "mininterval": 0.1 if live else 10, "dynamic_ncols": live, "leave": not live, **more}

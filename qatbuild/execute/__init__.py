@@ -1,0 +1,14 @@
+"""Where a request runs."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from qatbuild.request import Request
+
+
+class Executor(Protocol):
+    """Runs a request to its end, wherever that is."""
+
+    def run(self, request: Request) -> None:
+        """Return when the artifacts are in `request.out` and their manifest in `request.work`; raise the stage's error."""

@@ -1,0 +1,74 @@
+"""A project on the disk: what [tool.qatbuild] of its pyproject.toml says, its specs, and the plan of them all."""
+
+from __future__ import annotations
+
+import tomllib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from qatbuild.errors import QatbuildError, SpecError
+from qatbuild.plan import Plan, plan
+from qatbuild.spec.load import find, load
+from qatbuild.spec.model import Variant
+from qatbuild.spec.rules import Territory
+
+_SETTINGS = {"default": list, "specs": str, "build": str, "allow": list}
+
+
+@dataclass(frozen=True)
+class Project:
+    """Where things are: `specs` and `build` folders, labels that plain doit builds, folders that specs may point at."""
+
+    root: Path
+    specs: Path
+    build: Path
+    default: tuple[str, ...] | None
+    allowed: tuple[Path, ...]
+
+    @classmethod
+    def at(cls, root: Path) -> Project:
+        """The project whose root folder is `root`. SpecError for settings that make no sense."""
+        file = root / "pyproject.toml"
+        settings = _settings(file) if file.is_file() else {}
+        default = settings.get("default")
+        return cls(
+            root,
+            root / settings.get("specs", "specs"),
+            root / settings.get("build", "build"),
+            None if default is None else tuple(default),
+            tuple((root / path).absolute() for path in settings.get("allow", ())),
+        )
+
+    def load(self) -> tuple[Plan, dict[str, str], dict[str, QatbuildError]]:
+        """The plan of all good specs, their descriptions by name, and the error of each bad one by name."""
+        variants: list[Variant] = []
+        descriptions: dict[str, str] = {}
+        errors: dict[str, QatbuildError] = {}
+        territory = Territory(self.root, self.allowed)
+        for name, file in find(self.specs).items():
+            try:
+                loaded = load(name, file, territory)
+            except QatbuildError as error:
+                errors[name] = error
+            else:
+                variants += loaded
+                descriptions[name] = loaded[0].description
+        return plan(variants, self.root), descriptions, errors
+
+
+def _settings(file: Path) -> dict[str, Any]:
+    try:
+        settings = tomllib.loads(file.read_text(encoding="utf-8")).get("tool", {}).get("qatbuild", {})
+    except (OSError, ValueError) as fault:
+        raise SpecError("The project's settings cannot be read.", [("file", file), ("reason", fault)]) from fault
+    facts: list[tuple[str, object]] = []
+    for name, value in settings.items():
+        wanted = _SETTINGS.get(name)
+        if wanted is None:
+            facts.append((f"tool.qatbuild.{name}", f"unknown. Known: {', '.join(_SETTINGS)}."))
+        elif not isinstance(value, wanted):
+            facts.append((f"tool.qatbuild.{name}", f"must be a {wanted.__name__}, got {value!r}."))
+    if facts:
+        raise SpecError("The project's settings have faults.", [("file", file), *facts])
+    return dict(settings)

@@ -1,0 +1,189 @@
+"""A plan as doit tasks: one file-based task a stage, a group for each label."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+from doit.exceptions import InvalidDodoFile, TaskFailed
+
+from qatbuild.artifact import Manifest
+from qatbuild.errors import AcceptanceError, ArtifactError, QatbuildError, StageError
+from qatbuild.execute import Executor
+from qatbuild.execute.local import LocalExecutor
+from qatbuild.plan import STAGES, Plan, Stage
+from qatbuild.plugin.project import Project
+from qatbuild.plugin.reporter import reporter
+from qatbuild.plugin.state import checker
+from qatbuild.rebuild import Rebuilder
+from qatbuild.request import Request
+
+Door = tuple[dict[str, Any], Callable[[], Iterator[dict[str, Any]]]]
+
+
+def door(dodo_file: str, executor: Executor | None = None) -> Door:
+    """DOIT_CONFIG and the task creator for the project of a dodo.py, given its __file__.
+
+    `executor` is where requests run; by default in processes of this machine.
+    """
+    try:
+        project = Project.at(Path(dodo_file).absolute().parent)
+        memory = project.build / ".qatbuild"
+        try:
+            memory.mkdir(parents=True, exist_ok=True)
+        except OSError as fault:
+            facts: list[tuple[str, object]] = [("folder", project.build), ("reason", fault.strerror)]
+            raise ArtifactError("The build folder cannot be made.", facts, "make it writable, or name another in [tool.qatbuild] build") from fault
+        plan, descriptions, errors = project.load()
+    except QatbuildError as error:
+        raise InvalidDodoFile(error.block()) from error
+    builder = Builder(plan, Rebuilder.of(project.root, project.build), executor or LocalExecutor())
+    config = {
+        "backend": "sqlite3",
+        "dep_file": str(memory / "doit.db"),
+        "check_file_uptodate": checker(builder.rebuilder.digests),
+        "reporter": reporter(plan, project.build, builder.reasons),
+        "verbosity": 2,
+    }
+    if project.default is not None:
+        config["default_tasks"] = list(project.default)
+
+    def task_specs() -> Iterator[dict[str, Any]]:
+        # doit keeps a group's sub-tasks only if the group itself comes before them.
+        yield from _groups(plan, descriptions)
+        yield from _stage_tasks(plan, builder)
+        yield from _failing(errors)
+
+    return config, task_specs
+
+
+class Builder:
+    """What the tasks call: is it up to date, and build it."""
+
+    def __init__(self, plan: Plan, rebuilder: Rebuilder, executor: Executor) -> None:
+        """A builder of the stages of one plan."""
+        self.plan = plan
+        self.rebuilder = rebuilder
+        self.executor = executor
+        self.reasons: dict[str, list[str]] = {}
+
+    def request(self, stage: Stage) -> Request:
+        """The request of now for a planned stage."""
+        return self.rebuilder.request(stage, {role: self.plan.stages[id_] for role, id_ in stage.inputs.items()})
+
+    def is_current(self, stage: Stage) -> bool:
+        """Whether the stage's artifacts are what its request of now would make; the reasons why not are kept."""
+        try:
+            reasons = self.rebuilder.stale(self.request(stage))
+        except QatbuildError as error:
+            reasons = [error.message]
+        self.reasons[stage.id] = reasons
+        self.rebuilder.save()
+        return not reasons
+
+    def build(self, stage: Stage) -> TaskFailed | None:
+        """Run the stage, unless it is current: doit forgets what a killed build had finished, the disk does not."""
+        try:
+            request = self.request(stage)
+            if self.rebuilder.stale(request):
+                self._run(request)
+        except QatbuildError as error:
+            return TaskFailed(error.block())
+        except OSError as fault:
+            facts: list[tuple[str, object]] = [("stage", stage.id), ("file", fault.filename), ("reason", fault.strerror)]
+            return TaskFailed(StageError("An artifact cannot be written or read.", facts).block())
+        return None
+
+    def _run(self, request: Request) -> None:
+        try:
+            self.executor.run(request)
+        except AcceptanceError:
+            # The model was refused: it is not built, but what there is of it is left to look at.
+            Manifest.path_of(request.folder, request.stage).unlink(missing_ok=True)
+            for path in request.out.glob("*"):
+                path.replace(request.folder / path.name)
+            raise
+        self.rebuilder.publish(request)
+        shutil.rmtree(request.work, ignore_errors=True)
+
+    def clean(self, stage: Stage) -> None:
+        """Remove the stage's artifacts: `doit clean`."""
+        folder = self.rebuilder.folder(stage)
+        path = self.rebuilder.manifest_path(stage)
+        try:
+            names = list(Manifest.read(path).files)
+        except ArtifactError:
+            names = []
+        for name in [*names, path.name, Request.path_of(folder, stage.name).name, f"{stage.name}.run.json"]:
+            (folder / name).unlink(missing_ok=True)
+
+
+def _task_name(stage: Stage) -> tuple[str, str]:
+    """The doit basename and name: LABEL:STAGE, or shared:STAGE-RECIPE."""
+    if stage.home in stage.labels:
+        return stage.home, stage.name
+    top, _, rest = stage.home.partition("/")
+    return top, rest
+
+
+def _stage_tasks(plan: Plan, builder: Builder) -> Iterator[dict[str, Any]]:
+    def current(stage: Stage) -> Callable[[], bool]:
+        return lambda: builder.is_current(stage)
+
+    for stage in plan.stages.values():
+        basename, name = _task_name(stage)
+        upstream = [builder.rebuilder.manifest_path(plan.stages[id_]) for id_ in stage.inputs.values()]
+        yield {
+            "basename": basename,
+            "name": name,
+            "doc": f"{stage.name} of {', '.join(stage.labels)}",
+            "actions": [(builder.build, [stage])],
+            "file_dep": [*map(str, upstream), *_files(stage)],
+            "task_dep": [":".join(_task_name(plan.stages[id_])) for id_ in stage.inputs.values()],
+            "targets": [str(builder.rebuilder.manifest_path(stage))],
+            "uptodate": [current(stage)],
+            "clean": [(builder.clean, [stage])],
+            "meta": {"stage": stage},
+        }
+
+
+def _files(stage: Stage) -> list[str]:
+    """The user's files that doit can watch: those that are there. What is missing, the stage itself will say."""
+    return [path for path in stage.sources.values() if os.path.isfile(path)]  # noqa: PTH113  Called once a stage and run.
+
+
+def _groups(plan: Plan, descriptions: dict[str, str]) -> Iterator[dict[str, Any]]:
+    variants: dict[str, list[str]] = {}
+    for label, ids in plan.labels.items():
+        spec, _, variant = label.partition("@")
+        variants.setdefault(spec, [])
+        if variant:
+            variants[spec].append(label)
+        doc = descriptions[spec] or f"build {label}"
+        yield {"basename": label, "name": None, "doc": f"{doc} ({variant})" if variant else doc}
+        for name, id_ in ids.items():
+            if plan.stages[id_].home != label:
+                shared = ":".join(_task_name(plan.stages[id_]))
+                yield {"basename": label, "name": name, "actions": None, "task_dep": [shared], "doc": f"{name} of {label}"}
+    for spec, labels in variants.items():
+        if labels:
+            yield {"basename": spec, "name": None, "doc": descriptions[spec] or f"build all variants of {spec}"}
+            for name in STAGES:
+                having = [f"{label}:{name}" for label in labels if name in plan.labels[label]]
+                if having:
+                    yield {"basename": spec, "name": name, "actions": None, "task_dep": having, "doc": f"{name} of {spec}"}
+
+
+def _failing(errors: dict[str, QatbuildError]) -> Iterator[dict[str, Any]]:
+    """A spec with faults is a task that fails and says so; the other specs are none the worse for it."""
+    for spec, error in errors.items():
+
+        def fail(block: str = error.block()) -> TaskFailed:
+            return TaskFailed(block)
+
+        yield {"basename": spec, "name": None, "doc": f"cannot be built: {error.message}"}
+        for name in STAGES:
+            yield {"basename": spec, "name": name, "actions": [fail], "doc": error.message}

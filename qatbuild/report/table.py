@@ -1,0 +1,52 @@
+"""The closing table of a build: one row a model."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+_HEAD = (
+    ("", "top-1 %", "top-1 %", "top-1 %", "agreement", "most", "bytes", "x", ""),
+    ("model", "float", "fake-quant", ".tflite", "%", "LSB", ".tflite", "smaller", "gates"),
+)
+
+
+def table(reports: Iterable[Path], build: Path) -> str:
+    """The table of some report.json files below the folder `build`, with each model's path; '' without any."""
+    read = [(path, json.loads(path.read_text(encoding="utf-8"))) for path in reports]
+    if not read:
+        return ""
+    rows = [_row(report) for _, report in read]
+    widths = [max(len(row[column]) for row in (*_HEAD, *rows)) for column in range(len(_HEAD[0]))]
+    lines = [_line(row, widths) for row in (*_HEAD, *rows)]
+    lines += [f"{(path.parent / 'model.tflite').relative_to(build.parent)}" for path, report in read if not _failed(report)]
+    return "\n".join(lines) + "\n"
+
+
+def _row(report: dict[str, Any]) -> tuple[str, ...]:
+    top1, agreement, size = report["top1"], report["agreement"], report["bytes"]
+    failed = _failed(report)
+    gates = f"REFUSED: {', '.join(failed)}" if failed else f"{len(report['gates'])} of {len(report['gates'])} passed"
+    return (
+        report["label"],
+        *(f"{top1[kind]:.2f}" for kind in ("float", "fake_quant", "tflite")),
+        f"{agreement['top1_percent']:.2f}",
+        f"{agreement['max_lsb']:g}",
+        f"{size['tflite']:,}",
+        f"{size['ratio']:.2f}",
+        gates,
+    )
+
+
+def _failed(report: dict[str, Any]) -> list[str]:
+    return [gate["name"] for gate in report["gates"] if not gate["passed"]]
+
+
+def _line(row: Sequence[str], widths: Sequence[int]) -> str:
+    first, *middle, last = (
+        cell.ljust(width) if column in (0, len(row) - 1) else cell.rjust(width)
+        for column, (cell, width) in enumerate(zip(row, widths, strict=True))
+    )
+    return "  ".join([first, *middle, last]).rstrip()

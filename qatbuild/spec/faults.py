@@ -1,0 +1,159 @@
+"""What is wrong with a document, in the user's words: pointer, fault, the likely cure.
+
+A fault of a merged document is shown where the user can mend it: in the file, and in the variant's patch, that wrote the
+value (or that would have to hold a missing one).
+"""
+
+from __future__ import annotations
+
+import difflib
+import json
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from jsonschema import Draft202012Validator
+    from jsonschema.exceptions import ValidationError
+
+SCHEMA_PATH = Path(__file__).with_name("schema.json")
+HINT = "x-hint"
+_JSON_TYPES = {"object": "an object", "array": "a list", "string": "a text", "integer": "an integer", "number": "a number",
+               "boolean": "true or false", "null": "null"}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Fault:
+    """One thing to mend: a path of keys into the document, and what is wrong there."""
+
+    path: tuple[str | int, ...]
+    text: str
+
+
+@dataclass(frozen=True)
+class Layer:
+    """One text that a merged document was made of: a file, and where in it the document begins."""
+
+    file: Path
+    prefix: tuple[str | int, ...]
+    document: Any
+
+
+@cache
+def validator() -> Draft202012Validator:
+    """The validator of schema.json. jsonschema is imported here, for a build whose specs are known needs none."""
+    from jsonschema import Draft202012Validator  # noqa: PLC0415
+
+    return Draft202012Validator(json.loads(SCHEMA_PATH.read_text(encoding="utf-8")))
+
+
+def of_schema(document: object) -> list[Fault]:
+    """Every way in which a merged document breaks schema.json."""
+    errors = sorted(validator().iter_errors(document), key=lambda error: [str(key) for key in error.absolute_path])
+    return [fault for error in errors for fault in _faults(error)]
+
+
+def pointer(path: Iterable[str | int]) -> str:
+    """JSON pointer (RFC 6901) of a path; '/' for the whole document."""
+    return "/" + "/".join(str(key).replace("~", "~0").replace("/", "~1") for key in path)
+
+
+def suggest(word: str, known: Iterable[str]) -> str:
+    """' Did you mean X?' where a known word is close, else ''."""
+    close = difflib.get_close_matches(word, list(known), 1, 0.5)
+    return f" Did you mean {json.dumps(close[0])}?" if close else ""
+
+
+def place(path: Sequence[str | int], layers: Sequence[Layer]) -> tuple[Layer, str]:
+    """The layer (first is strongest) that holds the longest part of a path, and the pointer into its file."""
+    best = max(layers, key=lambda layer: _depth(layer.document, path))
+    return best, pointer([*best.prefix, *path])
+
+
+def _depth(document: object, path: Sequence[str | int]) -> int:
+    for depth, key in enumerate(path):
+        try:
+            document = document[key]  # type: ignore[index]
+        except (KeyError, IndexError, TypeError):
+            return depth
+    return len(path)
+
+
+def _faults(error: ValidationError) -> Iterator[Fault]:
+    path = tuple(error.absolute_path)
+    hint = error.schema.get(HINT, "") if isinstance(error.schema, dict) else ""
+    if error.validator == "additionalProperties":
+        properties = error.schema["properties"]
+        for name in sorted(set(error.instance) - set(properties)):
+            known = "" if (near := suggest(name, properties)) else f" Known: {', '.join(sorted(properties))}."
+            yield Fault((*path, name), f"unknown field.{near}{known}")
+    elif error.validator == "anyOf":
+        for inner in _closest(error):
+            yield from _faults(inner)
+    elif error.validator == "required":
+        (name,) = [name for name in error.validator_value if json.dumps(name) in error.message.replace("'", '"')][:1]
+        yield Fault((*path, name), f"missing.{_sentence(hint)}")
+    elif error.validator == "dependentRequired":
+        needed = sorted({name for names in error.validator_value.values() for name in names} - set(error.instance))
+        yield from (Fault((*path, name), f"missing.{_sentence(hint)}") for name in needed)
+    else:
+        yield Fault(path, _phrase(error) + _sentence(hint))
+
+
+def _closest(error: ValidationError) -> list[ValidationError]:
+    """The faults of the alternative that the value was most likely meant to be: one that it has the type of."""
+    branches: dict[object, list[ValidationError]] = {}
+    for inner in error.context or ():
+        branches.setdefault(inner.schema_path[0], []).append(inner)
+    here = len(error.absolute_path)
+
+    def distance(faults: list[ValidationError]) -> tuple[int, int]:
+        misfit = any(
+            len(fault.absolute_path) == here
+            and (fault.validator == "type" or (fault.validator == "enum" and not isinstance(fault.instance, str)))
+            for fault in faults
+        )
+        return int(misfit), len(faults)
+
+    return min(branches.values(), key=distance)
+
+
+def _sentence(hint: str) -> str:
+    return f" {hint[0].upper()}{hint[1:]}." if hint else ""
+
+
+def _phrase(error: ValidationError) -> str:
+    wanted, got = error.validator_value, _shown(error.instance)
+    match error.validator:
+        case "type":
+            kinds = [wanted] if isinstance(wanted, str) else wanted
+            return f"must be {' or '.join(_JSON_TYPES[kind] for kind in kinds)}, got {got}."
+        case "enum":
+            choices = ", ".join(json.dumps(choice) for choice in wanted)
+            near = suggest(error.instance, [str(choice) for choice in wanted]) if isinstance(error.instance, str) else ""
+            return f"must be one of {choices}, got {got}.{near}"
+        case "const":
+            return f"must be {json.dumps(wanted)}, got {got}."
+        case "minimum":
+            return f"must be at least {wanted}, got {got}."
+        case "maximum":
+            return f"must be at most {wanted}, got {got}."
+        case "exclusiveMinimum":
+            return f"must be greater than {wanted}, got {got}."
+        case "exclusiveMaximum":
+            return f"must be less than {wanted}, got {got}."
+        case "minLength" | "minProperties":
+            return "must not be empty."
+        case "pattern":
+            return f"must match {wanted}, got {got}."
+        case "not":
+            return "contradicts itself."
+        case _:
+            return error.message.rstrip(".") + "."
+
+
+def _shown(value: object) -> str:
+    text = json.dumps(value)
+    return text if len(text) < 60 else text[:57] + "..."  # noqa: PLR2004

@@ -1,0 +1,201 @@
+"""Spec files -> variants. All faults of a file are reported together, as one SpecError."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from qatbuild.errors import SpecError
+from qatbuild.spec import faults, model
+from qatbuild.spec.faults import Fault, Layer
+from qatbuild.spec.rules import Territory, broken
+
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
+_RESERVED = {"shared", "work", "downloads"}
+"""Folders of the build that are nobody's label."""
+
+
+def find(specs: Path) -> dict[str, Path]:
+    """Label of a spec -> its file, for every *.json below `specs`. A name that begins with _ or . is a base only."""
+    files = sorted(path for path in specs.rglob("*.json") if path.is_file())
+    relative = {path: path.relative_to(specs) for path in files}
+    return {
+        name.with_suffix("").as_posix(): path
+        for path, name in relative.items()
+        if not any(part.startswith(("_", ".")) for part in name.parts)
+    }
+
+
+def load(name: str, file: Path, territory: Territory) -> list[model.Variant]:
+    """The variants of the spec `name` in `file`, at least one. SpecError with every fault of it."""
+    layers = list(_layers(file, territory))
+    merged: Any = {}
+    for layer in reversed(layers):
+        merged = merge_patch(merged, layer.document)
+    patches = merged.pop("variants", None)
+    found: dict[tuple[Path, str, str], None] = {}
+    if not all(_NAME.fullmatch(part) for part in name.split("/")) or name.split("/")[0] in _RESERVED:
+        found[file, "/", f'a spec cannot be named "{name}": letters, digits, "_", "-", "." make a label.'] = None
+    if patches is not None:
+        _note(found, [*faults.of_schema({**merged, "variants": patches})], layers, only="variants")
+    if not isinstance(patches, dict) or not patches:
+        patches = {"": {}}
+    variants = []
+    for variant, patch in patches.items():
+        document = merge_patch(merged, patch if isinstance(patch, dict) else {})
+        over = [Layer(layer.file, ("variants", variant), _variant(layer.document, variant)) for layer in layers]
+        mine = faults.of_schema(document) + list(broken(document, file.parent, territory))
+        _note(found, mine, [*over, *layers] if variant else layers)
+        if not found:
+            variants.append(_typed(f"{name}@{variant}" if variant else name, file, document))
+    if found:
+        raise _error(file, found)
+    return variants
+
+
+def merge_patch(target: Any, patch: Any) -> Any:
+    """JSON merge patch, RFC 7396: objects merge, null removes, everything else replaces."""
+    if not isinstance(patch, dict):
+        return patch
+    merged = dict(target) if isinstance(target, dict) else {}
+    for key, value in patch.items():
+        if value is None:
+            merged.pop(key, None)
+        else:
+            merged[key] = merge_patch(merged.get(key), value)
+    return merged
+
+
+def read_json(file: Path) -> Any:
+    """A JSON file's value. SpecError with line and column if it is none; doubled keys and NaN are refused too."""
+    try:
+        text = file.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as fault:
+        raise SpecError("A spec cannot be read.", [("file", file), ("reason", fault)]) from fault
+    try:
+        return json.loads(text, object_pairs_hook=_no_doubles, parse_constant=_no_constant)
+    except json.JSONDecodeError as fault:
+        line = text.splitlines()[fault.lineno - 1] if text else ""
+        facts = [("file", file), ("line", f"{fault.lineno}, column {fault.colno}: {fault.msg}"), ("reads", line.strip())]
+        raise SpecError("A spec is not JSON.", facts, "JSON has no comments and no comma after the last item.") from fault
+    except ValueError as fault:
+        raise SpecError("A spec is not JSON.", [("file", file), ("reason", fault)]) from fault
+
+
+def _no_doubles(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    names = [name for name, _ in pairs]
+    doubled = sorted({name for name in names if names.count(name) > 1})
+    if doubled:
+        raise ValueError(f"the key {doubled[0]!r} stands twice in one object")
+    return dict(pairs)
+
+
+def _no_constant(text: str) -> None:
+    raise ValueError(f"{text} is not a JSON number")
+
+
+def _layers(file: Path, territory: Territory) -> Iterator[Layer]:
+    """The file and the files that it extends, strongest first, each with its paths made relative to the first."""
+    seen: list[Path] = []
+    folder = file.parent
+    while True:
+        document = read_json(file)
+        if not isinstance(document, dict):
+            raise SpecError("A spec must be a JSON object.", [("file", file)])
+        base = document.pop("extends", None)
+        document.pop("$schema", None)
+        if file.parent != folder:
+            _rebase(document, file.parent)
+        yield Layer(file, (), document)
+        if base is None:
+            return
+        seen.append(file.resolve())
+        here, file = file, file.parent / str(base)
+        facts = [("file", here), ("/extends", base)]
+        if file.resolve() in seen:
+            raise SpecError("A spec extends itself.", [*facts, ("circle", " -> ".join(path.name for path in [*seen, file]))])
+        if not file.is_file():
+            raise SpecError("A spec extends a file that is not there.", facts, "the path is relative to the spec that names it")
+        if not territory.holds(file):
+            raise SpecError("A spec extends a file outside the project.", facts)
+
+
+def _rebase(document: Any, folder: Path) -> None:
+    """Make the paths in a base's document absolute: they are relative to the base, not to who extends it."""
+    parts = [document, *(patch for patch in (document.get("variants") or {}).values() if isinstance(patch, dict))]
+    for part in parts:
+        for section, name in (("dataset", "path"), ("model", "weights")):
+            holder = part.get(section)
+            if isinstance(holder, dict) and isinstance(holder.get(name), str):
+                holder[name] = str(folder / holder[name])
+
+
+def _variant(document: Any, name: str) -> Any:
+    variants = document.get("variants")
+    return variants.get(name) if isinstance(variants, dict) else None
+
+
+def _note(found: dict[tuple[Path, str, str], None], mine: list[Fault], layers: list[Layer], only: str = "") -> None:
+    for fault in mine:
+        if not only or fault.path[:1] == (only,):
+            layer, where = faults.place(fault.path, layers)
+            found[layer.file, where, fault.text] = None
+
+
+def _error(file: Path, found: Mapping[tuple[Path, str, str], None]) -> SpecError:
+    facts = [(where if at == file else f"{at.name} {where}", text) for at, where, text in found]
+    count = "1 fault" if len(facts) == 1 else f"{len(facts)} faults"
+    return SpecError(f"A spec has {count}.", [("file", file), *facts])
+
+
+def _typed(label: str, file: Path, document: Mapping[str, Any]) -> model.Variant:
+    """The typed value of a document without faults, with every default that depends on other fields filled in."""
+    part = {name: dict(document.get(name) or {}) for name in ("dataset", "model", "train", "quantize")}
+    for section, name in (("dataset", "path"), ("model", "weights")):
+        if part[section].get(name) is not None:
+            part[section][name] = str((file.parent / part[section][name]).absolute())
+    lrn = part["model"].pop("lrn", None)
+    options = {"lrn": lrn} if lrn is not None else part["model"].pop("options", {})
+    quantize = model.Quantize(**{**part["quantize"], "learning_rate": _rate(part["quantize"].get("learning_rate"))})
+    train = _train(part["train"], quantize)
+    return model.Variant(
+        label=label,
+        file=file,
+        description=document.get("description", ""),
+        dataset=model.Dataset(**part["dataset"]),
+        input=model.Input(float(document["input"]["mean"]), float(document["input"]["std_dev"])),
+        augment=model.Augment(**document.get("augment", {})),
+        model=model.Model(**{**part["model"], "options": options}),
+        train=train,
+        quantize=_tuned(quantize, train),
+        convert=model.Convert(**document.get("convert", {})),
+        evaluate=model.Evaluate(**document.get("evaluate", {})),
+    )
+
+
+def _rate(fields: Mapping[str, Any] | None) -> model.LearningRate | None:
+    if fields is None:
+        return None
+    lists = {name: tuple(fields[name]) for name in ("boundaries", "values") if name in fields}
+    return model.LearningRate(**{**fields, **lists})
+
+
+def _train(fields: Mapping[str, Any], quantize: model.Quantize) -> model.Train:
+    if not fields:  # Only model.weights: the batch size, optimizer and seed of the fine-tuning are the defaults.
+        return model.Train(0, quantize.learning_rate or model.LearningRate(1e-3), checkpoint_every=1)
+    rate = _rate(fields["learning_rate"])
+    optimizer = model.Optimizer(**fields.get("optimizer", {}))
+    every = fields.get("checkpoint_every") or max(1, fields["steps"] // 5)
+    return model.Train(**{**fields, "learning_rate": rate, "optimizer": optimizer, "checkpoint_every": every})
+
+
+def _tuned(quantize: model.Quantize, train: model.Train) -> model.Quantize:
+    if quantize.start == "scratch":
+        return replace(quantize, steps=train.steps, learning_rate=train.learning_rate, checkpoint_every=train.checkpoint_every)
+    steps = quantize.steps or max(1, train.steps // 5)
+    rate = quantize.learning_rate or model.LearningRate(train.learning_rate.initial / 10, "cosine")
+    return replace(quantize, steps=steps, learning_rate=rate, checkpoint_every=quantize.checkpoint_every or max(1, steps // 5))

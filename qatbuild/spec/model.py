@@ -1,0 +1,136 @@
+"""What the user wrote, as typed values: one frozen dataclass for each object of schema.json.
+
+Field names, defaults and meaning are schema.json's (a test holds the two together); units stand there. Values that
+depend on other fields (a fifth of train.steps) are filled in by load.py, so that a stage's slice says all.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """Where the images come from. `path` is absolute here."""
+
+    name: str = "digits"
+    path: str | None = None
+    url: str | None = None
+    sha256: str | None = None
+    validation: float = 0.1
+
+
+@dataclass(frozen=True)
+class Input:
+    """real = (byte - mean) / std_dev."""
+
+    mean: float
+    std_dev: float
+
+
+@dataclass(frozen=True)
+class Augment:
+    """Random changes to training images."""
+
+    pad_crop: int = 0
+    flip_left_right: bool = False
+
+
+@dataclass(frozen=True)
+class Model:
+    """The network. `options` are its keyword arguments; `weights` is an absolute checkpoint prefix."""
+
+    name: str | None = None
+    call: str | None = None
+    options: Mapping[str, Any] = field(default_factory=dict)
+    weights: str | None = None
+
+
+@dataclass(frozen=True)
+class LearningRate:
+    """The learning rate as a function of the step."""
+
+    initial: float
+    schedule: str = "constant"
+    final: float = 0.0
+    decay_steps: int | None = None
+    decay_rate: float | None = None
+    boundaries: tuple[int, ...] = ()
+    values: tuple[float, ...] = ()
+    warm_up_steps: int = 0
+
+
+@dataclass(frozen=True)
+class Optimizer:
+    """How a gradient changes the weights."""
+
+    name: str = "momentum"
+    momentum: float = 0.9
+    nesterov: bool = False
+    beta1: float = 0.9
+    beta2: float = 0.999
+    epsilon: float = 1e-8
+
+
+@dataclass(frozen=True)
+class Train:
+    """The float training. `steps` is 0 only where weights are given and train is absent."""
+
+    steps: int
+    learning_rate: LearningRate
+    batch_size: int = 128
+    optimizer: Optimizer = field(default_factory=Optimizer)
+    weight_decay: float = 0.0
+    seed: int = 1
+    checkpoint_every: int | None = None
+    log_every: int = 100
+
+
+@dataclass(frozen=True)
+class Quantize:
+    """How the network becomes 8 bits."""
+
+    method: str = "qat"
+    scheme: str = "uint8"
+    start: str = "float"
+    steps: int | None = None
+    quant_delay: int = 0
+    learning_rate: LearningRate | None = None
+    checkpoint_every: int | None = None
+
+
+@dataclass(frozen=True)
+class Convert:
+    """From checkpoint to .tflite."""
+
+    checkpoint: str | int = "last"
+
+
+@dataclass(frozen=True)
+class Evaluate:
+    """What the model must reach to count as built."""
+
+    max_accuracy_drop: float = 1.0
+    min_top1: float | None = None
+    min_agreement: float | None = None
+    latency_runs: int = 100
+
+
+@dataclass(frozen=True)
+class Variant:
+    """One model to build: a spec without variants, or one of its variants, under its label."""
+
+    label: str
+    file: Path
+    description: str
+    dataset: Dataset
+    input: Input
+    augment: Augment
+    model: Model
+    train: Train
+    quantize: Quantize
+    convert: Convert
+    evaluate: Evaluate

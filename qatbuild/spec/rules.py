@@ -1,0 +1,124 @@
+"""What a schema cannot say: rules between fields, and what a spec may point at.
+
+Each rule looks at the merged document as it is, for all faults are reported at once: a field of the wrong type is the
+schema's to report, and is passed over here.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from qatbuild.spec.faults import Fault
+
+
+@dataclass(frozen=True)
+class Territory:
+    """What a spec may point at: files below `root` or one of `allowed`, code below `root`."""
+
+    root: Path
+    allowed: tuple[Path, ...] = ()
+
+    def holds(self, path: Path) -> bool:
+        """Whether a path, as it is spelt, lies inside. A link that the user put there counts as inside."""
+        spelt = Path(os.path.normpath(path))
+        return any(spelt.is_relative_to(place) for place in (self.root, *self.allowed))
+
+    def module(self, name: str) -> Path | None:
+        """The file of a Python module below the root, or None."""
+        stem = self.root.joinpath(*name.split("."))
+        candidates = (stem.with_suffix(".py"), stem / "__init__.py")
+        return next((path for path in candidates if path.is_file()), None)
+
+
+def broken(document: Any, folder: Path, territory: Territory) -> Iterator[Fault]:
+    """Every rule that a merged document breaks. `folder` is what its paths are relative to."""
+    yield from _steps(document)
+    yield from _checkpoint(document)
+    yield from _learning_rate(document, ("train", "learning_rate"), _integer(document, "train", "steps"))
+    yield from _learning_rate(document, ("quantize", "learning_rate"), _integer(document, "quantize", "steps"))
+    yield from _start(document)
+    yield from _places(document, folder, territory)
+
+
+def _steps(document: Any) -> Iterator[Fault]:
+    steps = _quantized_steps(document)
+    delay = _integer(document, "quantize", "quant_delay")
+    if steps is not None and delay is not None and delay >= steps:
+        yield Fault(("quantize", "quant_delay"), f"must be less than the {steps} steps of its training, or nothing is quantized; got {delay}.")
+
+
+def _checkpoint(document: Any) -> Iterator[Fault]:
+    path = ("convert", "checkpoint")
+    wanted, steps = _at(document, *path), _quantized_steps(document)
+    if isinstance(wanted, int) and steps is not None and wanted > steps:
+        yield Fault(path, f"the quantized training ends at step {steps}, got {wanted}.")
+    if wanted == "best" and _at(document, "dataset", "validation") == 0:
+        yield Fault(path, "best is chosen on the validation images, and dataset.validation is 0.")
+
+
+def _quantized_steps(document: Any) -> int | None:
+    """Steps of the training that quantizes, with load.py's default of a fifth of the float training."""
+    train, own = _integer(document, "train", "steps"), _integer(document, "quantize", "steps")
+    if _at(document, "quantize", "start") == "scratch":
+        return train
+    return own if own is not None or train is None else max(1, train // 5)
+
+
+def _learning_rate(document: Any, path: tuple[str, str], steps: int | None) -> Iterator[Fault]:
+    warm_up = _integer(document, *path, "warm_up_steps")
+    if warm_up is not None and steps is not None and warm_up >= steps:
+        yield Fault((*path, "warm_up_steps"), f"must be less than the {steps} steps of the training, got {warm_up}.")
+    boundaries, values = _at(document, *path, "boundaries"), _at(document, *path, "values")
+    if isinstance(boundaries, list) and isinstance(values, list) and len(boundaries) != len(values):
+        yield Fault((*path, "values"), f"one value for each boundary: {len(boundaries)} boundaries, {len(values)} values.")
+    if isinstance(boundaries, list) and all(isinstance(step, int) for step in boundaries) and boundaries != sorted(set(boundaries)):
+        yield Fault((*path, "boundaries"), f"must increase, got {boundaries}.")
+
+
+def _start(document: Any) -> Iterator[Fault]:
+    scratch = _at(document, "quantize", "start") == "scratch"
+    weights = _at(document, "model", "weights")
+    if _at(document, "train") is None:
+        if weights is None:
+            yield Fault(("train",), "missing. It may be absent only where model.weights names a trained checkpoint.")
+        elif scratch:
+            yield Fault(("train",), "missing. With quantize.start \"scratch\" train.steps counts.")
+        else:
+            for name in ("steps", "learning_rate"):
+                if _at(document, "quantize", name) is None:
+                    yield Fault(("quantize", name), "missing. Without train it has no default.")
+    if scratch and weights is not None:
+        yield Fault(("model", "weights"), 'a training from "scratch" starts from random weights; use quantize.start "float".')
+    if scratch:
+        for name in ("steps", "learning_rate"):
+            if _at(document, "quantize", name) is not None:
+                yield Fault(("quantize", name), f'with quantize.start "scratch" train.{name} counts; remove this one.')
+
+
+def _places(document: Any, folder: Path, territory: Territory) -> Iterator[Fault]:
+    for path in (("dataset", "path"), ("model", "weights")):
+        given = _at(document, *path)
+        if isinstance(given, str) and given and not territory.holds(folder / given):
+            yield Fault(path, f"lies outside the project: {given}. Link it into the project, or list its folder in [tool.qatbuild] allow.")
+    if _at(document, "dataset", "name") in (None, "digits"):
+        for name in ("path", "url"):
+            if _at(document, "dataset", name) is not None:
+                yield Fault(("dataset", name), "the digits are embedded; for other data give dataset.name.")
+    call = _at(document, "model", "call")
+    if isinstance(call, str) and ":" in call and territory.module(call.partition(":")[0]) is None:
+        yield Fault(("model", "call"), f"the project has no module {call.partition(':')[0]}.")
+
+
+def _at(document: Any, *path: str) -> Any:
+    for key in path:
+        document = document.get(key) if isinstance(document, dict) else None
+    return document
+
+
+def _integer(document: Any, *path: str) -> int | None:
+    value = _at(document, *path)
+    return value if isinstance(value, int) and not isinstance(value, bool) else None

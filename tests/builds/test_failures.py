@@ -1,0 +1,100 @@
+"""What a build does when something goes wrong: nothing is lost, nothing is half done, the error is one block."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from tests.builds.conftest import SPEC, ToyProject
+
+
+def test_failed_stage_is_one_block_without_traceback(toy: ToyProject) -> None:
+    (toy.root / "broken.txt").write_text("quantize fail")
+    done = toy.doit()
+    assert done.returncode == 1
+    assert "net:quantize FAILED" in done.stdout
+    assert "cure: remove broken.txt" in done.stdout
+    assert "Traceback" not in done.stdout + done.stderr
+
+
+def test_after_a_failure_only_the_rest_runs(toy: ToyProject) -> None:
+    (toy.root / "broken.txt").write_text("quantize fail")
+    toy.doit()
+    toy.runs()
+    (toy.root / "broken.txt").unlink()
+    assert "float" not in (ran := toy.built())
+    assert "quantize" in ran
+
+
+def test_the_rest_of_the_build_goes_on_with_c(toy: ToyProject) -> None:
+    toy.spec("other", quantize={"steps": 7})
+    (toy.root / "broken.txt").write_text("quantize fail")
+    done = toy.doit("-c")
+    assert done.returncode != 0
+    assert toy.runs().count("quantize") == 2
+    assert "net:freeze: not built" in done.stdout
+
+
+def test_killed_build_keeps_what_was_finished(toy: ToyProject) -> None:
+    (toy.root / "broken.txt").write_text("quantize crash")
+    assert toy.doit().returncode == 137
+    assert toy.runs()[-1] == "quantize"
+    (toy.root / "broken.txt").unlink()
+    ran = toy.built()
+    assert "dataset" not in ran
+    assert "float" not in ran
+
+
+def test_source_that_changes_underway_is_not_recorded(toy: ToyProject) -> None:
+    (toy.root / "broken.txt").write_text("dataset change-source")
+    done = toy.doit()
+    assert done.returncode == 1
+    assert "changed while it ran" in done.stdout
+    assert not list(toy.root.glob("build/shared/dataset-*/dataset.manifest.json"))
+
+
+def test_refused_model_is_left_to_look_at_and_not_built(toy: ToyProject) -> None:
+    (toy.root / "broken.txt").write_text("evaluate refuse")
+    done = toy.doit()
+    assert done.returncode == 1
+    assert "The toy model is refused." in done.stdout
+    assert (toy.root / "build/net/report.json").is_file()
+    assert (toy.root / "build/net/model.tflite").is_file()
+    toy.runs()
+    (toy.root / "broken.txt").unlink()
+    assert toy.built() == ["evaluate"]
+
+
+def test_build_folder_that_is_a_file_is_one_error(toy: ToyProject) -> None:
+    (toy.root / "build").write_text("in the way")
+    done = toy.doit()
+    assert done.returncode == 3
+    assert "The build folder cannot be made" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_spec_with_faults_fails_alone(toy: ToyProject) -> None:
+    (toy.root / "specs/bad.json").write_text(json.dumps({**SPEC, "trian": {}}))
+    assert toy.doit("net").returncode == 0
+    done = toy.doit("bad")
+    assert done.returncode == 1
+    assert '/trian  unknown field. Did you mean "train"?' in done.stdout
+    assert "Traceback" not in done.stdout + done.stderr
+
+
+def test_plain_doit_fails_on_a_default_spec_with_faults(toy: ToyProject) -> None:
+    (toy.root / "specs/bad.json").write_text("{")
+    assert toy.doit().returncode == 1
+
+
+def test_unknown_project_setting_is_named(toy: ToyProject) -> None:
+    (toy.root / "pyproject.toml").write_text("[tool.qatbuild]\ndefaults = []\n")
+    done = toy.doit()
+    assert done.returncode == 3
+    assert "tool.qatbuild.defaults" in done.stderr
+
+
+@pytest.mark.parametrize("name", ["shared", "a b"])
+def test_spec_name_that_makes_no_label_is_refused(toy: ToyProject, name: str) -> None:
+    toy.spec(name)
+    assert "cannot be named" in toy.doit(name).stdout

@@ -1,0 +1,139 @@
+"""What runs, and what does not, after which change."""
+
+from __future__ import annotations
+
+import os
+
+from tests.builds.conftest import ToyProject
+
+ALL = ["dataset", "float", "quantize", "export", "freeze", "convert", "evaluate"]
+HOME = "build/net"
+
+
+def test_first_build_runs_every_stage_once(toy: ToyProject) -> None:
+    assert sorted(toy.built()) == sorted(ALL)
+    for name in ("inference_graph.pb", "frozen_graph.pb", "float_graph.pb", "model.tflite", "report.json"):
+        assert (toy.root / HOME / name).is_file()
+
+
+def test_second_build_runs_nothing(toy: ToyProject) -> None:
+    toy.built()
+    done = toy.doit()
+    assert toy.runs() == []
+    assert "7 up to date" in done.stdout
+
+
+def test_touch_runs_nothing(toy: ToyProject) -> None:
+    toy.built()
+    for path in [toy.root / "specs/net.json", toy.root / "specs/data.bin", *toy.root.glob("build/**/*")]:
+        os.utime(path, (1, 1))
+    assert toy.built() == []
+
+
+def test_layout_and_comments_of_the_spec_run_nothing(toy: ToyProject) -> None:
+    toy.built()
+    toy.spec("net", description="another sentence")
+    assert toy.built() == []
+
+
+def test_deleting_an_artifact_reruns_its_stage_alone(toy: ToyProject) -> None:
+    toy.built()
+    (toy.root / HOME / "frozen_graph.pb").unlink()
+    assert toy.built() == ["freeze"]
+
+
+def test_truncated_artifact_is_stale(toy: ToyProject) -> None:
+    toy.built()
+    model = toy.root / HOME / "model.tflite"
+    whole = model.read_bytes()
+    model.write_bytes(whole[:10])
+    assert toy.built() == ["convert"]
+    assert model.read_bytes() == whole
+
+
+def test_edited_artifact_of_equal_size_is_stale(toy: ToyProject) -> None:
+    toy.built()
+    model = toy.root / HOME / "model.tflite"
+    whole = model.read_bytes()
+    model.write_bytes(b"?" + whole[1:])
+    assert toy.built() == ["convert"]
+
+
+def test_editing_evaluate_runs_evaluation_alone(toy: ToyProject) -> None:
+    toy.built()
+    toy.spec("net", evaluate={"min_top1": 50})
+    assert toy.built() == ["evaluate"]
+
+
+def test_editing_checkpoint_choice_does_not_train(toy: ToyProject) -> None:
+    toy.built()
+    toy.spec("net", convert={"checkpoint": 10})
+    assert toy.built() == ["freeze", "convert", "evaluate"]
+
+
+def test_editing_std_dev_runs_what_reads_it(toy: ToyProject) -> None:
+    toy.built()
+    toy.spec("net", input={"mean": 121, "std_dev": 32})
+    assert sorted(toy.built()) == sorted(set(ALL) - {"dataset"})
+
+
+def test_equal_output_cuts_off_what_follows(toy: ToyProject) -> None:
+    toy.built()
+    (toy.root / "specs/data.bin").write_text("PIXELS")
+    assert toy.built() == ["dataset"]
+
+
+def test_new_data_runs_everything_that_sees_it(toy: ToyProject) -> None:
+    toy.built()
+    (toy.root / "specs/data.bin").write_text("others")
+    assert "dataset" in (ran := toy.built())
+    assert {"float", "quantize", "evaluate"} <= set(ran)
+
+
+def test_reason_names_field_and_values(toy: ToyProject) -> None:
+    toy.built()
+    toy.spec("net", evaluate={"min_top1": 50})
+    assert "net:evaluate: evaluate.min_top1: null -> 50" in toy.doit().stdout
+
+
+def test_two_specs_share_dataset_and_float_training(toy: ToyProject) -> None:
+    toy.spec("other", quantize={"steps": 7})
+    ran = toy.built()
+    assert [ran.count(stage) for stage in ("dataset", "float", "quantize", "evaluate")] == [1, 1, 2, 2]
+
+
+def test_variants_are_built_by_the_name_of_their_spec(toy: ToyProject) -> None:
+    toy.spec("net", variants={"short": {"quantize": {"steps": 7}}, "long": {"quantize": {"steps": 70}}})
+    assert toy.built("net@short").count("quantize") == 1
+    assert toy.built("net:quantize") == ["quantize"]
+    assert toy.built("net").count("dataset") == 0
+    assert (toy.root / "build/net@long/model.tflite").is_file()
+
+
+def test_a_label_with_its_stage_builds_up_to_there(toy: ToyProject) -> None:
+    assert toy.built("net:float") == ["dataset", "float"]
+
+
+def test_specs_in_folders_have_labels_with_the_folder(toy: ToyProject) -> None:
+    toy.spec("vision/deep", dataset={"name": "cifar10", "path": "../data.bin"})
+    assert "convert" in toy.built("vision/deep:convert")
+    assert (toy.root / "build/vision/deep/model.tflite").is_file()
+
+
+def test_plain_doit_builds_what_pyproject_names(toy: ToyProject) -> None:
+    toy.spec("absent", dataset={"name": "cifar10", "path": "not-here.bin"})
+    (toy.root / "pyproject.toml").write_text('[tool.qatbuild]\ndefault = ["net"]\n')
+    assert sorted(toy.built()) == sorted(ALL)
+
+
+def test_lost_doit_state_reruns_no_stage(toy: ToyProject) -> None:
+    toy.built()
+    (toy.root / "build/.qatbuild/doit.db").unlink()
+    assert toy.built() == []
+
+
+def test_clean_removes_artifacts(toy: ToyProject) -> None:
+    toy.built()
+    assert toy.doit("clean", "net").returncode == 0
+    assert not (toy.root / HOME / "model.tflite").exists()
+    assert "convert" in toy.built()

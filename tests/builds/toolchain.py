@@ -1,0 +1,68 @@
+"""A toy toolchain: real doit, real requests and manifests, and stages that only note what they were given.
+
+Each artifact is the text of the settings and inputs that made it, so that equal requests make equal bytes; `runs.txt`
+in the project counts what ran. `broken.txt` names stages that fail, and how.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from typing import Any
+
+from qatbuild.artifact import Manifest, write_text
+from qatbuild.errors import AcceptanceError, StageError
+from qatbuild.request import Request
+
+ARTIFACTS = {
+    "dataset": ["dataset.npz"],
+    "float": ["model.ckpt-1.index"],
+    "quantize": ["model.ckpt-1.index"],
+    "export": ["inference_graph.pb"],
+    "freeze": ["frozen_graph.pb", "float_graph.pb"],
+    "convert": ["model.tflite"],
+    "evaluate": ["report.json"],
+}
+
+
+class ToyExecutor:
+    """Runs a request by writing down what it says."""
+
+    def run(self, request: Request) -> None:
+        project = request.project
+        request.out.mkdir(parents=True, exist_ok=True)
+        with (project / "runs.txt").open("a") as counter:
+            counter.write(f"{request.stage}\n")
+        failures = project / "broken.txt"
+        text = failures.read_text() if failures.exists() else ""
+        if f"{request.stage} crash" in text:
+            os._exit(137)
+        if f"{request.stage} fail" in text:
+            raise StageError(f"The toy {request.stage} fails.", [("asked by", "broken.txt")], "remove broken.txt")
+        if f"{request.stage} change-source" in text:
+            request.sources["data"].path.write_text("changed underway")
+        for name in ARTIFACTS[request.stage]:
+            (request.out / name).write_text(self.text(request))
+        if f"{request.stage} refuse" in text:
+            raise AcceptanceError("The toy model is refused.", [("gate", "min_top1")])
+        manifest = Manifest.of(request.stage, request.out, {})
+        write_text(Manifest.path_of(request.work, request.stage), manifest.to_json())
+
+    def text(self, request: Request) -> str:
+        """What an artifact says. The dataset reads its source in lower case: a change of case makes equal output."""
+        if request.stage == "evaluate":
+            return json.dumps(self.report(request))
+        given: dict[str, Any] = {"settings": request.settings}
+        given["inputs"] = {role: sorted(item.manifest.files.values()) for role, item in request.inputs.items()}
+        given["sources"] = {role: item.path.read_text().lower() for role, item in request.sources.items() if item.path.is_file()}
+        return json.dumps(given, sort_keys=True, indent=1)
+
+    def report(self, request: Request) -> dict[str, Any]:
+        """A report of the contract's shape."""
+        return {
+            "label": request.settings["label"],
+            "top1": {"float": 90.0, "fake_quant": 89.5, "tflite": 89.4},
+            "agreement": {"top1_percent": 99.5, "max_lsb": 2},
+            "bytes": {"frozen_graph": 400, "float_graph": 390, "tflite": 100, "ratio": 4.0},
+            "gates": [{"name": "min_top1", "wanted": 80, "got": 89.4, "passed": True}],
+        }

@@ -1,0 +1,92 @@
+"""Manifests, digests, publishing."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from qatbuild.artifact import Digests, Manifest, publish, write_text
+from qatbuild.errors import ArtifactError
+
+
+def made(folder: Path, **files: str) -> Manifest:
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, text in files.items():
+        (folder / name).write_text(text)
+    return Manifest.of("toy", folder, {"answer": 42})
+
+
+def test_manifest_survives_its_text(tmp_path: Path) -> None:
+    manifest = publish(made(tmp_path / "out", a="1"), tmp_path / "home")
+    assert Manifest.read(Manifest.path_of(tmp_path / "home", "toy")) == manifest
+
+
+def test_equal_artifacts_have_equal_manifests_wherever_they_lie(tmp_path: Path) -> None:
+    assert made(tmp_path / "x", a="1").to_json() == made(tmp_path / "y", a="1").to_json()
+
+
+def test_events_are_published_but_not_digested(tmp_path: Path) -> None:
+    (tmp_path / "out/events").mkdir(parents=True)
+    (tmp_path / "out/events/log").write_text("clock")
+    manifest = publish(made(tmp_path / "out", a="1"), tmp_path / "home")
+    assert list(manifest.files) == ["a"]
+    assert (tmp_path / "home/events/log").is_file()
+
+
+def test_publishing_removes_what_is_no_longer_made(tmp_path: Path) -> None:
+    publish(made(tmp_path / "one", a="1", b="2"), tmp_path / "home")
+    publish(made(tmp_path / "two", a="1"), tmp_path / "home")
+    assert not (tmp_path / "home/b").exists()
+
+
+def test_damage_names_each_file(tmp_path: Path) -> None:
+    manifest = publish(made(tmp_path / "out", a="1", b="2", c="3", d="4"), tmp_path / "home")
+    (tmp_path / "home/a").unlink()
+    (tmp_path / "home/b").write_text("22")
+    (tmp_path / "home/c").write_text("!")
+    assert manifest.damage(Digests()) == ["a: missing", "b: 2 bytes instead of 1", "c: edited"]
+
+
+def test_artifact_that_was_not_left_is_an_error_naming_those_that_were(tmp_path: Path) -> None:
+    with pytest.raises(ArtifactError, match="left no b") as caught:
+        made(tmp_path / "out", a="1").file("b")
+    assert ("it left", "a") in caught.value.facts
+
+
+@pytest.mark.parametrize("text", ["", "{}", "[]", '{"stage": "x", "files": 3, "facts": {}}'])
+def test_damaged_manifest_is_an_artifact_error(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "toy.manifest.json"
+    path.write_text(text)
+    with pytest.raises(ArtifactError):
+        Manifest.read(path)
+
+
+def test_digest_notices_an_edit_that_keeps_size_and_mtime(tmp_path: Path) -> None:
+    path = tmp_path / "a"
+    path.write_text("one")
+    digests = Digests()
+    before, status = digests.sha256(path), path.stat()
+    path.write_text("two")
+    os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
+    assert digests.sha256(path) != before
+
+
+def test_digest_memory_is_written_and_read_back(tmp_path: Path) -> None:
+    (tmp_path / "a").write_text("one")
+    digests = Digests.load(tmp_path / "memory.json")
+    digest = digests.sha256(tmp_path / "a")
+    digests.save()
+    again = Digests.load(tmp_path / "memory.json")
+    assert again.sha256(tmp_path / "a") == digest
+    assert not again.changed
+
+
+def test_failed_write_leaves_the_former_text(tmp_path: Path) -> None:
+    path = tmp_path / "a"
+    write_text(path, "former")
+    with pytest.raises(UnicodeEncodeError):
+        write_text(path, "\ud800")
+    assert path.read_text() == "former"
+    assert list(tmp_path.iterdir()) == [path]

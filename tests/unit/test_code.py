@@ -1,0 +1,67 @@
+"""The digest of a stage's code."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from qatbuild.code import Code
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Path:
+    """A project with a network in net.py that imports layers.py inside a function."""
+    (tmp_path / "net.py").write_text('"""Doc."""\n\ndef build(x):\n    """Doc."""\n    from layers import conv\n    return conv(x)\n')
+    (tmp_path / "layers.py").write_text("def conv(x):\n    return x + 1\n")
+    (tmp_path / "other.py").write_text("y = 1\n")
+    return tmp_path
+
+
+def digest(project: Path) -> str:
+    return Code(project).digest(["net"])
+
+
+@pytest.mark.parametrize(
+    ("file", "text", "changes"),
+    [
+        ("net.py", 'def build(x):  # a comment\n    from layers import (\n        conv)\n    return conv(x)\n', False),
+        ("net.py", "def build(x):\n    from layers import conv\n    return conv(x) + 1\n", True),
+        ("layers.py", "def conv(x):\n    return x + 2\n", True),
+        ("layers.py", 'def conv(x):\n    "A docstring."\n    return (x + 1)\n', False),
+        ("other.py", "y = 2\n", False),
+    ],
+)
+def test_digest_follows_meaning_and_imports(project: Path, file: str, text: str, changes: bool) -> None:
+    before = digest(project)
+    (project / file).write_text(text)
+    assert (digest(project) != before) is changes
+
+
+def test_code_that_does_not_parse_has_a_digest(project: Path) -> None:
+    before = digest(project)
+    (project / "net.py").write_text("def build(")
+    assert digest(project) != before
+
+
+def test_memory_gives_the_same_digest(project: Path, tmp_path: Path) -> None:
+    code = Code.load(project, tmp_path / "memory.json")
+    first = code.digest(["net"])
+    code.save()
+    again = Code.load(project, tmp_path / "memory.json")
+    assert again.digest(["net"]) == first
+    assert not again.changed
+
+
+def closure(module: str) -> set[str]:
+    return {name for name, _, _ in Code(Path()).closure([module])}
+
+
+def test_a_network_is_code_of_its_own_training_only() -> None:
+    stage = closure("qatbuild.stages.float")
+    assert "qatbuild.models.layers" in closure("qatbuild.models.cifarnet")
+    assert not {"qatbuild.models.cifarnet", "qatbuild.models.lenet", "qatbuild.tflite.convert"} & stage
+
+
+def test_float_training_does_not_depend_on_how_networks_are_quantized() -> None:
+    assert not {name for name in closure("qatbuild.stages.float") if name.startswith("qatbuild.quantize.rewrite")}

@@ -1,0 +1,105 @@
+"""A gallery of bad specs: every fault is named where the user can mend it, all at once."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from qatbuild.errors import SpecError
+from qatbuild.spec.load import load
+from qatbuild.spec.rules import Territory
+
+GOOD: dict[str, Any] = {
+    "input": {"mean": 121, "std_dev": 64},
+    "model": {"name": "cifarnet"},
+    "train": {"steps": 100, "learning_rate": {"initial": 0.1}},
+}
+
+
+def refused(folder: Path, document: object, name: str = "net") -> SpecError:
+    file = folder / f"{name}.json"
+    file.write_text(document if isinstance(document, str) else json.dumps(document))
+    with pytest.raises(SpecError) as caught:
+        load(name, file, Territory(folder))
+    return caught.value
+
+
+def patched(**fields: Any) -> dict[str, Any]:
+    return {**GOOD, **fields}
+
+
+@pytest.mark.parametrize(
+    ("fields", "pointer", "text"),
+    [
+        ({"trian": {}}, "/trian", 'unknown field. Did you mean "train"?'),
+        ({"input": {"mean": 1, "std": 2}}, "/input/std", 'Did you mean "std_dev"?'),
+        ({"input": {"mean": 1}}, "/input/std_dev", "missing."),
+        ({"input": {"mean": 127.5, "std_dev": 1}}, "/input/mean", "must be an integer, got 127.5. For uint8 the mean"),
+        ({"input": {"mean": 300, "std_dev": 1}}, "/input/mean", "must be at most 255"),
+        ({"input": {"mean": 0, "std_dev": 0}}, "/input/std_dev", "must be greater than 0"),
+        ({"input": {"mean": 1, "std_dev": "x"}}, "/input/std_dev", 'must be a number, got "x"'),
+        ({"train": {"steps": 0, "learning_rate": {"initial": 1}}}, "/train/steps", "must be at least 1, got 0"),
+        ({"train": {"steps": 9}}, "/train/learning_rate", "missing"),
+        ({"train": None}, "/train", "may be absent only where model.weights"),
+        ({"model": {"name": "cifernet"}}, "/model/name", 'Did you mean "cifarnet"?'),
+        ({"model": {}}, "/model/call", "for your own"),
+        ({"model": {"name": "lenet", "lrn": True}}, "/model/name", "Lrn belongs to cifarnet"),
+        ({"model": {"name": "lenet", "call": "a:b"}}, "/model", "exclude each other"),
+        ({"model": {"call": "nowhere.net:build"}}, "/model/call", "the project has no module nowhere.net"),
+        ({"dataset": {"name": "npz"}}, "/dataset/path", "give dataset.path"),
+        ({"dataset": {"name": "cifar10", "path": "../../secret"}}, "/dataset/path", "lies outside the project"),
+        ({"dataset": {"path": "x.tar"}}, "/dataset/path", "the digits are embedded"),
+        ({"dataset": {"name": "idx", "url": "https://a/b"}}, "/dataset/sha256", "trusted by its SHA-256"),
+        ({"quantize": {"scheme": "uint7"}}, "/quantize/scheme", 'Did you mean "uint8"?'),
+        ({"quantize": {"quant_delay": 20}}, "/quantize/quant_delay", "less than the 20 steps"),
+        ({"quantize": {"steps": 9, "quant_delay": 9}}, "/quantize/quant_delay", "less than the 9 steps"),
+        ({"quantize": {"start": "scratch", "quant_delay": 100}}, "/quantize/quant_delay", "less than the 100 steps"),
+        ({"quantize": {"start": "scratch", "steps": 5}}, "/quantize/steps", "train.steps counts"),
+        ({"quantize": {"learning_rate": {"initial": -1}}}, "/quantize/learning_rate/initial", "greater than 0"),
+        ({"quantize": {"learning_rate": {"initial": 1, "schedule": "step"}}}, "/quantize/learning_rate/boundaries", "missing"),
+        ({"convert": {"checkpoint": "lst"}}, "/convert/checkpoint", 'Did you mean "last"?'),
+        ({"convert": {"checkpoint": 0}}, "/convert/checkpoint", "at least 1"),
+        ({"dataset": {"validation": 0}, "convert": {"checkpoint": "best"}}, "/convert/checkpoint", "validation is 0"),
+        ({"variants": {"a=b": {}}}, "/variants", "must match"),
+        ({"variants": {"a": {"quantize": {"scheme": "x"}}}}, "/variants/a/quantize/scheme", "must be one of"),
+    ],
+)
+def test_fault_is_named_with_its_pointer(tmp_path: Path, fields: dict[str, Any], pointer: str, text: str) -> None:
+    error = refused(tmp_path, patched(**fields))
+    found = dict(error.facts)
+    assert pointer in found, error.block()
+    assert text in found[pointer]
+
+
+def test_all_faults_come_at_once(tmp_path: Path) -> None:
+    broken = patched(input={"mean": 0.5, "std_dev": -1}, convert={"checkpoint": "lst"}, trian={})
+    assert refused(tmp_path, broken).message == "A spec has 4 faults."
+
+
+def test_malformed_json_is_named_with_line_and_column(tmp_path: Path) -> None:
+    block = refused(tmp_path, '{"model": {},\n  "input": [1,]}').block()
+    assert "2, column 15" in block
+    assert "net.json" in block
+
+
+@pytest.mark.parametrize("text", ['{"a": 1, "a": 2}', '{"a": NaN}', "", "[]", "\x00", "3"])
+def test_text_that_is_no_spec_is_one_error(tmp_path: Path, text: str) -> None:
+    assert "net.json" in refused(tmp_path, text).block()
+
+
+def test_fault_of_a_base_is_shown_in_the_base(tmp_path: Path) -> None:
+    (tmp_path / "_base.json").write_text(json.dumps(patched(trian={})))
+    facts = dict(refused(tmp_path, {"extends": "_base.json"}).facts)
+    assert "_base.json /trian" in facts
+
+
+def test_circle_of_extends_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "_base.json").write_text('{"extends": "net.json"}')
+    assert "extends itself" in refused(tmp_path, {"extends": "_base.json"}).message
+
+
+def test_extends_of_an_absent_file_is_refused(tmp_path: Path) -> None:
+    assert "not there" in refused(tmp_path, {"extends": "gone.json"}).message

@@ -1,0 +1,110 @@
+"""What a spec becomes: merged, typed, every default filled in."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from qatbuild.spec import model
+from qatbuild.spec.faults import SCHEMA_PATH, validator
+from qatbuild.spec.load import find, load, merge_patch
+from qatbuild.spec.rules import Territory
+
+REPOSITORY = Path(__file__).parents[2]
+SHIPPED = find(REPOSITORY / "specs")
+SCHEMA = json.loads(SCHEMA_PATH.read_text())
+OBJECTS = {
+    "dataset": model.Dataset, "input": model.Input, "augment": model.Augment, "model": model.Model, "train": model.Train,
+    "quantize": model.Quantize, "convert": model.Convert, "evaluate": model.Evaluate, "learning_rate": model.LearningRate,
+}  # fmt: skip
+
+
+def write(folder: Path, name: str, document: dict[str, Any]) -> Path:
+    (folder / name).write_text(json.dumps(document))
+    return folder / name
+
+
+@pytest.mark.parametrize("name", SHIPPED)
+def test_shipped_spec_is_valid_and_names_its_schema(name: str) -> None:
+    assert load(name, SHIPPED[name], Territory(REPOSITORY))
+    named = json.loads(SHIPPED[name].read_text())["$schema"]
+    assert (SHIPPED[name].parent / named).resolve() == SCHEMA_PATH.resolve()
+
+
+def test_schema_is_valid_json_schema() -> None:
+    validator().check_schema(SCHEMA)
+
+
+def test_every_field_has_a_description() -> None:
+    def bare(node: Any, path: str) -> list[str]:
+        found = []
+        for name, field in node.get("properties", {}).items():
+            if "$ref" not in field:
+                found += [] if "description" in field else [f"{path}/{name}"]
+                found += bare(field, f"{path}/{name}")
+        return found
+
+    assert bare(SCHEMA, "") == []
+    assert [line for name, node in SCHEMA["$defs"].items() for line in bare(node, name)] == []
+
+
+@pytest.mark.parametrize("name", OBJECTS)
+def test_dataclass_and_schema_agree_on_fields_and_defaults(name: str) -> None:
+    """Regenerate by hand: schema.json is the source, model.py follows it."""
+    properties = SCHEMA["$defs"][name]["properties"]
+    fields = {field.name: field for field in dataclasses.fields(OBJECTS[name])}
+    written = set(properties) - ({"lrn"} if name == "model" else set())  # lrn becomes one of the model's options.
+    assert set(fields) == written
+    for field_name, field in fields.items():
+        default = properties[field_name].get("default")
+        if field.default is not dataclasses.MISSING:
+            got = list(field.default) if isinstance(field.default, tuple) else field.default
+            assert got == default, field_name
+
+
+def test_patch_follows_rfc_7396() -> None:
+    assert merge_patch({"a": {"b": 1, "c": 2}, "d": 3}, {"a": {"b": None, "e": 4}, "d": [5]}) == {"a": {"c": 2, "e": 4}, "d": [5]}
+
+
+def test_variants_are_patches_of_their_spec(tmp_path: Path) -> None:
+    document = {
+        "input": {"mean": 0, "std_dev": 1}, "model": {"name": "lenet"},
+        "train": {"steps": 10, "learning_rate": {"initial": 0.1}},
+        "variants": {"short": {"train": {"steps": 5}}, "plain": {}},
+    }  # fmt: skip
+    short, plain = load("net", write(tmp_path, "net.json", document), Territory(tmp_path))
+    assert (short.label, short.train.steps) == ("net@short", 5)
+    assert (plain.label, plain.train.steps) == ("net@plain", 10)
+
+
+def test_path_of_a_base_is_relative_to_the_base(tmp_path: Path) -> None:
+    (tmp_path / "deep").mkdir()
+    document = {
+        "dataset": {"name": "cifar10", "path": "data.tar"}, "input": {"mean": 0, "std_dev": 1},
+        "model": {"name": "cifarnet"}, "train": {"steps": 10, "learning_rate": {"initial": 0.1}},
+    }  # fmt: skip
+    write(tmp_path, "net.json", document)
+    (variant,) = load("deep/net", write(tmp_path, "deep/net.json", {"extends": "../net.json"}), Territory(tmp_path))
+    assert Path(str(variant.dataset.path)).resolve() == (tmp_path / "data.tar").resolve()
+
+
+def test_fine_tuning_takes_a_fifth_of_the_steps_at_a_tenth_of_the_rate() -> None:
+    (variant,) = load("digits", SHIPPED["digits"], Territory(REPOSITORY))
+    bare = dataclasses.replace(variant.quantize, steps=None, learning_rate=None)
+    assert bare.quant_delay == 0
+    assert variant.quantize.learning_rate is not None
+    assert variant.quantize.learning_rate.initial == pytest.approx(variant.train.learning_rate.initial / 10)
+
+
+def test_the_guides_own_scheme_is_expressible(tmp_path: Path) -> None:
+    document = {
+        "input": {"mean": 121, "std_dev": 64}, "model": {"name": "cifarnet"},
+        "train": {"steps": 100_000, "learning_rate": {"initial": 0.1}},
+        "quantize": {"start": "scratch", "quant_delay": 90_000},
+    }  # fmt: skip
+    (variant,) = load("guide", write(tmp_path, "guide.json", document), Territory(tmp_path))
+    assert (variant.quantize.steps, variant.quantize.quant_delay) == (100_000, 90_000)
