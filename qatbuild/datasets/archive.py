@@ -1,0 +1,51 @@
+"""A tar archive as a stream, whatever it is compressed with, and believed only once its checksums are."""
+
+from __future__ import annotations
+
+import bz2
+import gzip
+import lzma
+import tarfile
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO
+
+DAMAGE = (tarfile.TarError, lzma.LZMAError, zlib.error, EOFError, OSError)
+"""What reading a damaged, truncated, foreign or unreadable archive raises."""
+
+_BUFFER_BYTES = 1 << 20
+
+
+@contextmanager
+def open_tar(path: Path) -> Iterator[tarfile.TarFile]:
+    """The archive at `path`, to be read once from front to end; compression is recognised by content.
+
+    On leaving, the rest is read too: the compressor's checksum stands at the end, and tarfile's own streams, which
+    stop at the last entry, never look at a gzip's. Raises one of DAMAGE, here or while entries are read.
+    """
+    with (
+        path.open("rb") as raw,
+        _decompressed(raw) as plain,
+        tarfile.open(fileobj=plain, mode="r|", bufsize=_BUFFER_BYTES) as archive,
+    ):
+        yield archive
+        while plain.read(_BUFFER_BYTES):
+            pass
+
+
+def _decompressed(raw: IO[bytes]) -> IO[bytes] | gzip.GzipFile:
+    head = raw.read(6)
+    raw.seek(0)
+    if not head:
+        raise tarfile.ReadError("the file is empty")
+    if head.startswith(b"\x1f\x8b"):
+        return gzip.open(raw)
+    if head.startswith(b"BZh"):
+        return bz2.open(raw)
+    if head.startswith((b"\xfd7zXZ\x00", b"\x5d\x00\x00")):
+        return lzma.open(raw)
+    if head.startswith(b"\x28\xb5\x2f\xfd"):
+        raise tarfile.ReadError("it is compressed with zstandard; readable are gzip, bzip2, xz and none")
+    return raw

@@ -1,0 +1,151 @@
+"""Archives, servers and requests in miniature, for what datasets are made of."""
+
+from __future__ import annotations
+
+import io
+import tarfile
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from qatbuild.request import Request, Source
+
+SHARED = Path(__file__).resolve().parents[2].parent / "shared"
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> Path:
+    """The folder with the real datasets, beside the repository."""
+    if not (SHARED / "data").is_dir():
+        pytest.skip("the real datasets (../shared/data beside the repository) are not on this machine")
+    return SHARED / "data"
+
+
+@pytest.fixture(scope="session")
+def cifar_members() -> dict[str, bytes]:
+    """Six members of the official layout, black but for one pixel.
+
+    Image i of member m has the label (i + m) % 10, and at row 5, column 7 red 1, green 2, blue 100 + m.
+    """
+    members = {}
+    for number, name in enumerate([*(f"data_batch_{batch}.bin" for batch in range(1, 6)), "test_batch.bin"]):
+        rows = np.zeros((10_000, 3073), np.uint8)
+        rows[:, 0] = (np.arange(10_000) + number) % 10
+        rows[:, 1:].reshape(-1, 3, 32, 32)[:, :, 5, 7] = [1, 2, 100 + number]
+        members[name] = rows.tobytes()
+    return members
+
+
+CifarArchive = Callable[[str], Path]
+MakeRequest = Callable[..., Request]
+
+
+def pack(path: Path, members: Mapping[str, bytes], mode: str = "w") -> Path:
+    """A tar archive with these members in the official folder."""
+    options = {"w:gz": {"compresslevel": 1}, "w:bz2": {"compresslevel": 1}, "w:xz": {"preset": 0}}.get(mode, {})
+    with tarfile.open(path, mode, **options) as archive:
+        for name, content in members.items():
+            entry = tarfile.TarInfo(f"cifar-10-batches-bin/{name}")
+            entry.size = len(content)
+            archive.addfile(entry, io.BytesIO(content))
+    return path
+
+
+@pytest.fixture(scope="session")
+def cifar_archive(tmp_path_factory: pytest.TempPathFactory, cifar_members: dict[str, bytes]) -> CifarArchive:
+    """The miniature's archive by ending (tar, tar.gz, tar.bz2, tar.xz), made once."""
+    folder = tmp_path_factory.mktemp("archives")
+
+    def archive(ending: str) -> Path:
+        path = folder / f"cifar-10-binary.{ending}"
+        return path if path.exists() else pack(path, cifar_members, f"w:{ending.removeprefix('tar').lstrip('.')}")
+
+    return archive
+
+
+@dataclass
+class Server:
+    """A file server on loopback, whose faults are the test's."""
+
+    url: str = ""
+    files: dict[str, bytes] = field(default_factory=dict)
+    ranges: bool = True
+    shift_bytes: int = 0
+    """How far before the place that was asked for a range begins."""
+    cuts: list[int] = field(default_factory=list)
+    """Bytes after which the next responses break off, one number each."""
+    statuses: list[int] = field(default_factory=list)
+    """Status codes with which the next requests are refused."""
+    asked: list[tuple[str, str | None]] = field(default_factory=list)
+    """Path and Range of every request."""
+
+
+@pytest.fixture
+def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    state = Server()
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            wanted = self.headers["Range"]
+            state.asked.append((self.path, wanted))
+            content = state.files.get(self.path)
+            if state.statuses:
+                return self.send_error(state.statuses.pop(0))
+            if content is None:
+                return self.send_error(404)
+            start = int(wanted.removeprefix("bytes=").rstrip("-")) if wanted and state.ranges else 0
+            start = max(0, start - state.shift_bytes)
+            if start >= len(content) > 0:
+                self.send_response(416)
+                self.send_header("Content-Range", f"bytes */{len(content)}")
+                self.send_header("Content-Length", "0")
+                return self.end_headers()
+            self.send_response(206 if start else 200)
+            self.send_header("Content-Length", str(len(content) - start))
+            if start:
+                self.send_header("Content-Range", f"bytes {start}-{len(content) - 1}/{len(content)}")
+            self.end_headers()
+            stop = start + state.cuts.pop(0) if state.cuts else len(content)
+            self.wfile.write(content[start:stop])
+            return None
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as host:
+        state.url = f"http://127.0.0.1:{host.server_address[1]}"
+        thread = threading.Thread(target=host.serve_forever, kwargs={"poll_interval": 0.01})
+        thread.start()
+        yield state
+        host.shutdown()
+        thread.join()
+
+
+@pytest.fixture
+def make_request(tmp_path: Path) -> MakeRequest:
+    """Requests for the stage `dataset`, each with a work folder of its own in one build folder."""
+    made = []
+
+    def make(name: str, path: Path | None = None, validation: float = 0.1, **settings: str) -> Request:
+        work = tmp_path / "build" / "work" / f"key{len(made)}"
+        made.append(work)
+        (work / "out").mkdir(parents=True)
+        return Request(
+            stage="dataset",
+            settings={"dataset": {"name": name, "url": None, "sha256": None, "validation": validation, **settings}},
+            inputs={},
+            sources={"data": Source(path, "")} if path else {},
+            toolchain={},
+            code="",
+            project=tmp_path,
+            folder=tmp_path / "build" / "dataset",
+            work=work,
+        )
+
+    return make

@@ -1,0 +1,176 @@
+"""The stage `dataset`: one file of three splits, equal bytes for equal data, and facts about the training images."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from qatbuild.artifact import file_sha256
+from qatbuild.errors import DatasetError
+from qatbuild.stages import dataset
+from tests.datasets.conftest import MakeRequest
+
+
+@pytest.fixture
+def coloured(tmp_path: Path) -> Path:
+    """60 random training and 20 test images of 5x4x3, three classes."""
+    random = np.random.default_rng(7)
+    path = tmp_path / "coloured.npz"
+    np.savez(
+        path,
+        train_images=random.integers(0, 256, (60, 5, 4, 3), np.uint8),
+        train_labels=np.arange(60) % 3,
+        test_images=random.integers(0, 256, (20, 5, 4, 3), np.uint8),
+        test_labels=np.arange(20) % 3,
+    )
+    return path
+
+
+def test_two_runs_leave_identical_bytes_and_facts(make_request: MakeRequest) -> None:
+    requests = [make_request("digits"), make_request("digits")]
+    facts = [dataset.run(request) for request in requests]
+    assert facts[0] == facts[1]
+    first, second = (file_sha256(request.out / "dataset.npz") for request in requests)
+    assert first == second
+
+
+def test_only_the_named_file_is_left_to_publish(make_request: MakeRequest) -> None:
+    request = make_request("digits")
+    dataset.run(request)
+    assert [file.name for file in request.out.iterdir()] == ["dataset.npz"]
+
+
+def test_splits_have_the_promised_names_types_and_shapes(make_request: MakeRequest) -> None:
+    request = make_request("digits")
+    dataset.run(request)
+    with np.load(request.out / "dataset.npz") as arrays:
+        kinds = {name: (str(arrays[name].dtype), arrays[name].shape) for name in arrays.files}
+    assert kinds == {
+        "train_images": ("uint8", (1293, 8, 8, 1)),
+        "train_labels": ("int32", (1293,)),
+        "validation_images": ("uint8", (144, 8, 8, 1)),
+        "validation_labels": ("int32", (144,)),
+        "test_images": ("uint8", (360, 8, 8, 1)),
+        "test_labels": ("int32", (360,)),
+    }
+
+
+def test_facts_count_images_per_split_and_class(make_request: MakeRequest, coloured: Path) -> None:
+    facts = dataset.run(make_request("npz", coloured, validation=0.25))
+    assert facts["shape"] == [5, 4, 3]
+    assert facts["classes"] == 3
+    assert facts["class_names"] == ["0", "1", "2"]
+    assert facts["counts"] == {"train": 45, "validation": 15, "test": 20}
+    assert facts["class_counts"]["test"] == [7, 7, 6]
+    assert [sum(facts["class_counts"][split]) for split in ("train", "validation")] == [45, 15]
+    assert json.loads(json.dumps(facts, allow_nan=False)) == facts
+
+
+def test_mean_and_std_are_of_the_remaining_training_images_in_bytes(make_request: MakeRequest, coloured: Path) -> None:
+    request = make_request("npz", coloured, validation=0.5)
+    facts = dataset.run(request)
+    with np.load(request.out / "dataset.npz") as arrays:
+        images = arrays["train_images"].astype(np.float64)
+    assert facts["mean"] == np.round(images.mean((0, 1, 2)), 4).tolist()
+    assert facts["std"] == np.round(images.std((0, 1, 2)), 4).tolist()
+    assert (facts["mean_all"], facts["std_all"]) == (round(images.mean(), 4), round(images.std(), 4))
+
+
+def test_constant_images_have_no_deviation(make_request: MakeRequest, tmp_path: Path) -> None:
+    images, labels = np.full((2500, 2, 2), 255, np.uint8), np.zeros(2500, int)
+    np.savez(tmp_path / "white.npz", train_images=images, train_labels=labels, test_images=images, test_labels=labels)
+    facts = dataset.run(make_request("npz", tmp_path / "white.npz"))
+    assert (facts["mean"], facts["std"]) == ([255.0], [0.0])
+
+
+@pytest.mark.parametrize("validation", [0, 0.1, 0.29, 0.5])
+def test_held_out_images_leave_training_and_both_keep_their_order(
+    make_request: MakeRequest, tmp_path: Path, validation: float
+) -> None:
+    numbered = np.arange(200, dtype=np.uint8).reshape(200, 1, 1)
+    labels = np.zeros(200, np.uint8)
+    np.savez(tmp_path / "n.npz", train_images=numbered, train_labels=labels, test_images=numbered, test_labels=labels)
+    request = make_request("npz", tmp_path / "n.npz", validation=validation)
+    dataset.run(request)
+    with np.load(request.out / "dataset.npz") as arrays:
+        train, held = arrays["train_images"].reshape(-1), arrays["validation_images"].reshape(-1)
+    assert len(held) == round(200 * validation)
+    assert sorted([*train, *held]) == list(range(200))
+    assert (np.diff(train.astype(int)) > 0).all()
+    assert (np.diff(held.astype(int)) > 0).all()
+
+
+def test_larger_fraction_holds_out_the_same_images_and_more(make_request: MakeRequest, coloured: Path) -> None:
+    held = []
+    for validation in (0.1, 0.3):
+        request = make_request("npz", coloured, validation=validation)
+        dataset.run(request)
+        with np.load(request.out / "dataset.npz") as arrays:
+            held.append({image.tobytes() for image in arrays["validation_images"]})
+    assert held[0] < held[1]
+
+
+@pytest.mark.parametrize("validation", [-0.1, 0.51, float("nan")])
+def test_fraction_out_of_range_is_refused(make_request: MakeRequest, validation: float) -> None:
+    with pytest.raises(DatasetError, match=r"0\.\.0\.5"):
+        dataset.run(make_request("digits", validation=validation))
+
+
+def test_facts_and_file_do_not_depend_on_where_the_data_lie(
+    make_request: MakeRequest, coloured: Path, tmp_path: Path
+) -> None:
+    elsewhere = tmp_path / "elsewhere" / "renamed.npz"
+    elsewhere.parent.mkdir()
+    elsewhere.write_bytes(coloured.read_bytes())
+    requests = [make_request("npz", coloured), make_request("npz", elsewhere)]
+    assert dataset.run(requests[0]) == dataset.run(requests[1])
+    assert file_sha256(requests[0].out / "dataset.npz") == file_sha256(requests[1].out / "dataset.npz")
+
+
+def test_missing_data_are_named_and_nothing_is_written(make_request: MakeRequest, tmp_path: Path) -> None:
+    request = make_request("cifar10", tmp_path / "nowhere.tar.gz")
+    with pytest.raises(DatasetError, match=r"nowhere\.tar\.gz"):
+        dataset.run(request)
+    assert list(request.out.iterdir()) == []
+
+
+def test_full_disk_is_an_error_with_the_room_that_is_needed(make_request: MakeRequest) -> None:
+    if not Path("/dev/full").exists():
+        pytest.skip("there is no /dev/full on this system")
+    request = make_request("digits")
+    (request.out / "dataset.npz").symlink_to("/dev/full")
+    with pytest.raises(DatasetError, match="No space left") as caught:
+        dataset.run(request)
+    assert f"{1797 * (64 + 4):,} bytes" in str(caught.value)
+
+
+@pytest.mark.slow
+def test_real_cifar10_has_the_known_statistics_and_needs_less_than_700_mib(
+    shared_data: Path, make_request: MakeRequest, tmp_path: Path
+) -> None:
+    # In a process of its own, for the peak of memory is a process's.
+    request = make_request("cifar10", shared_data / "cifar10" / "cifar-10-binary.tar.xz")
+    (tmp_path / "request.json").write_text(request.to_json())
+    code = """
+import json, re, sys
+from pathlib import Path
+from qatbuild.request import Request
+from qatbuild.stages import dataset
+facts = dataset.run(Request.from_json(Path(sys.argv[1]).read_text()))
+peak_kib = int(re.search(r"VmHWM:\\s+(\\d+) kB", Path("/proc/self/status").read_text())[1])
+print(json.dumps([facts, peak_kib]))
+"""
+    command = [sys.executable, "-c", code, str(tmp_path / "request.json")]
+    root = Path(__file__).resolve().parents[2]
+    facts, peak_kib = json.loads(subprocess.run(command, capture_output=True, check=True, cwd=root).stdout)
+    assert facts["counts"] == {"train": 45_000, "validation": 5_000, "test": 10_000}
+    assert facts["class_counts"]["test"] == [1000] * 10
+    # Of all 50,000 training images: 120.7 and 64.2.
+    assert facts["mean_all"] == pytest.approx(120.7, abs=0.1)
+    assert facts["std_all"] == pytest.approx(64.2, abs=0.1)
+    assert peak_kib < 700 * 1024

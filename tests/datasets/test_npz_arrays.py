@@ -1,0 +1,155 @@
+"""The user's own arrays: taken as they are, or refused with the array's name."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from qatbuild import datasets
+from qatbuild.errors import DatasetError
+from tests.datasets.conftest import Server
+
+
+def arrays(**changes: Any) -> dict[str, Any]:
+    """Eight training and four test images of 3x2, labels 0 and 1, with changes; None leaves an array out."""
+    given = {
+        "train_images": np.arange(48, dtype=np.uint8).reshape(8, 3, 2),
+        "train_labels": np.arange(8) % 2,
+        "test_images": np.zeros((4, 3, 2), np.uint8),
+        "test_labels": np.arange(4) % 2,
+        **changes,
+    }
+    return {name: value for name, value in given.items() if value is not None}
+
+
+def load(path: Path) -> datasets.Dataset:
+    return datasets.load("npz", path, None, None, path.parent)
+
+
+def fault(path: Path) -> str:
+    with pytest.raises(DatasetError) as caught:
+        load(path)
+    assert str(path) in str(caught.value)
+    return str(caught.value)
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "own.npz"
+
+
+def test_grey_images_get_a_channel_and_labels_become_int32(path: Path) -> None:
+    np.savez_compressed(path, **arrays(train_labels=(np.arange(8) % 2).astype(np.uint64)))
+    data = load(path)
+    assert data.train_images.shape == (8, 3, 2, 1)
+    assert data.train_images[7, 2, 1, 0] == 47
+    assert data.train_labels.tolist() == [0, 1] * 4
+    assert data.train_labels.dtype == data.test_labels.dtype == np.int32
+    assert data.class_names == ("0", "1")
+
+
+def test_channels_and_class_names_are_taken(path: Path) -> None:
+    images = np.zeros((8, 3, 2, 5), np.uint8)
+    np.savez(path, **arrays(train_images=images, test_images=images[:4], class_names=np.array(["cat", "dog", "rare"])))
+    data = load(path)
+    assert data.train_images.shape == (8, 3, 2, 5)
+    assert data.class_names == ("cat", "dog", "rare")
+
+
+BAD: dict[str, tuple[dict[str, Any], list[str]]] = {
+    "missing": ({"test_labels": None}, ["test_labels", "missing", "only train_images, train_labels, test_images"]),
+    "floats": (
+        {"train_images": np.zeros((8, 3, 2))},
+        ["train_images", "float64 [8, 3, 2]", "uint8 [n, height, width]"],
+    ),
+    "flat": ({"test_images": np.zeros((4, 6), np.uint8)}, ["test_images", "uint8 [4, 6]"]),
+    "no images": ({"test_images": np.zeros((0, 3, 2), np.uint8)}, ["test_images", "no size 0"]),
+    "sizes": ({"test_images": np.zeros((4, 2, 3), np.uint8)}, ["test_images", "[n, 2, 3, 1]", "[n, 3, 2, 1]"]),
+    "channels": ({"test_images": np.zeros((4, 3, 2, 3), np.uint8)}, ["test_images", "[n, 3, 2, 3]"]),
+    "count": ({"train_labels": np.arange(7) % 2}, ["train_labels", "[7]", "integers [8], one for each image"]),
+    "one hot": ({"train_labels": np.eye(8, dtype=int)}, ["train_labels", "[8, 8]"]),
+    "float labels": ({"test_labels": np.zeros(4)}, ["test_labels", "float64"]),
+    "bool labels": ({"test_labels": np.zeros(4, bool)}, ["test_labels", "bool"]),
+    "negative": ({"train_labels": np.arange(8) - 1}, ["train_labels", "the label -1"]),
+    "from one": ({"train_labels": np.arange(8) + 1}, ["train_labels", "labels up to 8, but none 0", "class_names"]),
+    "huge": ({"train_labels": np.array([0, 1, 2, 3, 4, 5, 6, 2**40])}, ["train_labels", "but none 7"]),
+    "unseen": ({"test_labels": np.array([0, 1, 2, 0])}, ["test_labels", "the label 2", "labels 0..1"]),
+    "few names": ({"class_names": np.array(["a"])}, ["train_labels", "the label 1", "labels 0..0"]),
+    "same names": ({"class_names": np.array(["a", "a"])}, ["class_names", "no two the same"]),
+    "number names": ({"class_names": np.arange(2)}, ["class_names", "int64 [2]"]),
+}
+
+
+@pytest.mark.parametrize("case", BAD)
+def test_array_of_another_kind_is_named_with_what_was_expected(case: str, path: Path) -> None:
+    changes, fragments = BAD[case]
+    np.savez(path, **arrays(**changes))
+    text = fault(path)
+    assert [fragment for fragment in fragments if fragment not in text] == []
+
+
+def test_pickled_objects_are_never_loaded(path: Path) -> None:
+    class Bomb:
+        def __reduce__(self) -> tuple[Any, tuple[str]]:
+            return Path.touch, (path.parent / "exploded",)
+
+    np.savez(path, allow_pickle=True, **arrays(class_names=np.array([Bomb()], object)))
+    text = fault(path)
+    assert "class_names" in text
+    assert "allow_pickle" in text
+    assert not (path.parent / "exploded").exists()
+
+
+def test_file_that_is_no_npz_is_an_error(path: Path) -> None:
+    for content in (b"", b"text", b"\x80\x04pickle.", b"PK\x03\x04 no zip"):
+        path.write_bytes(content)
+        assert "damaged, or none" in fault(path)
+
+
+def test_single_array_is_told_from_an_archive(path: Path) -> None:
+    buffer = io.BytesIO()
+    np.save(buffer, np.zeros(3))
+    path.write_bytes(buffer.getvalue())
+    assert "one array, not an archive" in fault(path)
+
+
+def test_truncated_archive_is_an_error(path: Path) -> None:
+    np.savez(path, **arrays())
+    path.write_bytes(path.read_bytes()[:-30])
+    assert "damaged, or none" in fault(path)
+
+
+def test_corrupted_array_is_named(path: Path) -> None:
+    np.savez(path, **arrays(train_images=np.full((8, 3, 2), 0xAB, np.uint8)))
+    content = bytearray(path.read_bytes())
+    content[content.index(b"\xab" * 48) + 10] ^= 0xFF
+    path.write_bytes(content)
+    text = fault(path)
+    assert "train_images" in text
+    assert "Bad CRC-32" in text
+
+
+def test_member_that_is_no_array_is_named(path: Path) -> None:
+    np.savez(path, **arrays(test_labels=None))
+    with zipfile.ZipFile(path, "a") as archive:
+        archive.writestr("test_labels.npy", b"not NumPy's format")
+    assert "test_labels" in fault(path)
+
+
+def test_url_with_checksum_replaces_the_path(server: Server, tmp_path: Path) -> None:
+    np.savez(tmp_path / "own.npz", **arrays())
+    server.files["/own.npz"] = content = (tmp_path / "own.npz").read_bytes()
+    digest = hashlib.sha256(content).hexdigest()
+    data = datasets.load("npz", None, f"{server.url}/own.npz", digest, tmp_path / "downloads")
+    assert len(data.train_labels) == 8
+
+
+def test_url_without_checksum_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(DatasetError, match=r"dataset\.sha256 +missing"):
+        datasets.load("npz", None, "http://127.0.0.1:9/own.npz", None, tmp_path)
