@@ -1,0 +1,160 @@
+"""The evaluate stage: the float graph, the fake-quantized graph and the .tflite, on the whole test set.
+
+Accuracy is top-1 in percent. Where scores are equal the lowest class index wins, in all three: the 256 values of a
+quantized softmax have ties that a float one has not.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+from numpy.typing import NDArray
+from tqdm import tqdm
+
+from qatbuild import console
+from qatbuild.artifact import Manifest, write_text
+from qatbuild.errors import AcceptanceError, DatasetError
+from qatbuild.request import Request
+from qatbuild.tflite.gates import gate
+from qatbuild.tflite.interpret import Model
+
+_BATCH = 250
+_KERNELS = "xnnpack"
+_LATENCY_THREADS = 1
+_DECIMALS = 4
+
+
+def run(request: Request) -> dict[str, Any]:
+    """Write report.json, the contract that scripts read; its facts are the same without the latency.
+
+    Raises AcceptanceError if a gate of the spec fails; the report is written nevertheless.
+    """
+    settings = request.settings
+    frozen, converted = request.inputs["freeze"].manifest, request.inputs["convert"].manifest
+    images, labels = _test_set(request.inputs["dataset"].manifest)
+    model = Model(converted.file("model.tflite"), _threads(), _KERNELS)
+    with tqdm(total=3 * len(images), desc=f"{settings['label']} evaluate", unit="image", **console.bar()) as bar:
+        names = ("float_graph.pb", "frozen_graph.pb")
+        scores = [_graph_scores(frozen, name, images, settings["input"], bar.update) for name in names]
+        outputs = model.run(images, done=bar.update)
+    floats, fake_quants = scores
+    top1 = {
+        "float": _top1_percent(floats, labels),
+        "fake_quant": _top1_percent(fake_quants, labels),
+        "tflite": _top1_percent(outputs, labels),
+    }
+    agreement = {
+        "top1_percent": _top1_percent(outputs, top_class(fake_quants)),
+        "max_lsb": _max_lsb(fake_quants, outputs, converted.facts["output"]),
+    }
+    found = [*converted.facts["gates"], *_gates(settings["evaluate"], top1, agreement)]
+    facts = {
+        "label": settings["label"],
+        "examples": len(images),
+        "top1": top1,
+        "agreement": agreement,
+        "bytes": _bytes(frozen, converted),
+        "input": converted.facts["input"],
+        "output": converted.facts["output"],
+        "gates": found,
+    }
+    single = Model(model.path, _LATENCY_THREADS, _KERNELS)
+    latency = _latency_ms(single, images[0], settings["evaluate"]["latency_runs"])
+    report = {**{key: value for key, value in facts.items() if key != "gates"}, "latency_ms": latency, "gates": found}
+    write_text(request.out / "report.json", json.dumps(report, indent=1) + "\n")
+    failed = [each for each in found if not each["passed"]]
+    if failed:
+        rows = [(each["name"], f"wanted {each['wanted']}, got {each['got']}") for each in failed]
+        message = f"{settings['label']} was built, and does not pass its gates."
+        raise AcceptanceError(message, [*rows, ("report", request.folder / "report.json")])
+    return facts
+
+
+def top_class(scores: NDArray[Any]) -> NDArray[np.int64]:
+    """The class [n] of the highest of scores [n, classes]; of equal ones, the lowest class."""
+    highest: NDArray[np.int64] = np.argmax(scores, axis=1)
+    return highest
+
+
+def _test_set(dataset: Manifest) -> tuple[NDArray[np.uint8], NDArray[np.int32]]:
+    """Images uint8 [n, height, width, channels] and labels [n]."""
+    path = dataset.file("dataset.npz")
+    with np.load(path) as arrays:
+        images, labels = arrays["test_images"], arrays["test_labels"]
+    if not len(images):
+        raise DatasetError("The dataset has no test images to evaluate on.", [("file", path)])
+    return images, labels
+
+
+def _graph_scores(
+    frozen: Manifest, name: str, images: NDArray[np.uint8], scaling: Mapping[str, float], done: Callable[[int], Any]
+) -> NDArray[np.float32]:
+    """The softmax float32 [n, classes] of a frozen graph, fed with (byte - mean) / std_dev."""
+    definition = tf.compat.v1.GraphDef.FromString(frozen.file(name).read_bytes())
+    mean, std_dev = np.float32(scaling["mean"]), np.float32(scaling["std_dev"])
+    threads = _threads()
+    config = tf.compat.v1.ConfigProto(intra_op_parallelism_threads=threads, inter_op_parallelism_threads=threads)
+    given, wanted = (f"{frozen.facts[end]}:0" for end in ("input", "output"))
+    scores = []
+    with tf.Graph().as_default() as graph, tf.compat.v1.Session(graph=graph, config=config) as session:
+        tf.import_graph_def(definition, name="")
+        for start in range(0, len(images), _BATCH):
+            batch = images[start : start + _BATCH]
+            scores.append(session.run(wanted, {given: (batch.astype(np.float32) - mean) / std_dev}))
+            done(len(batch))
+    return np.concatenate(scores)
+
+
+def _top1_percent(scores: NDArray[Any], labels: NDArray[Any]) -> float:
+    return round(100 * float(np.mean(top_class(scores) == labels)), _DECIMALS)
+
+
+def _max_lsb(scores: NDArray[np.float32], outputs: NDArray[Any], output: Mapping[str, Any]) -> float:
+    """The largest difference between the probabilities of graph and .tflite, in steps of the .tflite's output.
+
+    Two decimals: the digits behind them depend on the machine's order of summation.
+    """
+    steps = outputs.astype(np.float64) - output["zero_point"]
+    return round(float(np.max(np.abs(scores.astype(np.float64) / output["scale"] - steps))), 2)
+
+
+def _bytes(frozen: Manifest, converted: Manifest) -> dict[str, Any]:
+    sizes = {
+        "frozen_graph": frozen.files["frozen_graph.pb"][0],
+        "float_graph": frozen.files["float_graph.pb"][0],
+        "tflite": converted.files["model.tflite"][0],
+    }
+    return {**sizes, "ratio": round(sizes["frozen_graph"] / sizes["tflite"], _DECIMALS)}
+
+
+def _latency_ms(model: Model, image: NDArray[np.uint8], runs: int) -> dict[str, Any]:
+    taken_ms = model.latencies_ms(image, runs)
+    median, p95 = (round(float(np.percentile(taken_ms, percent)), _DECIMALS) for percent in (50, 95))
+    return {"median": median, "p95": p95, "threads": model.threads, "kernels": model.kernels}
+
+
+def _gates(
+    wanted: Mapping[str, Any], top1: Mapping[str, float], agreement: Mapping[str, float]
+) -> list[dict[str, Any]]:
+    """The gates that the spec sets, on the rounded figures that the report shows."""
+    found = []
+    if wanted["max_accuracy_drop"] is not None:
+        limit, drop = wanted["max_accuracy_drop"], round(top1["float"] - top1["tflite"], _DECIMALS)
+        passed = drop <= limit
+        found.append(gate("max_accuracy_drop", f"at most {limit} points", f"{drop} points", passed=passed))
+    for name, limit, got in (
+        ("min_top1", wanted["min_top1"], top1["tflite"]),
+        ("min_agreement", wanted["min_agreement"], agreement["top1_percent"]),
+    ):
+        if limit is not None:
+            found.append(gate(name, f"at least {limit} %", f"{got} %", passed=got >= limit))
+    return found
+
+
+def _threads() -> int:
+    return int(os.environ.get("QATBUILD_THREADS") or os.cpu_count() or 1)

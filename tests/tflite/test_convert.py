@@ -1,0 +1,66 @@
+"""The conversion refuses what TensorFlow's converter would take and turn into a wrong file without a word."""
+
+from __future__ import annotations
+
+import pytest
+
+from qatbuild.errors import ConversionError
+from qatbuild.tflite import convert
+
+
+def test_equal_graphs_give_equal_bytes(network, asked):
+    first, second = (convert.convert(network(), **asked, scheme="uint8") for _ in range(2))
+    assert first == second
+
+
+@pytest.mark.parametrize("mean", [127.5, -1.0, 256.0])
+def test_a_mean_that_is_not_a_byte_is_refused_with_its_value_and_the_cure(network, asked, mean):
+    with pytest.raises(ConversionError) as refused:
+        convert.convert(network(), **{**asked, "mean": mean}, scheme="uint8")
+    assert ("mean", str(mean)) in refused.value.facts
+    assert "a whole number of 0..255" in refused.value.hint
+
+
+@pytest.mark.parametrize("std_dev", [0.0, -64.0, float("nan")])
+def test_a_std_dev_that_is_no_scale_is_refused(network, asked, std_dev):
+    with pytest.raises(ConversionError, match="must be positive"):
+        convert.convert(network(), **{**asked, "std_dev": std_dev}, scheme="uint8")
+
+
+@pytest.mark.parametrize(
+    ("scheme", "options", "fact"),
+    [
+        ("uint8", {"dense": None}, ("logits", "MatMul: its weights have no range")),
+        ("int8", {"conv": None, "dense": "symmetric"}, ("conv1", "Conv2D: its weights have no range")),
+        ("uint8", {"bits": 4}, ("conv1", "4 bits")),
+        ("uint8", {"conv": "per_channel"}, ("conv2", "PerChannel: no uint8 kernel")),
+        ("int8", {}, ("logits", "not symmetric")),
+        ("int8_per_channel", {"conv": "per_channel", "dense": "per_channel"}, ("logits", "must be per tensor")),
+    ],
+)
+def test_ranges_that_do_not_fit_the_scheme_are_refused_by_layer(network, asked, scheme, options, fact):
+    with pytest.raises(ConversionError, match=f"do not fit the scheme {scheme}") as refused:
+        convert.convert(network(**options), **asked, scheme=scheme)
+    layer, why = fact
+    assert any(label == layer and why in value for label, value in refused.value.facts)
+
+
+def test_an_op_without_kernel_is_named_and_the_converters_dump_stays_in_the_log(network, asked, caplog):
+    with pytest.raises(ConversionError) as refused:
+        convert.convert(network(svd=True), **asked, scheme="uint8")
+    assert any("'tf.Svd' op is neither a custom op" in value for _, value in refused.value.facts)
+    assert len(refused.value.block().splitlines()) < 8
+    assert "func.func" in caplog.text
+    assert "func.func" not in refused.value.block()
+
+
+def test_an_output_that_the_graph_has_not_is_named(network, asked):
+    with pytest.raises(ConversionError, match="Net/nowhere"):
+        convert.convert(network(), **{**asked, "output_name": "Net/nowhere"}, scheme="uint8")
+
+
+def test_a_file_that_is_no_graph_is_named(tmp_path, asked):
+    path = tmp_path / "frozen_graph.pb"
+    path.write_bytes(b"not a graph at all")
+    with pytest.raises(ConversionError, match=r"frozen_graph\.pb"):
+        convert.convert(path, **asked, scheme="uint8")

@@ -1,0 +1,64 @@
+"""LiteRT runs a file in batches, with the result of image by image."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from qatbuild.errors import ConversionError
+from qatbuild.tflite.interpret import KERNELS, Model
+
+INT8 = {"conv": "symmetric", "dense": "symmetric"}
+
+
+@pytest.mark.parametrize("kernels", KERNELS)
+@pytest.mark.parametrize("threads", [1, 2])
+def test_a_batch_gives_what_image_by_image_gives(converted, images, kernels, threads):
+    model = Model(converted(), threads, kernels)
+    together = model.run(images, batch=50)
+    assert together.dtype == np.uint8
+    assert together.shape == (120, 4)
+    assert np.array_equal(together, model.run(images, batch=1))
+
+
+def test_every_image_is_reported_as_done_once(converted, images):
+    done = []
+    Model(converted()).run(images, batch=50, done=done.append)
+    assert done == [50, 50, 20]
+
+
+def test_no_images_give_no_outputs(converted, images):
+    assert Model(converted()).run(images[:0]).shape == (0, 4)
+
+
+def test_a_model_that_takes_no_batches_is_run_image_by_image(converted, images):
+    done = []
+    fixed = Model(converted(batch=1)).run(images[:7], done=done.append)
+    assert np.array_equal(fixed, Model(converted()).run(images[:7]))
+    assert done == [1] * 7
+
+
+def test_the_kernel_sets_agree_within_a_few_steps(converted, images):
+    xnnpack, builtin, reference = (Model(converted(), kernels=name).run(images).astype(int) for name in KERNELS)
+    assert np.abs(builtin - reference).max() <= 1
+    assert np.abs(xnnpack - reference).max() <= 3
+
+
+def test_an_int8_model_takes_the_same_bytes_as_a_uint8_one(converted, images):
+    uint8, int8 = (Model(converted(scheme, **INT8)).run(images) for scheme in ("uint8", "int8"))
+    assert int8.dtype == np.int8
+    assert np.abs(uint8.astype(int) - (int8.astype(int) + 128)).max() <= 3
+
+
+def test_as_many_latencies_are_measured_as_asked_for(converted, images):
+    taken_ms = Model(converted()).latencies_ms(images[0], 3)
+    assert len(taken_ms) == 3
+    assert min(taken_ms) > 0
+
+
+def test_a_file_that_cannot_be_loaded_is_an_error_with_litert_s_words(tmp_path):
+    path = tmp_path / "model.tflite"
+    path.write_bytes(b"rubbish" * 10)
+    with pytest.raises(ConversionError, match="not a valid Flatbuffer") as refused:
+        Model(path)
+    assert ("file", str(path)) in refused.value.facts

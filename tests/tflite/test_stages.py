@@ -1,0 +1,210 @@
+"""The stages convert and evaluate, with requests as the engine makes them."""
+
+from __future__ import annotations
+
+import json
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from qatbuild.artifact import Manifest, publish
+from qatbuild.errors import AcceptanceError, ConversionError, DatasetError
+from qatbuild.request import Input, Request
+from qatbuild.stages import convert, evaluate
+from qatbuild.tflite.interpret import Model
+
+INPUT = {"mean": 121.0, "std_dev": 64.0}
+FROZEN_FACTS = {"input": "input", "output": "Net/Predictions/Softmax", "checkpoint_step": 1, "float_checkpoint_step": 1}
+NO_GATES = {"max_accuracy_drop": None, "min_top1": None, "min_agreement": None, "latency_runs": 3}
+
+
+class Build:
+    """A folder of stages' artifacts, and the requests to run on it."""
+
+    def __init__(self, folder, network, images):
+        self.folder, self.network, self.images = folder, network, images
+
+    def published(self, stage, files, facts):
+        """A stage's artifacts, as if it had run."""
+        draft = self.folder / f"draft-{stage}"
+        draft.mkdir(exist_ok=True)
+        for name, data in files.items():
+            (draft / name).write_bytes(data)
+        publish(Manifest.of(stage, draft, facts), self.folder / stage)
+
+    def freeze(self, **options):
+        names = {
+            "frozen_graph.pb": self.network(**options),
+            "float_graph.pb": self.network(conv=None, dense=None, ranges=(), seed=3),
+        }
+        self.published("freeze", {name: path.read_bytes() for name, path in names.items()}, FROZEN_FACTS)
+
+    def dataset(self, labels, count=None):
+        path = self.folder / "dataset.npz"
+        np.savez(path, test_images=self.images[:count], test_labels=labels[:count].astype(np.int32))
+        self.published("dataset", {"dataset.npz": path.read_bytes()}, {"shape": [8, 8, 1], "classes": 4})
+
+    def request(self, stage, settings, *inputs):
+        given = {name: Input(Manifest.path_of(self.folder / name, name), "") for name in inputs}
+        published, work = self.folder / stage, self.folder / f"work-{stage}"
+        request = Request(stage, settings, given, {}, {}, "", self.folder, published, work)
+        request.out.mkdir(parents=True, exist_ok=True)
+        return request
+
+    def convert(self, scheme="uint8"):
+        """Run the convert stage and publish what it made."""
+        request = self.request("convert", {"input": INPUT, "quantize": {"scheme": scheme}}, "freeze")
+        facts = convert.run(request)
+        publish(Manifest.of("convert", request.out, facts), request.folder)
+        return facts
+
+    def evaluate(self, **gates):
+        settings = {"label": "tiny@uint8", "input": INPUT, "evaluate": {**NO_GATES, **gates}}
+        request = self.request("evaluate", settings, "dataset", "freeze", "convert")
+        error = facts = None
+        try:
+            facts = evaluate.run(request)
+        except AcceptanceError as refused:
+            error = refused
+        text = (request.out / "report.json").read_text(encoding="utf-8")
+        return SimpleNamespace(facts=facts, error=error, report=json.loads(text), text=text, request=request)
+
+
+@pytest.fixture
+def build(tmp_path, network, images):
+    return Build(tmp_path, network, images)
+
+
+@pytest.fixture
+def built(build):
+    """Frozen, converted, and with a test set that the .tflite gets right altogether."""
+    build.freeze()
+    build.convert()
+    build.dataset(np.argmax(Model(build.folder / "convert" / "model.tflite").run(build.images), axis=1))
+    return build
+
+
+def test_convert_leaves_the_model_and_says_what_it_is(build):
+    build.freeze()
+    facts = build.convert()
+    model = build.folder / "convert" / "model.tflite"
+    assert facts["bytes"] == model.stat().st_size
+    assert facts["operators"] == ["CONV_2D", "MAX_POOL_2D", "CONV_2D", "RESHAPE", "FULLY_CONNECTED", "SOFTMAX"]
+    assert facts["input"] == {"dtype": "uint8", "scale": 1 / 64, "zero_point": 121, "shape": [1, 8, 8, 1]}
+    assert facts["output"] == {"dtype": "uint8", "scale": 1 / 256, "zero_point": 0, "shape": [1, 4]}
+    assert [(each["name"], each["passed"]) for each in facts["gates"]] == [
+        ("fully integer", True),
+        ("loads", True),
+        ("input", True),
+        ("output", True),
+    ]
+
+
+def test_a_refused_model_is_not_published_and_left_to_look_at(build):
+    build.freeze(lrn=True)
+    with pytest.raises(ConversionError) as refused:
+        build.convert()
+    kept = build.folder / "work-convert" / "refused" / "model.tflite"
+    assert ("refused file", str(kept)) in refused.value.facts
+    assert kept.stat().st_size > 0
+    assert not list((build.folder / "work-convert" / "out").iterdir())
+    assert '`"lrn": false`' in refused.value.block()
+
+
+def test_a_model_without_softmax_is_refused_with_wanted_and_got(build):
+    build.freeze()
+    manifest = Manifest.read(Manifest.path_of(build.folder / "freeze", "freeze"))
+    logits = {**FROZEN_FACTS, "output": "Net/logits/act_quant"}
+    build.published("freeze", {name: manifest.file(name).read_bytes() for name in manifest.files}, logits)
+    with pytest.raises(ConversionError, match="not what was asked for") as refused:
+        build.convert()
+    wanted, got = dict(refused.value.facts)["output"].splitlines()
+    assert wanted == "wanted uint8, scale 0.00390625, zero point 0"
+    assert got == "got uint8, scale 0.03137255, zero point 128"
+
+
+def test_the_report_has_the_keys_that_scripts_rely_on(built):
+    report = built.evaluate().report
+    assert list(report) == [
+        "label", "examples", "top1", "agreement", "bytes", "input", "output", "latency_ms", "gates",
+    ]  # fmt: skip
+    for key, inner in {
+        "top1": {"float", "fake_quant", "tflite"},
+        "agreement": {"top1_percent", "max_lsb"},
+        "bytes": {"frozen_graph", "float_graph", "tflite", "ratio"},
+        "input": {"dtype", "scale", "zero_point", "shape"},
+        "output": {"dtype", "scale", "zero_point", "shape"},
+        "latency_ms": {"median", "p95", "threads", "kernels"},
+    }.items():
+        assert set(report[key]) == inner
+    assert all(set(each) == {"name", "wanted", "got", "passed"} for each in report["gates"])
+    assert (report["label"], report["examples"]) == ("tiny@uint8", 120)
+
+
+def test_accuracy_and_agreement_are_measured_on_the_same_images(built):
+    report = built.evaluate().report
+    assert report["top1"]["tflite"] == 100
+    assert report["top1"]["fake_quant"] == report["agreement"]["top1_percent"] > 95
+    assert 0 < report["agreement"]["max_lsb"] < 6
+    assert report["top1"]["float"] < 90  # the float graph of these tests has other weights
+
+
+def test_facts_are_the_report_without_the_clock_and_equal_for_equal_runs(built):
+    first, second = built.evaluate(), built.evaluate()
+    assert first.facts == second.facts
+    assert first.facts == {key: value for key, value in first.report.items() if key != "latency_ms"}
+
+
+def test_an_int8_model_is_measured_on_the_same_bytes(build):
+    build.freeze(conv="per_channel", dense="symmetric")
+    build.convert("int8_per_channel")
+    build.dataset(np.zeros(120))
+    report = build.evaluate().report
+    assert report["input"]["zero_point"] == 121 - 128
+    assert report["agreement"]["top1_percent"] > 95
+    assert report["agreement"]["max_lsb"] < 6
+
+
+def test_only_the_gates_that_the_spec_sets_stand_beside_those_of_the_conversion(built):
+    names = [each["name"] for each in built.evaluate(min_top1=99.0).report["gates"]]
+    assert names == ["fully integer", "loads", "input", "output", "min_top1"]
+
+
+@pytest.mark.parametrize(
+    ("gates", "name"),
+    [
+        ({"max_accuracy_drop": -100.0}, "max_accuracy_drop"),
+        ({"min_top1": 100.5}, "min_top1"),
+        ({"min_agreement": 100.5}, "min_agreement"),
+    ],
+)
+def test_a_failed_gate_names_wanted_and_got_and_leaves_the_report(built, gates, name):
+    (limit,) = gates.values()
+    done = built.evaluate(**gates)
+    ((label, value), (_, report)) = done.error.facts
+    assert label == name
+    assert f"{limit} " in value
+    assert ", got " in value
+    assert report == str(done.request.folder / "report.json")
+    assert [each["name"] for each in done.report["gates"] if not each["passed"]] == [name]
+
+
+def test_a_model_that_is_better_than_its_float_graph_has_dropped_nothing(built):
+    done = built.evaluate(max_accuracy_drop=0.0)
+    assert done.report["gates"][-1]["got"] == f"{round(done.report['top1']['float'] - 100, 4)} points"
+
+
+def test_all_failed_gates_are_one_error(built):
+    done = built.evaluate(max_accuracy_drop=-100.0, min_top1=100.5, min_agreement=100.5)
+    assert len(done.error.facts) == 4
+
+
+def test_equal_scores_go_to_the_lowest_class():
+    assert list(evaluate.top_class(np.array([[0, 7, 7, 3], [5, 5, 5, 5]], np.uint8))) == [1, 0]
+
+
+def test_a_dataset_without_test_images_is_refused(built):
+    built.dataset(np.zeros(120), count=0)
+    with pytest.raises(DatasetError, match="no test images"):
+        built.evaluate()
