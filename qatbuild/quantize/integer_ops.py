@@ -1,0 +1,65 @@
+"""What the uint8 toolchain computes in integers: tried, operation by operation, with the converter of TensorFlow 2.21.
+
+The converter never refuses an operation that it cannot compute in integers: it puts DEQUANTIZE before and QUANTIZE
+behind it and reports success. This table is what stands between a network and such a float island.
+"""
+
+from __future__ import annotations
+
+import tensorflow as tf
+
+from qatbuild.quantize.layers import BATCH_NORM_TYPES, is_normalizing_factor
+
+KEEPS_ITS_RANGE = frozenset({
+    "AvgPool", "BatchToSpaceND", "ConcatV2", "DepthToSpace", "ExpandDims", "GatherV2", "Identity", "Max", "MaxPool",
+    "Mean", "MirrorPad", "Pack", "Pad", "PadV2", "Reshape", "ResizeBilinear", "ResizeNearestNeighbor", "Slice",
+    "SpaceToBatchND", "SpaceToDepth", "Split", "SplitV", "Squeeze", "StopGradient", "StridedSlice", "Tile",
+    "Transpose",
+})  # fmt: skip
+"""Their output's codes mean what their input's codes mean (of a concat: the converter rescales where they differ)."""
+
+HAS_A_FIXED_RANGE = frozenset({"Sigmoid", "Softmax", "Tanh"})
+"""Their output's scale is part of the operation: 1/256 from 0, of Tanh 1/128 from -1."""
+
+NEEDS_A_RANGE = frozenset({"Add", "AddV2", "BiasAdd", "Conv2D", "DepthwiseConv2dNative", "MatMul", "Relu", "Relu6"})
+"""Integer if a FakeQuant tells what their output's codes mean, at the end of the chain that is computed in one step."""
+
+POOLS = frozenset({"AvgPool", "MaxPool"})
+"""A ReLU straight behind one of these is computed in the same step and needs no range of its own."""
+
+_REASONS = {
+    "LRN": "local response normalization has no integer kernel; the converter would compute it in float",
+    "BatchNorm": "it is not folded into a layer; the converter would compute it, and the layer before it, in float",
+    "Dropout": "it draws random numbers, also in the .tflite",
+    "PerImageStandardization": "each image gets a scale of its own; integers have one for all: (byte - mean) / std_dev",
+}
+
+CONSTRUCTS = frozenset(_REASONS)
+"""Kinds that say more than the type of one of their operations."""
+
+DEFAULT_CURES = {
+    "BatchNorm": "build the network with biases instead of batch normalization",
+    "Dropout": "build the inference graph with training off",
+    "PerImageStandardization": 'scale all images alike: "input": {"mean": ..., "std_dev": ...}',
+}
+
+
+def kind(operation: tf.Operation) -> str:
+    """What people call the operation: its type, or the construct that it is a part of."""
+    if "per_image_standardization" in operation.name:
+        return "PerImageStandardization"
+    if operation.type in BATCH_NORM_TYPES or is_batch_norm_product(operation):
+        return "BatchNorm"
+    return str(operation.type)
+
+
+def is_batch_norm_product(operation: tf.Operation) -> bool:
+    """Whether this is the multiplication of an unfused batch norm: x times gamma / sqrt(variance + epsilon)."""
+    return operation.type == "Mul" and any(is_normalizing_factor(tensor.op) for tensor in operation.inputs)
+
+
+def reason(name: str) -> str:
+    """Why an operation of that kind is no integer one."""
+    if name in NEEDS_A_RANGE:
+        return "nothing gives its output a range; the converter would compute it in float"
+    return _REASONS.get(name, "it is not among the operations that convert to integers; it would be computed in float")

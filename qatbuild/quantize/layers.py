@@ -1,0 +1,164 @@
+"""Finding the layers: what computes with weights, and where its result is complete.
+
+The integer runtime computes a convolution, its bias and its activation in one step, so the place that needs a range
+is the end of that chain, and nothing inside it. The shapes recognised are those of tf.contrib.quantize, largest first:
+an addition behind the activation (inverted residuals), an activation (with or without a residual addition before
+it), and a bias addition alone (the logits).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import tensorflow as tf
+
+from qatbuild.quantize.pattern import ANYTHING, Pattern, Roles, either, match, op, role
+
+LAYER_TYPES = frozenset({"Conv2D", "DepthwiseConv2dNative", "MatMul"})
+ACTIVATION_TYPES = frozenset({"Relu", "Relu6"})
+FAKE_QUANT_TYPES = frozenset(
+    {"FakeQuantWithMinMaxVars", "FakeQuantWithMinMaxArgs", "FakeQuantWithMinMaxVarsPerChannel"}
+)
+BATCH_NORM_TYPES = frozenset({"FusedBatchNorm", "FusedBatchNormV2", "FusedBatchNormV3"})
+_ADD = "Add|AddV2"
+
+
+@dataclass(frozen=True)
+class LayerMatch:
+    """One layer, by the roles of its operations.
+
+    `layer` computes with `weight`'s value. `activation` is where the chain is complete: a ReLU, ReLU6 or Identity, or
+    the bias addition itself for a layer without one. `bypass` is a residual addition between bias and activation,
+    `post_activation_bypass` one behind the activation.
+    """
+
+    layer: tf.Operation
+    weight: tf.Operation
+    activation: tf.Operation
+    bias_add: tf.Operation | None = None
+    bypass: tf.Operation | None = None
+    post_activation_bypass: tf.Operation | None = None
+
+
+def _weight_pattern() -> Pattern:
+    """A variable as its consumers see it: read by Identity (also in two parts) or ReadVariableOp, or read and scaled.
+
+    Scaled weights (Mul) are those of a folded batch norm, in training graphs by two factors. A Mul without a variable
+    in it is no weight: dropout's and squeeze-and-excite's multiply activations.
+    """
+    variable = op("Variable|VariableV2")
+    part = op("Identity", variable)
+    parts = op("ConcatV2", part, part, ANYTHING)
+    resource = op("ReadVariableOp")
+    read = either(op("Identity", either(part, parts, variable, resource)), resource)
+    once = op("Mul", read, ANYTHING, ordered=False)
+    twice = op("Mul", once, ANYTHING, ordered=False)
+    return role("weight", read, once, twice)
+
+
+def _patterns() -> tuple[Pattern, Pattern, Pattern]:
+    """The three shapes of a layer, in the order in which they are to be looked for."""
+    layer = op("|".join(sorted(LAYER_TYPES)), ANYTHING, _weight_pattern(), role="layer", ordered=False)
+    output = either(op("BatchToSpaceND", layer, ANYTHING, ANYTHING), layer)  # behind an atrous convolution
+    rescaled = op("Mul", ANYTHING, output, ordered=False)  # by sigma_batch / sigma_moving, in folded training graphs
+    corrected = op(_ADD, rescaled, ANYTHING, ordered=False)
+    folded_bias = op(_ADD, either(corrected, output), ANYTHING, role="bias_add", ordered=False)
+    bias = op(f"{_ADD}|BiasAdd", output, ANYTHING, role="bias_add", ordered=False)
+    biased = either(bias, folded_bias, op("Identity", folded_bias))  # Identity: batch norm with forced updates
+    bypass = op(_ADD, biased, ANYTHING, role="bypass", ordered=False)
+    activation = op("Relu|Relu6|Identity", either(biased, bypass, layer), role="activation")
+    late_bypass = op(_ADD, ANYTHING, activation, role="post_activation_bypass", ordered=False)
+    return late_bypass, activation, either(bias, folded_bias)
+
+
+def find_layers(graph: tf.Graph) -> tuple[LayerMatch, ...]:
+    """Every layer of the graph that can be given ranges, each once, the largest shape first."""
+    found: dict[tf.Operation, LayerMatch] = {}
+    for pattern in _patterns():
+        for root in graph.get_operations():
+            roles = match(pattern, root)
+            if roles is None or roles["layer"] in found:
+                continue
+            if _keeps_a_batch_norm_alive(roles) or weights_are_fake_quantized(roles["layer"]):
+                continue
+            found[roles["layer"]] = _record(roles)
+    return tuple(found.values())
+
+
+def layer_operations(graph: tf.Graph) -> Iterator[tf.Operation]:
+    """Every operation of a type that computes with weights, matched or not."""
+    return (operation for operation in graph.get_operations() if operation.type in LAYER_TYPES)
+
+
+def weights_are_fake_quantized(layer: tf.Operation) -> bool:
+    """Whether an operand of the layer comes out of a FakeQuant made for its weights, gated or not.
+
+    The gate of a delayed FakeQuant is a Merge of the value and its fake-quantized twin.
+    """
+    return any(_is_quantized_weight(tensor.op) for tensor in layer.inputs)
+
+
+def unfolded_batch_norm(layer: tf.Operation) -> tf.Operation | None:
+    """The batch norm that takes this layer's output and whose result is used, or None."""
+    for consumer in _behind(layer, passing=frozenset({"Identity", "Reshape", "BatchToSpaceND", "Squeeze"})):
+        if consumer.type in BATCH_NORM_TYPES and consumer.outputs[0].consumers():
+            return consumer
+        if consumer.type == "Mul" and any(is_normalizing_factor(tensor.op) for tensor in consumer.inputs):
+            return consumer
+    return None
+
+
+def why_unmatched(layer: tf.Operation) -> str:
+    """The reason why `find_layers` has no match for this layer operation, for people."""
+    if not any(match(_weight_pattern(), tensor.op) is not None for tensor in layer.inputs):
+        kinds = " and ".join(tensor.op.type for tensor in layer.inputs)
+        return f"neither operand is a variable (they come from {kinds})"
+    consumers = list(layer.outputs[0].consumers())
+    if not consumers:
+        return "nothing consumes its output"
+    if all(consumer.type in BATCH_NORM_TYPES and not consumer.outputs[0].consumers() for consumer in consumers):
+        return "it only yields batch statistics; its folded twin computes the output"
+    behind = ", ".join(sorted({consumer.type for consumer in consumers}))
+    return f"no bias and no ReLU, ReLU6 or Identity behind it, so nowhere to put its range ({behind} follows)"
+
+
+def _record(roles: Roles) -> LayerMatch:
+    return LayerMatch(
+        layer=roles["layer"],
+        weight=roles["weight"],
+        activation=roles.get("activation", roles.get("bias_add")),
+        bias_add=roles.get("bias_add"),
+        bypass=roles.get("bypass"),
+        post_activation_bypass=roles.get("post_activation_bypass"),
+    )
+
+
+def _keeps_a_batch_norm_alive(roles: Roles) -> bool:
+    """An Identity between a layer and its batch norm is no activation."""
+    ends_in_identity = "activation" in roles and roles["activation"].type == "Identity"
+    return ends_in_identity and unfolded_batch_norm(roles["layer"]) is not None
+
+
+def _is_quantized_weight(operation: tf.Operation) -> bool:
+    if operation.type == "Merge":
+        twins = [tensor.op.inputs[0].op for tensor in operation.inputs if tensor.op.type == "Switch"]
+        return any(_is_quantized_weight(twin) for twin in twins)
+    if operation.type not in FAKE_QUANT_TYPES:
+        return False
+    return match(_weight_pattern(), operation.inputs[0].op) is not None
+
+
+def _behind(operation: tf.Operation, passing: frozenset[str]) -> Iterator[tf.Operation]:
+    """The consumers of an operation's output, seen through operations of the `passing` types."""
+    for consumer in operation.outputs[0].consumers():
+        yield consumer
+        if consumer.type in passing:
+            yield from _behind(consumer, passing)
+
+
+def is_normalizing_factor(operation: tf.Operation) -> bool:
+    """Whether the value is gamma / sqrt(variance + epsilon), the factor of an unfused batch norm."""
+    if operation.type == "Mul":
+        return any(tensor.op.type == "Rsqrt" for tensor in operation.inputs)
+    return bool(operation.type == "Rsqrt")

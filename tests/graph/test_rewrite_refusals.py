@@ -1,0 +1,116 @@
+"""What cannot be rewritten is refused with its name, and the graph is as it was before."""
+
+from __future__ import annotations
+
+import pytest
+import tensorflow as tf
+
+from qatbuild.errors import RewriteError
+from qatbuild.quantize import (
+    create_eval_graph,
+    create_training_graph,
+    experimental_create_eval_graph,
+    experimental_create_training_graph,
+)
+from tests.graph.networks import images, layer, v1, variable
+
+pytestmark = pytest.mark.tf
+
+
+def refusal(graph, create=create_training_graph, **options):
+    before = graph.as_graph_def()
+    with pytest.raises(RewriteError) as caught:
+        create(graph, **options)
+    assert graph.as_graph_def() == before
+    return str(caught.value)
+
+
+@pytest.fixture
+def graph():
+    with tf.Graph().as_default() as graph:
+        tf.reduce_mean(layer(images(), "net"), name="loss")
+    return graph
+
+
+@pytest.mark.parametrize("variables", ["ref", "resource"])
+@pytest.mark.parametrize(
+    ("optimizer", "operation"),
+    [(v1.train.GradientDescentOptimizer(0.1), "ApplyGradientDescent"), (v1.train.AdamOptimizer(), "ApplyAdam"),
+     (v1.train.MomentumOptimizer(0.1, 0.9), "ApplyMomentum")],
+)  # fmt: skip
+@pytest.mark.parametrize("create", [create_training_graph, create_eval_graph])
+def test_graph_with_an_optimizer(create, optimizer, operation, variables):
+    with tf.Graph().as_default() as graph:
+        optimizer.minimize(tf.reduce_mean(layer(images(), "net", variables=variables)))
+    text = refusal(graph, create)
+    assert "already trains" in text
+    assert operation in text
+    assert "before the optimizer" in text
+
+
+def test_graph_without_a_layer():
+    with tf.Graph().as_default() as graph:
+        tf.nn.relu(images())
+    assert "no layer that could be quantized" in refusal(graph)
+
+
+def test_default_graph_without_a_layer():
+    with tf.Graph().as_default(), pytest.raises(RewriteError, match="no layer"):
+        create_eval_graph()
+
+
+def test_graph_whose_layers_all_stay_float_names_them():
+    with tf.Graph().as_default() as graph:
+        layer(images(), "net", bias="none", activation="tanh")
+    text = refusal(graph)
+    assert "no layer that could be quantized" in text
+    assert "net/Conv2D" in text
+    assert "Tanh follows" in text
+
+
+def test_finalized_graph(graph):
+    graph.finalize()
+    assert "finalized" in refusal(graph)
+
+
+def test_graph_inside_a_function():
+    @tf.function
+    def network(value):
+        with pytest.raises(RewriteError, match=r"tf\.function"):
+            create_eval_graph()
+        return value
+
+    network(tf.zeros([1]))
+
+
+@pytest.mark.parametrize("fused", [True, False], ids=["fused", "unfused"])
+def test_batch_norm_behind_a_layer_is_named(fused):
+    with tf.Graph().as_default() as graph:
+        value = layer(images(), "net", bias="none", activation="none")
+        ones = [variable(name, [4]) for name in ("gamma", "beta", "mean", "variance")]
+        with v1.name_scope("net/BatchNorm"):
+            if fused:
+                value, *_ = v1.nn.fused_batch_norm(value, *ones, is_training=False)
+            else:
+                gamma, beta, mean, variance = ones
+                value = tf.nn.batch_normalization(value, mean, variance, beta, gamma, 1e-3)
+        tf.nn.relu(value)
+        layer(v1.placeholder(tf.float32, [1, 6, 6, 3]), "other")
+    text = refusal(graph)
+    assert "net/Conv2D" in text
+    assert "BatchNorm" in text
+
+
+@pytest.mark.parametrize(
+    ("create", "options", "fragments"),
+    [
+        (experimental_create_training_graph, {"freeze_bn_delay": 10}, ["freeze_bn_delay", "10"]),
+        (experimental_create_training_graph, {"weight_bits": 1}, ["weight_bits", "2 to 8"]),
+        (experimental_create_eval_graph, {"activation_bits": 9}, ["activation_bits", "9"]),
+        (experimental_create_training_graph, {"quant_delay": -1}, ["quant_delay", "-1"]),
+        (experimental_create_eval_graph, {"scope": "nett"}, ["nett", "net/Conv2D"]),
+    ],
+)
+def test_parameter_is_named(graph, create, options, fragments):
+    text = refusal(graph, create, **options)
+    assert all(fragment in text for fragment in fragments)
