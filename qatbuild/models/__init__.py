@@ -1,0 +1,132 @@
+"""Networks as plain functions of tensors.
+
+A network is a function `network(images, classes, *, training, **options) -> logits`:
+
+    images   float32 [batch, height, width, channels], real values, that is (byte - mean) / std_dev
+    classes  how many logits an image gets
+    training whether dropout is there; an inference graph has no trace of it
+    logits   float32 [batch, classes], before softmax
+
+A shipped network lives in the module of its own name, so that an edit of one network leaves the others' digests
+alone. A network of the user's is named "package.module:function" and imported from the project.
+"""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import pkgutil
+from collections.abc import Callable, Mapping
+from types import ModuleType
+from typing import Any
+
+import tensorflow as tf
+
+from qatbuild.errors import StageError
+
+_PARTS = ("layers",)
+
+
+def build(images: tf.Tensor, classes: int, *, training: bool, model: Mapping[str, Any]) -> tf.Tensor:
+    """Add a network to the default graph and return its logits, float32 [batch, classes].
+
+    `images` is float32 [batch, height, width, channels]; `model` is {"name": ...} or {"call": "module:function"},
+    each with optional "options". StageError if there is no such network, it does not know an option, cannot take
+    images of this shape, or returns something else than logits.
+    """
+    function = _function(model)
+    options = dict(model.get("options") or {})
+    _check_options(function, options, model)
+    logits = function(images, classes, training=training, **options)
+    _check_logits(logits, classes, model)
+    return logits
+
+
+def predict(logits: tf.Tensor) -> tf.Tensor:
+    """Softmax of logits: float32 [batch, classes] in 0..1, the op <Scope>/Predictions/Softmax.
+
+    A rewrite of the graph re-wires consumers, not Python handles: afterwards `predict(logits).op.inputs[0]` is the
+    fake-quantized tensor of logits, while `logits` is still the float one.
+    """
+    scope, slash, _ = logits.op.name.partition("/")
+    name = f"{scope}/Predictions/Softmax" if slash else "Predictions/Softmax"
+    with tf.name_scope(""):
+        return tf.nn.softmax(logits, name=name)
+
+
+def cures(model: Mapping[str, Any]) -> Mapping[str, str]:
+    """What to write in a spec against an operation that integers cannot do: op type -> text, as the module says."""
+    known: Mapping[str, str] = getattr(_module(model)[0], "CURES", {})
+    return known
+
+
+def title(model: Mapping[str, Any]) -> str:
+    """How people are told which network: its name, or the function it is."""
+    return str(model.get("name") or model.get("call"))
+
+
+def shipped() -> list[str]:
+    """The names of the shipped networks, sorted."""
+    return sorted(module.name for module in pkgutil.iter_modules(__path__) if module.name not in _PARTS)
+
+
+def _module(model: Mapping[str, Any]) -> tuple[ModuleType, str]:
+    """The module of a network and the name of its function there."""
+    if "name" in model:
+        name = str(model["name"])
+        if name not in shipped():
+            raise StageError("There is no such network.", [("network", name), ("there are", ", ".join(shipped()))])
+        return importlib.import_module(f"{__name__}.{name}"), name
+    call = str(model.get("call"))
+    path, colon, function = call.partition(":")
+    if not (path and colon and function):
+        raise StageError("A network function is not named as package.module:function.", [("model.call", call)])
+    try:
+        return importlib.import_module(path), function
+    except ImportError as fault:
+        facts: list[tuple[str, object]] = [("model.call", call), ("reason", fault)]
+        raise StageError("The module of a network function cannot be imported.", facts, _WHERE) from fault
+
+
+_WHERE = "Modules are imported from the project's root: package.module is package/module.py beside pyproject.toml."
+
+
+def _function(model: Mapping[str, Any]) -> Callable[..., tf.Tensor]:
+    module, name = _module(model)
+    function = getattr(module, name, None)
+    if not callable(function):
+        there = [key for key, value in vars(module).items() if inspect.isfunction(value) and not key.startswith("_")]
+        facts: list[tuple[str, object]] = [
+            ("module", module.__name__),
+            ("function", name),
+            ("there are", ", ".join(there) or "none"),
+        ]
+        raise StageError("The module of a network has no such function.", facts)
+    return function
+
+
+def _check_options(function: Callable[..., tf.Tensor], options: Mapping[str, Any], model: Mapping[str, Any]) -> None:
+    try:
+        parameters = inspect.signature(function).parameters
+    except (TypeError, ValueError):
+        return
+    if any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters.values()):
+        return
+    known = [name for name in list(parameters)[2:] if name != "training"]
+    for option in options:
+        if option not in known:
+            facts: list[tuple[str, object]] = [("network", title(model)), ("option", option)]
+            facts.append(("it has", ", ".join(known) or "none"))
+            raise StageError("The network has no such option.", facts)
+
+
+def _check_logits(logits: Any, classes: int, model: Mapping[str, Any]) -> None:
+    if not tf.is_tensor(logits):
+        got = type(logits).__name__
+    elif logits.dtype == tf.float32 and logits.shape.rank == 2 and logits.shape[1] == classes:  # noqa: PLR2004
+        return
+    else:
+        got = f"{logits.dtype.name} tensor {'?' if logits.shape.rank is None else logits.shape.as_list()}"
+    wanted = f"float32 tensor [batch, {classes}]"
+    facts: list[tuple[str, object]] = [("network", title(model)), ("wanted", wanted), ("got", got)]
+    raise StageError("The network did not return logits.", facts)

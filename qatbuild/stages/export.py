@@ -1,0 +1,30 @@
+"""The export stage: the network as a graph without weights."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from qatbuild.request import Request
+from qatbuild.stages import learning
+from qatbuild.training.frozen import without_weights
+from qatbuild.training.inference import check, inference
+
+
+def run(request: Request) -> dict[str, Any]:
+    """Publish inference_graph.pb, with fake quantization, and float_inference_graph.pb: binary GraphDefs.
+
+    Their input is float32 [batch, height, width, channels] of real values, (byte - mean) / std_dev. Variables are
+    there as operations and have no values; dropout, augmentation and initial values are not there at all.
+    """
+    network = learning.network(request)
+    check(network)
+    for name, quantized in (("inference_graph.pb", True), ("float_inference_graph.pb", False)):
+        target = inference(network, quantized=quantized)
+        (request.out / name).write_bytes(without_weights(target).SerializeToString(deterministic=True))
+    return {
+        "input": target.input,
+        "logits": target.logits,
+        "output": target.output,
+        "shape": list(network.shape),
+        "classes": network.classes,
+    }

@@ -1,0 +1,30 @@
+"""The float stage: train the network as it is."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from qatbuild.request import Request
+from qatbuild.stages import learning
+from qatbuild.training.inference import check
+
+
+def run(request: Request) -> dict[str, Any]:
+    """Train in float, from random weights or from the source "weights"; publishes model.ckpt-<step> and events.
+
+    The weights of a source are restored by name, all of the network's or none. With them, 0 steps are allowed: then
+    they are published as they are. A network that could not become an integer one is refused before the first step.
+    """
+    network = learning.network(request)
+    check(network)
+    settings = request.settings["train"]
+    course = learning.course(settings, int(settings["steps"]), int(settings["log_every"]))
+    weights = request.sources.get("weights")
+    start_from = None if weights is None else _prefix(weights.path)
+    progress, _ = learning.learn(request, network, course, rewrite=None, start_from=start_from)
+    return learning.facts(progress)
+
+
+def _prefix(path: Path) -> Path:
+    return path.with_suffix("") if path.suffix == ".index" else path

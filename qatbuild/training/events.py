@@ -1,0 +1,46 @@
+"""TensorBoard event files: what happened at which step."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+import tensorflow as tf
+
+v1 = tf.compat.v1
+
+
+class Events:
+    """Scalars by step in a folder's event files; a context manager.
+
+    A training that goes on from step s opens a second file and tells TensorBoard to forget what the first says of
+    later steps: they were lost with the process that had done them.
+    """
+
+    def __init__(self, folder: Path, step: int) -> None:
+        """Event files in `folder`, of a training that has done `step` steps."""
+        folder.mkdir(parents=True, exist_ok=True)
+        self._folder = folder
+        self._step = step
+
+    def __enter__(self) -> Self:
+        with tf.Graph().as_default():
+            # TensorFlow names a file by the second: one that goes on at once would overwrite the one it follows.
+            self._writer = v1.summary.FileWriter(str(self._folder), filename_suffix=f".from-{self._step}")
+        start = v1.SessionLog(status=v1.SessionLog.START)
+        self._writer.add_session_log(start, global_step=self._step + 1)
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, fault: BaseException | None, at: TracebackType | None) -> None:
+        self._writer.close()
+
+    def scalars(self, step: int, named: Mapping[str, float]) -> None:
+        """Write numbers by tag, all of one step (counted from 1)."""
+        values = [v1.Summary.Value(tag=tag, simple_value=number) for tag, number in named.items()]
+        self._writer.add_summary(v1.Summary(value=values), step)
+
+    def flush(self) -> None:
+        """Let readers see all that was written."""
+        self._writer.flush()

@@ -1,0 +1,49 @@
+"""Top-1 of a published checkpoint, in the graph that will be deployed: so it is the file that is measured."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import tensorflow as tf
+
+from qatbuild.training.batches import Images, Labels
+from qatbuild.training.inference import Inference, Network, inference
+from qatbuild.training.session import session
+
+v1 = tf.compat.v1
+
+_BATCH = 500
+
+
+@dataclass
+class Validation:
+    """Images uint8 [n, height, width, channels] and labels int32 [n], to measure checkpoints with."""
+
+    network: Network
+    images: Images
+    labels: Labels
+    quantized: bool
+    _open: tuple[Inference, tf.compat.v1.Session, tf.compat.v1.train.Saver] | None = field(default=None, repr=False)
+
+    def top1(self, prefix: Path) -> float:
+        """Share of the images, in percent, whose highest probability is that of their label."""
+        if self._open is None:
+            target = inference(self.network, quantized=self.quantized)
+            with target.graph.as_default():
+                self._open = target, session(target.graph), v1.train.Saver()
+        target, opened, saver = self._open
+        saver.restore(opened, str(prefix))
+        right = 0
+        for start in range(0, len(self.images), _BATCH):
+            part = slice(start, start + _BATCH)
+            real = (self.images[part].astype("float32") - self.network.mean) / self.network.std_dev
+            probabilities = opened.run(f"{target.output}:0", {f"{target.input}:0": real})
+            right += int((probabilities.argmax(axis=1) == self.labels[part]).sum())
+        return 100.0 * right / len(self.images)
+
+    def close(self) -> None:
+        """Free the session; the next measurement opens another."""
+        if self._open is not None:
+            self._open[1].close()
+            self._open = None

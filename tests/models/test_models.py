@@ -1,0 +1,189 @@
+"""Networks: slim's names and shapes, nothing of training in inference, and errors that say what is wanted."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from qatbuild import models
+from qatbuild.errors import StageError
+from qatbuild.models import layers
+
+pytestmark = pytest.mark.tf
+
+v1 = tf.compat.v1
+SHAPES = {"cifarnet": (32, 32, 3), "digitsnet": (8, 8, 1), "lenet": (28, 28, 1)}
+
+
+def _build(model: Mapping[str, Any], shape: tuple[int, ...], *, training: bool = False, seed: int = 1) -> tf.Graph:
+    graph = tf.Graph()
+    with graph.as_default():
+        v1.set_random_seed(seed)
+        images = v1.placeholder(tf.float32, [None, *shape], name="input")
+        models.predict(models.build(images, 10, training=training, model=model))
+    return graph
+
+
+def _operations(graph: tf.Graph, kinds: set[str]) -> list[tuple[str, str]]:
+    return [(op.type, op.name) for op in graph.get_operations() if op.type in kinds]
+
+
+def test_every_shipped_network_has_a_shape_here() -> None:
+    assert models.shipped() == sorted(SHAPES)
+
+
+def test_cifarnet_is_slims_by_names_kinds_and_order() -> None:
+    wanted = [
+        *[(kind, f"CifarNet/conv1/{kind}") for kind in ("Conv2D", "BiasAdd", "Relu")],
+        ("MaxPool", "CifarNet/pool1/MaxPool"),
+        ("LRN", "CifarNet/norm1"),
+        *[(kind, f"CifarNet/conv2/{kind}") for kind in ("Conv2D", "BiasAdd", "Relu")],
+        ("LRN", "CifarNet/norm2"),
+        ("MaxPool", "CifarNet/pool2/MaxPool"),
+        *[(kind, f"CifarNet/fc3/{kind}") for kind in ("MatMul", "BiasAdd", "Relu")],
+        *[(kind, f"CifarNet/fc4/{kind}") for kind in ("MatMul", "BiasAdd", "Relu")],
+        *[(kind, f"CifarNet/logits/{kind}") for kind in ("MatMul", "BiasAdd")],
+        ("Softmax", "CifarNet/Predictions/Softmax"),
+    ]
+    kinds = {"Conv2D", "BiasAdd", "Relu", "MaxPool", "LRN", "MatMul", "Softmax"}
+    with_lrn = _build({"name": "cifarnet", "options": {"lrn": True}}, (32, 32, 3))
+    assert _operations(with_lrn, kinds) == wanted
+    assert _operations(_build({"name": "cifarnet"}, (32, 32, 3)), kinds) == [row for row in wanted if row[0] != "LRN"]
+
+
+def test_cifarnet_has_slims_variables() -> None:
+    graph = _build({"name": "cifarnet"}, (32, 32, 3))
+    shapes = {
+        variable.op.name.removeprefix("CifarNet/"): variable.shape.as_list()
+        for variable in graph.get_collection(v1.GraphKeys.TRAINABLE_VARIABLES)
+        if variable.op.name.endswith("/weights")
+    }
+    assert shapes == {
+        "conv1/weights": [5, 5, 3, 64],
+        "conv2/weights": [5, 5, 64, 64],
+        "fc3/weights": [8 * 8 * 64, 384],
+        "fc4/weights": [384, 192],
+        "logits/weights": [192, 10],
+    }
+
+
+@pytest.mark.parametrize("name", sorted(SHAPES))
+def test_dropout_is_in_the_training_graph_alone(name: str) -> None:
+    def random(graph: tf.Graph) -> list[str]:
+        names = [op.name for op in graph.get_operations() if "Random" in op.type or "dropout" in op.name]
+        return [name for name in names if "Initializer" not in name]
+
+    assert random(_build({"name": name}, SHAPES[name], training=True))
+    assert not random(_build({"name": name}, SHAPES[name]))
+
+
+@pytest.mark.parametrize("name", sorted(SHAPES))
+def test_initial_weights_depend_on_the_seed_and_the_layer_alone(name: str) -> None:
+    def initial(seed: int) -> dict[str, bytes]:
+        graph = _build({"name": name}, SHAPES[name], seed=seed)
+        with graph.as_default(), v1.Session() as session:
+            session.run(v1.global_variables_initializer())
+            values = session.run({variable.op.name: variable for variable in v1.trainable_variables()})
+        return {name: value.tobytes() for name, value in values.items() if "weights" in name}
+
+    one, again, other = initial(1), initial(1), initial(2)
+    assert one == again
+    assert not set(one.values()) & set(other.values())
+    assert len({value[:64] for value in one.values()}) == len(one), "no two layers draw the same values"
+
+
+def test_dropout_zeroes_half_scales_the_rest_and_depends_on_the_step_alone() -> None:
+    with tf.Graph().as_default(), v1.Session() as session:
+        v1.set_random_seed(7)
+        step = v1.train.get_or_create_global_step()
+        dropped = layers.dropout(tf.ones([100, 100]), 0.5, training=True, scope="dropout")
+        session.run(v1.global_variables_initializer())
+        first, again = session.run(dropped), session.run(dropped)
+        session.run(step.assign(1))
+        second = session.run(dropped)
+    np.testing.assert_array_equal(first, again)
+    assert (first != second).mean() == pytest.approx(0.5, abs=0.05)
+    assert set(np.unique(first)) == {0.0, 2.0}
+    assert first.mean() == pytest.approx(1.0, abs=0.05)
+
+
+@pytest.mark.parametrize(("name", "shape", "wanted"), [
+    ("cifarnet", (6, 32, 3), "at least 8x8 pixels"),
+    ("lenet", (7, 7, 1), "at least 8x8 pixels"),
+    ("digitsnet", (8, 3, 1), "at least 4x4 pixels"),
+])  # fmt: skip
+def test_images_that_are_too_small_are_refused_with_shape_got_and_wanted(
+    name: str, shape: tuple[int, int, int], wanted: str
+) -> None:
+    with pytest.raises(StageError) as refused:
+        _build({"name": name}, shape)
+    assert refused.value.facts == [("network", name), ("images", "x".join(map(str, shape))), ("wanted", wanted)]
+
+
+def test_smallest_images_are_taken() -> None:
+    for name, size in (("cifarnet", 8), ("lenet", 8), ("digitsnet", 4)):
+        _build({"name": name}, (size, size, 1))
+
+
+def test_unknown_network_lists_the_shipped_ones() -> None:
+    with pytest.raises(StageError) as refused:
+        _build({"name": "layers"}, (8, 8, 1))
+    assert dict(refused.value.facts)["there are"] == "cifarnet, digitsnet, lenet"
+
+
+def test_unknown_option_lists_the_networks_own() -> None:
+    with pytest.raises(StageError) as refused:
+        _build({"name": "cifarnet", "options": {"lrm": False}}, (32, 32, 3))
+    assert refused.value.facts == [("network", "cifarnet"), ("option", "lrm"), ("it has", "lrn")]
+
+
+def test_cure_for_lrn_is_the_option_of_the_spec() -> None:
+    assert models.cures({"name": "cifarnet"})["LRN"] == '"lrn": false'
+    assert not models.cures({"name": "lenet"})
+
+
+@pytest.fixture
+def module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    """The name of a module of the user's with several functions."""
+    (tmp_path / "usersnets.py").write_text(
+        "import tensorflow as tf\n"
+        "from qatbuild.models import layers\n"
+        "def mine(images, classes, *, training, width=4):\n"
+        "    with tf.compat.v1.variable_scope('Mine'):\n"
+        "        net = layers.dense(layers.flatten(images), width, scope='fc1')\n"
+        "        return layers.dense(net, classes, scope='logits', activation=None)\n"
+        "def five(images, classes, *, training):\n"
+        "    return layers.dense(layers.flatten(images), 5, scope='five', activation=None)\n"
+        "def nothing(images, classes, *, training):\n"
+        "    pass\n"
+    )
+    (tmp_path / "faultynet.py").write_text("import a_module_that_is_not_there\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    return "usersnets"
+
+
+def test_network_of_the_users_gets_its_options(module: str) -> None:
+    graph = _build({"call": f"{module}:mine", "options": {"width": 7}}, (8, 8, 1))
+    assert graph.get_tensor_by_name("Mine/fc1/Relu:0").shape.as_list() == [None, 7]
+    assert graph.get_operation_by_name("Mine/Predictions/Softmax")
+
+
+@pytest.mark.parametrize(("call", "fact"), [
+    ("usersnets", "usersnets"),
+    ("nosuchmodule:mine", "No module named 'nosuchmodule'"),
+    ("faultynet:mine", "No module named 'a_module_that_is_not_there'"),
+    ("usersnets:yours", "mine, five, nothing"),
+    ("usersnets:five", "float32 tensor [None, 5]"),
+    ("usersnets:five", "float32 tensor [batch, 10]"),
+    ("usersnets:nothing", "NoneType"),
+])  # fmt: skip
+@pytest.mark.usefixtures("module")
+def test_network_of_the_users_that_is_none_is_refused(call: str, fact: str) -> None:
+    with pytest.raises(StageError) as refused:
+        _build({"call": call}, (8, 8, 1))
+    assert fact in [value for _, value in refused.value.facts]

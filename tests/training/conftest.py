@@ -1,0 +1,70 @@
+"""Small trainings on the UCI digits."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from sklearn.datasets import load_digits
+
+from qatbuild.training.batches import Augmentation, Batches
+from qatbuild.training.graph import Rewrite, training
+from qatbuild.training.inference import Network
+from qatbuild.training.loop import Course, train
+from qatbuild.training.optimizer import Optimizer
+from qatbuild.training.resume import Progress
+from qatbuild.training.schedule import Schedule
+from tests.training.project import Project
+
+NETWORK = Network({"name": "digitsnet"}, (8, 8, 1), 10, 128.0, 64.0)
+
+
+@pytest.fixture(autouse=True)
+def _two_threads(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("QATBUILD_THREADS", "2")
+
+
+@pytest.fixture(scope="session")
+def digits() -> tuple[np.ndarray, np.ndarray]:
+    """uint8 [1797, 8, 8, 1] and int32 [1797], in random order."""
+    data = load_digits()
+    order = np.random.default_rng(0).permutation(len(data.images))
+    images = (data.images[order] * 255 / 16).round().astype(np.uint8)
+    return images[..., None], data.target[order].astype(np.int32)
+
+
+@pytest.fixture
+def learn(digits: tuple[np.ndarray, np.ndarray]) -> Callable[..., Progress]:
+    """Train DigitsNet below a folder: checkpoints in out, state in state; dropout and augmentation are on."""
+
+    def run(
+        folder: Path,
+        *,
+        steps: int = 12,
+        every: int = 5,
+        seed: int = 1,
+        rate: float = 0.05,
+        wrap: Callable[[Batches], Any] = lambda batches: batches,
+        quantized: bool = False,
+        optimizer: str = "momentum",
+        **more: Any,
+    ) -> Progress:
+        images, labels = digits
+        rewrite = Rewrite() if quantized else None
+        graph = training(NETWORK, Optimizer(optimizer), weight_decay=1e-4, seed=seed, rewrite=rewrite)
+        batches = Batches(images[:200], labels[:200], 32, seed, Augmentation(1, flip_left_right=True, fill=128))
+        course = Course(steps, Schedule("cosine", rate, warm_up_steps=2), every, log_every=3)
+        folders = {"out": folder / "out", "state": folder / "state"}
+        return train(graph, wrap(batches), course, title="test", **folders, **more)
+
+    return run
+
+
+@pytest.fixture
+def project(tmp_path: Path, digits: tuple[np.ndarray, np.ndarray]) -> Project:
+    """A project with 260 training and 100 validation images."""
+    images, labels = digits
+    return Project(tmp_path, images[:360], labels[:360], 100)
