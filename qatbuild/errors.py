@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import json
 import textwrap
+from collections.abc import Iterable
 from typing import Any
 
 WIDTH = 110
@@ -29,10 +30,11 @@ class QatbuildError(Exception):
     `facts` are (label, value) pairs in the order in which they are to be read. Labels may repeat.
     """
 
-    def __init__(self, message: str, facts: list[tuple[str, object]] | None = None, hint: str = "") -> None:
+    def __init__(self, message: str, facts: Iterable[tuple[str, object]] = (), hint: str = "") -> None:
+        """Make an error; see the class for what its parts are."""
         super().__init__(message)
         self.message = message
-        self.facts = [(label, str(value)) for label, value in facts or []]
+        self.facts = [(label, str(value)) for label, value in facts]
         self.hint = hint
 
     def block(self) -> str:

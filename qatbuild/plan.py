@@ -1,8 +1,9 @@
 """Variants -> stages, as data. Pure: nothing here looks at the disk.
 
 A stage's recipe is the digest of what it is made of as the spec says it: its own slice of the spec, the files that it
-names, and the recipes of its inputs. Two stages with one recipe are one stage, whoever asks for them. The stages that cost
-time (dataset, float, quantize) live below build/shared under their recipe; the others belong to their label.
+names, and the recipes of its inputs. Two stages with one recipe are one stage, whoever asks for them. The stages that
+cost time, and what they wait for (dataset, check, float, quantize), live below build/shared under their recipe; the
+others belong to their label.
 """
 
 from __future__ import annotations
@@ -17,8 +18,9 @@ from qatbuild.artifact import canonical_json
 from qatbuild.errors import PlanError
 from qatbuild.spec.model import Variant
 
-STAGES = ("dataset", "float", "quantize", "export", "freeze", "convert", "evaluate")
-_SHARED = {"dataset", "float", "quantize"}
+STAGES = ("dataset", "check", "float", "quantize", "export", "freeze", "convert", "evaluate")
+_SECTIONS = ("dataset", "input", "augment", "model", "train", "quantize", "convert", "evaluate")
+_SHARED = {"dataset", "check", "float", "quantize"}
 _TENSORFLOW = ("tensorflow", "numpy")
 _DATASET_PACKAGES = {"digits": ("scikit-learn",), "images": ("pillow",)}
 
@@ -72,41 +74,79 @@ def plan(variants: Iterable[Variant], root: PurePath) -> Plan:
     return result
 
 
-def _stages(variant: Variant, root: PurePath) -> list[Stage]:
-    made: dict[str, Stage] = {}
-    field_modules = [f"qatbuild.datasets.{variant.dataset.name}"]
-    network = _network(variant)
-    scratch = variant.quantize.start == "scratch"
+@dataclass
+class _Chain:
+    """The stages of one variant while they are being added, in the order of their dependencies."""
 
-    def add(name: str, settings: Mapping[str, Any], inputs: Iterable[str] = (), sources: Mapping[str, str | None] | None = None,
-            modules: Iterable[str] = (), packages: Iterable[str] = _TENSORFLOW) -> None:  # fmt: skip
+    label: str
+    root: PurePath
+    made: dict[str, Stage] = field(default_factory=dict)
+
+    def add(
+        self,
+        name: str,
+        settings: Mapping[str, Any],
+        *,
+        inputs: Iterable[str] = (),
+        sources: Mapping[str, str | None] | None = None,
+        modules: Iterable[str] = (),
+        packages: Iterable[str] = _TENSORFLOW,
+    ) -> None:
         given = {role: path for role, path in (sources or {}).items() if path is not None}
-        inside = {role: _relative(path, root) for role, path in given.items()}
-        recipe = _digest([name, settings, inside, {role: made[role].recipe for role in inputs}])
-        home = f"shared/{name}-{recipe[:12]}" if name in _SHARED else variant.label
-        code = ("qatbuild.worker", f"qatbuild.stages.{name}", *modules)
-        made[name] = Stage(name, home, settings, {role: made[role].id for role in inputs}, given, code, tuple(packages), recipe)
+        inside = {role: _relative(path, self.root) for role, path in given.items()}
+        upstream = {role: self.made[role] for role in inputs}
+        recipe = _digest([name, settings, inside, {role: stage.recipe for role, stage in upstream.items()}])
+        self.made[name] = Stage(
+            name=name,
+            home=f"shared/{name}-{recipe[:12]}" if name in _SHARED else self.label,
+            settings=settings,
+            inputs={role: stage.id for role, stage in upstream.items()},
+            sources=given,
+            modules=("qatbuild.worker", f"qatbuild.stages.{name}", *modules),
+            packages=tuple(packages),
+            recipe=recipe,
+        )
 
-    spec = {part: asdict(getattr(variant, part)) for part in ("dataset", "input", "augment", "train", "quantize", "convert", "evaluate")}
-    dataset = {name: value for name, value in spec["dataset"].items() if name != "path"}
-    model = {name: value for name, value in asdict(variant.model).items() if value is not None and name != "weights"}
+
+def _stages(variant: Variant, root: PurePath) -> list[Stage]:
+    """The chain of one variant. What a stage does not read is not among its settings: see DESIGN's table of stages."""
+    chain = _Chain(variant.label, root)
+    spec: dict[str, Any] = {name: asdict(getattr(variant, name)) for name in _SECTIONS}
+    weights = spec["model"].pop("weights")
+    path = spec["dataset"].pop("path")
+    model = {name: value for name, value in spec["model"].items() if value is not None}
     training = {"input": spec["input"], "augment": spec["augment"], "model": model, "train": spec["train"]}
-    scheme = {"scheme": spec["quantize"]["scheme"]}
-    packages = ("numpy", *_DATASET_PACKAGES.get(variant.dataset.name, ()))
-    add("dataset", {"dataset": dataset}, (), {"data": variant.dataset.path}, field_modules, packages)
-    if not scratch:
-        settings = training if variant.model.weights is None else {**training, "model": {**model, "weights": True}}
-        add("float", settings, ("dataset",), {"weights": variant.model.weights}, network)
-    start = ("dataset",) if scratch else ("dataset", "float")
-    add("quantize", {**training, "quantize": spec["quantize"]}, start, {}, network)
-    add("export", {"input": spec["input"], "model": model, "quantize": scheme}, ("dataset",), {}, network)
-    checkpoints = ("quantize",) if scratch else ("quantize", "float")
-    add("freeze", {"convert": spec["convert"]}, ("export", *checkpoints))
+    scheme = {"scheme": variant.quantize.scheme}
+    network = _network(variant)
     runtime = (*_TENSORFLOW, "ai-edge-litert")
-    add("convert", {"input": spec["input"], "quantize": scheme}, ("export", "freeze"), {}, (), runtime)
-    settings = {"label": variant.label, "input": spec["input"], "evaluate": spec["evaluate"]}
-    add("evaluate", settings, ("dataset", "freeze", "convert"), {}, (), runtime)
-    return list(made.values())
+
+    chain.add(
+        "dataset",
+        {"dataset": spec["dataset"]},
+        sources={"data": path},
+        modules=(f"qatbuild.datasets.{variant.dataset.name}",),
+        packages=("numpy", *_DATASET_PACKAGES.get(variant.dataset.name, ())),
+    )
+    network_settings = {"input": spec["input"], "model": model, "quantize": scheme}
+    chain.add("check", network_settings, inputs=("dataset",), modules=network)
+    checked = ["dataset", "check"]
+    trained = []
+    if variant.quantize.start == "float":
+        started = training if weights is None else {**training, "model": {**model, "weights": True}}
+        chain.add("float", started, inputs=checked, sources={"weights": weights}, modules=network)
+        trained = ["float"]
+    quantized = {**training, "quantize": spec["quantize"]}
+    chain.add("quantize", quantized, inputs=(*checked, *trained), modules=network)
+    chain.add("export", network_settings, inputs=checked, modules=network)
+    chain.add("freeze", {"convert": spec["convert"]}, inputs=("export", "quantize", *trained))
+    chain.add("convert", {"input": spec["input"], "quantize": scheme}, inputs=("export", "freeze"), packages=runtime)
+    chain.add(
+        "evaluate",
+        {"label": variant.label, "input": spec["input"], "evaluate": spec["evaluate"]},
+        inputs=("dataset", "freeze", "convert"),
+        packages=runtime,
+    )
+    return list(chain.made.values())
 
 
 def _network(variant: Variant) -> tuple[str, ...]:

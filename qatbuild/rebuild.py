@@ -1,7 +1,7 @@
 """Must this stage run, and why? Every answer "yes" carries its reasons.
 
-A stage is up to date if and only if the request that led to its artifacts is the request of now, and the artifacts are as
-they were published. Both are on the disk beside the artifacts; no other memory is needed to be right.
+A stage is up to date if and only if the request that led to its artifacts is the request of now, and the artifacts are
+as they were published. Both are on the disk beside the artifacts; no other memory is needed to be right.
 """
 
 from __future__ import annotations
@@ -68,7 +68,7 @@ class Rebuilder:
         return changes or manifest.damage(self.digests)
 
     def publish(self, request: Request) -> Manifest:
-        """Move what the worker left into place. StageError if an input changed while it ran: then nothing is recorded."""
+        """Move what the worker left into place; StageError, and nothing recorded, if an input changed meanwhile."""
         for role, given in request.inputs.items():
             if hashlib.sha256(given.path.read_bytes()).hexdigest() != given.sha256:
                 raise _changed(request, role, given.path)
@@ -90,7 +90,7 @@ class Rebuilder:
         return hashlib.sha256(canonical_json(rows).encode()).hexdigest() if rows else ""
 
     def save(self) -> None:
-        """Write the remembered digests. They are a shortcut: a build folder that cannot be written is not its business."""
+        """Write the remembered digests. They are a shortcut: it is no error if they cannot be written."""
         try:
             self.digests.save()
             self.code.save()
@@ -109,7 +109,11 @@ def differences(former: Any, now: Any, path: str = "") -> list[str]:
     """What changed between two identities: 'train.steps: 100 -> 200', 'code', 'input dataset'."""
     if isinstance(former, Mapping) and isinstance(now, Mapping):
         names = sorted({*former, *now})
-        return [line for name in names for line in differences(former.get(name), now.get(name), f"{path}.{name}" if path else name)]
+        return [
+            line
+            for name in names
+            for line in differences(former.get(name), now.get(name), f"{path}.{name}" if path else name)
+        ]
     if canonical_json(former) == canonical_json(now):
         return []
     area, _, rest = path.partition(".")
@@ -138,5 +142,7 @@ def _version(package: str) -> str:
 
 
 def _changed(request: Request, role: str, path: Path) -> StageError:
-    facts = [("input", role), ("path", os.path.relpath(path))]
-    return StageError(f"An input of {request.stage} changed while it ran; nothing was recorded.", facts, "run doit again")
+    facts: list[tuple[str, object]] = [("input", role), ("path", os.path.relpath(path))]
+    return StageError(
+        f"An input of {request.stage} changed while it ran; nothing was recorded.", facts, "run doit again"
+    )

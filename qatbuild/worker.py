@@ -1,11 +1,11 @@
 """The threshold: one request in, artifacts or error.json out.
 
     python -m qatbuild.worker REQUEST.json    runs one stage in this process (to debug it)
-    python -m qatbuild.worker --serve         reads paths of requests from stdin, one a line, and forks a process for each
+    python -m qatbuild.worker --serve         reads paths of requests from stdin, one a line; forks a process for each
 
-Serving pays TensorFlow's import once a build: the server imports it and each stage is a fork of the server. A fork is safe
-because the server itself never runs an operation, so TensorFlow has started no thread. For each request that has
-ended, the server prints the path and the exit status. When its stdin closes, or it dies, the stages die with it.
+Serving pays TensorFlow's import once a build: the server imports it and each stage is a fork of the server. A fork is
+safe because the server itself never runs an operation, so TensorFlow has started no thread. For each request that has
+ended, the server prints the exit status and the path. When its stdin closes, or it dies, the stages die with it.
 """
 
 from __future__ import annotations
@@ -74,9 +74,13 @@ def _perform(request: Request) -> None:
         _write_run(request, time.time() - started)
     except OSError as fault:
         if fault.errno in _NO_SPACE:
-            raise StageError("No space is left on the device.", _where(request, fault), "make room and run doit again") from fault
+            raise StageError(
+                "No space is left on the device.", _where(request, fault), "make room and run doit again"
+            ) from fault
         if fault.errno in _NO_WRITING:
-            raise StageError("A file cannot be written or read.", _where(request, fault), "mend its permissions") from fault
+            raise StageError(
+                "A file cannot be written or read.", _where(request, fault), "mend its permissions"
+            ) from fault
         raise
 
 
@@ -121,8 +125,8 @@ def _logged(request: Request) -> Iterator[None]:
             traceback.print_exc()
             raise
         finally:
-            sys.stdout.flush()
-            sys.stderr.flush()
+            for stream in (sys.stdout, sys.stderr, console.stream()):
+                stream.flush()
             for number, copy in former.items():
                 os.dup2(copy, number)
 
@@ -172,7 +176,9 @@ def _start(line: str, running: dict[int, str], lifeline: tuple[int, int]) -> Non
 def _preload() -> None:
     if "tensorflow" not in sys.modules:
         os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-        with open(os.devnull, "w") as nowhere:  # noqa: PTH123  The imports' chatter belongs to no stage's log.
+        # NumPy's BLAS would start threads on import, and a process that forks must have none; no stage needs them.
+        os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+        with open(os.devnull, "w") as nowhere:
             kept = os.dup(2)
             os.dup2(nowhere.fileno(), 2)
             try:
@@ -199,6 +205,8 @@ def _be_a_stage(path: Path, lifeline: tuple[int, int]) -> None:
         status = run(path)
     except KeyboardInterrupt:
         status = 128 + signal.SIGINT
+    except SystemExit as end:
+        status = end.code if isinstance(end.code, int) else EXPECTED_FAILURE
     finally:
         os._exit(status)
 

@@ -11,4 +11,4 @@ class Executor(Protocol):
     """Runs a request to its end, wherever that is."""
 
     def run(self, request: Request) -> None:
-        """Return when the artifacts are in `request.out` and their manifest in `request.work`; raise the stage's error."""
+        """Return with artifacts in `request.out` and their manifest in `request.work`, or raise the stage's error."""

@@ -1,8 +1,9 @@
-"""All that speaks doit, and nothing else does. A dodo.py needs two lines:
+"""All that speaks doit, and nothing else does.
 
-from qatbuild.plugin import door
+A dodo.py needs two lines:
 
-DOIT_CONFIG, task_specs = door(__file__)
+    from qatbuild.plugin import door
+    DOIT_CONFIG, task_specs = door(__file__)
 """
 
 from qatbuild.plugin.tasks import door

@@ -1,74 +1,88 @@
-"""What a build prints: a line and a reason for each stage that runs, an error as one block, and at the end the table."""
+"""What a build prints: a line and a reason for each stage that runs, each error as one block, at the end the table."""
 
 from __future__ import annotations
 
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from doit.exceptions import TaskFailed, UnmetDependency
 from doit.reporter import ConsoleReporter
 
-from qatbuild.plan import Plan, Stage
+from qatbuild.plan import Stage
 from qatbuild.report.table import table
 
+_REASONS = 2
+"""How many reasons fit in a line."""
 
-def reporter(plan: Plan, build: Path, reasons: dict[str, list[str]]) -> type[ConsoleReporter]:
-    """A reporter class that knows the plan. `reasons` says, by stage id, why a stage runs."""
 
-    class BuildReporter(ConsoleReporter):  # type: ignore[misc]
-        """One line a stage; silence for what is up to date."""
+def reporter(build: Path, reasons: dict[str, list[str]]) -> type[ConsoleReporter]:
+    """The reporter class for doit, which makes the instance itself. `reasons` says, by stage id, why a stage runs."""
+    return type("Reporter", (BuildReporter,), {"build": build, "reasons": reasons})
 
-        desc = "qatbuild: stages that run, with reasons, and the table of models"
 
-        def __init__(self, outstream: Any, options: dict[str, Any]) -> None:
-            super().__init__(outstream, options)
-            self.started = time.monotonic()
-            self.current = 0
-            self.built: list[Stage] = []
-            self.failed: list[Stage] = []
+class BuildReporter(ConsoleReporter):  # type: ignore[misc]
+    """One line a stage; silence for what is up to date."""
 
-        def execute_task(self, task: Any) -> None:
-            stage = task.meta.get("stage") if task.meta else None
-            if stage is not None:
-                self.write(f".  {_shown(stage)}: {_in_brief(reasons.get(stage.id, []))}\n")
-                self.outstream.flush()
+    desc = "qatbuild: stages that run, with reasons, and the table of models"
+    build: ClassVar[Path]
+    reasons: ClassVar[dict[str, list[str]]]
 
-        def skip_uptodate(self, task: Any) -> None:
-            self.current += bool(task.meta and "stage" in task.meta)
+    def __init__(self, outstream: Any, options: dict[str, Any]) -> None:
+        """Called by doit."""
+        super().__init__(outstream, options)
+        self.started = time.monotonic()
+        self.current = 0
+        self.built: list[Stage] = []
+        self.failed: list[Stage] = []
 
-        def add_success(self, task: Any) -> None:
-            if task.meta and "stage" in task.meta:
-                self.built.append(task.meta["stage"])
+    def execute_task(self, task: Any) -> None:
+        """Say what runs, and why."""
+        stage = _stage(task)
+        if stage is not None:
+            self.write(f".  {_shown(stage)}: {_in_brief(self.reasons.get(stage.id, []))}\n")
+            self.outstream.flush()
 
-        def add_failure(self, task: Any, fail: Any) -> None:
-            stage = task.meta.get("stage") if task.meta else None
-            name = _shown(stage) if stage else task.name
+    def skip_uptodate(self, task: Any) -> None:
+        """Count it."""
+        self.current += _stage(task) is not None
+
+    def add_success(self, task: Any) -> None:
+        """Remember it for the table."""
+        stage = _stage(task)
+        if stage is not None:
+            self.built.append(stage)
+
+    def add_failure(self, task: Any, fail: Any) -> None:
+        """Show the error once, where it happened; of what depends on it only that it was not built."""
+        stage = _stage(task)
+        name = _shown(stage) if stage else task.name
+        if isinstance(fail, UnmetDependency):
             if stage:
-                self.failed.append(stage)
-            if isinstance(fail, UnmetDependency):
-                if stage:
-                    self.write(f"!  {name}: not built, for {fail.message} failed\n")
-            elif isinstance(fail, TaskFailed):
-                self.write(f"\n{name} FAILED\n{_indented(fail.message)}\n")
-            else:
-                self.write(f"\n{name} FAILED\n{_indented(fail.get_msg())}\n")
+                self.write(f"!  {name}: not built, for what it needs failed\n")
+            return
+        if stage:
+            self.failed.append(stage)
+        text = fail.message if isinstance(fail, TaskFailed) else fail.get_msg()
+        self.write(f"\n{name} FAILED\n{_indented(text)}\n")
 
-        def complete_run(self) -> None:
-            labels = {label: None for stage in (*self.built, *self.failed) if stage.name == "evaluate" for label in stage.labels}
-            reports = [build / label / "report.json" for label in labels]
-            text = table([path for path in reports if path.is_file()], build)
-            if text:
-                self.write("\n" + text)
-            counts = [(len(self.built), "built"), (self.current, "up to date"), (len(self.failed), "failed")]
-            parts = [f"{count} {what}" for count, what in counts if count]
-            if parts:
-                self.write(f"{', '.join(parts)} in {time.monotonic() - self.started:.1f} s\n")
-            super_errors = self.runtime_errors
-            if super_errors:
-                self.write("\n".join(super_errors) + "\n")
+    def complete_run(self) -> None:
+        """Print the table of the models that were evaluated, and the counts."""
+        judged = [stage for stage in (*self.built, *self.failed) if stage.name == "evaluate"]
+        reports = [self.build / stage.home / "report.json" for stage in judged]
+        text = table([path for path in reports if path.is_file()], self.build)
+        if text:
+            self.write("\n" + text)
+        counts = [(len(self.built), "built"), (self.current, "up to date"), (len(self.failed), "failed")]
+        parts = [f"{count} {what}" for count, what in counts if count]
+        if parts:
+            self.write(f"{', '.join(parts)} in {time.monotonic() - self.started:.1f} s\n")
+        if self.runtime_errors:
+            self.write("\n".join(self.runtime_errors) + "\n")
 
-    return BuildReporter
+
+def _stage(task: Any) -> Stage | None:
+    return (task.meta or {}).get("stage")
 
 
 def _shown(stage: Stage) -> str:
@@ -79,7 +93,8 @@ def _shown(stage: Stage) -> str:
 def _in_brief(reasons: list[str]) -> str:
     if not reasons:
         return "forgotten by doit, to be verified"
-    return "; ".join(reasons[:2]) + (f" and {len(reasons) - 2} more" if len(reasons) > 2 else "")  # noqa: PLR2004
+    more = len(reasons) - _REASONS
+    return "; ".join(reasons[:_REASONS]) + (f" and {more} more" if more > 0 else "")
 
 
 def _indented(text: str) -> str:

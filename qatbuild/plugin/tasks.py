@@ -36,7 +36,9 @@ def door(dodo_file: str, executor: Executor | None = None) -> Door:
             memory.mkdir(parents=True, exist_ok=True)
         except OSError as fault:
             facts: list[tuple[str, object]] = [("folder", project.build), ("reason", fault.strerror)]
-            raise ArtifactError("The build folder cannot be made.", facts, "make it writable, or name another in [tool.qatbuild] build") from fault
+            raise ArtifactError(
+                "The build folder cannot be made.", facts, "make it writable, or name another in [tool.qatbuild] build"
+            ) from fault
         plan, descriptions, errors = project.load()
     except QatbuildError as error:
         raise InvalidDodoFile(error.block()) from error
@@ -45,7 +47,7 @@ def door(dodo_file: str, executor: Executor | None = None) -> Door:
         "backend": "sqlite3",
         "dep_file": str(memory / "doit.db"),
         "check_file_uptodate": checker(builder.rebuilder.digests),
-        "reporter": reporter(plan, project.build, builder.reasons),
+        "reporter": reporter(project.build, builder.reasons),
         "verbosity": 2,
     }
     if project.default is not None:
@@ -93,7 +95,11 @@ class Builder:
         except QatbuildError as error:
             return TaskFailed(error.block())
         except OSError as fault:
-            facts: list[tuple[str, object]] = [("stage", stage.id), ("file", fault.filename), ("reason", fault.strerror)]
+            facts: list[tuple[str, object]] = [
+                ("stage", stage.id),
+                ("file", fault.filename),
+                ("reason", fault.strerror),
+            ]
             return TaskFailed(StageError("An artifact cannot be written or read.", facts).block())
         return None
 
@@ -167,14 +173,26 @@ def _groups(plan: Plan, descriptions: dict[str, str]) -> Iterator[dict[str, Any]
         for name, id_ in ids.items():
             if plan.stages[id_].home != label:
                 shared = ":".join(_task_name(plan.stages[id_]))
-                yield {"basename": label, "name": name, "actions": None, "task_dep": [shared], "doc": f"{name} of {label}"}
+                yield {
+                    "basename": label,
+                    "name": name,
+                    "actions": None,
+                    "task_dep": [shared],
+                    "doc": f"{name} of {label}",
+                }
     for spec, labels in variants.items():
         if labels:
             yield {"basename": spec, "name": None, "doc": descriptions[spec] or f"build all variants of {spec}"}
             for name in STAGES:
                 having = [f"{label}:{name}" for label in labels if name in plan.labels[label]]
                 if having:
-                    yield {"basename": spec, "name": name, "actions": None, "task_dep": having, "doc": f"{name} of {spec}"}
+                    yield {
+                        "basename": spec,
+                        "name": name,
+                        "actions": None,
+                        "task_dep": having,
+                        "doc": f"{name} of {spec}",
+                    }
 
 
 def _failing(errors: dict[str, QatbuildError]) -> Iterator[dict[str, Any]]:

@@ -21,7 +21,9 @@ def table(reports: Iterable[Path], build: Path) -> str:
     rows = [_row(report) for _, report in read]
     widths = [max(len(row[column]) for row in (*_HEAD, *rows)) for column in range(len(_HEAD[0]))]
     lines = [_line(row, widths) for row in (*_HEAD, *rows)]
-    lines += [f"{(path.parent / 'model.tflite').relative_to(build.parent)}" for path, report in read if not _failed(report)]
+    lines += [
+        f"{(path.parent / 'model.tflite').relative_to(build.parent)}" for path, report in read if not _failed(report)
+    ]
     return "\n".join(lines) + "\n"
 
 

@@ -1,7 +1,7 @@
 """What is wrong with a document, in the user's words: pointer, fault, the likely cure.
 
-A fault of a merged document is shown where the user can mend it: in the file, and in the variant's patch, that wrote the
-value (or that would have to hold a missing one).
+A fault of a merged document is shown where the user can mend it: in the file, and in the variant's patch, that wrote
+the value (or that would have to hold a missing one).
 """
 
 from __future__ import annotations
@@ -20,8 +20,15 @@ if TYPE_CHECKING:
 
 SCHEMA_PATH = Path(__file__).with_name("schema.json")
 HINT = "x-hint"
-_JSON_TYPES = {"object": "an object", "array": "a list", "string": "a text", "integer": "an integer", "number": "a number",
-               "boolean": "true or false", "null": "null"}  # fmt: skip
+_JSON_TYPES = {
+    "object": "an object",
+    "array": "a list",
+    "string": "a text",
+    "integer": "an integer",
+    "number": "a number",
+    "boolean": "true or false",
+    "null": "null",
+}
 
 
 @dataclass(frozen=True)
@@ -83,23 +90,28 @@ def _depth(document: object, path: Sequence[str | int]) -> int:
 
 def _faults(error: ValidationError) -> Iterator[Fault]:
     path = tuple(error.absolute_path)
-    hint = error.schema.get(HINT, "") if isinstance(error.schema, dict) else ""
-    if error.validator == "additionalProperties":
-        properties = error.schema["properties"]
-        for name in sorted(set(error.instance) - set(properties)):
-            known = "" if (near := suggest(name, properties)) else f" Known: {', '.join(sorted(properties))}."
-            yield Fault((*path, name), f"unknown field.{near}{known}")
-    elif error.validator == "anyOf":
-        for inner in _closest(error):
-            yield from _faults(inner)
-    elif error.validator == "required":
-        (name,) = [name for name in error.validator_value if json.dumps(name) in error.message.replace("'", '"')][:1]
-        yield Fault((*path, name), f"missing.{_sentence(hint)}")
-    elif error.validator == "dependentRequired":
-        needed = sorted({name for names in error.validator_value.values() for name in names} - set(error.instance))
-        yield from (Fault((*path, name), f"missing.{_sentence(hint)}") for name in needed)
-    else:
-        yield Fault(path, _phrase(error) + _sentence(hint))
+    schema: Any = error.schema
+    wanted: Any = error.validator_value
+    instance: Any = error.instance
+    hint = schema.get(HINT, "") if isinstance(schema, dict) else ""
+    match error.validator:
+        case "additionalProperties":
+            properties = schema["properties"]
+            for name in sorted(set(instance) - set(properties)):
+                known = "" if (near := suggest(name, properties)) else f" Known: {', '.join(sorted(properties))}."
+                yield Fault((*path, name), f"unknown field.{near}{known}")
+        case "anyOf":
+            for inner in _closest(error):
+                yield from _faults(inner)
+        case "required":
+            # jsonschema makes one error for each missing name, and says which in its message only.
+            (name,) = [name for name in wanted if error.message.startswith(repr(name))]
+            yield Fault((*path, name), f"missing.{_sentence(hint)}")
+        case "dependentRequired":
+            needed = sorted({name for names in wanted.values() for name in names} - set(instance))
+            yield from (Fault((*path, name), f"missing.{_sentence(hint)}") for name in needed)
+        case _:
+            yield Fault(path, _phrase(error, wanted) + _sentence(hint))
 
 
 def _closest(error: ValidationError) -> list[ValidationError]:
@@ -109,47 +121,44 @@ def _closest(error: ValidationError) -> list[ValidationError]:
         branches.setdefault(inner.schema_path[0], []).append(inner)
     here = len(error.absolute_path)
 
-    def distance(faults: list[ValidationError]) -> tuple[int, int]:
-        misfit = any(
-            len(fault.absolute_path) == here
-            and (fault.validator == "type" or (fault.validator == "enum" and not isinstance(fault.instance, str)))
-            for fault in faults
-        )
-        return int(misfit), len(faults)
+    def misfit(fault: ValidationError) -> bool:
+        wrong_kind = fault.validator == "type" or (fault.validator == "enum" and not isinstance(fault.instance, str))
+        return wrong_kind and len(fault.absolute_path) == here
 
-    return min(branches.values(), key=distance)
+    return min(branches.values(), key=lambda faults: (any(map(misfit, faults)), len(faults)))
 
 
 def _sentence(hint: str) -> str:
     return f" {hint[0].upper()}{hint[1:]}." if hint else ""
 
 
-def _phrase(error: ValidationError) -> str:
-    wanted, got = error.validator_value, _shown(error.instance)
+_LIMITS = {
+    "minimum": "must be at least",
+    "maximum": "must be at most",
+    "exclusiveMinimum": "must be greater than",
+    "exclusiveMaximum": "must be less than",
+    "pattern": "must match",
+    "const": "must be",
+}
+
+
+def _phrase(error: ValidationError, wanted: Any) -> str:
+    got = _shown(error.instance)
     match error.validator:
         case "type":
             kinds = [wanted] if isinstance(wanted, str) else wanted
             return f"must be {' or '.join(_JSON_TYPES[kind] for kind in kinds)}, got {got}."
         case "enum":
             choices = ", ".join(json.dumps(choice) for choice in wanted)
-            near = suggest(error.instance, [str(choice) for choice in wanted]) if isinstance(error.instance, str) else ""
+            word = error.instance
+            near = suggest(word, [str(choice) for choice in wanted]) if isinstance(word, str) else ""
             return f"must be one of {choices}, got {got}.{near}"
-        case "const":
-            return f"must be {json.dumps(wanted)}, got {got}."
-        case "minimum":
-            return f"must be at least {wanted}, got {got}."
-        case "maximum":
-            return f"must be at most {wanted}, got {got}."
-        case "exclusiveMinimum":
-            return f"must be greater than {wanted}, got {got}."
-        case "exclusiveMaximum":
-            return f"must be less than {wanted}, got {got}."
         case "minLength" | "minProperties":
             return "must not be empty."
-        case "pattern":
-            return f"must match {wanted}, got {got}."
         case "not":
             return "contradicts itself."
+        case limit if limit in _LIMITS:
+            return f"{_LIMITS[str(limit)]} {wanted if isinstance(wanted, str) else json.dumps(wanted)}, got {got}."
         case _:
             return error.message.rstrip(".") + "."
 

@@ -38,7 +38,7 @@ def load(name: str, file: Path, territory: Territory) -> list[model.Variant]:
         merged = merge_patch(merged, layer.document)
     patches = merged.pop("variants", None)
     found: dict[tuple[Path, str, str], None] = {}
-    if not all(_NAME.fullmatch(part) for part in name.split("/")) or name.split("/")[0] in _RESERVED:
+    if not all(_NAME.fullmatch(part) for part in name.split("/")) or name.split("/", maxsplit=1)[0] in _RESERVED:
         found[file, "/", f'a spec cannot be named "{name}": letters, digits, "_", "-", "." make a label.'] = None
     if patches is not None:
         _note(found, [*faults.of_schema({**merged, "variants": patches})], layers, only="variants")
@@ -80,8 +80,14 @@ def read_json(file: Path) -> Any:
         return json.loads(text, object_pairs_hook=_no_doubles, parse_constant=_no_constant)
     except json.JSONDecodeError as fault:
         line = text.splitlines()[fault.lineno - 1] if text else ""
-        facts = [("file", file), ("line", f"{fault.lineno}, column {fault.colno}: {fault.msg}"), ("reads", line.strip())]
-        raise SpecError("A spec is not JSON.", facts, "JSON has no comments and no comma after the last item.") from fault
+        facts = [
+            ("file", file),
+            ("line", f"{fault.lineno}, column {fault.colno}: {fault.msg}"),
+            ("reads", line.strip()),
+        ]
+        raise SpecError(
+            "A spec is not JSON.", facts, "JSON has no comments and no comma after the last item."
+        ) from fault
     except ValueError as fault:
         raise SpecError("A spec is not JSON.", [("file", file), ("reason", fault)]) from fault
 
@@ -117,9 +123,13 @@ def _layers(file: Path, territory: Territory) -> Iterator[Layer]:
         here, file = file, file.parent / str(base)
         facts = [("file", here), ("/extends", base)]
         if file.resolve() in seen:
-            raise SpecError("A spec extends itself.", [*facts, ("circle", " -> ".join(path.name for path in [*seen, file]))])
+            raise SpecError(
+                "A spec extends itself.", [*facts, ("circle", " -> ".join(path.name for path in [*seen, file]))]
+            )
         if not file.is_file():
-            raise SpecError("A spec extends a file that is not there.", facts, "the path is relative to the spec that names it")
+            raise SpecError(
+                "A spec extends a file that is not there.", facts, "the path is relative to the spec that names it"
+            )
         if not territory.holds(file):
             raise SpecError("A spec extends a file outside the project.", facts)
 
@@ -195,7 +205,11 @@ def _train(fields: Mapping[str, Any], quantize: model.Quantize) -> model.Train:
 
 def _tuned(quantize: model.Quantize, train: model.Train) -> model.Quantize:
     if quantize.start == "scratch":
-        return replace(quantize, steps=train.steps, learning_rate=train.learning_rate, checkpoint_every=train.checkpoint_every)
+        return replace(
+            quantize, steps=train.steps, learning_rate=train.learning_rate, checkpoint_every=train.checkpoint_every
+        )
     steps = quantize.steps or max(1, train.steps // 5)
     rate = quantize.learning_rate or model.LearningRate(train.learning_rate.initial / 10, "cosine")
-    return replace(quantize, steps=steps, learning_rate=rate, checkpoint_every=quantize.checkpoint_every or max(1, steps // 5))
+    return replace(
+        quantize, steps=steps, learning_rate=rate, checkpoint_every=quantize.checkpoint_every or max(1, steps // 5)
+    )

@@ -48,7 +48,10 @@ def _steps(document: Any) -> Iterator[Fault]:
     steps = _quantized_steps(document)
     delay = _integer(document, "quantize", "quant_delay")
     if steps is not None and delay is not None and delay >= steps:
-        yield Fault(("quantize", "quant_delay"), f"must be less than the {steps} steps of its training, or nothing is quantized; got {delay}.")
+        yield Fault(
+            ("quantize", "quant_delay"),
+            f"must be less than the {steps} steps of its training, or nothing is quantized; got {delay}.",
+        )
 
 
 def _checkpoint(document: Any) -> Iterator[Fault]:
@@ -74,8 +77,14 @@ def _learning_rate(document: Any, path: tuple[str, str], steps: int | None) -> I
         yield Fault((*path, "warm_up_steps"), f"must be less than the {steps} steps of the training, got {warm_up}.")
     boundaries, values = _at(document, *path, "boundaries"), _at(document, *path, "values")
     if isinstance(boundaries, list) and isinstance(values, list) and len(boundaries) != len(values):
-        yield Fault((*path, "values"), f"one value for each boundary: {len(boundaries)} boundaries, {len(values)} values.")
-    if isinstance(boundaries, list) and all(isinstance(step, int) for step in boundaries) and boundaries != sorted(set(boundaries)):
+        yield Fault(
+            (*path, "values"), f"one value for each boundary: {len(boundaries)} boundaries, {len(values)} values."
+        )
+    if (
+        isinstance(boundaries, list)
+        and all(isinstance(step, int) for step in boundaries)
+        and boundaries != sorted(set(boundaries))
+    ):
         yield Fault((*path, "boundaries"), f"must increase, got {boundaries}.")
 
 
@@ -86,13 +95,15 @@ def _start(document: Any) -> Iterator[Fault]:
         if weights is None:
             yield Fault(("train",), "missing. It may be absent only where model.weights names a trained checkpoint.")
         elif scratch:
-            yield Fault(("train",), "missing. With quantize.start \"scratch\" train.steps counts.")
+            yield Fault(("train",), 'missing. With quantize.start "scratch" train.steps counts.')
         else:
             for name in ("steps", "learning_rate"):
                 if _at(document, "quantize", name) is None:
                     yield Fault(("quantize", name), "missing. Without train it has no default.")
     if scratch and weights is not None:
-        yield Fault(("model", "weights"), 'a training from "scratch" starts from random weights; use quantize.start "float".')
+        yield Fault(
+            ("model", "weights"), 'a training from "scratch" starts from random weights; use quantize.start "float".'
+        )
     if scratch:
         for name in ("steps", "learning_rate"):
             if _at(document, "quantize", name) is not None:
@@ -103,7 +114,10 @@ def _places(document: Any, folder: Path, territory: Territory) -> Iterator[Fault
     for path in (("dataset", "path"), ("model", "weights")):
         given = _at(document, *path)
         if isinstance(given, str) and given and not territory.holds(folder / given):
-            yield Fault(path, f"lies outside the project: {given}. Link it into the project, or list its folder in [tool.qatbuild] allow.")
+            yield Fault(
+                path,
+                f"lies outside the project: {given}. Link it into the project, or list it in [tool.qatbuild] allow.",
+            )
     if _at(document, "dataset", "name") in (None, "digits"):
         for name in ("path", "url"):
             if _at(document, "dataset", name) is not None:

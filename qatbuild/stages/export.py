@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
+from qatbuild import quantize
 from qatbuild.request import Request
 from qatbuild.stages import learning
 from qatbuild.training.frozen import without_weights
-from qatbuild.training.inference import check, inference
+from qatbuild.training.inference import inference
 
 
 def run(request: Request) -> dict[str, Any]:
@@ -17,9 +18,8 @@ def run(request: Request) -> dict[str, Any]:
     there as operations and have no values; dropout, augmentation and initial values are not there at all.
     """
     network = learning.network(request)
-    check(network)
-    for name, quantized in (("inference_graph.pb", True), ("float_inference_graph.pb", False)):
-        target = inference(network, quantized=quantized)
+    for name, rewrite in (("inference_graph.pb", quantize.create_eval_graph), ("float_inference_graph.pb", None)):
+        target = inference(network, rewrite)
         (request.out / name).write_bytes(without_weights(target).SerializeToString(deterministic=True))
     return {
         "input": target.input,

@@ -7,17 +7,15 @@ from typing import Any
 
 from qatbuild.request import Request
 from qatbuild.stages import learning
-from qatbuild.training.inference import check
 
 
 def run(request: Request) -> dict[str, Any]:
     """Train in float, from random weights or from the source "weights"; publishes model.ckpt-<step> and events.
 
     The weights of a source are restored by name, all of the network's or none. With them, 0 steps are allowed: then
-    they are published as they are. A network that could not become an integer one is refused before the first step.
+    they are published as they are. The input "check" says that the network can become an integer one.
     """
     network = learning.network(request)
-    check(network)
     settings = request.settings["train"]
     course = learning.course(settings, int(settings["steps"]), int(settings["log_every"]))
     weights = request.sources.get("weights")

@@ -14,11 +14,12 @@ from qatbuild.artifact import Manifest
 from qatbuild.errors import StageError
 from qatbuild.request import Request
 from qatbuild.training.batches import Augmentation, Batches, Images, Labels
-from qatbuild.training.graph import Rewrite, Training, training
+from qatbuild.training.graph import Training, training
 from qatbuild.training.inference import Network
 from qatbuild.training.loop import Course, train
 from qatbuild.training.optimizer import Optimizer
 from qatbuild.training.resume import Progress
+from qatbuild.training.rewrite import Rewrite
 from qatbuild.training.schedule import Schedule
 from qatbuild.training.validation import Validation
 
@@ -73,7 +74,7 @@ def learn(
     optimizer = Optimizer(**settings["optimizer"])
     graph = training(target, optimizer, weight_decay=float(settings["weight_decay"]), seed=seed, rewrite=rewrite)
     images, labels = arrays.validation_images, arrays.validation_labels
-    validation = Validation(target, images, labels, quantized=rewrite is not None) if len(images) else None
+    validation = Validation(target, images, labels, rewrite) if len(images) else None
     try:
         progress = train(
             graph,

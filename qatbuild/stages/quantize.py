@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from typing import Any
 
+import tensorflow as tf
+
+from qatbuild import quantize
 from qatbuild.artifact import write_text
 from qatbuild.errors import StageError
 from qatbuild.request import Request
 from qatbuild.stages import learning
 from qatbuild.training import checkpoint
-from qatbuild.training.graph import Rewrite
-from qatbuild.training.inference import check
+from qatbuild.training.rewrite import Rewrite
 
 
 def run(request: Request) -> dict[str, Any]:
@@ -20,24 +22,35 @@ def run(request: Request) -> dict[str, Any]:
     "start": "scratch" from random weights, for train.steps, quantized from step quant_delay on.
     """
     network = learning.network(request)
-    check(network)
-    train, quantize = request.settings["train"], request.settings["quantize"]
-    if quantize["start"] == "scratch":
+    train, settings = request.settings["train"], request.settings["quantize"]
+    if settings["start"] == "scratch":
         course, start_from = learning.course(train, int(train["steps"]), int(train["log_every"])), None
     else:
         given = request.inputs["float"].manifest
         start_from = checkpoint.prefix(given.folder, int(given.facts["last"]))
-        course = learning.course(quantize, int(quantize["steps"]), int(train["log_every"]))
-    rewrite = Rewrite(int(quantize["quant_delay"]))
+        course = learning.course(settings, int(settings["steps"]), int(train["log_every"]))
+    reports: list[quantize.RewriteReport] = []
+    rewrite = fake_quantization(int(settings["quant_delay"]), reports)
     progress, graph = learning.learn(request, network, course, rewrite=rewrite, start_from=start_from)
     last = checkpoint.prefix(request.out, progress.kept[-1])
     ends: dict[str, list[int]] = {f"{tensor}/{end}": [] for tensor in graph.ranges for end in ("min", "max")}
     values = checkpoint.values(last, ends)
     ranges = {tensor: [float(values[f"{tensor}/{end}"]) for end in ("min", "max")] for tensor in graph.ranges}
     _check_ranges(ranges)
-    if graph.rewrite is not None:
-        write_text(request.out / "rewrite.json", graph.rewrite.to_json())
+    write_text(request.out / "rewrite.json", reports[-1].to_json())
     return {**learning.facts(progress), "fake_quants": len(ranges), "ranges": ranges}
+
+
+def fake_quantization(quant_delay: int, reports: list[quantize.RewriteReport]) -> Rewrite:
+    """The rewrite of the quantizer, for the training room; what it did to the training graph is added to `reports`."""
+
+    def training(graph: tf.Graph) -> dict[str, tuple[str, str]]:
+        report = quantize.create_training_graph(graph, quant_delay)
+        reports.append(report)
+        ends = [(row.min_variable, row.max_variable) for row in report.quantized]
+        return {low.removesuffix("/min"): (low, high) for low, high in ends}
+
+    return Rewrite(training, quantize.create_eval_graph)
 
 
 def _check_ranges(ranges: dict[str, list[float]]) -> None:

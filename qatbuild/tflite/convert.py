@@ -30,7 +30,7 @@ _BITS = 8
 _SHOWN = 5
 
 
-def convert(  # noqa: PLR0913 - each given by name
+def convert(
     frozen_graph: Path, *, input_name: str, output_name: str, mean: float, std_dev: float, scheme: str
 ) -> bytes:
     """The .tflite file of a frozen GraphDef whose tensors carry fake quantization.
@@ -123,7 +123,7 @@ def _source(nodes: Mapping[str, Any], name: str) -> Any:
 
 def _check_input(mean: float, std_dev: float) -> None:
     facts: list[tuple[str, object]] = [("mean", mean), ("std_dev", std_dev)]
-    if not (float(mean).is_integer() and 0 <= mean <= 255):
+    if not (float(mean).is_integer() and 0 <= mean < 2**_BITS):
         cure = '"mean": a whole number of 0..255; a fraction would shift the first layer\'s input (127.5 becomes 128).'
         raise ConversionError("input.mean becomes the input's zero point, which is a byte.", facts, cure)
     if not (math.isfinite(std_dev) and std_dev > 0):

@@ -10,9 +10,10 @@ from dataclasses import dataclass
 
 import tensorflow as tf
 
-from qatbuild import models, quantize
+from qatbuild import models
 from qatbuild.training.inference import Network
 from qatbuild.training.optimizer import Optimizer, loss
+from qatbuild.training.rewrite import Rewrite
 from qatbuild.training.session import deterministic
 
 v1 = tf.compat.v1
@@ -29,7 +30,6 @@ class Training:
     step           the operation that does one step
     model          the network's own variables: what a float checkpoint holds
     ranges         minimum and maximum of each fake-quantized tensor, by its name
-    rewrite        what the rewrite did; None in float training
     """
 
     graph: tf.Graph
@@ -40,20 +40,12 @@ class Training:
     step: tf.Operation
     model: tuple[tf.Variable, ...]
     ranges: dict[str, tuple[tf.Variable, tf.Variable]]
-    rewrite: quantize.RewriteReport | None
 
     @property
     def published(self) -> dict[str, tf.Variable]:
         """What a checkpoint for others holds, by name: the network, its ranges, the global step."""
         ends = [end for pair in self.ranges.values() for end in pair]
         return {variable.op.name: variable for variable in [*self.model, *ends, v1.train.get_global_step(self.graph)]}
-
-
-@dataclass(frozen=True)
-class Rewrite:
-    """Fake quantization that starts after `quant_delay` steps; before that, ranges are learnt and not used."""
-
-    quant_delay: int = 0
 
 
 def training(
@@ -72,18 +64,11 @@ def training(
         logits = models.build(real, network.classes, training=True, model=network.model)
         probabilities = models.predict(logits)
         model = tuple(variable for variable in v1.global_variables() if variable.op.name != global_step.op.name)
-        report = quantize.create_training_graph(graph, rewrite.quant_delay) if rewrite else None
+        names = rewrite.training(graph) if rewrite else {}
         kernels = [weights for weights in v1.trainable_variables() if weights.shape.rank > 1]
         total = loss(labels, probabilities.op.inputs[0], kernels, weight_decay)
         with tf.control_dependencies(v1.get_collection(v1.GraphKeys.UPDATE_OPS)):
             step = optimizer.build(learning_rate).minimize(total, global_step)
-        ranges = _ranges(report) if report else {}
-    return Training(graph, images, labels, learning_rate, total, step, model, ranges, report)
-
-
-def _ranges(report: quantize.RewriteReport) -> dict[str, tuple[tf.Variable, tf.Variable]]:
-    named = {variable.op.name: variable for variable in v1.global_variables()}
-    return {
-        tensor.min_variable.removesuffix("/min"): (named[tensor.min_variable], named[tensor.max_variable])
-        for tensor in report.quantized
-    }
+        named = {variable.op.name: variable for variable in v1.global_variables()}
+        ranges = {tensor: (named[low], named[high]) for tensor, (low, high) in names.items()}
+    return Training(graph, images, labels, learning_rate, total, step, model, ranges)

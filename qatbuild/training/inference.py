@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import tensorflow as tf
 
-from qatbuild import models, quantize
+from qatbuild import models
 
 v1 = tf.compat.v1
 
@@ -46,19 +46,13 @@ class Inference:
     output: str
 
 
-def inference(network: Network, *, quantized: bool) -> Inference:
-    """The network's inference graph, in float or with fake quantization."""
+def inference(network: Network, rewrite: Callable[[tf.Graph], object] | None = None) -> Inference:
+    """The network's inference graph: in float, or as `rewrite` leaves it."""
     graph = tf.Graph()
     with graph.as_default():
         images = v1.placeholder(tf.float32, [None, *network.shape], name=INPUT)
         logits = models.build(images, network.classes, training=False, model=network.model)
         output = models.predict(logits)
-        if quantized:
-            quantize.create_eval_graph(graph)
+        if rewrite is not None:
+            rewrite(graph)
     return Inference(graph, INPUT, logits.op.name, output.op.name)
-
-
-def check(network: Network) -> None:
-    """RewriteError if the network has an operation that the integer toolchain cannot take, naming each and its cure."""
-    target = inference(network, quantized=False)
-    quantize.check_network(target.graph, target.input, target.logits, models.cures(network.model))

@@ -9,6 +9,7 @@ import tensorflow as tf
 
 from qatbuild.training.batches import Images, Labels
 from qatbuild.training.inference import Inference, Network, inference
+from qatbuild.training.rewrite import Rewrite
 from qatbuild.training.session import session
 
 v1 = tf.compat.v1
@@ -23,13 +24,13 @@ class Validation:
     network: Network
     images: Images
     labels: Labels
-    quantized: bool
+    rewrite: Rewrite | None
     _open: tuple[Inference, tf.compat.v1.Session, tf.compat.v1.train.Saver] | None = field(default=None, repr=False)
 
     def top1(self, prefix: Path) -> float:
         """Share of the images, in percent, whose highest probability is that of their label."""
         if self._open is None:
-            target = inference(self.network, quantized=self.quantized)
+            target = inference(self.network, self.rewrite.inference if self.rewrite else None)
             with target.graph.as_default():
                 self._open = target, session(target.graph), v1.train.Saver()
         target, opened, saver = self._open

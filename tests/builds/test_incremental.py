@@ -6,7 +6,7 @@ import os
 
 from tests.builds.conftest import ToyProject
 
-ALL = ["dataset", "float", "quantize", "export", "freeze", "convert", "evaluate"]
+ALL = ["dataset", "check", "float", "quantize", "export", "freeze", "convert", "evaluate"]
 HOME = "build/net"
 
 
@@ -20,7 +20,7 @@ def test_second_build_runs_nothing(toy: ToyProject) -> None:
     toy.built()
     done = toy.doit()
     assert toy.runs() == []
-    assert "7 up to date" in done.stdout
+    assert "8 up to date" in done.stdout
 
 
 def test_touch_runs_nothing(toy: ToyProject) -> None:
@@ -111,7 +111,7 @@ def test_variants_are_built_by_the_name_of_their_spec(toy: ToyProject) -> None:
 
 
 def test_a_label_with_its_stage_builds_up_to_there(toy: ToyProject) -> None:
-    assert toy.built("net:float") == ["dataset", "float"]
+    assert toy.built("net:float") == ["dataset", "check", "float"]
 
 
 def test_specs_in_folders_have_labels_with_the_folder(toy: ToyProject) -> None:

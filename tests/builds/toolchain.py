@@ -16,6 +16,7 @@ from qatbuild.request import Request
 
 ARTIFACTS = {
     "dataset": ["dataset.npz"],
+    "check": [],
     "float": ["model.ckpt-1.index"],
     "quantize": ["model.ckpt-1.index"],
     "export": ["inference_graph.pb"],
@@ -54,7 +55,9 @@ class ToyExecutor:
             return json.dumps(self.report(request))
         given: dict[str, Any] = {"settings": request.settings}
         given["inputs"] = {role: sorted(item.manifest.files.values()) for role, item in request.inputs.items()}
-        given["sources"] = {role: item.path.read_text().lower() for role, item in request.sources.items() if item.path.is_file()}
+        given["sources"] = {
+            role: item.path.read_text().lower() for role, item in request.sources.items() if item.path.is_file()
+        }
         return json.dumps(given, sort_keys=True, indent=1)
 
     def report(self, request: Request) -> dict[str, Any]:

@@ -36,7 +36,7 @@ def _weights(weights: np.ndarray, kind: str | None, bits: int) -> Any:
     return tf.quantization.fake_quant_with_min_max_vars(weights, low, high, bits, narrow_range=True, name=name)
 
 
-def _graph(  # noqa: PLR0913
+def _graph(
     *,
     conv: str | None = "asymmetric",
     dense: str | None = "asymmetric",

@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 from sklearn.datasets import load_digits
 
+from qatbuild.stages.quantize import fake_quantization
 from qatbuild.training.batches import Augmentation, Batches
-from qatbuild.training.graph import Rewrite, training
+from qatbuild.training.graph import training
 from qatbuild.training.inference import Network
 from qatbuild.training.loop import Course, train
 from qatbuild.training.optimizer import Optimizer
@@ -53,7 +54,7 @@ def learn(digits: tuple[np.ndarray, np.ndarray]) -> Callable[..., Progress]:
         **more: Any,
     ) -> Progress:
         images, labels = digits
-        rewrite = Rewrite() if quantized else None
+        rewrite = fake_quantization(0, []) if quantized else None
         graph = training(NETWORK, Optimizer(optimizer), weight_decay=1e-4, seed=seed, rewrite=rewrite)
         batches = Batches(images[:200], labels[:200], 32, seed, Augmentation(1, flip_left_right=True, fill=128))
         course = Course(steps, Schedule("cosine", rate, warm_up_steps=2), every, log_every=3)

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from qatbuild.quantize import create_eval_graph
 from qatbuild.training.frozen import freeze, without_weights
 from qatbuild.training.inference import Network, inference
 
@@ -20,7 +21,7 @@ pytestmark = [
 
 
 def test_checkpoint_of_tf_1_restores_by_name_and_gives_what_it_gave_there(tmp_path: Path) -> None:
-    target = inference(Network({"name": "cifarnet"}, (32, 32, 3), 10, 121.0, 64.0), quantized=True)
+    target = inference(Network({"name": "cifarnet"}, (32, 32, 3), 10, 121.0, 64.0), create_eval_graph)
     graph = tmp_path / "inference_graph.pb"
     graph.write_bytes(without_weights(target).SerializeToString())
     frozen = tf.compat.v1.GraphDef.FromString(freeze(graph, GOLDEN / "model.ckpt-420", target.output))

@@ -7,9 +7,11 @@ import pytest
 import tensorflow as tf
 
 from qatbuild.errors import StageError
-from qatbuild.training.graph import Rewrite, Training, training
+from qatbuild.stages.quantize import fake_quantization
+from qatbuild.training.graph import Training, training
 from qatbuild.training.inference import Network
 from qatbuild.training.optimizer import Optimizer
+from qatbuild.training.rewrite import Rewrite
 from qatbuild.training.session import session
 
 pytestmark = pytest.mark.tf
@@ -33,14 +35,14 @@ def _ancestors(tensor: tf.Tensor) -> set[str]:
 
 
 def test_loss_is_of_the_fake_quantized_network_up_to_its_logits() -> None:
-    target = _graph(rewrite=Rewrite())
+    target = _graph(rewrite=fake_quantization(0, []))
     fake_quants = {op.name for op in target.graph.get_operations() if op.type == "FakeQuantWithMinMaxVars"}
     assert len(fake_quants) == 10
     assert fake_quants <= _ancestors(target.loss)
 
 
 def test_every_weight_has_a_gradient_through_the_fake_quantization() -> None:
-    target = _graph(rewrite=Rewrite())
+    target = _graph(rewrite=fake_quantization(0, []))
     with target.graph.as_default():
         gradients = tf.gradients(target.loss, [variable for variable in target.model if "weights" in variable.op.name])
     assert all(gradient is not None for gradient in gradients)
@@ -49,11 +51,10 @@ def test_every_weight_has_a_gradient_through_the_fake_quantization() -> None:
 def test_float_training_has_no_trace_of_fake_quantization() -> None:
     target = _graph()
     assert not target.ranges
-    assert target.rewrite is None
     assert not [op for op in target.graph.get_operations() if "FakeQuant" in op.type]
 
 
-@pytest.mark.parametrize("rewrite", [None, Rewrite()])
+@pytest.mark.parametrize("rewrite", [None, fake_quantization(0, [])])
 def test_weight_decay_adds_half_the_square_of_float_kernels_and_of_nothing_else(rewrite: Rewrite | None) -> None:
     images, labels = np.arange(128, dtype=np.uint8).reshape(2, 8, 8, 1), np.array([3, 5])
     losses, kernels = [], {}

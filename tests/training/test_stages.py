@@ -10,7 +10,7 @@ import pytest
 import tensorflow as tf
 
 from qatbuild.errors import RewriteError, StageError
-from qatbuild.stages import export, freeze, quantize
+from qatbuild.stages import check, export, freeze, quantize
 from qatbuild.stages import float as floating
 from tests.training.project import Project
 from tests.training.reading import CHECKPOINT_FILES, tensors
@@ -109,13 +109,17 @@ def test_from_scratch_needs_no_float_stage_and_takes_the_steps_of_train(project:
     assert frozen.facts["checkpoint_step"] == frozen.facts["float_checkpoint_step"] == 40
 
 
-@pytest.mark.parametrize("stage", [floating.run, quantize.run, export.run])
-def test_network_with_lrn_is_refused_at_once_with_the_cure(project: Project, tmp_path: Path, stage: object) -> None:
-    project.publish("float", tmp_path / "nothing trained", {"last": 1})
+def test_check_counts_the_operations_and_leaves_no_file(project: Project) -> None:
+    checked = project.run(check.run, "dataset")
+    assert not checked.files
+    assert checked.facts["operations"]["Conv2D"] == 2
+
+
+def test_network_with_lrn_is_refused_at_once_with_the_cure(project: Project, tmp_path: Path) -> None:
     project.publish("dataset", tmp_path / "dataset", {"shape": [32, 32, 3], "classes": 10})
     project.settings["model"] = {"name": "cifarnet", "options": {"lrn": True}}
     with pytest.raises(RewriteError) as refused:
-        project.run(stage, "dataset", "float")
+        project.run(check.run, "dataset")
     assert [name for name, _ in refused.value.facts] == ["norm1", "norm2"]
     assert all(why.startswith("LRN") for _, why in refused.value.facts)
     assert '"lrn": false' in refused.value.hint

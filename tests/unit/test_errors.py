@@ -6,11 +6,22 @@ import pytest
 
 from qatbuild import errors
 
-KINDS = ["SpecError", "PlanError", "ArtifactError", "StageError", "DatasetError", "RewriteError", "ConversionError", "AcceptanceError"]
+KINDS = [
+    "SpecError",
+    "PlanError",
+    "ArtifactError",
+    "StageError",
+    "DatasetError",
+    "RewriteError",
+    "ConversionError",
+    "AcceptanceError",
+]
 
 
 def test_block_aligns_facts_and_ends_with_the_cure() -> None:
-    error = errors.DatasetError("An archive is truncated.", [("file", "a.tar"), ("expected", "3 bytes\n(or 4)")], "fetch it again")
+    error = errors.DatasetError(
+        "An archive is truncated.", [("file", "a.tar"), ("expected", "3 bytes\n(or 4)")], "fetch it again"
+    )
     assert error.block().splitlines() == [
         "An archive is truncated.",
         "  file      a.tar",

@@ -51,5 +51,11 @@ def test_request_survives_its_text() -> None:
 
 
 def test_differences_name_field_and_values() -> None:
-    now = dataclasses.replace(REQUEST, settings={"train": {"steps": 20}}, code="99", sources={"data": Source(Path("d"), "x")})
-    assert differences(REQUEST.identity, now.identity) == ["the code changed", "train.steps: 10 -> 20", "source data changed"]
+    now = dataclasses.replace(
+        REQUEST, settings={"train": {"steps": 20}}, code="99", sources={"data": Source(Path("d"), "x")}
+    )
+    assert differences(REQUEST.identity, now.identity) == [
+        "the code changed",
+        "train.steps: 10 -> 20",
+        "source data changed",
+    ]

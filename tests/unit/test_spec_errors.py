@@ -59,7 +59,11 @@ def patched(**fields: Any) -> dict[str, Any]:
         ({"quantize": {"start": "scratch", "quant_delay": 100}}, "/quantize/quant_delay", "less than the 100 steps"),
         ({"quantize": {"start": "scratch", "steps": 5}}, "/quantize/steps", "train.steps counts"),
         ({"quantize": {"learning_rate": {"initial": -1}}}, "/quantize/learning_rate/initial", "greater than 0"),
-        ({"quantize": {"learning_rate": {"initial": 1, "schedule": "step"}}}, "/quantize/learning_rate/boundaries", "missing"),
+        (
+            {"quantize": {"learning_rate": {"initial": 1, "schedule": "step"}}},
+            "/quantize/learning_rate/boundaries",
+            "missing",
+        ),
         ({"convert": {"checkpoint": "lst"}}, "/convert/checkpoint", 'Did you mean "last"?'),
         ({"convert": {"checkpoint": 0}}, "/convert/checkpoint", "at least 1"),
         ({"dataset": {"validation": 0}, "convert": {"checkpoint": "best"}}, "/convert/checkpoint", "validation is 0"),

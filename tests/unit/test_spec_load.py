@@ -18,9 +18,16 @@ REPOSITORY = Path(__file__).parents[2]
 SHIPPED = find(REPOSITORY / "specs")
 SCHEMA = json.loads(SCHEMA_PATH.read_text())
 OBJECTS = {
-    "dataset": model.Dataset, "input": model.Input, "augment": model.Augment, "model": model.Model, "train": model.Train,
-    "quantize": model.Quantize, "convert": model.Convert, "evaluate": model.Evaluate, "learning_rate": model.LearningRate,
-}  # fmt: skip
+    "dataset": model.Dataset,
+    "input": model.Input,
+    "augment": model.Augment,
+    "model": model.Model,
+    "train": model.Train,
+    "quantize": model.Quantize,
+    "convert": model.Convert,
+    "evaluate": model.Evaluate,
+    "learning_rate": model.LearningRate,
+}
 
 
 def write(folder: Path, name: str, document: dict[str, Any]) -> Path:
@@ -67,7 +74,10 @@ def test_dataclass_and_schema_agree_on_fields_and_defaults(name: str) -> None:
 
 
 def test_patch_follows_rfc_7396() -> None:
-    assert merge_patch({"a": {"b": 1, "c": 2}, "d": 3}, {"a": {"b": None, "e": 4}, "d": [5]}) == {"a": {"c": 2, "e": 4}, "d": [5]}
+    assert merge_patch({"a": {"b": 1, "c": 2}, "d": 3}, {"a": {"b": None, "e": 4}, "d": [5]}) == {
+        "a": {"c": 2, "e": 4},
+        "d": [5],
+    }
 
 
 def test_variants_are_patches_of_their_spec(tmp_path: Path) -> None:

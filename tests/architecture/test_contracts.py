@@ -1,0 +1,61 @@
+"""The house stands as it was drawn."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+REPOSITORY = Path(__file__).parents[2]
+SOURCES = sorted((REPOSITORY / "qatbuild").rglob("*.py"))
+TOP = {"dodo.py", "qatbuild", "specs", "tests", "pyproject.toml", "README.md"}
+
+
+def test_import_contracts_are_kept() -> None:
+    """The contracts stand in pyproject.toml, [tool.importlinter]."""
+    program = Path(sys.executable).with_name("lint-imports")
+    done = subprocess.run([program, "--no-cache"], cwd=REPOSITORY, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout
+
+
+def test_top_level_holds_nothing_else() -> None:
+    listed = subprocess.run(["git", "ls-files"], cwd=REPOSITORY, capture_output=True, text=True, check=False)
+    if listed.returncode:
+        pytest.skip("not a git checkout: what is tracked cannot be told from what lies about")
+    assert {name.split("/")[0] for name in listed.stdout.splitlines()} - {".ci", ".gitignore"} <= TOP
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=lambda path: path.relative_to(REPOSITORY).as_posix())
+def test_module_is_small_documented_and_named_after_a_concept(path: Path) -> None:
+    text = path.read_text()
+    assert len(text.splitlines()) <= 350
+    assert ast.get_docstring(ast.parse(text))
+    assert path.stem not in {"utils", "util", "helpers", "common", "base", "core", "manager", "misc"}
+
+
+def test_median_module_is_short() -> None:
+    lengths = sorted(len(path.read_text().splitlines()) for path in SOURCES)
+    assert lengths[len(lengths) // 2] < 120
+
+
+def imported(*command: str, cwd: Path) -> set[str]:
+    """The top-level packages in sys.modules when the command ends."""
+    code = (
+        "import atexit, sys\n"
+        "atexit.register(lambda: print('MODULES', *{name.split('.')[0] for name in sys.modules}, file=sys.stderr))\n"
+        "sys.argv = sys.argv[1:]\n"
+        "from doit.__main__ import main\n"
+        "raise SystemExit(main())\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code, *command], cwd=cwd, capture_output=True, text=True, check=False)
+    (line,) = [line for line in done.stderr.splitlines() if line.startswith("MODULES")]
+    return set(line.split()[1:])
+
+
+@pytest.mark.parametrize("command", ["list", "info", "help"])
+def test_looking_at_the_build_imports_no_tensorflow_and_no_numpy(command: str) -> None:
+    arguments = {"info": ["info", "digits:convert"]}.get(command, [command])
+    assert not {"tensorflow", "numpy", "keras"} & imported("doit", *arguments, cwd=REPOSITORY)

@@ -1,0 +1,186 @@
+"""Stories on the real toolchain."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tests.architecture.test_contracts import imported
+from tests.e2e.conftest import REPOSITORY, Project
+
+CIFAR = REPOSITORY.parent / "shared/data/cifar10/cifar-10-binary.tar.xz"
+
+
+def ran(printed: str) -> list[str]:
+    """The stages that a build says it ran."""
+    return [line.split(":")[1] for line in printed.splitlines() if line.startswith(".  ")]
+
+
+def test_what_an_edit_reruns_and_what_it_does_not(project: Project) -> None:
+    project.spec("net")
+    assert ran(project.build()) == ["dataset", "check", "float", "quantize", "export", "freeze", "convert", "evaluate"]
+    assert ran(project.build()) == []
+    assert not {"tensorflow", "numpy"} & imported("doit", cwd=project.root)
+
+    project.spec("net", evaluate={"max_accuracy_drop": 99, "latency_runs": 5})
+    assert ran(project.build()) == ["evaluate"]
+
+    (project.root / "build/net/inference_graph.pb").unlink()
+    assert ran(project.build()) == ["export"]
+
+    project.spec("twin", quantize={"steps": 21})
+    printed = project.build("twin")
+    assert "dataset" not in ran(printed)
+    assert "float" not in ran(printed)
+
+
+def test_guide_s_own_scheme_trains_once_from_scratch(project: Project) -> None:
+    project.spec("scratch", quantize={"start": "scratch", "quant_delay": 20})
+    assert "float" not in ran(project.build())
+    assert project.report("scratch")["bytes"]["ratio"] > 1
+
+
+def test_network_with_lrn_is_refused_before_training(project: Project) -> None:
+    if not CIFAR.exists():
+        pytest.skip("the real CIFAR-10 archive is not on this machine")
+    (project.root / "specs/cifar.tar.xz").symlink_to(CIFAR)
+    project.spec("net", dataset={"name": "cifar10", "path": "cifar.tar.xz"}, model={"name": "cifarnet", "lrn": True})
+    done = project.doit("net")
+    assert done.returncode == 1
+    assert "norm1" in done.stdout
+    assert "norm2" in done.stdout
+    assert "LRN" in done.stdout
+    assert '"lrn": false' in done.stdout
+    assert "Traceback" not in done.stdout
+    assert not list((project.root / "build/shared").glob("float-*"))
+
+
+def test_cifarnet_smoke_runs_the_whole_chain_on_the_real_archive(project: Project) -> None:
+    if not CIFAR.exists():
+        pytest.skip("the real CIFAR-10 archive is not on this machine")
+    for name in ("cifarnet.json", "cifarnet-smoke.json"):
+        (project.root / "specs" / name).write_text((REPOSITORY / "specs" / name).read_text())
+    (project.root / "specs/cifar.tar.xz").symlink_to(CIFAR)
+    here = {"extends": "cifarnet-smoke.json", "dataset": {"path": "cifar.tar.xz"}}
+    (project.root / "specs/here.json").write_text(json.dumps(here))
+    project.build("here")
+    report = project.report("here")
+    assert report["examples"] == 10_000
+    assert report["input"]["zero_point"] == 121
+    assert report["input"]["scale"] == pytest.approx(1 / 64)
+    assert report["bytes"]["ratio"] > 3.9
+    assert report["top1"]["tflite"] > 15
+
+
+def test_gate_that_is_not_met_fails_and_leaves_the_model(project: Project) -> None:
+    project.spec("net", evaluate={"min_top1": 100, "max_accuracy_drop": 100, "latency_runs": 5})
+    done = project.doit("net")
+    assert done.returncode == 1
+    assert "min_top1" in done.stdout
+    assert "Traceback" not in done.stdout + done.stderr
+    assert (project.root / "build/net/model.tflite").is_file()
+    assert project.report("net")["top1"]["tflite"] < 100
+
+
+def test_data_that_is_not_there_is_one_error(project: Project) -> None:
+    project.spec("net", dataset={"name": "cifar10", "path": "gone.tar"})
+    done = project.doit("net")
+    assert done.returncode == 1
+    assert "gone.tar" in done.stdout
+    assert "Traceback" not in done.stdout + done.stderr
+
+
+def test_data_of_a_shape_the_network_cannot_take_is_one_error(project: Project) -> None:
+    images, labels = np.zeros((20, 2, 2, 1), np.uint8), np.arange(20) % 10
+    np.savez(
+        project.root / "specs/dots.npz",
+        train_images=images,
+        train_labels=labels,
+        test_images=images,
+        test_labels=labels,
+    )
+    project.spec("net", dataset={"name": "npz", "path": "dots.npz"})
+    done = project.doit("net")
+    assert done.returncode == 1
+    assert "cannot take images of this shape" in done.stdout
+    assert "2x2x1" in done.stdout
+    assert "Traceback" not in done.stdout + done.stderr
+
+
+def test_bug_in_the_user_s_network_shows_log_and_last_lines(project: Project) -> None:
+    (project.root / "net.py").write_text("def build(images, classes, *, training):\n    return 1 / 0\n")
+    project.spec("net", model={"call": "net:build"})
+    done = project.doit("net")
+    assert done.returncode == 1
+    assert "log.txt" in done.stdout
+    assert "ZeroDivisionError" in done.stdout
+
+
+def test_full_disk_is_one_error_and_publishes_nothing(project: Project) -> None:
+    """A file may not grow beyond what is allowed: what a full disk looks like to a program that writes."""
+    tiny = project.root / "build"
+    tiny.mkdir()
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64k", "none", tiny], capture_output=True, check=False)
+    if mounted.returncode:
+        pytest.skip("mounting a small file system needs rights that this user has not")
+    try:
+        project.spec("net")
+        done = project.doit("net:dataset")
+    finally:
+        subprocess.run(["umount", tiny], check=True)
+    assert done.returncode != 0
+    assert "o space" in done.stdout + done.stderr
+    assert "Traceback" not in done.stdout + done.stderr
+
+
+def training_process(project: Project) -> int:
+    """The pid of the process that trains, once it has written its first checkpoint."""
+    deadline = time.monotonic() + 120
+    while time.monotonic() < deadline:
+        if list(project.root.glob("build/work/float-*/resume/state.json")):
+            for folder in Path("/proc").glob("[0-9]*"):
+                try:
+                    command = (folder / "cmdline").read_bytes()
+                    cwd = (folder / "cwd").resolve()
+                    parent = int((folder / "stat").read_text().rsplit(")", 1)[1].split()[1])
+                    above = (Path("/proc") / str(parent) / "cmdline").read_bytes()
+                except OSError:
+                    continue
+                if b"--serve" in command and b"--serve" in above and cwd == project.root.resolve():
+                    return int(folder.name)
+        os.sched_yield()
+    raise AssertionError("no training began")
+
+
+def test_killed_training_is_one_error_and_goes_on_to_the_same_result(project: Project) -> None:
+    project.spec(
+        "net", train={**json.loads((REPOSITORY / "specs/digits.json").read_text())["train"], "checkpoint_every": 50}
+    )
+    doit = subprocess.Popen(
+        [sys.executable, "-m", "doit", "net:float"],
+        cwd=project.root,
+        env={**os.environ, "PYTHONPATH": str(REPOSITORY)},
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    os.kill(training_process(project), signal.SIGKILL)
+    printed, _ = doit.communicate()
+    assert doit.returncode == 1
+    assert "was killed by SIGKILL" in printed
+    assert "log.txt" in printed
+
+    project.build("net:float")
+    (resumed,) = project.root.glob("build/shared/float-*/float.manifest.json")
+    assert "goes on from step" in (resumed.parent / "log.txt").read_text()
+    text = resumed.read_text()
+    resumed.unlink()
+    project.build("net:float")
+    assert resumed.read_text() == text
