@@ -1,0 +1,93 @@
+"""The process boundary: one server, a process for each request, and nothing left behind."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import subprocess
+import threading
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from qatbuild.errors import DatasetError, StageError
+from qatbuild.execute.local import LocalExecutor
+from qatbuild.request import Request, Source
+
+
+def request(folder: Path, name: str, *, images: int = 20) -> Request:
+    """A dataset stage on a tiny npz; without images, on a file that is none."""
+    data = folder / f"{name}.npz"
+    if images:
+        pixels, labels = np.zeros((images, 2, 2, 1), np.uint8), np.arange(images) % 2
+        np.savez(data, train_images=pixels, train_labels=labels, test_images=pixels, test_labels=labels)
+    else:
+        data.write_text("no arrays")
+    settings = {"dataset": {"name": "npz", "url": None, "sha256": None, "validation": 0.1}}
+    return Request(
+        stage="dataset",
+        settings=settings,
+        inputs={},
+        sources={"data": Source(data, "")},
+        toolchain={},
+        code="",
+        project=folder,
+        folder=folder / name,
+        work=folder / "work" / name,
+    )
+
+
+@pytest.fixture(scope="module")
+def executor() -> LocalExecutor:
+    """One server for all tests, as in a build."""
+    return LocalExecutor()
+
+
+def servers() -> set[int]:
+    """Processes of worker servers that this process started."""
+    found = subprocess.run(
+        ["pgrep", "-P", str(os.getpid()), "-f", "serve"], capture_output=True, text=True, check=False
+    )
+    return {int(word) for word in found.stdout.split()}
+
+
+def test_requests_of_several_threads_are_answered_each_with_its_own_result(
+    executor: LocalExecutor, tmp_path: Path
+) -> None:
+    requests = [request(tmp_path, f"n{count}", images=count) for count in (20, 30, 40)]
+    threads = [threading.Thread(target=executor.run, args=(item,)) for item in requests]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    for item, count in zip(requests, (20, 30, 40), strict=True):
+        with np.load(item.out / "dataset.npz") as arrays:
+            assert len(arrays["test_images"]) == count
+
+
+def test_expected_error_comes_back_as_what_it_was(executor: LocalExecutor, tmp_path: Path) -> None:
+    with pytest.raises(DatasetError, match=r"broken\.npz"):
+        executor.run(request(tmp_path, "broken", images=0))
+    assert "broken.npz" in (tmp_path / "broken/log.txt").read_text()
+
+
+def test_stage_that_does_not_exist_is_a_crash_with_its_log(executor: LocalExecutor, tmp_path: Path) -> None:
+    wrong = request(tmp_path, "wrong")
+    bad = Request(**{**{name: getattr(wrong, name) for name in wrong.__dataclass_fields__}, "stage": "nothing"})
+    with pytest.raises(StageError, match="failed unexpectedly") as caught:
+        executor.run(bad)
+    assert "ModuleNotFoundError" in caught.value.block()
+
+
+def test_next_request_is_served_after_the_server_was_killed(tmp_path: Path) -> None:
+    others, executor = servers(), LocalExecutor()
+    executor.run(request(tmp_path, "first"))
+    (server,) = servers() - others
+    os.kill(server, signal.SIGKILL)
+    second = request(tmp_path, "second")
+    with contextlib.suppress(StageError):  # It may still reach the server that is dying: an error then, not a hang.
+        executor.run(second)
+    executor.run(second)
+    assert (second.out / "dataset.npz").is_file()
