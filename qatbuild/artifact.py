@@ -7,11 +7,13 @@ that no longer matches its manifest is stale, whatever its age.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
 import shutil
-from collections.abc import Iterable, Mapping
+import threading
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -19,7 +21,10 @@ from typing import Any
 from qatbuild.errors import ArtifactError
 
 LOGS = ("events",)
-"""Folders of a stage that are published but not digested: TensorBoard events carry clocks."""
+"""Folders of a stage that are published and not in its manifest: TensorBoard events carry clocks."""
+
+CLOCKED = ("report.json",)
+"""Artifacts that hold measured times, so that no two are equal: a manifest only says that they are there."""
 
 _CHUNK_BYTES = 1 << 20
 
@@ -36,7 +41,7 @@ def file_sha256(path: Path) -> str:
 def write_text(path: Path, text: str) -> None:
     """Write a file so that it is either the old one or the whole new one, never half."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    draft = path.with_name(f".{path.name}.{os.getpid()}")
+    draft = path.with_name(f".{path.name}.{os.getpid()}.{threading.get_ident()}")
     try:
         draft.write_text(text, encoding="utf-8")
         draft.replace(path)
@@ -88,7 +93,7 @@ class Digests:
     def save(self) -> None:
         """Write the memory, if there is anything new in it."""
         if self.path is not None and self.changed:
-            write_text(self.path, json.dumps(self.known))
+            write_text(self.path, json.dumps(dict(self.known)))
             self.changed = False
 
 
@@ -96,8 +101,8 @@ class Digests:
 class Manifest:
     """The files that a stage left in a folder, and the facts it found out about them.
 
-    `files` maps a name relative to the folder to (bytes, SHA-256). `facts` is small JSON data for later stages
-    and for the report: shapes, counts, steps, scales.
+    `files` maps a name relative to the folder to (bytes, SHA-256), or (0, "") for what is clocked. `facts`
+    is small JSON data for later stages and for the report: shapes, counts, steps, scales.
     """
 
     stage: str
@@ -123,10 +128,11 @@ class Manifest:
     @classmethod
     def of(cls, stage: str, folder: Path, facts: Mapping[str, Any]) -> Manifest:
         """The manifest of all files below `folder`, except the logs."""
+        found = {path.relative_to(folder): path for path in sorted(folder.rglob("*")) if path.is_file()}
         files = {
-            path.relative_to(folder).as_posix(): (path.stat().st_size, file_sha256(path))
-            for path in sorted(folder.rglob("*"))
-            if path.is_file() and path.relative_to(folder).parts[0] not in LOGS
+            name.as_posix(): (0, "") if name.name in CLOCKED else (path.stat().st_size, file_sha256(path))
+            for name, path in found.items()
+            if name.parts[0] not in LOGS
         }
         return cls(stage, folder, files, facts)
 
@@ -149,6 +155,8 @@ class Manifest:
             path = self.folder / name
             try:
                 found_bytes = path.stat().st_size
+                if not digest:
+                    continue
                 if found_bytes != size_bytes:
                     faults.append(f"{name}: {found_bytes} bytes instead of {size_bytes}")
                 elif digests.sha256(path) != digest:
@@ -158,19 +166,19 @@ class Manifest:
         return faults
 
 
-def publish(manifest: Manifest, folder: Path) -> Manifest:
+def publish(manifest: Manifest, folder: Path, record: tuple[Path, str]) -> Manifest:
     """Move the artifacts of `manifest` (and its logs) into `folder`, each by rename, the manifest last.
 
-    What the stage's former manifest there named and the new one does not is removed. Interrupted at any point,
-    the folder has no manifest, so it counts as not built.
+    `record` is a file and the text that says what the artifacts were made from; it is written before they move, so
+    that no artifact ever stands beside the record of another. What the stage's former manifest named and the new one
+    does not is removed. Interrupted at any point, the folder has no manifest, so it counts as not built.
     """
     target = Manifest.path_of(folder, manifest.stage)
+    retired = target.with_suffix(".former")
     folder.mkdir(parents=True, exist_ok=True)
-    try:
-        former: Iterable[str] = Manifest.read(target).files
-    except ArtifactError:
-        former = ()
-    target.unlink(missing_ok=True)
+    if target.exists():
+        target.replace(retired)
+    write_text(*record)
     for name in manifest.files:
         destination = folder / name
         destination.parent.mkdir(parents=True, exist_ok=True)
@@ -179,7 +187,9 @@ def publish(manifest: Manifest, folder: Path) -> Manifest:
         if (manifest.folder / name).is_dir():
             shutil.rmtree(folder / name, ignore_errors=True)
             (manifest.folder / name).replace(folder / name)
-    for name in set(former) - set(manifest.files):
-        (folder / name).unlink(missing_ok=True)
+    with contextlib.suppress(ArtifactError):
+        for name in set(Manifest.read(retired).files) - set(manifest.files):
+            (folder / name).unlink(missing_ok=True)
     write_text(target, manifest.to_json())
+    retired.unlink(missing_ok=True)
     return Manifest(manifest.stage, folder, manifest.files, manifest.facts)

@@ -18,6 +18,9 @@ from typing import Any
 from qatbuild.artifact import canonical_json, write_text
 
 PACKAGE = Path(__file__).parent
+TALK = frozenset({"qatbuild.console", "qatbuild.errors"})
+"""Modules that only talk to people: they cannot change what a stage that succeeds leaves."""
+
 _DOCUMENTED = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
 
 
@@ -41,12 +44,12 @@ class Code:
     def save(self) -> None:
         """Write the memory, if there is anything new in it."""
         if self.path is not None and self.changed:
-            write_text(self.path, json.dumps(self.known))
+            write_text(self.path, json.dumps(dict(self.known)))
             self.changed = False
 
     def digest(self, modules: Iterable[str]) -> str:
         """SHA-256 over the fingerprints of the modules and all that they import."""
-        rows = sorted((module, fingerprint) for module, _, fingerprint in self.closure(modules))
+        rows = sorted((module, print_) for module, _, print_ in self.closure(modules) if module not in TALK)
         return hashlib.sha256(canonical_json(rows).encode()).hexdigest()
 
     def closure(self, modules: Iterable[str]) -> Iterator[tuple[str, Path, str]]:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import PurePath
 from typing import Any
 
@@ -69,7 +69,7 @@ def plan(variants: Iterable[Variant], root: PurePath) -> Plan:
         result.labels[variant.label] = ids = {}
         for stage in _stages(variant, root):
             known = result.stages.get(stage.id, stage)
-            result.stages[stage.id] = _wanted(known, variant.label)
+            result.stages[stage.id] = replace(known, labels=(*known.labels, variant.label))
             ids[stage.name] = stage.id
     return result
 
@@ -127,15 +127,16 @@ def _stages(variant: Variant, root: PurePath) -> list[Stage]:
         modules=(f"qatbuild.datasets.{variant.dataset.name}",),
         packages=("numpy", *_DATASET_PACKAGES.get(variant.dataset.name, ())),
     )
-    network_settings = {"input": spec["input"], "model": model, "quantize": scheme}
+    network_settings = {"model": model, "quantize": scheme}
     chain.add("check", network_settings, inputs=("dataset",), modules=network)
     checked = ["dataset", "check"]
     trained = []
     if variant.quantize.start == "float":
-        started = training if weights is None else {**training, "model": {**model, "weights": True}}
-        chain.add("float", started, inputs=checked, sources={"weights": weights}, modules=network)
+        chain.add("float", training, inputs=checked, sources={"weights": weights}, modules=network)
         trained = ["float"]
-    quantized = {**training, "quantize": spec["quantize"]}
+    own = {"steps", "learning_rate", "checkpoint_every"} if trained else set()  # quantize has its own of these
+    train = {name: value for name, value in spec["train"].items() if name not in own}
+    quantized = {**training, "train": train, "quantize": spec["quantize"]}
     chain.add("quantize", quantized, inputs=(*checked, *trained), modules=network)
     chain.add("export", network_settings, inputs=checked, modules=network)
     chain.add("freeze", {"convert": spec["convert"]}, inputs=("export", "quantize", *trained))
@@ -153,11 +154,6 @@ def _network(variant: Variant) -> tuple[str, ...]:
     if variant.model.call is not None:
         return (variant.model.call.partition(":")[0],)
     return (f"qatbuild.models.{variant.model.name}",)
-
-
-def _wanted(stage: Stage, label: str) -> Stage:
-    fields = {name: getattr(stage, name) for name in stage.__dataclass_fields__}
-    return Stage(**{**fields, "labels": (*stage.labels, label)})
 
 
 def _relative(path: str, root: PurePath) -> str:

@@ -6,17 +6,18 @@ as they were published. Both are on the disk beside the artifacts; no other memo
 
 from __future__ import annotations
 
+import glob
 import hashlib
 import os
 import platform
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from qatbuild.artifact import Digests, Manifest, canonical_json, publish, write_text
+from qatbuild.artifact import Digests, Manifest, canonical_json, publish
 from qatbuild.code import Code
 from qatbuild.errors import ArtifactError, StageError
 from qatbuild.plan import Stage
@@ -29,14 +30,16 @@ class Rebuilder:
 
     project: Path
     build: Path
+    threads: int
     digests: Digests
     code: Code
 
     @classmethod
-    def of(cls, project: Path, build: Path) -> Rebuilder:
-        """A rebuilder for the project at `project` with its artifacts below `build`."""
+    def of(cls, project: Path, build: Path, threads: int) -> Rebuilder:
+        """A rebuilder for the project at `project` with its artifacts below `build`; stages compute with `threads`."""
         memory = build / ".qatbuild"
-        return cls(project, build, Digests.load(memory / "digests.json"), Code.load(project, memory / "code.json"))
+        digests = Digests.load(memory / "digests.json")
+        return cls(project, build, threads, digests, Code.load(project, memory / "code.json"))
 
     def folder(self, stage: Stage) -> Path:
         """Where the stage's artifacts live."""
@@ -51,11 +54,19 @@ class Rebuilder:
         given = {role: self._input(upstream) for role, upstream in inputs.items()}
         sources = {role: Source(Path(path), self.source_sha256(Path(path))) for role, path in stage.sources.items()}
         draft = Request(
-            stage.name, stage.settings, given, sources, toolchain(stage.packages), self.code.digest(stage.modules),
-            self.project, self.folder(stage), Path(),
-        )  # fmt: skip
-        work = self.build / "work" / f"{stage.name}-{draft.key[:16]}"
-        return Request(**{**{name: getattr(draft, name) for name in draft.__dataclass_fields__}, "work": work})
+            stage=stage.name,
+            settings=stage.settings,
+            inputs=given,
+            sources=sources,
+            toolchain=toolchain(stage.packages),
+            code=self.code.digest(stage.modules),
+            threads=self.threads,
+            project=self.project,
+            downloads=self.build / "downloads",
+            folder=self.folder(stage),
+            work=Path(),
+        )
+        return replace(draft, work=self.build / "work" / stage.home / f"{stage.name}-{draft.key[:16]}")
 
     def stale(self, request: Request) -> list[str]:
         """Why the stage must run, in words; empty if it is up to date."""
@@ -67,17 +78,20 @@ class Rebuilder:
         changes = differences(former.identity, request.identity)
         return changes or manifest.damage(self.digests)
 
-    def publish(self, request: Request) -> Manifest:
+    def publish(self, request: Request, stage: Stage) -> Manifest:
         """Move what the worker left into place; StageError, and nothing recorded, if an input changed meanwhile."""
         for role, given in request.inputs.items():
-            if hashlib.sha256(given.path.read_bytes()).hexdigest() != given.sha256:
-                raise _changed(request, role, given.path)
+            text = given.path.read_bytes()
+            if hashlib.sha256(text).hexdigest() != given.sha256 or given.manifest.damage(self.digests):
+                raise _changed(request, role, given.path.parent)
         for role, source in request.sources.items():
             if self.source_sha256(source.path) != source.sha256:
                 raise _changed(request, role, source.path)
+        if self.code.digest(stage.modules) != request.code:
+            raise _changed(request, "code", self.project)
         made = Manifest.read(Manifest.path_of(request.work, request.stage))
-        manifest = publish(Manifest(made.stage, request.out, made.files, made.facts), request.folder)
-        write_text(Request.path_of(request.folder, request.stage), request.to_json())
+        record = (Request.path_of(request.folder, request.stage), request.to_json())
+        manifest = publish(replace(made, folder=request.out), request.folder, record)
         self.save()
         return manifest
 
@@ -85,7 +99,7 @@ class Rebuilder:
         """SHA-256 of a file, a folder, or a checkpoint (named by its prefix); '' if there is nothing."""
         if path.exists():
             return self.digests.tree_sha256(path)
-        parts = sorted(path.parent.glob(f"{path.name}.*")) if path.parent.is_dir() else []
+        parts = sorted(path.parent.glob(f"{glob.escape(path.name)}.*")) if path.parent.is_dir() else []
         rows = [[part.name, self.digests.sha256(part)] for part in parts if part.is_file()]
         return hashlib.sha256(canonical_json(rows).encode()).hexdigest() if rows else ""
 
@@ -130,7 +144,10 @@ def differences(former: Any, now: Any, path: str = "") -> list[str]:
 
 def toolchain(packages: tuple[str, ...]) -> dict[str, str]:
     """Versions of what a stage computes with. A package that is not installed has the version ''."""
-    return {"python": ".".join(platform.python_version_tuple()[:2]), **{name: _version(name) for name in packages}}
+    versions = {"python": ".".join(platform.python_version_tuple()[:2]), **{name: _version(name) for name in packages}}
+    # Which devices TensorFlow may see decides where, and so in which order, it sums.
+    devices = os.environ.get("CUDA_VISIBLE_DEVICES")
+    return versions if devices is None else {**versions, "CUDA_VISIBLE_DEVICES": devices}
 
 
 @cache

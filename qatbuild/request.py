@@ -43,9 +43,11 @@ class Request:
 
     `settings` is the stage's own slice of the spec with every default filled in. `inputs` are upstream stages by
     stage name. `sources` are the user's files by role. `toolchain` holds the versions of the packages that the
-    stage uses, `code` the digest of every module that it imports. `folder` is where the artifacts will be
+    stage uses, `code` the digest of every module that it imports. `threads` is how many it computes with: sums of
+    floats depend on it. `folder` is where the artifacts will be
     published, `work` the stage's scratch folder: it outlives a killed build, and only the same request gets the
-    same one back. `project` is the root that the user's own modules are imported from.
+    same one back. `project` is the root that the user's own modules are imported from, `downloads` where what was
+    fetched is kept.
     """
 
     stage: str
@@ -54,7 +56,9 @@ class Request:
     sources: Mapping[str, Source]
     toolchain: Mapping[str, str]
     code: str
+    threads: int
     project: Path
+    downloads: Path
     folder: Path
     work: Path
 
@@ -68,6 +72,7 @@ class Request:
             "sources": {name: given.sha256 for name, given in self.sources.items()},
             "toolchain": self.toolchain,
             "code": self.code,
+            "threads": self.threads,
         }
 
     @property
@@ -92,6 +97,7 @@ class Request:
             "inputs": {name: [str(given.path), given.sha256] for name, given in self.inputs.items()},
             "sources": {name: [str(given.path), given.sha256] for name, given in self.sources.items()},
             "project": str(self.project),
+            "downloads": str(self.downloads),
             "folder": str(self.folder),
             "work": str(self.work),
         }
@@ -108,7 +114,9 @@ class Request:
             sources={name: Source(Path(path), sha256) for name, (path, sha256) in fields["sources"].items()},
             toolchain=fields["toolchain"],
             code=fields["code"],
+            threads=fields["threads"],
             project=Path(fields["project"]),
+            downloads=Path(fields["downloads"]),
             folder=Path(fields["folder"]),
             work=Path(fields["work"]),
         )

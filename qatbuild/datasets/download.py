@@ -18,7 +18,7 @@ from typing import IO, Any, NoReturn
 
 from tqdm import tqdm
 
-from qatbuild import __version__, console
+from qatbuild import console
 from qatbuild.artifact import file_sha256
 from qatbuild.errors import DatasetError
 
@@ -172,7 +172,7 @@ def _settle_unsatisfiable(part: Path, sha256: str) -> str:
 
 @contextmanager
 def _opened(url: str, have_bytes: int) -> Iterator[Any]:
-    headers = {"User-Agent": f"qatbuild/{__version__}"}
+    headers = {"User-Agent": "qatbuild"}
     if have_bytes:
         headers["Range"] = f"bytes={have_bytes}-"
     try:

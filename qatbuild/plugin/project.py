@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import tomllib
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,18 +14,22 @@ from qatbuild.spec.load import find, load
 from qatbuild.spec.model import Variant
 from qatbuild.spec.rules import Territory
 
-_SETTINGS = {"default": list, "specs": str, "build": str, "allow": list}
+_SETTINGS = {"default": list, "specs": str, "build": str, "allow": list, "threads": int}
 
 
 @dataclass(frozen=True)
 class Project:
-    """Where things are: `specs` and `build` folders, labels that plain doit builds, folders that specs may point at."""
+    """Where things are: `specs` and `build` folders, labels that plain doit builds, folders that specs may point at.
+
+    `threads` is how many a stage computes with: by default one for each core of the machine.
+    """
 
     root: Path
     specs: Path
     build: Path
     default: tuple[str, ...] | None
     allowed: tuple[Path, ...]
+    threads: int
 
     @classmethod
     def at(cls, root: Path) -> Project:
@@ -37,7 +42,8 @@ class Project:
             root / settings.get("specs", "specs"),
             root / settings.get("build", "build"),
             None if default is None else tuple(default),
-            tuple((root / path).absolute() for path in settings.get("allow", ())),
+            tuple(Path(os.path.normpath(root.absolute() / path)) for path in settings.get("allow", ())),
+            settings.get("threads") or os.cpu_count() or 1,
         )
 
     def load(self) -> tuple[Plan, dict[str, str], dict[str, QatbuildError]]:

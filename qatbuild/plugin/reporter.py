@@ -12,6 +12,11 @@ from doit.reporter import ConsoleReporter
 from qatbuild.plan import Stage
 from qatbuild.report.table import table
 
+
+class Refused(TaskFailed):  # type: ignore[misc]
+    """A model was built, and a gate of its spec refused it: its report is new."""
+
+
 _REASONS = 2
 """How many reasons fit in a line."""
 
@@ -35,12 +40,14 @@ class BuildReporter(ConsoleReporter):  # type: ignore[misc]
         self.current = 0
         self.built: list[Stage] = []
         self.failed: list[Stage] = []
+        self.refused: list[Stage] = []
 
     def execute_task(self, task: Any) -> None:
         """Say what runs, and why."""
         stage = _stage(task)
-        if stage is not None:
-            self.write(f".  {_shown(stage)}: {_in_brief(self.reasons.get(stage.id, []))}\n")
+        reasons = self.reasons.get(stage.id) if stage else None
+        if stage is not None and reasons:  # Without a reason doit has forgotten it, and it will be found current.
+            self.write(f".  {_shown(stage)}: {_in_brief(reasons)}\n")
             self.outstream.flush()
 
     def skip_uptodate(self, task: Any) -> None:
@@ -50,8 +57,10 @@ class BuildReporter(ConsoleReporter):  # type: ignore[misc]
     def add_success(self, task: Any) -> None:
         """Remember it for the table."""
         stage = _stage(task)
-        if stage is not None:
+        if stage is not None and task.values.get("ran"):
             self.built.append(stage)
+        elif stage is not None:
+            self.current += 1
 
     def add_failure(self, task: Any, fail: Any) -> None:
         """Show the error once, where it happened; of what depends on it only that it was not built."""
@@ -63,12 +72,14 @@ class BuildReporter(ConsoleReporter):  # type: ignore[misc]
             return
         if stage:
             self.failed.append(stage)
+        if stage and isinstance(fail, Refused):
+            self.refused.append(stage)
         text = fail.message if isinstance(fail, TaskFailed) else fail.get_msg()
         self.write(f"\n{name} FAILED\n{_indented(text)}\n")
 
     def complete_run(self) -> None:
         """Print the table of the models that were evaluated, and the counts."""
-        judged = [stage for stage in (*self.built, *self.failed) if stage.name == "evaluate"]
+        judged = [stage for stage in (*self.built, *self.refused) if stage.name == "evaluate"]
         reports = [self.build / stage.home / "report.json" for stage in judged]
         text = table([path for path in reports if path.is_file()], self.build)
         if text:
@@ -91,8 +102,6 @@ def _shown(stage: Stage) -> str:
 
 
 def _in_brief(reasons: list[str]) -> str:
-    if not reasons:
-        return "forgotten by doit, to be verified"
     more = len(reasons) - _REASONS
     return "; ".join(reasons[:_REASONS]) + (f" and {more} more" if more > 0 else "")
 

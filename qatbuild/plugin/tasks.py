@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
+import signal
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -14,12 +17,14 @@ from qatbuild.artifact import Manifest
 from qatbuild.errors import AcceptanceError, ArtifactError, QatbuildError, StageError
 from qatbuild.execute import Executor
 from qatbuild.execute.local import LocalExecutor
+from qatbuild.lock import held
 from qatbuild.plan import STAGES, Plan, Stage
 from qatbuild.plugin.project import Project
-from qatbuild.plugin.reporter import reporter
+from qatbuild.plugin.reporter import Refused, reporter
 from qatbuild.plugin.state import checker
 from qatbuild.rebuild import Rebuilder
 from qatbuild.request import Request
+from qatbuild.spec.load import RESERVED
 
 Door = tuple[dict[str, Any], Callable[[], Iterator[dict[str, Any]]]]
 
@@ -35,14 +40,14 @@ def door(dodo_file: str, executor: Executor | None = None) -> Door:
         try:
             memory.mkdir(parents=True, exist_ok=True)
         except OSError as fault:
-            facts: list[tuple[str, object]] = [("folder", project.build), ("reason", fault.strerror)]
+            facts = [("folder", project.build), ("reason", fault.strerror)]
             raise ArtifactError(
                 "The build folder cannot be made.", facts, "make it writable, or name another in [tool.qatbuild] build"
             ) from fault
         plan, descriptions, errors = project.load()
     except QatbuildError as error:
         raise InvalidDodoFile(error.block()) from error
-    builder = Builder(plan, Rebuilder.of(project.root, project.build), executor or LocalExecutor())
+    builder = Builder(plan, Rebuilder.of(project.root, project.build, project.threads), executor or LocalExecutor())
     config = {
         "backend": "sqlite3",
         "dep_file": str(memory / "doit.db"),
@@ -86,24 +91,27 @@ class Builder:
         self.rebuilder.save()
         return not reasons
 
-    def build(self, stage: Stage) -> TaskFailed | None:
+    def build(self, stage: Stage) -> dict[str, bool] | TaskFailed:
         """Run the stage, unless it is current: doit forgets what a killed build had finished, the disk does not."""
         try:
-            request = self.request(stage)
-            if self.rebuilder.stale(request):
-                self._run(request)
+            with held(self.rebuilder.build / ".qatbuild" / "locks" / f"{stage.home}-{stage.name}"):
+                request = self.request(stage)
+                stale = bool(self.rebuilder.stale(request))
+                if stale:
+                    self._run(request, stage)
+                return {"ran": stale}
+        except AcceptanceError as error:
+            return Refused(error.block())
         except QatbuildError as error:
             return TaskFailed(error.block())
         except OSError as fault:
-            facts: list[tuple[str, object]] = [
-                ("stage", stage.id),
-                ("file", fault.filename),
-                ("reason", fault.strerror),
-            ]
+            facts = [("stage", stage.id), ("file", fault.filename), ("reason", fault.strerror)]
             return TaskFailed(StageError("An artifact cannot be written or read.", facts).block())
-        return None
+        except KeyboardInterrupt:
+            sys.stderr.write("\ninterrupted; run doit again to go on\n")
+            raise SystemExit(128 + signal.SIGINT) from None
 
-    def _run(self, request: Request) -> None:
+    def _run(self, request: Request, stage: Stage) -> None:
         try:
             self.executor.run(request)
         except AcceptanceError:
@@ -112,7 +120,7 @@ class Builder:
             for path in request.out.glob("*"):
                 path.replace(request.folder / path.name)
             raise
-        self.rebuilder.publish(request)
+        self.rebuilder.publish(request, stage)
         shutil.rmtree(request.work, ignore_errors=True)
 
     def clean(self, stage: Stage) -> None:
@@ -162,6 +170,8 @@ def _files(stage: Stage) -> list[str]:
 
 
 def _groups(plan: Plan, descriptions: dict[str, str]) -> Iterator[dict[str, Any]]:
+    if plan.stages:
+        yield {"basename": "shared", "name": None, "doc": "the stages that models have in common, all of them"}
     variants: dict[str, list[str]] = {}
     for label, ids in plan.labels.items():
         spec, _, variant = label.partition("@")
@@ -202,6 +212,9 @@ def _failing(errors: dict[str, QatbuildError]) -> Iterator[dict[str, Any]]:
         def fail(block: str = error.block()) -> TaskFailed:
             return TaskFailed(block)
 
-        yield {"basename": spec, "name": None, "doc": f"cannot be built: {error.message}"}
+        # The name itself may be the fault: doit takes "a=b" for a variable and "list" for a command.
+        label = re.sub(r"[^A-Za-z0-9_./-]", "_", spec)
+        label = f"{label}_" if label.partition("/")[0] in RESERVED else label
+        yield {"basename": label, "name": None, "doc": f"cannot be built: {error.message}"}
         for name in STAGES:
-            yield {"basename": spec, "name": name, "actions": [fail], "doc": error.message}
+            yield {"basename": label, "name": name, "actions": [fail], "doc": error.message}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
@@ -15,8 +16,13 @@ from qatbuild.spec.faults import Fault, Layer
 from qatbuild.spec.rules import Territory, broken
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
-_RESERVED = {"shared", "work", "downloads"}
-"""Folders of the build that are nobody's label."""
+_FOLDERS = {"shared", "work", "downloads"}
+_COMMANDS = {
+    "auto", "clean", "dumpdb", "forget", "help", "ignore", "info", "list", "reset-dep", "run", "strace",
+    "tabcompletion", "explain", "plan", "affected", "check", "graph", "gc",
+}  # fmt: skip
+RESERVED = _FOLDERS | _COMMANDS
+"""Names that are no label: folders of the build, and what the command line takes for a command."""
 
 
 def find(specs: Path) -> dict[str, Path]:
@@ -38,8 +44,10 @@ def load(name: str, file: Path, territory: Territory) -> list[model.Variant]:
         merged = merge_patch(merged, layer.document)
     patches = merged.pop("variants", None)
     found: dict[tuple[Path, str, str], None] = {}
-    if not all(_NAME.fullmatch(part) for part in name.split("/")) or name.split("/", maxsplit=1)[0] in _RESERVED:
+    if not all(_NAME.fullmatch(part) for part in name.split("/")):
         found[file, "/", f'a spec cannot be named "{name}": letters, digits, "_", "-", "." make a label.'] = None
+    if name.partition("/")[0] in RESERVED:
+        found[file, "/", f'a spec cannot be named "{name}": that is a command, or a folder of the build.'] = None
     if patches is not None:
         _note(found, [*faults.of_schema({**merged, "variants": patches})], layers, only="variants")
     if not isinstance(patches, dict) or not patches:
@@ -167,7 +175,7 @@ def _typed(label: str, file: Path, document: Mapping[str, Any]) -> model.Variant
     part = {name: dict(document.get(name) or {}) for name in ("dataset", "model", "train", "quantize")}
     for section, name in (("dataset", "path"), ("model", "weights")):
         if part[section].get(name) is not None:
-            part[section][name] = str((file.parent / part[section][name]).absolute())
+            part[section][name] = os.path.normpath(file.parent.absolute() / part[section][name])
     lrn = part["model"].pop("lrn", None)
     options = {"lrn": lrn} if lrn is not None else part["model"].pop("options", {})
     quantize = model.Quantize(**{**part["quantize"], "learning_rate": _rate(part["quantize"].get("learning_rate"))})

@@ -39,7 +39,7 @@ def broken(document: Any, folder: Path, territory: Territory) -> Iterator[Fault]
     yield from _steps(document)
     yield from _checkpoint(document)
     yield from _learning_rate(document, ("train", "learning_rate"), _integer(document, "train", "steps"))
-    yield from _learning_rate(document, ("quantize", "learning_rate"), _integer(document, "quantize", "steps"))
+    yield from _learning_rate(document, ("quantize", "learning_rate"), _quantized_steps(document))
     yield from _start(document)
     yield from _places(document, folder, territory)
 
@@ -57,8 +57,11 @@ def _steps(document: Any) -> Iterator[Fault]:
 def _checkpoint(document: Any) -> Iterator[Fault]:
     path = ("convert", "checkpoint")
     wanted, steps = _at(document, *path), _quantized_steps(document)
-    if isinstance(wanted, int) and steps is not None and wanted > steps:
-        yield Fault(path, f"the quantized training ends at step {steps}, got {wanted}.")
+    if isinstance(wanted, int) and wanted > 0 and steps is not None and steps > 0:
+        scratch = _at(document, "quantize", "start") == "scratch"
+        every = _integer(document, "train" if scratch else "quantize", "checkpoint_every") or max(1, steps // 5)
+        if every > 0 and not (wanted == steps or (wanted < steps and wanted % every == 0)):
+            yield Fault(path, f"there is a checkpoint every {every} steps and at the end, step {steps}; got {wanted}.")
     if wanted == "best" and _at(document, "dataset", "validation") == 0:
         yield Fault(path, "best is chosen on the validation images, and dataset.validation is 0.")
 

@@ -44,7 +44,7 @@ def run(request: Request) -> dict[str, Any]:
         source.path if source else None,
         settings.get("url"),
         settings.get("sha256"),
-        request.work.parent.parent / "downloads",
+        request.downloads,
     )
     arrays = _splits(dataset, settings["validation"])
     _write(request.out / FILE, arrays)

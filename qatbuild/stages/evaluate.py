@@ -7,7 +7,6 @@ quantized softmax have ties that a float one has not.
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -22,6 +21,7 @@ from qatbuild.errors import AcceptanceError, DatasetError
 from qatbuild.request import Request
 from qatbuild.tflite.gates import gate
 from qatbuild.tflite.interpret import Model
+from qatbuild.training.session import session
 
 _BATCH = 250
 _KERNELS = "xnnpack"
@@ -37,7 +37,7 @@ def run(request: Request) -> dict[str, Any]:
     settings = request.settings
     frozen, converted = request.inputs["freeze"].manifest, request.inputs["convert"].manifest
     images, labels = _test_set(request.inputs["dataset"].manifest)
-    model = Model(converted.file("model.tflite"), _threads(), _KERNELS)
+    model = Model(converted.file("model.tflite"), request.threads, _KERNELS)
     with tqdm(total=3 * len(images), desc=f"{settings['label']} evaluate", unit="image", **console.bar()) as bar:
         names = ("float_graph.pb", "frozen_graph.pb")
         scores = [_graph_scores(frozen, name, images, settings["input"], bar.update) for name in names]
@@ -97,15 +97,13 @@ def _graph_scores(
     """The softmax float32 [n, classes] of a frozen graph, fed with (byte - mean) / std_dev."""
     definition = tf.compat.v1.GraphDef.FromString(frozen.file(name).read_bytes())
     mean, std_dev = np.float32(scaling["mean"]), np.float32(scaling["std_dev"])
-    threads = _threads()
-    config = tf.compat.v1.ConfigProto(intra_op_parallelism_threads=threads, inter_op_parallelism_threads=threads)
     given, wanted = (f"{frozen.facts[end]}:0" for end in ("input", "output"))
     scores = []
-    with tf.Graph().as_default() as graph, tf.compat.v1.Session(graph=graph, config=config) as session:
+    with tf.Graph().as_default() as graph, session(graph) as opened:
         tf.import_graph_def(definition, name="")
         for start in range(0, len(images), _BATCH):
             batch = images[start : start + _BATCH]
-            scores.append(session.run(wanted, {given: (batch.astype(np.float32) - mean) / std_dev}))
+            scores.append(opened.run(wanted, {given: (batch.astype(np.float32) - mean) / std_dev}))
             done(len(batch))
     return np.concatenate(scores)
 
@@ -143,10 +141,8 @@ def _gates(
 ) -> list[dict[str, Any]]:
     """The gates that the spec sets, on the rounded figures that the report shows."""
     found = []
-    if wanted["max_accuracy_drop"] is not None:
-        limit, drop = wanted["max_accuracy_drop"], round(top1["float"] - top1["tflite"], _DECIMALS)
-        passed = drop <= limit
-        found.append(gate("max_accuracy_drop", f"at most {limit} points", f"{drop} points", passed=passed))
+    limit, drop = wanted["max_accuracy_drop"], round(top1["float"] - top1["tflite"], _DECIMALS)
+    found.append(gate("max_accuracy_drop", f"at most {limit} points", f"{drop} points", passed=drop <= limit))
     for name, limit, got in (
         ("min_top1", wanted["min_top1"], top1["tflite"]),
         ("min_agreement", wanted["min_agreement"], agreement["top1_percent"]),
@@ -154,7 +150,3 @@ def _gates(
         if limit is not None:
             found.append(gate(name, f"at least {limit} %", f"{got} %", passed=got >= limit))
     return found
-
-
-def _threads() -> int:
-    return int(os.environ.get("QATBUILD_THREADS") or os.cpu_count() or 1)

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-import sys
+import random
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import tensorflow as tf
 
 from qatbuild.artifact import Manifest
 from qatbuild.errors import StageError
 from qatbuild.request import Request
+from qatbuild.training import log
 from qatbuild.training.batches import Augmentation, Batches, Images, Labels
 from qatbuild.training.graph import Training, training
 from qatbuild.training.inference import Network
@@ -25,15 +27,13 @@ from qatbuild.training.validation import Validation
 
 
 def network(request: Request) -> Network:
-    """The network of a request for its dataset; afterwards the project's own modules can be imported."""
-    project = str(request.project)
-    if project not in sys.path:
-        sys.path.insert(0, project)
+    """The network of a request for its dataset. Stages that see no bytes have no "input": for them 0 and 1 serve."""
     facts = request.inputs["dataset"].manifest.facts
     height, width, channels = facts["shape"]
     shape = (int(height), int(width), int(channels))
-    mean, std_dev = (float(request.settings["input"][name]) for name in ("mean", "std_dev"))
-    return Network(request.settings["model"], shape, int(facts["classes"]), mean, std_dev)
+    scaling = request.settings.get("input") or {"mean": 0.0, "std_dev": 1.0}
+    model, mean, std_dev = request.settings["model"], float(scaling["mean"]), float(scaling["std_dev"])
+    return Network(model, shape, int(facts["classes"]), mean, std_dev)
 
 
 @dataclass(frozen=True)
@@ -69,10 +69,14 @@ def learn(
     if way.steps and not len(arrays.train_images):
         raise StageError("The dataset has no training images.")
     seed, augment = int(settings["seed"]), request.settings.get("augment") or {}
+    # The user's own network may draw from these while it is built.
+    random.seed(seed)
+    np.random.seed(seed)  # noqa: NPY002
     augmentation = Augmentation(**augment, fill=round(min(max(target.mean, 0.0), 255.0)))
     batches = Batches(arrays.train_images, arrays.train_labels, int(settings["batch_size"]), seed, augmentation)
     optimizer = Optimizer(**settings["optimizer"])
     graph = training(target, optimizer, weight_decay=float(settings["weight_decay"]), seed=seed, rewrite=rewrite)
+    _warn_of_random_streams(graph.graph)
     images, labels = arrays.validation_images, arrays.validation_labels
     validation = Validation(target, images, labels, rewrite) if len(images) else None
     try:
@@ -90,6 +94,15 @@ def learn(
         if validation is not None:
             validation.close()
     return progress, graph
+
+
+def _warn_of_random_streams(graph: tf.Graph) -> None:
+    """Say in the log which operations draw from a stream: after a resume they draw other numbers."""
+    # Only the network's: what initializes variables runs once, and before anything is saved.
+    drawn = {op.name for op in graph.get_operations() if op.type.startswith("Random") and op.op_def.is_stateful}
+    running = sorted(name for name in drawn if "/Initializer/" not in name)
+    if running:
+        log.write(f"After a resume these draw other numbers than without (see models.layers.dropout): {running}")
 
 
 def facts(progress: Progress) -> dict[str, Any]:

@@ -13,8 +13,8 @@ _SIGNALS = (signal.SIGTERM, signal.SIGINT)
 class Interrupt:
     """While open, SIGTERM and SIGINT only set `requested`; afterwards they do what they did before.
 
-    Outside the main thread, where Python lets no one handle signals, it hears nothing. A second signal does at once
-    what the first would have done.
+    Outside the main thread, where Python lets no one handle signals, it hears nothing. The same signal again does at
+    once what it would have done; another one changes nothing, for whoever interrupts a build sends both.
     """
 
     def __init__(self) -> None:
@@ -38,8 +38,10 @@ class Interrupt:
             raise SystemExit(128 + self.requested)
 
     def _hear(self, number: int, _: FrameType | None) -> None:
-        self.requested = number
-        self._restore()
+        if number == self.requested:  # Asked twice: at once, without saving.
+            self._restore()
+            signal.raise_signal(number)
+        self.requested = self.requested or number
 
     def _restore(self) -> None:
         for number, handler in self._former.items():

@@ -67,7 +67,7 @@ def train(
             log.write(f"The training goes on from step {progress.step}.")
         elif start_from is not None:
             checkpoint.restore(opened, target.model, start_from)
-        with Events(resume.events, run.progress.step) as run.events, Interrupt() as run.interrupt:
+        with Interrupt() as run.interrupt, Events(resume.events, run.progress.step) as run.events:
             run.steps(batches, title)
     for step in run.progress.kept:
         checkpoint.link(checkpoint.files(checkpoint.prefix(state, step)), out)

@@ -17,16 +17,12 @@ import tensorflow as tf
 from qatbuild.artifact import file_sha256, write_text
 from qatbuild.training import checkpoint, log
 
-KEPT = 10
-"""How many published checkpoints are kept, the newest ones; the best one is kept beside them."""
-
 
 @dataclass
 class Progress:
     """How far a training has come.
 
-    `kept` are the steps that have a published checkpoint; `validation_top1` is in percent, of every checkpoint that
-    there ever was, as [step, top-1].
+    `kept` are the steps that have a published checkpoint; `validation_top1` is in percent, as [step, top-1].
     """
 
     step: int = 0
@@ -41,11 +37,10 @@ class Progress:
         return max(self.validation_top1, key=lambda row: (row[1], -row[0]))[0]
 
     def keep(self, step: int, top1: float | None) -> None:
-        """Note a published checkpoint, and give up those that are neither new nor best."""
+        """Note a published checkpoint: any of them may be frozen, so all are kept."""
         if top1 is not None:
             self.validation_top1.append((step, top1))
-        old, new = self.kept[: 1 - KEPT], self.kept[1 - KEPT :]
-        self.kept = [step for step in old if step == self.best] + [*new, step]
+        self.kept.append(step)
 
 
 @dataclass(frozen=True)

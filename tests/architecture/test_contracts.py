@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -50,7 +51,11 @@ def imported(*command: str, cwd: Path) -> set[str]:
         "from doit.__main__ import main\n"
         "raise SystemExit(main())\n"
     )
-    done = subprocess.run([sys.executable, "-c", code, *command], cwd=cwd, capture_output=True, text=True, check=False)
+    program = [sys.executable, "-c", code, *command]
+    environment = {**os.environ, "PYTHONPATH": str(REPOSITORY)}
+    done = subprocess.run(program, cwd=cwd, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0 or "info" in command, done.stderr  # info tells by its status whether it would run
+    assert "Traceback" not in done.stderr
     (line,) = [line for line in done.stderr.splitlines() if line.startswith("MODULES")]
     return set(line.split()[1:])
 

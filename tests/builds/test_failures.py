@@ -95,7 +95,34 @@ def test_unknown_project_setting_is_named(toy: ToyProject) -> None:
     assert "tool.qatbuild.defaults" in done.stderr
 
 
-@pytest.mark.parametrize("name", ["shared", "a b"])
-def test_spec_name_that_makes_no_label_is_refused(toy: ToyProject, name: str) -> None:
+@pytest.mark.parametrize(("name", "task"), [("shared", "shared_"), ("a b", "a_b"), ("a=b", "a_b"), ("list", "list_")])
+def test_spec_name_that_makes_no_label_fails_alone(toy: ToyProject, name: str, task: str) -> None:
     toy.spec(name)
-    assert "cannot be named" in toy.doit(name).stdout
+    assert toy.doit("net").returncode == 0
+    done = toy.doit("run", task)
+    assert done.returncode == 1
+    assert "cannot be named" in done.stdout
+
+
+def test_input_that_is_edited_while_a_stage_reads_it_is_not_recorded(toy: ToyProject) -> None:
+    (toy.root / "broken.txt").write_text("freeze change-input")
+    assert "changed while it ran" in toy.doit().stdout
+    toy.runs()
+    (toy.root / "broken.txt").unlink()
+    ran = toy.built()
+    assert {"quantize", "freeze"} <= set(ran)
+
+
+def test_lost_state_of_doit_counts_as_up_to_date(toy: ToyProject) -> None:
+    toy.built()
+    (toy.root / "build/.qatbuild/doit.db").unlink()
+    assert toy.doit().stdout.startswith("8 up to date")
+
+
+def test_table_shows_no_report_of_a_former_build_for_one_that_crashed(toy: ToyProject) -> None:
+    toy.built()
+    (toy.root / "broken.txt").write_text("evaluate fail")
+    toy.spec("net", evaluate={"min_top1": 3})
+    done = toy.doit()
+    assert done.returncode == 1
+    assert "gates" not in done.stdout

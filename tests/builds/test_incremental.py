@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import os
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
 
 from tests.builds.conftest import ToyProject
 
@@ -67,14 +70,14 @@ def test_editing_evaluate_runs_evaluation_alone(toy: ToyProject) -> None:
 
 def test_editing_checkpoint_choice_does_not_train(toy: ToyProject) -> None:
     toy.built()
-    toy.spec("net", convert={"checkpoint": 10})
+    toy.spec("net", convert={"checkpoint": 8})
     assert toy.built() == ["freeze", "convert", "evaluate"]
 
 
 def test_editing_std_dev_runs_what_reads_it(toy: ToyProject) -> None:
     toy.built()
     toy.spec("net", input={"mean": 121, "std_dev": 32})
-    assert sorted(toy.built()) == sorted(set(ALL) - {"dataset"})
+    assert set(toy.built()) == {"float", "quantize", "freeze", "convert", "evaluate"}
 
 
 def test_equal_output_cuts_off_what_follows(toy: ToyProject) -> None:
@@ -137,3 +140,52 @@ def test_clean_removes_artifacts(toy: ToyProject) -> None:
     assert toy.doit("clean", "net").returncode == 0
     assert not (toy.root / HOME / "model.tflite").exists()
     assert "convert" in toy.built()
+
+
+def test_specs_of_different_folders_share_what_they_name_alike(toy: ToyProject) -> None:
+    toy.spec("vision/deep", dataset={"name": "cifar10", "path": "../data.bin"})
+    ran = toy.built()
+    assert [ran.count(stage) for stage in ("dataset", "float", "quantize")] == [1, 1, 1]
+
+
+def test_data_of_an_allowed_folder_outside_the_project(toy: ToyProject) -> None:
+    (toy.root.parent / "outside").mkdir(exist_ok=True)
+    (toy.root.parent / "outside/data.bin").write_text("pixels")
+    toy.spec("net", dataset={"name": "cifar10", "path": "../../outside/data.bin"})
+    assert "lies outside the project" in toy.doit().stdout
+    (toy.root / "pyproject.toml").write_text('[tool.qatbuild]\nallow = ["../outside"]\n')
+    assert "convert" in toy.built()
+
+
+def test_editing_the_user_s_network_retrains_and_a_comment_does_not(toy: ToyProject) -> None:
+    network = toy.root / "net.py"
+    network.write_text("def build(images, classes, *, training):\n    return images\n")
+    toy.spec("net", model={"call": "net:build"})
+    toy.built()
+    network.write_text("def build(images, classes, *, training):  # a comment\n    return images\n")
+    assert toy.built() == []
+    network.write_text("def build(images, classes, *, training):\n    return -images\n")
+    assert {"check", "float", "quantize", "export"} <= set(toy.built())
+
+
+def test_number_of_threads_is_part_of_what_was_asked(toy: ToyProject) -> None:
+    (toy.root / "pyproject.toml").write_text("[tool.qatbuild]\nthreads = 1\n")
+    toy.built()
+    (toy.root / "pyproject.toml").write_text("[tool.qatbuild]\nthreads = 3\n")
+    assert "net:float: threads: 1 -> 3" in toy.doit().stdout
+
+
+def test_two_builds_at_once_run_each_stage_once(toy: ToyProject) -> None:
+    toy.spec("other", quantize={"steps": 7})
+    with ThreadPoolExecutor() as pool:
+        done = list(pool.map(lambda _: toy.doit(), range(2)))
+    assert [build.returncode for build in done] == [0, 0]
+    assert toy.runs().count("float") == 1
+
+
+@pytest.mark.parametrize("kind", ["process", "thread"])
+def test_parallel_build_leaves_what_a_serial_one_leaves(toy: ToyProject, kind: str) -> None:
+    toy.spec("other", evaluate={"min_top1": 1})
+    ran = toy.built("-n", "3", "-P", kind)
+    assert [ran.count(stage) for stage in ("dataset", "float", "quantize", "convert")] == [1, 1, 1, 2]
+    assert toy.built() == []

@@ -42,6 +42,9 @@ class ToyExecutor:
             raise StageError(f"The toy {request.stage} fails.", [("asked by", "broken.txt")], "remove broken.txt")
         if f"{request.stage} change-source" in text:
             request.sources["data"].path.write_text("changed underway")
+        if f"{request.stage} change-input" in text:
+            manifest = request.inputs["quantize"].manifest
+            manifest.file(*manifest.files).write_text("edited underway")
         for name in ARTIFACTS[request.stage]:
             (request.out / name).write_text(self.text(request))
         if f"{request.stage} refuse" in text:

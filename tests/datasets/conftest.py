@@ -143,6 +143,8 @@ def make_request(tmp_path: Path) -> MakeRequest:
             sources={"data": Source(path, "")} if path else {},
             toolchain={},
             code="",
+            threads=2,
+            downloads=tmp_path / "build" / "downloads",
             project=tmp_path,
             folder=tmp_path / "build" / "dataset",
             work=work,

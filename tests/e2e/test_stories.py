@@ -125,7 +125,6 @@ def test_bug_in_the_user_s_network_shows_log_and_last_lines(project: Project) ->
 
 
 def test_full_disk_is_one_error_and_publishes_nothing(project: Project) -> None:
-    """A file may not grow beyond what is allowed: what a full disk looks like to a program that writes."""
     tiny = project.root / "build"
     tiny.mkdir()
     mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64k", "none", tiny], capture_output=True, check=False)
@@ -134,10 +133,12 @@ def test_full_disk_is_one_error_and_publishes_nothing(project: Project) -> None:
     try:
         project.spec("net")
         done = project.doit("net:dataset")
+        assert not list(tiny.glob("shared/*/*.manifest.json"))
     finally:
         subprocess.run(["umount", tiny], check=True)
     assert done.returncode != 0
-    assert "o space" in done.stdout + done.stderr
+    assert "space" in done.stdout
+    assert "is a bug" not in done.stdout
     assert "Traceback" not in done.stdout + done.stderr
 
 
@@ -145,7 +146,7 @@ def training_process(project: Project) -> int:
     """The pid of the process that trains, once it has written its first checkpoint."""
     deadline = time.monotonic() + 120
     while time.monotonic() < deadline:
-        if list(project.root.glob("build/work/float-*/resume/state.json")):
+        if list(project.root.glob("build/work/shared/float-*/float-*/resume/state.json")):
             for folder in Path("/proc").glob("[0-9]*"):
                 try:
                     command = (folder / "cmdline").read_bytes()
@@ -154,7 +155,7 @@ def training_process(project: Project) -> int:
                     above = (Path("/proc") / str(parent) / "cmdline").read_bytes()
                 except OSError:
                     continue
-                if b"--serve" in command and b"--serve" in above and cwd == project.root.resolve():
+                if b"qatbuild.server" in command and b"qatbuild.server" in above and cwd == project.root.resolve():
                     return int(folder.name)
         os.sched_yield()
     raise AssertionError("no training began")
@@ -184,3 +185,39 @@ def test_killed_training_is_one_error_and_goes_on_to_the_same_result(project: Pr
     resumed.unlink()
     project.build("net:float")
     assert resumed.read_text() == text
+
+
+def test_ctrl_c_saves_the_training_and_says_how_to_go_on(project: Project) -> None:
+    project.spec("net", train={**json.loads((REPOSITORY / "specs/digits.json").read_text())["train"], "steps": 5000})
+    doit = subprocess.Popen(
+        [sys.executable, "-m", "doit", "net:float"],
+        cwd=project.root,
+        env={**os.environ, "PYTHONPATH": str(REPOSITORY)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,  # as a terminal does: the signal reaches every process of the build
+    )
+    while not list(project.root.glob("build/work/shared/float-*/float-*/resume/events/*")):
+        assert doit.poll() is None
+        os.sched_yield()
+    os.killpg(doit.pid, signal.SIGINT)
+    printed, complained = doit.communicate()
+    assert doit.returncode == 128 + signal.SIGINT
+    assert "interrupted; run doit again to go on" in complained
+    assert "Traceback" not in printed + complained
+    (state,) = project.root.glob("build/work/shared/float-*/float-*/resume/state.json")
+    assert 0 < json.loads(state.read_text())["step"] < 5000
+
+
+def test_the_user_s_own_network_goes_the_whole_way(project: Project) -> None:
+    (project.root / "net.py").write_text(
+        "from qatbuild.models import layers\n\n\n"
+        "def build(images, classes, *, training, width):\n"
+        "    net = layers.conv(images, width, 3, scope='conv')\n"
+        "    net = layers.flatten(net)\n"
+        "    return layers.dense(net, classes, scope='logits', activation=None)\n"
+    )
+    project.spec("net", model={"call": "net:build", "options": {"width": 4}})
+    project.build("net")
+    assert project.report("net")["gates"][0]["passed"]

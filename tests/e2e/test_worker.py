@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import threading
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -33,6 +34,8 @@ def request(folder: Path, name: str, *, images: int = 20) -> Request:
         sources={"data": Source(data, "")},
         toolchain={},
         code="",
+        threads=1,
+        downloads=folder / "downloads",
         project=folder,
         folder=folder / name,
         work=folder / "work" / name,
@@ -48,7 +51,7 @@ def executor() -> LocalExecutor:
 def servers() -> set[int]:
     """Processes of worker servers that this process started."""
     found = subprocess.run(
-        ["pgrep", "-P", str(os.getpid()), "-f", "serve"], capture_output=True, text=True, check=False
+        ["pgrep", "-P", str(os.getpid()), "-f", "qatbuild.server"], capture_output=True, text=True, check=False
     )
     return {int(word) for word in found.stdout.split()}
 
@@ -75,7 +78,7 @@ def test_expected_error_comes_back_as_what_it_was(executor: LocalExecutor, tmp_p
 
 def test_stage_that_does_not_exist_is_a_crash_with_its_log(executor: LocalExecutor, tmp_path: Path) -> None:
     wrong = request(tmp_path, "wrong")
-    bad = Request(**{**{name: getattr(wrong, name) for name in wrong.__dataclass_fields__}, "stage": "nothing"})
+    bad = replace(wrong, stage="nothing")
     with pytest.raises(StageError, match="failed unexpectedly") as caught:
         executor.run(bad)
     assert "ModuleNotFoundError" in caught.value.block()

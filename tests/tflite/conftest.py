@@ -75,7 +75,7 @@ def _graph(
             images = layer("conv2", images, (3, 3, FILTERS, FILTERS), 4.0)
             images = tf.reshape(images, [batch or -1, 16 * FILTERS], name="Flatten")  # [batch, 128]
             if dropout:
-                images = v1.nn.dropout(images, rate=0.5, name="dropout3")
+                images = v1.nn.dropout(images, rate=0.5, seed=1, name="dropout3")
             logits = layer("logits", images, (16 * FILTERS, CLASSES), 4.0)  # [batch, 4]
             if svd:
                 logits = tf.linalg.svd(logits, compute_uv=False, name="Svd")

@@ -61,7 +61,9 @@ class Project:
         work = self.root / "work" / stage
         given = {name: Input(path, "") for name, path in paths.items()}
         found = {role: Source(path, "") for role, path in (sources or {}).items()}
-        request = Request(stage, self.settings, given, found, {}, "", self.root, self.root, work)
+        request = Request(
+            stage, self.settings, given, found, {}, "", 2, self.root, self.root / "downloads", self.root, work
+        )
         request.out.mkdir(parents=True, exist_ok=True)
         return request
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from pathlib import Path
 
@@ -18,8 +19,13 @@ def made(folder: Path, **files: str) -> Manifest:
     return Manifest.of("toy", folder, {"answer": 42})
 
 
+def published(manifest: Manifest) -> Manifest:
+    home = manifest.folder.parent / "home"
+    return publish(manifest, home, (home / "toy.request.json", manifest.to_json()))
+
+
 def test_manifest_survives_its_text(tmp_path: Path) -> None:
-    manifest = publish(made(tmp_path / "out", a="1"), tmp_path / "home")
+    manifest = published(made(tmp_path / "out", a="1"))
     assert Manifest.read(Manifest.path_of(tmp_path / "home", "toy")) == manifest
 
 
@@ -30,19 +36,19 @@ def test_equal_artifacts_have_equal_manifests_wherever_they_lie(tmp_path: Path) 
 def test_events_are_published_but_not_digested(tmp_path: Path) -> None:
     (tmp_path / "out/events").mkdir(parents=True)
     (tmp_path / "out/events/log").write_text("clock")
-    manifest = publish(made(tmp_path / "out", a="1"), tmp_path / "home")
+    manifest = published(made(tmp_path / "out", a="1"))
     assert list(manifest.files) == ["a"]
     assert (tmp_path / "home/events/log").is_file()
 
 
 def test_publishing_removes_what_is_no_longer_made(tmp_path: Path) -> None:
-    publish(made(tmp_path / "one", a="1", b="2"), tmp_path / "home")
-    publish(made(tmp_path / "two", a="1"), tmp_path / "home")
+    published(made(tmp_path / "one", a="1", b="2"))
+    published(made(tmp_path / "two", a="1"))
     assert not (tmp_path / "home/b").exists()
 
 
 def test_damage_names_each_file(tmp_path: Path) -> None:
-    manifest = publish(made(tmp_path / "out", a="1", b="2", c="3", d="4"), tmp_path / "home")
+    manifest = published(made(tmp_path / "out", a="1", b="2", c="3", d="4"))
     (tmp_path / "home/a").unlink()
     (tmp_path / "home/b").write_text("22")
     (tmp_path / "home/c").write_text("!")
@@ -90,3 +96,42 @@ def test_failed_write_leaves_the_former_text(tmp_path: Path) -> None:
         write_text(path, "\ud800")
     assert path.read_text() == "former"
     assert list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.parametrize("moment", range(9))
+def test_publishing_that_dies_at_any_moment_leaves_no_mixture(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, moment: int
+) -> None:
+    """Columns: the rename at which the process dies. A manifest stands only beside its own artifacts and record."""
+    published(made(tmp_path / "one", a="1", b="1", c="1"))
+    record = tmp_path / "home/toy.request.json"
+    renames = 0
+    rename = Path.replace
+
+    def dying(self: Path, target: Path) -> Path:
+        nonlocal renames
+        renames += 1
+        if renames > moment:
+            raise KeyboardInterrupt
+        return rename(self, target)
+
+    monkeypatch.setattr(Path, "replace", dying)
+    new = made(tmp_path / "two", a="2", b="2")
+    with contextlib.suppress(KeyboardInterrupt):
+        published(new)
+    monkeypatch.undo()
+    stands = Manifest.path_of(tmp_path / "home", "toy")
+    if stands.exists():
+        manifest = Manifest.read(stands)
+        assert manifest.damage(Digests()) == []
+        assert record.read_text() == manifest.to_json()
+    else:
+        assert moment > 0
+    published(made(tmp_path / "two", a="2", b="2"))
+    assert not (tmp_path / "home/c").exists()
+    assert sorted(path.name for path in (tmp_path / "home").iterdir()) == [
+        "a",
+        "b",
+        "toy.manifest.json",
+        "toy.request.json",
+    ]

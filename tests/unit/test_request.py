@@ -18,6 +18,8 @@ REQUEST = Request(
     sources={"data": Source(Path("d"), "22")},
     toolchain={"tensorflow": "2.21.0"},
     code="33",
+    threads=2,
+    downloads=Path("l"),
     project=Path("p"),
     folder=Path("f"),
     work=Path("w"),
@@ -33,6 +35,7 @@ REQUEST = Request(
         {"sources": {"data": Source(Path("d"), "23")}},
         {"toolchain": {"tensorflow": "2.21.1"}},
         {"code": "34"},
+        {"threads": 3},
     ],
 )
 def test_key_changes_with_everything_that_can_influence_the_result(change: dict[str, Any]) -> None:
@@ -40,7 +43,7 @@ def test_key_changes_with_everything_that_can_influence_the_result(change: dict[
 
 
 def test_key_does_not_depend_on_folders_or_on_the_order_of_settings() -> None:
-    moved = dataclasses.replace(REQUEST, project=Path("x"), folder=Path("y"), work=Path("z"))
+    moved = dataclasses.replace(REQUEST, project=Path("x"), downloads=Path("d"), folder=Path("y"), work=Path("z"))
     assert moved.key == REQUEST.key
     one, two = ({"a": 1, "b": 2}, {"b": 2, "a": 1})
     assert dataclasses.replace(REQUEST, settings=one).key == dataclasses.replace(REQUEST, settings=two).key

@@ -46,6 +46,19 @@ def test_schema_is_valid_json_schema() -> None:
     validator().check_schema(SCHEMA)
 
 
+def test_every_field_that_may_be_absent_says_what_then() -> None:
+    silent = [
+        f"{name}/{field}"
+        for name, node in SCHEMA["$defs"].items()
+        for field, schema in node["properties"].items()
+        if field not in node.get("required", [])
+        and not {"default", "$ref"} & set(schema)
+        and "efault" not in schema["description"]
+        and (name, field) not in {("model", "name"), ("model", "call")}  # one of the two is there
+    ]
+    assert silent == []
+
+
 def test_every_field_has_a_description() -> None:
     def bare(node: Any, path: str) -> list[str]:
         found = []
@@ -102,12 +115,16 @@ def test_path_of_a_base_is_relative_to_the_base(tmp_path: Path) -> None:
     assert Path(str(variant.dataset.path)).resolve() == (tmp_path / "data.tar").resolve()
 
 
-def test_fine_tuning_takes_a_fifth_of_the_steps_at_a_tenth_of_the_rate() -> None:
-    (variant,) = load("digits", SHIPPED["digits"], Territory(REPOSITORY))
-    bare = dataclasses.replace(variant.quantize, steps=None, learning_rate=None)
-    assert bare.quant_delay == 0
+def test_fine_tuning_takes_a_fifth_of_the_steps_at_a_tenth_of_the_rate(tmp_path: Path) -> None:
+    document = {
+        "input": {"mean": 0, "std_dev": 1},
+        "model": {"name": "lenet"},
+        "train": {"steps": 1000, "learning_rate": {"initial": 0.1}},
+    }
+    (variant,) = load("net", write(tmp_path, "net.json", document), Territory(tmp_path))
+    assert (variant.quantize.steps, variant.quantize.quant_delay) == (200, 0)
     assert variant.quantize.learning_rate is not None
-    assert variant.quantize.learning_rate.initial == pytest.approx(variant.train.learning_rate.initial / 10)
+    assert variant.quantize.learning_rate.initial == pytest.approx(0.01)
 
 
 def test_the_guides_own_scheme_is_expressible(tmp_path: Path) -> None:
