@@ -22,12 +22,15 @@ from pathlib import Path
 
 from qatbuild import console
 from qatbuild.artifact import Manifest, write_text
-from qatbuild.errors import AcceptanceError, QatbuildError, StageError
+from qatbuild.errors import QatbuildError, StageError
 from qatbuild.lock import held
 from qatbuild.request import Request
 
 EXPECTED_FAILURE = 1
 """Exit status of a stage that left error.json."""
+
+_RESERVE_BYTES = 1 << 16
+"""Held on the disk while a stage runs, so that there is room for its error when the disk is full."""
 
 _NO_SPACE = {errno.ENOSPC, errno.EDQUOT}
 _NO_WRITING = {errno.EACCES, errno.EPERM, errno.EROFS}
@@ -47,12 +50,12 @@ def run(path: Path) -> int:
     try:
         try:
             with held(request.work / "lock"), _logged(request):
+                (request.work / "reserve").write_bytes(bytes(_RESERVE_BYTES))
                 _perform(request)
         except OSError as fault:
             raise _expected(request, fault) from fault
     except QatbuildError as error:
-        if not isinstance(error, AcceptanceError):
-            shutil.rmtree(request.out, ignore_errors=True)  # On a full disk this makes room for the error itself.
+        (request.work / "reserve").unlink(missing_ok=True)
         write_text(request.work / "error.json", error.to_json())
         return EXPECTED_FAILURE
     return 0
@@ -115,6 +118,8 @@ def _logged(request: Request) -> Iterator[None]:
             yield
         except QatbuildError as error:
             sys.stderr.write(error.block() + "\n")
+            raise
+        except (SystemExit, KeyboardInterrupt):  # The stage was asked to stop: that is no fault of it.
             raise
         except BaseException:
             traceback.print_exc()

@@ -16,13 +16,15 @@ from __future__ import annotations
 import importlib
 import inspect
 import pkgutil
+import traceback
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 import tensorflow as tf
 
-from qatbuild.errors import StageError
+from qatbuild.errors import QatbuildError, StageError
 
 _PARTS = ("layers",)
 
@@ -37,9 +39,31 @@ def build(images: tf.Tensor, classes: int, *, training: bool, model: Mapping[str
     function = _function(model)
     options = dict(model.get("options") or {})
     _check_options(function, options, model)
-    logits = function(images, classes, training=training, **options)
+    try:
+        logits = function(images, classes, training=training, **options)
+    except QatbuildError:
+        raise
+    except Exception as fault:
+        if "call" not in model:
+            raise
+        raise _failed(model, fault) from fault
     _check_logits(logits, classes, model)
     return logits
+
+
+def _failed(model: Mapping[str, Any], fault: Exception) -> StageError:
+    """The user's own function failed: where, and how; the traceback is in the log."""
+    last = traceback.extract_tb(fault.__traceback__)
+    module = str(_module(model)[0].__file__)
+    own = [frame for frame in last if frame.filename == module] or last
+    facts: list[tuple[str, object]] = [
+        ("model.call", model["call"]),
+        ("at", f"{Path(own[-1].filename).name}:{own[-1].lineno}: {own[-1].line}"),
+        ("raised", f"{type(fault).__name__}: {fault}"),
+    ]
+    return StageError(
+        "The network's function failed.", facts, "It is called as function(images, classes, training=..., **options)."
+    )
 
 
 def predict(logits: tf.Tensor) -> tf.Tensor:

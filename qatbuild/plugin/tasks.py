@@ -14,7 +14,7 @@ from typing import Any
 from doit.exceptions import InvalidDodoFile, TaskFailed
 
 from qatbuild.artifact import Manifest
-from qatbuild.errors import AcceptanceError, ArtifactError, QatbuildError, StageError
+from qatbuild.errors import AcceptanceError, ArtifactError, QatbuildError, SpecError, StageError
 from qatbuild.execute import Executor
 from qatbuild.execute.local import LocalExecutor
 from qatbuild.lock import held
@@ -24,6 +24,7 @@ from qatbuild.plugin.reporter import Refused, reporter
 from qatbuild.plugin.state import checker
 from qatbuild.rebuild import Rebuilder
 from qatbuild.request import Request
+from qatbuild.spec.faults import suggest
 from qatbuild.spec.load import RESERVED
 
 Door = tuple[dict[str, Any], Callable[[], Iterator[dict[str, Any]]]]
@@ -45,6 +46,7 @@ def door(dodo_file: str, executor: Executor | None = None) -> Door:
                 "The build folder cannot be made.", facts, "make it writable, or name another in [tool.qatbuild] build"
             ) from fault
         plan, descriptions, errors = project.load()
+        _check_default(project, {*plan.labels, *descriptions, *errors})
     except QatbuildError as error:
         raise InvalidDodoFile(error.block()) from error
     builder = Builder(plan, Rebuilder.of(project.root, project.build, project.threads), executor or LocalExecutor())
@@ -62,9 +64,21 @@ def door(dodo_file: str, executor: Executor | None = None) -> Door:
         # doit keeps a group's sub-tasks only if the group itself comes before them.
         yield from _groups(plan, descriptions)
         yield from _stage_tasks(plan, builder)
-        yield from _failing(errors)
+        yield from _failing(errors, set(descriptions))
 
     return config, task_specs
+
+
+def _check_default(project: Project, known: set[str]) -> None:
+    if not known:
+        facts = [("folder", project.specs)]
+        raise SpecError(
+            "There are no specs.", facts, "a spec is a JSON file in that folder; [tool.qatbuild] specs names another"
+        )
+    for label in project.default or ():
+        if label.partition(":")[0] not in known:
+            where = f"tool.qatbuild.default{suggest(label, known)}"
+            raise SpecError(f'There is no spec for the default "{label}".', [("pyproject.toml", where)])
 
 
 class Builder:
@@ -205,7 +219,7 @@ def _groups(plan: Plan, descriptions: dict[str, str]) -> Iterator[dict[str, Any]
                     }
 
 
-def _failing(errors: dict[str, QatbuildError]) -> Iterator[dict[str, Any]]:
+def _failing(errors: dict[str, QatbuildError], taken: set[str]) -> Iterator[dict[str, Any]]:
     """A spec with faults is a task that fails and says so; the other specs are none the worse for it."""
     for spec, error in errors.items():
 
@@ -214,7 +228,16 @@ def _failing(errors: dict[str, QatbuildError]) -> Iterator[dict[str, Any]]:
 
         # The name itself may be the fault: doit takes "a=b" for a variable and "list" for a command.
         label = re.sub(r"[^A-Za-z0-9_./-]", "_", spec)
-        label = f"{label}_" if label.partition("/")[0] in RESERVED else label
+        while label.partition("/")[0] in RESERVED or label in taken:
+            label += "_"
+        taken.add(label)
         yield {"basename": label, "name": None, "doc": f"cannot be built: {error.message}"}
+        yield {"basename": label, "name": "spec", "actions": [fail], "doc": error.message}
         for name in STAGES:
-            yield {"basename": label, "name": name, "actions": [fail], "doc": error.message}
+            yield {
+                "basename": label,
+                "name": name,
+                "actions": None,
+                "task_dep": [f"{label}:spec"],
+                "doc": error.message,
+            }

@@ -111,7 +111,7 @@ def _faults(error: ValidationError) -> Iterator[Fault]:
             needed = sorted({name for names in wanted.values() for name in names} - set(instance))
             yield from (Fault((*path, name), f"missing.{_sentence(hint)}") for name in needed)
         case _:
-            yield Fault(path, _phrase(error, wanted) + _sentence(hint))
+            yield Fault(path, (_phrase(error, wanted) + _sentence(hint)).strip())
 
 
 def _closest(error: ValidationError) -> list[ValidationError]:
@@ -155,8 +155,8 @@ def _phrase(error: ValidationError, wanted: Any) -> str:
             return f"must be one of {choices}, got {got}.{near}"
         case "minLength" | "minProperties":
             return "must not be empty."
-        case "not":
-            return "contradicts itself."
+        case "not":  # What must not be is said by the hint.
+            return ""
         case limit if limit in _LIMITS:
             return f"{_LIMITS[str(limit)]} {wanted if isinstance(wanted, str) else json.dumps(wanted)}, got {got}."
         case _:

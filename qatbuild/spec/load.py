@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import re
 from collections.abc import Iterator, Mapping
@@ -16,6 +17,8 @@ from qatbuild.spec.faults import Fault, Layer
 from qatbuild.spec.rules import Territory, broken
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
+_DEEPEST = 32
+_DIGITS = 18
 _FOLDERS = {"shared", "work", "downloads"}
 _COMMANDS = {
     "auto", "clean", "dumpdb", "forget", "help", "ignore", "info", "list", "reset-dep", "run", "strace",
@@ -39,10 +42,7 @@ def find(specs: Path) -> dict[str, Path]:
 def load(name: str, file: Path, territory: Territory) -> list[model.Variant]:
     """The variants of the spec `name` in `file`, at least one. SpecError with every fault of it."""
     layers = list(_layers(file, territory))
-    merged: Any = {}
-    for layer in reversed(layers):
-        merged = merge_patch(merged, layer.document)
-    patches = merged.pop("variants", None)
+    merged, patches = _merged(layers)
     found: dict[tuple[Path, str, str], None] = {}
     if not all(_NAME.fullmatch(part) for part in name.split("/")):
         found[file, "/", f'a spec cannot be named "{name}": letters, digits, "_", "-", "." make a label.'] = None
@@ -65,29 +65,47 @@ def load(name: str, file: Path, territory: Territory) -> list[model.Variant]:
     return variants
 
 
-def merge_patch(target: Any, patch: Any) -> Any:
-    """JSON merge patch, RFC 7396: objects merge, null removes, everything else replaces."""
+def merge_patch(target: Any, patch: Any, *, keep_null: bool = False) -> Any:
+    """JSON merge patch, RFC 7396: objects merge, null removes, everything else replaces.
+
+    With `keep_null` the target is a patch itself: a null stays, for it has still to remove something.
+    """
     if not isinstance(patch, dict):
         return patch
     merged = dict(target) if isinstance(target, dict) else {}
     for key, value in patch.items():
-        if value is None:
+        if value is None and not keep_null:
             merged.pop(key, None)
         else:
-            merged[key] = merge_patch(merged.get(key), value)
+            merged[key] = merge_patch(merged.get(key), value, keep_null=keep_null)
     return merged
+
+
+def _merged(layers: list[Layer]) -> tuple[Any, Any]:
+    """The document that layers make together, strongest first, and the patches of its variants."""
+    merged: Any = {}
+    patches: Any = None
+    for layer in reversed(layers):
+        merged = merge_patch(merged, {key: value for key, value in layer.document.items() if key != "variants"})
+        if "variants" in layer.document:
+            patches = merge_patch(patches, layer.document["variants"], keep_null=True)
+    if isinstance(patches, dict):  # A variant that is null is one that a base has and this spec does without.
+        patches = {name: patch for name, patch in patches.items() if patch is not None}
+    return merged, patches
 
 
 def read_json(file: Path) -> Any:
     """A JSON file's value. SpecError with line and column if it is none; doubled keys and NaN are refused too."""
     try:
-        text = file.read_text(encoding="utf-8")
+        text = file.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as fault:
         raise SpecError("A spec cannot be read.", [("file", file), ("reason", fault)]) from fault
     try:
-        return json.loads(text, object_pairs_hook=_no_doubles, parse_constant=_no_constant)
+        value = json.loads(
+            text, object_pairs_hook=_no_doubles, parse_constant=_no_constant, parse_float=_finite, parse_int=_countable
+        )
     except json.JSONDecodeError as fault:
-        line = text.splitlines()[fault.lineno - 1] if text else ""
+        line = "".join(text.splitlines()[fault.lineno - 1 : fault.lineno])
         facts = [
             ("file", file),
             ("line", f"{fault.lineno}, column {fault.colno}: {fault.msg}"),
@@ -98,6 +116,28 @@ def read_json(file: Path) -> Any:
         ) from fault
     except ValueError as fault:
         raise SpecError("A spec is not JSON.", [("file", file), ("reason", fault)]) from fault
+    except RecursionError as fault:
+        raise SpecError("A spec is nested too deeply.", [("file", file)]) from fault
+    if _deeper_than(value, _DEEPEST):
+        raise SpecError("A spec is nested too deeply.", [("file", file), ("levels", f"more than {_DEEPEST}")])
+    return value
+
+
+def _deeper_than(value: Any, levels: int) -> bool:
+    parts = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    return levels == 0 or any(_deeper_than(part, levels - 1) for part in parts)
+
+
+def _finite(text: str) -> float:
+    if math.isinf(value := float(text)):
+        raise ValueError(f"{text} is too large a number")
+    return value
+
+
+def _countable(text: str) -> int:
+    if len(text) > _DIGITS:
+        raise ValueError(f"{text[:_DIGITS]}... is too large a number")
+    return int(text)
 
 
 def _no_doubles(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -121,6 +161,8 @@ def _layers(file: Path, territory: Territory) -> Iterator[Layer]:
         if not isinstance(document, dict):
             raise SpecError("A spec must be a JSON object.", [("file", file)])
         base = document.pop("extends", None)
+        if base is not None and not (isinstance(base, str) and base):
+            raise SpecError("A spec has 1 fault.", [("file", file), ("/extends", "must be the path of another spec.")])
         document.pop("$schema", None)
         if file.parent != folder:
             _rebase(document, file.parent)
@@ -128,7 +170,7 @@ def _layers(file: Path, territory: Territory) -> Iterator[Layer]:
         if base is None:
             return
         seen.append(file.resolve())
-        here, file = file, file.parent / str(base)
+        here, file = file, file.parent / base
         facts = [("file", here), ("/extends", base)]
         if file.resolve() in seen:
             raise SpecError(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from qatbuild.errors import StageError
 from qatbuild.request import Request
 from qatbuild.stages import learning
 
@@ -25,4 +26,9 @@ def run(request: Request) -> dict[str, Any]:
 
 
 def _prefix(path: Path) -> Path:
-    return path.with_suffix("") if path.suffix == ".index" else path
+    """A checkpoint's path without suffix; StageError if there is none."""
+    prefix = path.with_suffix("") if path.suffix == ".index" else path
+    if not prefix.with_name(f"{prefix.name}.index").is_file():
+        hint = "model.weights is the path before .index of a TensorFlow checkpoint, relative to the spec"
+        raise StageError("There is no such checkpoint.", [("model.weights", prefix)], hint)
+    return prefix

@@ -50,6 +50,8 @@ def inference(network: Network, rewrite: Callable[[tf.Graph], object] | None = N
     """The network's inference graph: in float, or as `rewrite` leaves it."""
     graph = tf.Graph()
     with graph.as_default():
+        # Initial values are never used here, but where kernels must be deterministic TensorFlow wants a seed for them.
+        v1.set_random_seed(1)
         images = v1.placeholder(tf.float32, [None, *network.shape], name=INPUT)
         logits = models.build(images, network.classes, training=False, model=network.model)
         output = models.predict(logits)

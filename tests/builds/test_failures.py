@@ -126,3 +126,25 @@ def test_table_shows_no_report_of_a_former_build_for_one_that_crashed(toy: ToyPr
     done = toy.doit()
     assert done.returncode == 1
     assert "gates" not in done.stdout
+
+
+def test_spec_with_faults_says_so_once(toy: ToyProject) -> None:
+    toy.spec("bad", trian={})
+    done = toy.doit("-c")
+    assert (done.stdout + done.stderr).count("unknown field") == 1
+    assert "evaluate" in toy.runs()
+
+
+def test_default_that_no_spec_has_is_named_with_the_nearest(toy: ToyProject) -> None:
+    (toy.root / "pyproject.toml").write_text('[tool.qatbuild]\ndefault = ["nett"]\n')
+    done = toy.doit()
+    assert done.returncode == 3
+    assert 'Did you mean "net"?' in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_project_without_specs_says_where_they_would_be(toy: ToyProject) -> None:
+    (toy.root / "specs/net.json").unlink()
+    done = toy.doit()
+    assert done.returncode == 3
+    assert "There are no specs" in done.stderr

@@ -115,13 +115,14 @@ def test_data_of_a_shape_the_network_cannot_take_is_one_error(project: Project) 
     assert "Traceback" not in done.stdout + done.stderr
 
 
-def test_bug_in_the_user_s_network_shows_log_and_last_lines(project: Project) -> None:
+def test_failing_function_of_the_user_is_named_with_its_line(project: Project) -> None:
     (project.root / "net.py").write_text("def build(images, classes, *, training):\n    return 1 / 0\n")
     project.spec("net", model={"call": "net:build"})
     done = project.doit("net")
     assert done.returncode == 1
-    assert "log.txt" in done.stdout
+    assert "net.py:2: return 1 / 0" in done.stdout
     assert "ZeroDivisionError" in done.stdout
+    assert "is a bug" not in done.stdout
 
 
 def test_full_disk_is_one_error_and_publishes_nothing(project: Project) -> None:
@@ -212,11 +213,17 @@ def test_ctrl_c_saves_the_training_and_says_how_to_go_on(project: Project) -> No
 
 def test_the_user_s_own_network_goes_the_whole_way(project: Project) -> None:
     (project.root / "net.py").write_text(
-        "from qatbuild.models import layers\n\n\n"
+        "import tensorflow as tf\n\n\n"
         "def build(images, classes, *, training, width):\n"
-        "    net = layers.conv(images, width, 3, scope='conv')\n"
-        "    net = layers.flatten(net)\n"
-        "    return layers.dense(net, classes, scope='logits', activation=None)\n"
+        "    kernel = tf.compat.v1.get_variable('conv/weights', [3, 3, 1, width])\n"
+        "    bias = tf.compat.v1.get_variable('conv/biases', [width], initializer=tf.zeros_initializer())\n"
+        "    net = tf.nn.relu(tf.nn.bias_add(tf.nn.conv2d(images, kernel, 1, 'SAME'), bias))\n"
+        "    net = tf.reshape(net, [-1, 64 * width])\n"
+        "    if training:\n"
+        "        net = tf.nn.dropout(net, rate=0.1)\n"
+        "    weights = tf.compat.v1.get_variable('logits/weights', [64 * width, classes])\n"
+        "    biases = tf.compat.v1.get_variable('logits/biases', [classes], initializer=tf.zeros_initializer())\n"
+        "    return tf.nn.bias_add(tf.matmul(net, weights), biases)\n"
     )
     project.spec("net", model={"call": "net:build", "options": {"width": 4}})
     project.build("net")

@@ -154,7 +154,7 @@ def test_weights_that_lack_variables_of_the_network_are_refused_by_name(project:
 
 
 def test_weights_that_are_not_there_are_refused(project: Project) -> None:
-    with pytest.raises(StageError, match="checkpoint cannot be read"):
+    with pytest.raises(StageError, match="no such checkpoint"):
         project.run(floating.run, "dataset", weights=project.root / "nowhere.ckpt-1.index")
 
 

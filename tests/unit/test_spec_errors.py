@@ -39,14 +39,14 @@ def patched(**fields: Any) -> dict[str, Any]:
         ({"input": {"mean": 1}}, "/input/std_dev", "missing."),
         ({"input": {"mean": 127.5, "std_dev": 1}}, "/input/mean", "must be an integer, got 127.5. For uint8 the mean"),
         ({"input": {"mean": 300, "std_dev": 1}}, "/input/mean", "must be at most 255"),
-        ({"input": {"mean": 0, "std_dev": 0}}, "/input/std_dev", "must be greater than 0"),
+        ({"input": {"mean": 0, "std_dev": 0}}, "/input/std_dev", "must be at least 0.001"),
         ({"input": {"mean": 1, "std_dev": "x"}}, "/input/std_dev", 'must be a number, got "x"'),
         ({"train": {"steps": 0, "learning_rate": {"initial": 1}}}, "/train/steps", "must be at least 1, got 0"),
         ({"train": {"steps": 9}}, "/train/learning_rate", "missing"),
         ({"train": None}, "/train", "may be absent only where model.weights"),
         ({"model": {"name": "cifernet"}}, "/model/name", 'Did you mean "cifarnet"?'),
         ({"model": {}}, "/model/call", "for your own"),
-        ({"model": {"name": "lenet", "lrn": True}}, "/model/name", "Lrn belongs to cifarnet"),
+        ({"model": {"name": "lenet", "lrn": True}}, "/model/name", "Only cifarnet has lrn"),
         ({"model": {"name": "lenet", "call": "a:b"}}, "/model", "exclude each other"),
         ({"model": {"call": "nowhere.net:build"}}, "/model/call", "the project has no module nowhere.net"),
         ({"dataset": {"name": "npz"}}, "/dataset/path", "give dataset.path"),
@@ -75,7 +75,10 @@ def patched(**fields: Any) -> dict[str, Any]:
         ({"convert": {"checkpoint": 0}}, "/convert/checkpoint", "at least 1"),
         ({"convert": {"checkpoint": 10}}, "/convert/checkpoint", "every 4 steps and at the end, step 20"),
         ({"dataset": {"validation": 0}, "convert": {"checkpoint": "best"}}, "/convert/checkpoint", "validation is 0"),
-        ({"variants": {"a=b": {}}}, "/variants", "must match"),
+        ({"variants": {"a=b": {}}}, "/variants", "make a variant's name"),
+        ({"variants": {"a": {"variants": {"b": {}}}}}, "/variants/a", "no variants of its own"),
+        ({"train": {"steps": 10**12, "learning_rate": {"initial": 1}}}, "/train/steps", "must be at most"),
+        ({"extends": 5}, "/extends", "must be the path"),
         ({"variants": {"a": {"quantize": {"scheme": "x"}}}}, "/variants/a/quantize/scheme", "must be one of"),
     ],
 )
@@ -97,7 +100,22 @@ def test_malformed_json_is_named_with_line_and_column(tmp_path: Path) -> None:
     assert "net.json" in block
 
 
-@pytest.mark.parametrize("text", ['{"a": 1, "a": 2}', '{"a": NaN}', "", "[]", "\x00", "3"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        '{"a": 1, "a": 2}',
+        '{"a": NaN}',
+        '{"a": 1e999}',
+        '{"a": ' + "9" * 99 + "}",
+        "",
+        "\n",
+        "[]",
+        "\x00",
+        "3",
+        "[" * 100_000,
+        "[" * 900 + "]" * 900,
+    ],
+)
 def test_text_that_is_no_spec_is_one_error(tmp_path: Path, text: str) -> None:
     assert "net.json" in refused(tmp_path, text).block()
 

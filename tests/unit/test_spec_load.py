@@ -93,6 +93,27 @@ def test_patch_follows_rfc_7396() -> None:
     }
 
 
+def test_null_in_a_variant_removes_what_its_spec_and_its_base_have(tmp_path: Path) -> None:
+    base = {
+        "input": {"mean": 0, "std_dev": 1},
+        "augment": {"pad_crop": 4},
+        "model": {"name": "lenet"},
+        "train": {"steps": 10, "learning_rate": {"initial": 0.1}},
+        "variants": {"plain": {"augment": None}, "gone": {}},
+    }
+    write(tmp_path, "base.json", base)
+    child = write(tmp_path, "net.json", {"extends": "base.json", "variants": {"gone": None, "more": {}}})
+    plain, more = load("net", child, Territory(tmp_path))
+    assert (plain.label, plain.augment.pad_crop) == ("net@plain", 0)
+    assert (more.label, more.augment.pad_crop) == ("net@more", 4)
+
+
+def test_byte_order_mark_is_no_fault(tmp_path: Path) -> None:
+    text = (REPOSITORY / "specs/digits.json").read_text()
+    (tmp_path / "net.json").write_text(text, encoding="utf-8-sig")
+    assert load("net", tmp_path / "net.json", Territory(tmp_path))
+
+
 def test_variants_are_patches_of_their_spec(tmp_path: Path) -> None:
     document = {
         "input": {"mean": 0, "std_dev": 1}, "model": {"name": "lenet"},
