@@ -22,6 +22,8 @@ FAKE_QUANT_TYPES = frozenset(
 )
 BATCH_NORM_TYPES = frozenset({"FusedBatchNorm", "FusedBatchNormV2", "FusedBatchNormV3"})
 _ADD = "Add|AddV2"
+_PASSING = frozenset({"Identity", "Reshape", "BatchToSpaceND", "Squeeze"})
+_MOMENT_TYPES = frozenset({"Mean", "SquaredDifference"})
 
 
 @dataclass(frozen=True)
@@ -61,7 +63,7 @@ def _patterns() -> tuple[Pattern, Pattern, Pattern]:
     """The three shapes of a layer, in the order in which they are to be looked for."""
     layer = op("|".join(sorted(LAYER_TYPES)), ANYTHING, _weight_pattern(), role="layer", ordered=False)
     output = either(op("BatchToSpaceND", layer, ANYTHING, ANYTHING), layer)  # behind an atrous convolution
-    rescaled = op("Mul", ANYTHING, output, ordered=False)  # by sigma_batch / sigma_moving, in folded training graphs
+    rescaled = op("Mul", ANYTHING, output, ordered=False)  # by sigma_moving / sigma_batch, in folded training graphs
     corrected = op(_ADD, rescaled, ANYTHING, ordered=False)
     folded_bias = op(_ADD, either(corrected, output), ANYTHING, role="bias_add", ordered=False)
     bias = op(f"{_ADD}|BiasAdd", output, ANYTHING, role="bias_add", ordered=False)
@@ -80,7 +82,7 @@ def find_layers(graph: tf.Graph) -> tuple[LayerMatch, ...]:
             roles = match(pattern, root)
             if roles is None or roles["layer"] in found:
                 continue
-            if _keeps_a_batch_norm_alive(roles) or weights_are_fake_quantized(roles["layer"]):
+            if _ends_before_a_batch_norm(roles) or weights_are_fake_quantized(roles["layer"]):
                 continue
             found[roles["layer"]] = _record(roles)
     return tuple(found.values())
@@ -89,6 +91,11 @@ def find_layers(graph: tf.Graph) -> tuple[LayerMatch, ...]:
 def layer_operations(graph: tf.Graph) -> Iterator[tf.Operation]:
     """Every operation of a type that computes with weights, matched or not."""
     return (operation for operation in graph.get_operations() if operation.type in LAYER_TYPES)
+
+
+def has_variable_weights(layer: tf.Operation) -> bool:
+    """Whether an operand of the layer is a variable, as `find_layers` wants it."""
+    return any(match(_weight_pattern(), tensor.op) is not None for tensor in layer.inputs)
 
 
 def weights_are_fake_quantized(layer: tf.Operation) -> bool:
@@ -101,24 +108,24 @@ def weights_are_fake_quantized(layer: tf.Operation) -> bool:
 
 def unfolded_batch_norm(layer: tf.Operation) -> tf.Operation | None:
     """The batch norm that takes this layer's output and whose result is used, or None."""
-    for consumer in _behind(layer, passing=frozenset({"Identity", "Reshape", "BatchToSpaceND", "Squeeze"})):
-        if consumer.type in BATCH_NORM_TYPES and consumer.outputs[0].consumers():
-            return consumer
-        if consumer.type == "Mul" and any(is_normalizing_factor(tensor.op) for tensor in consumer.inputs):
-            return consumer
-    return None
+    return next((each for each in _behind(layer) if _is_batch_norm(each) and _is_used(each)), None)
+
+
+def only_yields_statistics(layer: tf.Operation) -> bool:
+    """Whether nothing but the mean and variance of a folded batch norm, if anything, is computed from its output."""
+    behind = [each for each in _behind(layer) if each.type not in _PASSING]
+    parts = [each.type in _MOMENT_TYPES or (_is_batch_norm(each) and not _is_used(each)) for each in behind]
+    return all(parts) and any(_is_batch_norm(each) or each.type == "SquaredDifference" for each in behind)
 
 
 def why_unmatched(layer: tf.Operation) -> str:
     """The reason why `find_layers` has no match for this layer operation, for people."""
-    if not any(match(_weight_pattern(), tensor.op) is not None for tensor in layer.inputs):
+    if not has_variable_weights(layer):
         kinds = " and ".join(tensor.op.type for tensor in layer.inputs)
         return f"neither operand is a variable (they come from {kinds})"
     consumers = list(layer.outputs[0].consumers())
     if not consumers:
         return "nothing consumes its output"
-    if all(consumer.type in BATCH_NORM_TYPES and not consumer.outputs[0].consumers() for consumer in consumers):
-        return "it only yields batch statistics; its folded twin computes the output"
     behind = ", ".join(sorted({consumer.type for consumer in consumers}))
     return f"no bias and no ReLU, ReLU6 or Identity behind it, so nowhere to put its range ({behind} follows)"
 
@@ -134,10 +141,10 @@ def _record(roles: Roles) -> LayerMatch:
     )
 
 
-def _keeps_a_batch_norm_alive(roles: Roles) -> bool:
-    """An Identity between a layer and its batch norm is no activation."""
-    ends_in_identity = "activation" in roles and roles["activation"].type == "Identity"
-    return ends_in_identity and unfolded_batch_norm(roles["layer"]) is not None
+def _ends_before_a_batch_norm(roles: Roles) -> bool:
+    """An Identity between a layer and its batch norm, folded or not, is no activation."""
+    ends_in_identity = "activation" in roles and roles["activation"].type == "Identity" and "bias_add" not in roles
+    return ends_in_identity and any(_is_batch_norm(each) for each in _behind(roles["layer"]))
 
 
 def _is_quantized_weight(operation: tf.Operation) -> bool:
@@ -149,12 +156,29 @@ def _is_quantized_weight(operation: tf.Operation) -> bool:
     return match(_weight_pattern(), operation.inputs[0].op) is not None
 
 
-def _behind(operation: tf.Operation, passing: frozenset[str]) -> Iterator[tf.Operation]:
-    """The consumers of an operation's output, seen through operations of the `passing` types."""
+def _behind(operation: tf.Operation) -> Iterator[tf.Operation]:
+    """The consumers of an operation's output, and those behind a consumer that only passes the values on."""
     for consumer in operation.outputs[0].consumers():
         yield consumer
-        if consumer.type in passing:
-            yield from _behind(consumer, passing)
+        if consumer.type in _PASSING:
+            yield from _behind(consumer)
+
+
+def _is_batch_norm(operation: tf.Operation) -> bool:
+    return operation.type in BATCH_NORM_TYPES or is_batch_norm_product(operation)
+
+
+def _is_used(batch_norm: tf.Operation) -> bool:
+    """Whether anything reads the result: the first output of a fused one, the sum behind an unfused one's product."""
+    consumers = batch_norm.outputs[0].consumers()
+    if batch_norm.type in BATCH_NORM_TYPES:
+        return bool(consumers)
+    return any(each.outputs[0].consumers() for each in consumers)
+
+
+def is_batch_norm_product(operation: tf.Operation) -> bool:
+    """Whether this is the multiplication of an unfused batch norm: x times gamma / sqrt(variance + epsilon)."""
+    return operation.type == "Mul" and any(is_normalizing_factor(tensor.op) for tensor in operation.inputs)
 
 
 def is_normalizing_factor(operation: tf.Operation) -> bool:
