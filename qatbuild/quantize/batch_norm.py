@@ -15,7 +15,7 @@ from dataclasses import dataclass
 
 import tensorflow as tf
 
-from qatbuild.quantize.layers import BATCH_NORM_TYPES, LAYER_TYPES
+from qatbuild.quantize.layers import BATCH_NORM_TYPES, LAYER_TYPES, is_read
 from qatbuild.quantize.moving_average import MovingAverage, moving_average_of
 from qatbuild.quantize.pattern import ANYTHING, Pattern, Roles, either, match, op
 
@@ -91,7 +91,7 @@ def find_batch_norms(graph: tf.Graph, *, training: bool) -> tuple[BatchNorm | Un
 
 
 def _fused(operation: tf.Operation) -> _Form | None:
-    if operation.type not in BATCH_NORM_TYPES or not operation.outputs[0].consumers():
+    if operation.type not in BATCH_NORM_TYPES or not is_read(operation.outputs[0]):
         return None
     x, gamma, beta, mean, variance = operation.inputs
     if operation.get_attr("is_training"):
@@ -113,7 +113,7 @@ _UNFUSED = _unfused_pattern()
 
 def _unfused(operation: tf.Operation) -> _Form | None:
     roles = match(_UNFUSED, operation)
-    if roles is None or not operation.outputs[0].consumers():
+    if roles is None or not is_read(operation.outputs[0]):
         return None
     factor = roles.get("factor", roles["rsqrt"]).outputs[0]
     mean = _other(roles["scaled_mean"], factor)

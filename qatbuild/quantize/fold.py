@@ -111,14 +111,8 @@ def _take_over(batch_norm: BatchNorm, output: tf.Tensor) -> None:
             with tf.control_dependencies(waits_for):
                 output = tf.identity(output)
         old = batch_norm.result
-    replace_input(_distinct(old.consumers()), old, output)
-    if batch_norm.result is not batch_norm.output:
-        replace_input(_distinct(batch_norm.output.consumers()), batch_norm.output, output)
+    replace_input(tuple(dict.fromkeys(old.consumers())), old, output)
 
 
 def _control_inputs(operations: Iterable[tf.Operation]) -> list[tf.Operation]:
     return [each for operation in operations for each in operation.control_inputs]
-
-
-def _distinct(operations: Iterable[tf.Operation]) -> tuple[tf.Operation, ...]:
-    return tuple(dict.fromkeys(operations))

@@ -30,14 +30,15 @@ def counted_step(graph: tf.Graph) -> tf.Tensor:
         return graph.get_tensor_by_name(f"{STEP}/Identity:0")
     except KeyError:
         pass
-    step = v1.Variable(
-        0,
-        trainable=False,
-        collections=[v1.GraphKeys.GLOBAL_VARIABLES],
-        use_resource=False,
-        name=STEP,
-        dtype=tf.int64,
-    )
+    with v1.name_scope(None), tf.device(None):  # whichever layer is the first to ask for it
+        step = v1.Variable(
+            0,
+            trainable=False,
+            collections=[v1.GraphKeys.GLOBAL_VARIABLES],
+            use_resource=False,
+            name=STEP,
+            dtype=tf.int64,
+        )
     with v1.name_scope(f"{STEP}/"):
         counted = v1.assign_add(step, tf.constant(1, tf.int64), name="AssignAdd")
         return tf.identity(counted, name="Identity")

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 import tensorflow as tf
 
-from qatbuild.quantize.pattern import ANYTHING, Pattern, Roles, either, match, op, role
+from qatbuild.quantize.pattern import ANYTHING, Pattern, Roles, either, match, matches, op, role
 
 LAYER_TYPES = frozenset({"Conv2D", "DepthwiseConv2dNative", "MatMul"})
 ACTIVATION_TYPES = frozenset({"Relu", "Relu6"})
@@ -31,14 +31,15 @@ class LayerMatch:
     """One layer, by the roles of its operations.
 
     `layer` computes with `weight`'s value. `activation` is where the chain is complete: a ReLU, ReLU6 or Identity, or
-    the bias addition itself for a layer without one. `bypass` is a residual addition between bias and activation,
-    `post_activation_bypass` one behind the activation.
+    the bias addition itself for a layer without one. `passed` is an Identity behind the bias addition. `bypass` is a
+    residual addition between bias and activation, `post_activation_bypass` one behind the activation.
     """
 
     layer: tf.Operation
     weight: tf.Operation
     activation: tf.Operation
     bias_add: tf.Operation | None = None
+    passed: tf.Operation | None = None
     bypass: tf.Operation | None = None
     post_activation_bypass: tf.Operation | None = None
 
@@ -67,7 +68,7 @@ def _patterns() -> tuple[Pattern, Pattern, Pattern]:
     corrected = op(_ADD, rescaled, ANYTHING, ordered=False)
     folded_bias = op(_ADD, either(corrected, output), ANYTHING, role="bias_add", ordered=False)
     bias = op(f"{_ADD}|BiasAdd", output, ANYTHING, role="bias_add", ordered=False)
-    biased = either(bias, folded_bias, op("Identity", folded_bias))  # Identity: batch norm with forced updates
+    biased = either(bias, folded_bias, op("Identity", folded_bias, role="passed"))  # which waits for moving averages
     bypass = op(_ADD, biased, ANYTHING, role="bypass", ordered=False)
     activation = op("Relu|Relu6|Identity", either(biased, bypass, layer), role="activation")
     late_bypass = op(_ADD, ANYTHING, activation, role="post_activation_bypass", ordered=False)
@@ -77,14 +78,18 @@ def _patterns() -> tuple[Pattern, Pattern, Pattern]:
 def find_layers(graph: tf.Graph) -> tuple[LayerMatch, ...]:
     """Every layer of the graph that can be given ranges, each once, the largest shape first."""
     found: dict[tf.Operation, LayerMatch] = {}
+    ends: set[tf.Operation] = set()
     for pattern in _patterns():
         for root in graph.get_operations():
-            roles = match(pattern, root)
-            if roles is None or roles["layer"] in found:
-                continue
-            if _ends_before_a_batch_norm(roles) or weights_are_fake_quantized(roles["layer"]):
-                continue
-            found[roles["layer"]] = _record(roles)
+            # Of two layers that are added, the first that is not complete elsewhere is completed by the addition.
+            for roles in matches(pattern, root):
+                new = _record(roles)
+                if new.layer in found or new.activation in ends:
+                    continue
+                if not (_ends_in_no_activation(roles) or weights_are_fake_quantized(new.layer)):
+                    found[new.layer] = new
+                    ends.add(new.activation)
+                    break
     return tuple(found.values())
 
 
@@ -136,15 +141,23 @@ def _record(roles: Roles) -> LayerMatch:
         weight=roles["weight"],
         activation=roles.get("activation", roles.get("bias_add")),
         bias_add=roles.get("bias_add"),
+        passed=roles.get("passed"),
         bypass=roles.get("bypass"),
         post_activation_bypass=roles.get("post_activation_bypass"),
     )
 
 
-def _ends_before_a_batch_norm(roles: Roles) -> bool:
-    """An Identity between a layer and its batch norm, folded or not, is no activation."""
-    ends_in_identity = "activation" in roles and roles["activation"].type == "Identity" and "bias_add" not in roles
-    return ends_in_identity and any(_is_batch_norm(each) for each in _behind(roles["layer"]))
+def _ends_in_no_activation(roles: Roles) -> bool:
+    """Whether the match ends in an Identity that stands between a layer and its batch norm, or that only waits.
+
+    The latter (for moving averages' updates) is in the training graph alone: both graphs want the same ranges.
+    """
+    end = roles.get("activation")
+    if end is None or end.type != "Identity":
+        return False
+    if end.control_inputs:
+        return True
+    return "bias_add" not in roles and any(_is_batch_norm(each) for each in _behind(roles["layer"]))
 
 
 def _is_quantized_weight(operation: tf.Operation) -> bool:
@@ -170,10 +183,21 @@ def _is_batch_norm(operation: tf.Operation) -> bool:
 
 def _is_used(batch_norm: tf.Operation) -> bool:
     """Whether anything reads the result: the first output of a fused one, the sum behind an unfused one's product."""
-    consumers = batch_norm.outputs[0].consumers()
     if batch_norm.type in BATCH_NORM_TYPES:
-        return bool(consumers)
-    return any(each.outputs[0].consumers() for each in consumers)
+        return is_read(batch_norm.outputs[0])
+    return any(is_read(each.outputs[0]) for each in batch_norm.outputs[0].consumers())
+
+
+def is_read(tensor: tf.Tensor) -> bool:
+    """Whether a tensor has consumers, other than the reshaping that a folded dense layer has left behind."""
+    return any(not _leads_nowhere(consumer) for consumer in tensor.consumers())
+
+
+def _leads_nowhere(operation: tf.Operation) -> bool:
+    consumers = operation.outputs[0].consumers() if operation.type in {"Identity", "Reshape"} else []
+    if operation.type == "Identity" and not consumers:
+        return False  # someone gave the network's output a name
+    return operation.type in {"Identity", "Reshape"} and all(map(_leads_nowhere, consumers))
 
 
 def is_batch_norm_product(operation: tf.Operation) -> bool:

@@ -202,7 +202,7 @@ def _closure(
 
 
 def _chain(match: LayerMatch) -> frozenset[tf.Operation]:
-    chain = (match.layer, match.bias_add, match.bypass, match.activation)
+    chain = (match.layer, match.bias_add, match.passed, match.bypass, match.activation)
     return frozenset(operation for operation in chain if operation is not None)
 
 

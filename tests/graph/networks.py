@@ -68,12 +68,12 @@ def batch_norm(value, form="FusedBatchNormV3", training=True, variables="resourc
     channels = [int(value.shape[-1])]
     with v1.variable_scope("BatchNorm"):
         gamma, beta, mean, variance = (
-            v1.get_variable(name, channels, initializer=start, use_resource=variables == "resource")
-            for name, start in [
-                ("gamma", v1.random_uniform_initializer(0.5, 2, seed=1)),
-                ("beta", v1.random_normal_initializer(seed=2)),
-                ("moving_mean", v1.random_normal_initializer(seed=3)),
-                ("moving_variance", v1.random_uniform_initializer(0.5, 2, seed=4)),
+            v1.get_variable(name, channels, None, start, trainable=trained, use_resource=variables == "resource")
+            for name, start, trained in [
+                ("gamma", v1.random_uniform_initializer(0.5, 2, seed=1), form != "shifted"),
+                ("beta", v1.random_normal_initializer(seed=2), True),
+                ("moving_mean", v1.random_normal_initializer(seed=3), False),
+                ("moving_variance", v1.random_uniform_initializer(0.5, 2, seed=4), False),
             ]
         )
         if parts.get("identity"):
@@ -84,24 +84,25 @@ def batch_norm(value, form="FusedBatchNormV3", training=True, variables="resourc
             statistics = tf.nn.moments(value, list(range(value.shape.rank - 1)))
             used = statistics if training else (mean, variance)
             output = tf.nn.batch_normalization(value, *used, beta, None if form == "shifted" else gamma, EPSILON)
+        dense_shape = tf.shape(value) if form in FUSED and value.shape.rank == 2 else None
         if not training or not update:
-            return output
+            return output if dense_shape is None else tf.reshape(output, dense_shape)
         updates = [_update(*each, update) for each in zip((mean, variance), statistics, strict=True)]
         if not parts.get("forced"):
             v1.get_default_graph().get_collection_ref(v1.GraphKeys.UPDATE_OPS).extend(updates)
-            return output
-        with tf.control_dependencies(updates):
-            return tf.identity(output)
+        else:
+            with tf.control_dependencies(updates):
+                output = tf.identity(output)
+        return output if dense_shape is None else tf.reshape(output, dense_shape)
 
 
 def _fused(value, form, gamma, beta, mean, variance, *, training):  # noqa: PLR0917
-    dense = value.shape.rank == 2
-    four = tf.reshape(value, [-1, 1, 1, int(value.shape[-1])]) if dense else value
+    four = tf.reshape(value, [-1, 1, 1, int(value.shape[-1])]) if value.shape.rank == 2 else value
     moving = {"mean": [], "variance": []} if training else {"mean": mean, "variance": variance}
     output, *statistics = FUSED[form](
         x=four, scale=gamma, offset=beta, **moving, epsilon=EPSILON, is_training=training
     )[:3]  # fmt: skip
-    return tf.reshape(output, tf.shape(value)) if dense else output, statistics
+    return output, statistics
 
 
 def _update(moving, statistic, form):
