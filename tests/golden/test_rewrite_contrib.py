@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from qatbuild.quantize import create_eval_graph, create_training_graph
+from qatbuild.quantize import create_eval_graph, create_training_graph, experimental_create_training_graph
 from tests.golden.originals import (
     GOLDEN,
     NETWORKS,
@@ -115,6 +115,11 @@ class Trained:
     losses: list[float]
 
 
+def random_batch(graph, random):
+    names = ["input:0", "labels:0"]
+    return {name: random.normal(size=graph.get_tensor_by_name(name).shape) for name in names}
+
+
 def train(graph, network, steps):
     """Some steps without an optimizer, the gates opening in the middle of them, each batch wider than the last."""
     random = np.random.default_rng(2)
@@ -129,10 +134,7 @@ def train(graph, network, steps):
                       lambda name: "_quant/" in name)  # fmt: skip
         assign_values(session, lambda *_: QUANT_DELAY - steps // 2, lambda name: name == "fake_quantization_step")
         for step in range(steps):
-            feed = {
-                f"{name}:0": (step + 1) * random.normal(size=graph.get_tensor_by_name(f"{name}:0").shape)
-                for name in ("input", "labels")
-            }
+            feed = {name: (step + 1) * values for name, values in random_batch(graph, random).items()}
             loss, differences, weights = session.run(["total_loss:0", updates, [f"{each}:0" for each in folded]], feed)
             losses.append(loss)
             # By hand: in one run with the original's readers, who is first is a race.
@@ -173,6 +175,45 @@ def test_training_graph_reaches_the_originals_ranges_and_folded_weights(network,
     assert_close(found.folded_weights, expected.folded_weights, 1e-6)
     assert_close(found.moving_averages, expected.moving_averages, 1e-6)
     np.testing.assert_allclose(found.losses, expected.losses, rtol=1e-5)
+
+
+def test_frozen_training_graph_folds_the_inference_graphs_weights():
+    network, steps = "mobilenet_v1_025_128", 2
+    mine = imported(with_fixed_seeds(golden_graph_def(network, "float.train")))
+    experimental_create_training_graph(mine, quant_delay=QUANT_DELAY, freeze_bn_delay=QUANT_DELAY - steps // 2)
+    found = train(mine, network, steps)
+    inference = imported(golden_graph_def(network, "quant.eval"))
+    with v1.Session(graph=inference) as session:
+        assign_values(session)
+        moving = {f"{each.name}:0": session.run(f"{each.name}:0") for each in inference.get_operations() if
+                  each.type == "VariableV2" and "/moving_" in each.name}  # fmt: skip
+        weights = session.run({name: f"{name}:0" for name in found.folded_weights})
+    assert_close(found.moving_averages, moving, 0)
+    assert_close(found.folded_weights, weights, 1e-6)
+
+
+def gradients(graph):
+    """The loss's gradients of one quantized step, by the variable that is read."""
+    parameters = [each.outputs[0] for each in graph.get_operations() if each.type == "Identity" and
+                  each.name.endswith(("weights/read", "biases/read", "gamma/read", "beta/read"))]  # fmt: skip
+    random = np.random.default_rng(3)
+    feed = {
+        f"{name}:0": random.normal(size=graph.get_tensor_by_name(f"{name}:0").shape) for name in ("input", "labels")
+    }
+    with graph.as_default(), v1.Session() as session:
+        found = tf.gradients(graph.get_tensor_by_name("total_loss:0"), parameters)
+        assign_values(session)
+        assign_values(session, lambda *_: QUANT_DELAY, lambda name: name == "fake_quantization_step")
+        return session.run({each.name: gradient for each, gradient in zip(parameters, found, strict=True)}, feed)
+
+
+def test_training_graph_has_the_originals_gradients():
+    network = "mobilenet_v1_025_128"
+    mine = imported(with_fixed_seeds(golden_graph_def(network, "float.train")))
+    create_training_graph(mine, QUANT_DELAY)
+    found = gradients(mine)
+    assert len(found) == 27 * 3 + 2
+    assert_close(found, gradients(imported(with_fixed_seeds(golden_graph_def(network, "quant.train")))), 1e-4)
 
 
 def test_checkpoint_of_tf_1_10_restores_by_name_and_computes_its_outputs():
