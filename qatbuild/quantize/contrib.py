@@ -48,16 +48,13 @@ def experimental_create_training_graph(  # noqa: PLR0917 - the signature of TF 1
     """`create_training_graph` with more to choose.
 
     `weight_bits` and `activation_bits`: 2..8. `symmetric`: ranges are made symmetric about 0. `scope`: only layers
-    below this name scope. `freeze_bn_delay` other than None is refused: batch norms are not folded yet.
+    below this name scope; batch norms are folded everywhere. `freeze_bn_delay` is a number of steps: from that one on
+    folded batch norms take their moving averages, which stay as they are, for mean and variance; None: never.
     """
-    if freeze_bn_delay is not None:
-        raise RewriteError(
-            "Freezing batch normalization is not supported yet.",
-            [("freeze_bn_delay", freeze_bn_delay)],
-            "Leave freeze_bn_delay at None; networks with batch normalization are refused for now.",
-        )
     numbers = _numbers(weight_bits, activation_bits, symmetric=symmetric)
-    return _apply(input_graph, Rewrite(True, numbers, _delay(quant_delay), _scope(scope)))  # noqa: FBT003
+    freeze = None if freeze_bn_delay is None else _delay("freeze_bn_delay", freeze_bn_delay)
+    rewrite = Rewrite(True, numbers, _delay("quant_delay", quant_delay), _scope(scope), freeze)  # noqa: FBT003
+    return _apply(input_graph, rewrite)
 
 
 def experimental_create_eval_graph(  # noqa: PLR0917 - the signature of TF 1.15
@@ -74,7 +71,7 @@ def experimental_create_eval_graph(  # noqa: PLR0917 - the signature of TF 1.15
     runs and computes in float before that many of them, as in TF 1.15.
     """
     numbers = _numbers(weight_bits, activation_bits, symmetric=symmetric)
-    return _apply(input_graph, Rewrite(False, numbers, _delay(quant_delay), _scope(scope)))  # noqa: FBT003
+    return _apply(input_graph, Rewrite(False, numbers, _delay("quant_delay", quant_delay), _scope(scope)))  # noqa: FBT003
 
 
 def _apply(input_graph: tf.Graph | None, rewrite: Rewrite) -> RewriteReport:
@@ -92,10 +89,10 @@ def _numbers(weight_bits: int, activation_bits: int, *, symmetric: bool) -> Numb
     return Numbers(weight_bits, activation_bits, symmetric)
 
 
-def _delay(quant_delay: int | None) -> int:
-    if quant_delay is not None and quant_delay < 0:
-        raise RewriteError("A delay is a number of steps, 0 or more.", [("quant_delay", quant_delay)])
-    return quant_delay or 0
+def _delay(name: str, steps: int | None) -> int:
+    if steps is not None and steps < 0:
+        raise RewriteError("A delay is a number of steps, 0 or more.", [(name, steps)])
+    return steps or 0
 
 
 def _scope(scope: str | None) -> str:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import tensorflow as tf
 
-from qatbuild.quantize.layers import BATCH_NORM_TYPES, is_normalizing_factor
+from qatbuild.quantize.layers import BATCH_NORM_TYPES, is_batch_norm_product
 
 KEEPS_ITS_RANGE = frozenset({
     "AvgPool", "BatchToSpaceND", "ConcatV2", "DepthToSpace", "ExpandDims", "GatherV2", "Identity", "Max", "MaxPool",
@@ -38,7 +38,7 @@ CONSTRUCTS = frozenset(_REASONS)
 """Kinds that say more than the type of one of their operations."""
 
 DEFAULT_CURES = {
-    "BatchNorm": "build the network with biases instead of batch normalization",
+    "BatchNorm": "put it straight behind a convolution or dense layer without biases, or leave it out",
     "Dropout": "build the inference graph with training off",
     "PerImageStandardization": 'scale all images alike: "input": {"mean": ..., "std_dev": ...}',
 }
@@ -51,11 +51,6 @@ def kind(operation: tf.Operation) -> str:
     if operation.type in BATCH_NORM_TYPES or is_batch_norm_product(operation):
         return "BatchNorm"
     return str(operation.type)
-
-
-def is_batch_norm_product(operation: tf.Operation) -> bool:
-    """Whether this is the multiplication of an unfused batch norm: x times gamma / sqrt(variance + epsilon)."""
-    return operation.type == "Mul" and any(is_normalizing_factor(tensor.op) for tensor in operation.inputs)
 
 
 def reason(name: str) -> str:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 import tensorflow as tf
 
-from qatbuild.quantize.pattern import ANYTHING, Pattern, Roles, either, match, op, role
+from qatbuild.quantize.pattern import ANYTHING, Pattern, Roles, either, match, matches, op, role
 
 LAYER_TYPES = frozenset({"Conv2D", "DepthwiseConv2dNative", "MatMul"})
 ACTIVATION_TYPES = frozenset({"Relu", "Relu6"})
@@ -22,6 +22,8 @@ FAKE_QUANT_TYPES = frozenset(
 )
 BATCH_NORM_TYPES = frozenset({"FusedBatchNorm", "FusedBatchNormV2", "FusedBatchNormV3"})
 _ADD = "Add|AddV2"
+_PASSING = frozenset({"Identity", "Reshape", "BatchToSpaceND", "Squeeze"})
+_MOMENT_TYPES = frozenset({"Mean", "SquaredDifference"})
 
 
 @dataclass(frozen=True)
@@ -29,14 +31,15 @@ class LayerMatch:
     """One layer, by the roles of its operations.
 
     `layer` computes with `weight`'s value. `activation` is where the chain is complete: a ReLU, ReLU6 or Identity, or
-    the bias addition itself for a layer without one. `bypass` is a residual addition between bias and activation,
-    `post_activation_bypass` one behind the activation.
+    the bias addition itself for a layer without one. `passed` is an Identity behind the bias addition. `bypass` is a
+    residual addition between bias and activation, `post_activation_bypass` one behind the activation.
     """
 
     layer: tf.Operation
     weight: tf.Operation
     activation: tf.Operation
     bias_add: tf.Operation | None = None
+    passed: tf.Operation | None = None
     bypass: tf.Operation | None = None
     post_activation_bypass: tf.Operation | None = None
 
@@ -61,11 +64,11 @@ def _patterns() -> tuple[Pattern, Pattern, Pattern]:
     """The three shapes of a layer, in the order in which they are to be looked for."""
     layer = op("|".join(sorted(LAYER_TYPES)), ANYTHING, _weight_pattern(), role="layer", ordered=False)
     output = either(op("BatchToSpaceND", layer, ANYTHING, ANYTHING), layer)  # behind an atrous convolution
-    rescaled = op("Mul", ANYTHING, output, ordered=False)  # by sigma_batch / sigma_moving, in folded training graphs
+    rescaled = op("Mul", ANYTHING, output, ordered=False)  # by sigma_moving / sigma_batch, in folded training graphs
     corrected = op(_ADD, rescaled, ANYTHING, ordered=False)
     folded_bias = op(_ADD, either(corrected, output), ANYTHING, role="bias_add", ordered=False)
     bias = op(f"{_ADD}|BiasAdd", output, ANYTHING, role="bias_add", ordered=False)
-    biased = either(bias, folded_bias, op("Identity", folded_bias))  # Identity: batch norm with forced updates
+    biased = either(bias, folded_bias, op("Identity", folded_bias, role="passed"))  # which waits for moving averages
     bypass = op(_ADD, biased, ANYTHING, role="bypass", ordered=False)
     activation = op("Relu|Relu6|Identity", either(biased, bypass, layer), role="activation")
     late_bypass = op(_ADD, ANYTHING, activation, role="post_activation_bypass", ordered=False)
@@ -75,20 +78,29 @@ def _patterns() -> tuple[Pattern, Pattern, Pattern]:
 def find_layers(graph: tf.Graph) -> tuple[LayerMatch, ...]:
     """Every layer of the graph that can be given ranges, each once, the largest shape first."""
     found: dict[tf.Operation, LayerMatch] = {}
+    ends: set[tf.Operation] = set()
     for pattern in _patterns():
         for root in graph.get_operations():
-            roles = match(pattern, root)
-            if roles is None or roles["layer"] in found:
-                continue
-            if _keeps_a_batch_norm_alive(roles) or weights_are_fake_quantized(roles["layer"]):
-                continue
-            found[roles["layer"]] = _record(roles)
+            # Of two layers that are added, the first that is not complete elsewhere is completed by the addition.
+            for roles in matches(pattern, root):
+                new = _record(roles)
+                if new.layer in found or new.activation in ends:
+                    continue
+                if not (_ends_in_no_activation(roles) or weights_are_fake_quantized(new.layer)):
+                    found[new.layer] = new
+                    ends.add(new.activation)
+                    break
     return tuple(found.values())
 
 
 def layer_operations(graph: tf.Graph) -> Iterator[tf.Operation]:
     """Every operation of a type that computes with weights, matched or not."""
     return (operation for operation in graph.get_operations() if operation.type in LAYER_TYPES)
+
+
+def has_variable_weights(layer: tf.Operation) -> bool:
+    """Whether an operand of the layer is a variable, as `find_layers` wants it."""
+    return any(match(_weight_pattern(), tensor.op) is not None for tensor in layer.inputs)
 
 
 def weights_are_fake_quantized(layer: tf.Operation) -> bool:
@@ -101,24 +113,24 @@ def weights_are_fake_quantized(layer: tf.Operation) -> bool:
 
 def unfolded_batch_norm(layer: tf.Operation) -> tf.Operation | None:
     """The batch norm that takes this layer's output and whose result is used, or None."""
-    for consumer in _behind(layer, passing=frozenset({"Identity", "Reshape", "BatchToSpaceND", "Squeeze"})):
-        if consumer.type in BATCH_NORM_TYPES and consumer.outputs[0].consumers():
-            return consumer
-        if consumer.type == "Mul" and any(is_normalizing_factor(tensor.op) for tensor in consumer.inputs):
-            return consumer
-    return None
+    return next((each for each in _behind(layer) if _is_batch_norm(each) and _is_used(each)), None)
+
+
+def only_yields_statistics(layer: tf.Operation) -> bool:
+    """Whether nothing but the mean and variance of a folded batch norm, if anything, is computed from its output."""
+    behind = [each for each in _behind(layer) if each.type not in _PASSING]
+    parts = [each.type in _MOMENT_TYPES or (_is_batch_norm(each) and not _is_used(each)) for each in behind]
+    return all(parts) and any(_is_batch_norm(each) or each.type == "SquaredDifference" for each in behind)
 
 
 def why_unmatched(layer: tf.Operation) -> str:
     """The reason why `find_layers` has no match for this layer operation, for people."""
-    if not any(match(_weight_pattern(), tensor.op) is not None for tensor in layer.inputs):
+    if not has_variable_weights(layer):
         kinds = " and ".join(tensor.op.type for tensor in layer.inputs)
         return f"neither operand is a variable (they come from {kinds})"
     consumers = list(layer.outputs[0].consumers())
     if not consumers:
         return "nothing consumes its output"
-    if all(consumer.type in BATCH_NORM_TYPES and not consumer.outputs[0].consumers() for consumer in consumers):
-        return "it only yields batch statistics; its folded twin computes the output"
     behind = ", ".join(sorted({consumer.type for consumer in consumers}))
     return f"no bias and no ReLU, ReLU6 or Identity behind it, so nowhere to put its range ({behind} follows)"
 
@@ -129,15 +141,23 @@ def _record(roles: Roles) -> LayerMatch:
         weight=roles["weight"],
         activation=roles.get("activation", roles.get("bias_add")),
         bias_add=roles.get("bias_add"),
+        passed=roles.get("passed"),
         bypass=roles.get("bypass"),
         post_activation_bypass=roles.get("post_activation_bypass"),
     )
 
 
-def _keeps_a_batch_norm_alive(roles: Roles) -> bool:
-    """An Identity between a layer and its batch norm is no activation."""
-    ends_in_identity = "activation" in roles and roles["activation"].type == "Identity"
-    return ends_in_identity and unfolded_batch_norm(roles["layer"]) is not None
+def _ends_in_no_activation(roles: Roles) -> bool:
+    """Whether the match ends in an Identity that stands between a layer and its batch norm, or that only waits.
+
+    The latter (for moving averages' updates) is in the training graph alone: both graphs want the same ranges.
+    """
+    end = roles.get("activation")
+    if end is None or end.type != "Identity":
+        return False
+    if end.control_inputs:
+        return True
+    return "bias_add" not in roles and any(_is_batch_norm(each) for each in _behind(roles["layer"]))
 
 
 def _is_quantized_weight(operation: tf.Operation) -> bool:
@@ -149,12 +169,40 @@ def _is_quantized_weight(operation: tf.Operation) -> bool:
     return match(_weight_pattern(), operation.inputs[0].op) is not None
 
 
-def _behind(operation: tf.Operation, passing: frozenset[str]) -> Iterator[tf.Operation]:
-    """The consumers of an operation's output, seen through operations of the `passing` types."""
+def _behind(operation: tf.Operation) -> Iterator[tf.Operation]:
+    """The consumers of an operation's output, and those behind a consumer that only passes the values on."""
     for consumer in operation.outputs[0].consumers():
         yield consumer
-        if consumer.type in passing:
-            yield from _behind(consumer, passing)
+        if consumer.type in _PASSING:
+            yield from _behind(consumer)
+
+
+def _is_batch_norm(operation: tf.Operation) -> bool:
+    return operation.type in BATCH_NORM_TYPES or is_batch_norm_product(operation)
+
+
+def _is_used(batch_norm: tf.Operation) -> bool:
+    """Whether anything reads the result: the first output of a fused one, the sum behind an unfused one's product."""
+    if batch_norm.type in BATCH_NORM_TYPES:
+        return is_read(batch_norm.outputs[0])
+    return any(is_read(each.outputs[0]) for each in batch_norm.outputs[0].consumers())
+
+
+def is_read(tensor: tf.Tensor) -> bool:
+    """Whether a tensor has consumers, other than the reshaping that a folded dense layer has left behind."""
+    return any(not _leads_nowhere(consumer) for consumer in tensor.consumers())
+
+
+def _leads_nowhere(operation: tf.Operation) -> bool:
+    consumers = operation.outputs[0].consumers() if operation.type in {"Identity", "Reshape"} else []
+    if operation.type == "Identity" and not consumers:
+        return False  # someone gave the network's output a name
+    return operation.type in {"Identity", "Reshape"} and all(map(_leads_nowhere, consumers))
+
+
+def is_batch_norm_product(operation: tf.Operation) -> bool:
+    """Whether this is the multiplication of an unfused batch norm: x times gamma / sqrt(variance + epsilon)."""
+    return operation.type == "Mul" and any(is_normalizing_factor(tensor.op) for tensor in operation.inputs)
 
 
 def is_normalizing_factor(operation: tf.Operation) -> bool:

@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 import tensorflow as tf
 
 from qatbuild.errors import RewriteError
+from qatbuild.quantize.batch_norm import BatchNorm, Unfoldable, find_batch_norms
+from qatbuild.quantize.fold import fold
 from qatbuild.quantize.integer_ops import (
     CONSTRUCTS,
     DEFAULT_CURES,
@@ -38,7 +40,7 @@ def check_network(graph: tf.Graph, input: str, logits: str, cures: Mapping[str, 
     "BatchNorm", an operation's type) to what the user can do about it. The graph is only looked at.
     RewriteError with one fact per offending layer: ("norm1", "LRN: why").
     """
-    offences = Path.between(graph, input, logits).offences()
+    offences = Path.between(_folded(graph), input, logits).offences()
     if not offences:
         return
     kinds = list(dict.fromkeys(offence.kind for offence in offences))
@@ -50,18 +52,31 @@ def check_network(graph: tf.Graph, input: str, logits: str, cures: Mapping[str, 
     )
 
 
+def _folded(graph: tf.Graph) -> tf.Graph:
+    """The graph with its batch norms folded, as the rewrite will see it: a copy, if there is one to fold."""
+    if not any(isinstance(each, BatchNorm) for each in find_batch_norms(graph, training=False)):
+        return graph
+    with tf.Graph().as_default() as copy:
+        tf.import_graph_def(graph.as_graph_def(), name="")
+        for each in find_batch_norms(copy, training=False):
+            if isinstance(each, BatchNorm):
+                fold(each)
+    return copy
+
+
 @dataclass(frozen=True)
 class Path:
     """The operations through which the input's values reach the logits, in the graph's order.
 
     `chains` has, for each operation of a layer that was recognised, the operations computed with it in one step;
-    `ranged` the operations whose output gets a FakeQuant.
+    `ranged` the operations whose output gets a FakeQuant; `unfolded` why a batch norm stays what it is.
     """
 
     operations: tuple[tf.Operation, ...]
     chains: Mapping[tf.Operation, frozenset[tf.Operation]]
     ranged: frozenset[tf.Operation]
     random: frozenset[tf.Operation]
+    unfolded: Mapping[tf.Operation, str]
     on_path: frozenset[tf.Operation] = field(repr=False)
 
     @classmethod
@@ -80,6 +95,11 @@ class Path:
             chains={operation: _chain(match) for match in matches for operation in _chain(match)},
             ranged=frozenset(each.tensor.op for match in matches for each in place(match, Numbers())),
             random=frozenset(_closure(noise, _consumers)),
+            unfolded={
+                each.operation: each.why
+                for each in find_batch_norms(graph, training=False)
+                if isinstance(each, Unfoldable)
+            },
             on_path=frozenset(inner | {start}),
         )
 
@@ -106,6 +126,8 @@ class Path:
         if any(other in self.random for other in side):
             return "Dropout", reason("Dropout")
         name = kind(operation)
+        if name == "BatchNorm":
+            return name, "; ".join([*self._whys_unfolded(operation)[:1], reason(name)])
         if name != operation.type:
             return name, reason(name)
         if operation.type in KEEPS_ITS_RANGE | HAS_A_FIXED_RANGE or self._has_range(operation):
@@ -114,6 +136,15 @@ class Path:
             # Of a layer in front of a batch norm, the batch norm is the offence.
             return None if unfolded_batch_norm(operation) is not None else (name, why_unmatched(operation))
         return name, reason(name)
+
+    def _whys_unfolded(self, part: tf.Operation) -> list[str]:
+        """What is known about the batch norm that the operation is a part of: the known one is its last sum."""
+        found: list[str] = []
+        parts = [part]
+        for _ in range(4):  # factor, its product with the mean, the difference to beta, the sum
+            found += [self.unfolded[each] for each in parts if each in self.unfolded]
+            parts = [consumer for each in parts for consumer in _consumers(each)]
+        return found
 
     def _has_range(self, operation: tf.Operation) -> bool:
         """Whether the output's codes have a meaning, or never exist: the operation is computed with the next one."""
@@ -171,7 +202,7 @@ def _closure(
 
 
 def _chain(match: LayerMatch) -> frozenset[tf.Operation]:
-    chain = (match.layer, match.bias_add, match.bypass, match.activation)
+    chain = (match.layer, match.bias_add, match.passed, match.bypass, match.activation)
     return frozenset(operation for operation in chain if operation is not None)
 
 

@@ -8,7 +8,7 @@ that the pattern named to the operations that were found there.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 import tensorflow as tf
@@ -35,7 +35,7 @@ class Op:
 
 @dataclass(frozen=True)
 class Either:
-    """The first of several alternatives that matches; `role` records which operation that was."""
+    """One of several alternatives, the first that fits first; `role` records which operation that was."""
 
     alternatives: tuple[Pattern, ...]
     role: str | None = None
@@ -63,35 +63,34 @@ def role(name: str, *alternatives: Pattern) -> Either:
 
 
 def match(pattern: Pattern, root: tf.Operation) -> Roles | None:
-    """The roles of `pattern` with `root` as its outermost operation, or None."""
+    """The roles of `pattern` with `root` as its outermost operation, or None: the first of `matches`."""
+    return next(matches(pattern, root), None)
+
+
+def matches(pattern: Pattern, root: tf.Operation) -> Iterator[Roles]:
+    """Every way in which `pattern` fits with `root` as its outermost operation, in the written order."""
     if isinstance(pattern, Anything):
-        return {}
-    if isinstance(pattern, Either):
+        yield {}
+    elif isinstance(pattern, Either):
         for alternative in pattern.alternatives:
-            found = match(alternative, root)
-            if found is not None:
-                return found if pattern.role is None else {**found, pattern.role: root}
-        return None
-    if root.type not in pattern.types:
-        return None
-    roles: dict[str, tf.Operation] = {} if pattern.role is None else {pattern.role: root}
-    if pattern.inputs is None:
-        return roles
-    for order in itertools.permutations(pattern.inputs) if not pattern.ordered else [pattern.inputs]:
-        inner = _match_inputs(order, root)
-        if inner is not None:
-            return {**roles, **inner}
-    return None
+            for found in matches(alternative, root):
+                yield found if pattern.role is None else {**found, pattern.role: root}
+    elif root.type in pattern.types:
+        roles: dict[str, tf.Operation] = {} if pattern.role is None else {pattern.role: root}
+        if pattern.inputs is None:
+            yield roles
+            return
+        producers = [tensor.op for tensor in root.inputs]
+        for order in itertools.permutations(pattern.inputs) if not pattern.ordered else [pattern.inputs]:
+            if len(order) == len(producers):
+                for inner in _all_match(order, producers):
+                    yield {**roles, **inner}
 
 
-def _match_inputs(patterns: tuple[Pattern, ...], root: tf.Operation) -> Roles | None:
-    producers = [tensor.op for tensor in root.inputs]
-    if len(producers) != len(patterns):
-        return None
-    roles: dict[str, tf.Operation] = {}
-    for pattern, producer in zip(patterns, producers, strict=True):
-        found = match(pattern, producer)
-        if found is None:
-            return None
-        roles.update(found)
-    return roles
+def _all_match(patterns: tuple[Pattern, ...], producers: list[tf.Operation]) -> Iterator[Roles]:
+    if not patterns:
+        yield {}
+        return
+    for first in matches(patterns[0], producers[0]):
+        for rest in _all_match(patterns[1:], producers[1:]):
+            yield {**first, **rest}

@@ -60,8 +60,9 @@ def place(match: LayerMatch, numbers: Numbers, scope: str = "") -> Iterator[Plac
         yield _activations("act_quant", match, match.activation, around, numbers, initial_min=0.0)
 
     if match.bypass is not None and match.bias_add is not None:
-        if _all_within(scope, match.bias_add, (match.bypass,)):
-            yield _activations("conv_quant", match, match.bias_add, context, numbers, consumers=(match.bypass,))
+        biased = match.passed or match.bias_add
+        if _all_within(scope, biased, (match.bypass,)):
+            yield _activations("conv_quant", match, biased, context, numbers, consumers=(match.bypass,))
         if not _fuses_into_activation(match.bypass) and _all_within(scope, match.bypass, _consumers(match.bypass)):
             yield _activations("add_quant", match, match.bypass, around, numbers)
 

@@ -5,7 +5,7 @@ Anything here may have to change with a new TensorFlow release, and nothing else
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 
 import tensorflow as tf
@@ -24,6 +24,35 @@ def replace_input(consumers: Iterable[tf.Operation], old: tf.Tensor, new: tf.Ten
                 consumer._update_input(index, new)  # noqa: SLF001
                 moved += 1
     return moved
+
+
+def duplicate(operation: tf.Operation, inputs: Sequence[tf.Tensor], name: str | None = None) -> tf.Operation:
+    """The operation once more, with other inputs, in the present name scope; `name` None is its own last name.
+
+    `Graph.create_op` is public, but reading an operation's attributes one by one is not: they come from its NodeDef.
+    Hints about the old operation alone are left behind: with what it stands on a device, and the shapes it was seen
+    to have.
+    """
+    attributes = {
+        key: value for key, value in operation.node_def.attr.items() if key not in {"_class", "_output_shapes"}
+    }
+    return operation.graph.create_op(
+        operation.type,
+        list(inputs),
+        [output.dtype for output in operation.outputs],
+        name=name or operation.name.rpartition("/")[2],
+        attrs=attributes,
+    )
+
+
+def run_first(first: Iterable[tf.Operation], then: tf.Operation) -> None:
+    """Let `then` wait for the operations of `first`.
+
+    `Operation._add_control_inputs` is private: control dependencies are public only while an operation is made. It is
+    for readers of a reference variable, which see its memory: without an order, whether they see the value before or
+    after an assignment of the same step is a race, and equal trainings end in different bytes.
+    """
+    then._add_control_inputs(list(first))  # noqa: SLF001
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-"""The rewrite: find the layers, decide on the FakeQuants, insert them.
+"""The rewrite: fold the batch norms, find the layers, decide on the FakeQuants, insert them.
 
 Nothing in the graph is changed before everything that could refuse it has been looked at.
 """
@@ -11,17 +11,21 @@ from dataclasses import dataclass, field
 import tensorflow as tf
 
 from qatbuild.errors import RewriteError
+from qatbuild.quantize.batch_norm import BatchNorm, Unfoldable, find_batch_norms
+from qatbuild.quantize.fold import fold
 from qatbuild.quantize.gate import delayed
 from qatbuild.quantize.layers import (
     FAKE_QUANT_TYPES,
     LayerMatch,
     find_layers,
+    has_variable_weights,
     layer_operations,
+    only_yields_statistics,
     unfolded_batch_norm,
     weights_are_fake_quantized,
     why_unmatched,
 )
-from qatbuild.quantize.outcome import LeftFloat, QuantizedTensor, RewriteReport, SharedTensor
+from qatbuild.quantize.outcome import FoldedBatchNorm, LeftFloat, QuantizedTensor, RewriteReport, SharedTensor
 from qatbuild.quantize.placement import Numbers, Placement, parent, place
 from qatbuild.quantize.ranges import fake_quantize, free_prefix
 from qatbuild.quantize.rewire import replace_input
@@ -31,37 +35,58 @@ _APPLIES_GRADIENTS = re.compile(r"(Resource)?(Sparse)?Apply[A-Z]")
 
 @dataclass(frozen=True)
 class Rewrite:
-    """How a graph is to be rewritten. `quant_delay_steps` 0: quantized from the first step; `scope` '': everywhere."""
+    """How a graph is to be rewritten.
+
+    `quant_delay_steps` 0: quantized from the first step; `scope` '': everywhere; `freeze_delay_steps` None: batch norms
+    follow their batches to the end.
+    """
 
     training: bool
     numbers: Numbers = field(default_factory=Numbers)
     quant_delay_steps: int = 0
     scope: str = ""
+    freeze_delay_steps: int | None = None
 
     def apply(self, graph: tf.Graph) -> RewriteReport:
         """Rewrite `graph` in place.
 
         RewriteError if it cannot be rewritten (finalized, inside a tf.function, with optimizer operations, with a
-        batch norm behind a layer) or has no layer that could be quantized.
+        batch norm behind a layer that cannot be folded into it) or has no layer that could be quantized.
         """
         _refuse_graphs_that_are_closed(graph)
         _refuse_optimizers(graph)
+        batch_norms = find_batch_norms(graph, training=self.training)
+        _refuse_unfoldable_layers(graph, batch_norms)
+        foldable = [each for each in batch_norms if isinstance(each, BatchNorm)]
+        self._refuse_graphs_without_layers(graph, foldable)
+        folded = self._fold(graph, foldable)
         matches = find_layers(graph)
-        left_float, already = _unmatched(graph, matches)
-        if not matches and not already:
+        placements = [each for match in matches for each in place(match, self.numbers, self.scope)]
+        quantized, shared = self._insert(graph, placements)
+        left_float = (*_unmatched(graph, matches), *_standalone(batch_norms))
+        return RewriteReport(folded=folded, quantized=quantized, shared=shared, left_float=left_float)
+
+    def _refuse_graphs_without_layers(self, graph: tf.Graph, foldable: list[BatchNorm]) -> None:
+        """RewriteError if nothing could be quantized. A layer whose batch norm is folded will be one that can."""
+        matches = find_layers(graph)
+        behind = [each.layer for each in foldable if has_variable_weights(each.layer)]
+        if not matches and not behind and not any(map(weights_are_fake_quantized, layer_operations(graph))):
             raise RewriteError(
                 "The graph has no layer that could be quantized: nothing was changed.",
-                [(left.layer, f"{left.operation}: {left.reason}") for left in left_float],
+                [(left.layer, f"{left.operation}: {left.reason}") for left in _unmatched(graph, matches)],
                 "Call it after the network has been built, in the graph that it was built in.",
             )
-        placements = [each for match in matches for each in place(match, self.numbers, self.scope)]
-        if matches and not placements:
+        layers = [*(match.layer for match in matches), *behind]
+        inside = any(layer.name.startswith(self.scope) for layer in layers)
+        if layers and not inside and not any(any(place(match, self.numbers, self.scope)) for match in matches):
             raise RewriteError(
                 "The name scope holds no layer: nothing was changed.",
-                [("scope", self.scope), ("layers", ", ".join(match.layer.name for match in matches))],
+                [("scope", self.scope), ("layers", ", ".join(layer.name for layer in layers))],
             )
-        quantized, shared = self._insert(graph, placements)
-        return RewriteReport(quantized=quantized, shared=shared, left_float=left_float)
+
+    def _fold(self, graph: tf.Graph, foldable: list[BatchNorm]) -> tuple[FoldedBatchNorm, ...]:
+        with graph.as_default(), tf.compat.v1.name_scope(None), tf.control_dependencies(None):
+            return tuple(fold(each, self.freeze_delay_steps) for each in foldable)
 
     def _insert(
         self, graph: tf.Graph, placements: list[Placement]
@@ -108,29 +133,41 @@ def _fake_quant_of(tensor: tf.Tensor) -> tf.Operation | None:
     return next((consumer for consumer in tensor.consumers() if consumer.type in FAKE_QUANT_TYPES), None)
 
 
-def _unmatched(graph: tf.Graph, matches: tuple[LayerMatch, ...]) -> tuple[tuple[LeftFloat, ...], bool]:
-    """The layers without a match, and whether some of them are quantized already; RewriteError for a batch norm."""
+def _unmatched(graph: tf.Graph, matches: tuple[LayerMatch, ...]) -> tuple[LeftFloat, ...]:
+    """The layers that were not matched and are not quantized already either."""
     matched = {match.layer for match in matches}
-    left_float: list[LeftFloat] = []
-    batch_norms: list[tuple[str, object]] = []
-    already = False
+    return tuple(
+        LeftFloat(parent(layer.name) or layer.name, layer.name, why_unmatched(layer))
+        for layer in layer_operations(graph)
+        if layer not in matched and not weights_are_fake_quantized(layer) and not only_yields_statistics(layer)
+    )
+
+
+def _standalone(batch_norms: tuple[BatchNorm | Unfoldable, ...]) -> tuple[LeftFloat, ...]:
+    alone = (each for each in batch_norms if isinstance(each, Unfoldable))
+    return tuple(
+        LeftFloat(parent(each.operation.name) or each.operation.name, each.operation.name, f"BatchNorm: {each.why}")
+        for each in alone
+    )
+
+
+def _refuse_unfoldable_layers(graph: tf.Graph, batch_norms: tuple[BatchNorm | Unfoldable, ...]) -> None:
+    """RewriteError for a batch norm behind a layer: left alone, it would leave the layer without a range as well."""
+    foldable = {each.layer for each in batch_norms if isinstance(each, BatchNorm)}
+    reasons = {each.layer: each for each in batch_norms if isinstance(each, Unfoldable) and each.layer is not None}
+    refused: list[tuple[str, object]] = []
     for layer in layer_operations(graph):
-        if layer in matched:
-            continue
-        if weights_are_fake_quantized(layer):
-            already = True
-            continue
-        batch_norm = unfolded_batch_norm(layer)
-        if batch_norm is not None:
-            batch_norms.append((layer.name, f"BatchNorm: {batch_norm.name} ({batch_norm.type}) is not folded"))
-        left_float.append(LeftFloat(parent(layer.name) or layer.name, layer.name, why_unmatched(layer)))
-    if batch_norms:
+        operation, why = unfolded_batch_norm(layer), "its form is not one that is known"
+        if layer in reasons:
+            operation, why = reasons[layer].operation, reasons[layer].why
+        if operation is not None and layer not in foldable:
+            refused.append((layer.name, f"BatchNorm: {operation.name} ({operation.type}): {why}"))
+    if refused:
         raise RewriteError(
-            "Folding batch normalization into its layer is not supported yet: nothing was changed.",
-            batch_norms,
-            "Build the network with biases instead of batch normalization.",
+            "Batch normalization cannot be folded into its layer: nothing was changed.",
+            refused,
+            "Build it as tf.compat.v1.nn.fused_batch_norm or tf.nn.batch_normalization straight behind the layer.",
         )
-    return tuple(left_float), already
 
 
 def _refuse_graphs_that_are_closed(graph: tf.Graph) -> None:

@@ -1,30 +1,35 @@
 """The rewrite against graphs that the original tool (TF 1.10.1) rewrote: ../shared/golden.
 
-Two starting points. Where batch norm need not be folded, the float graph. For every network, the original's own
-result with its FakeQuants taken out again: there the insertion alone is compared, also behind folded batch norms,
-residual additions and in concatenated branches.
+Two starting points: the float graph; and the original's own result with its FakeQuants taken out again, where the
+insertion alone is compared, behind the batch norms that the original folded.
 """
 
 from __future__ import annotations
 
-import json
-import lzma
-import re
-import zlib
-from pathlib import Path
+from dataclasses import dataclass
 
 import numpy as np
 import pytest
 import tensorflow as tf
 
-from qatbuild.quantize import create_eval_graph, create_training_graph
-
-v1 = tf.compat.v1
-GOLDEN = Path(__file__).parents[3] / "shared" / "golden"
-WITHOUT_BATCH_NORM = ["cifarnet", "cifarnet_lrn", "lenet"]
-NETWORKS = [*WITHOUT_BATCH_NORM, "mobilenet_v1_025_128", "inception_v1", "resnet_v1_50"]
-QUANT_DELAY = 1000
-INSERTED = re.compile(r"(^|/)(weights|act|conv|add|post_activation_bypass)_quant(_\d+)?/|^fake_quantization_step")
+from qatbuild.quantize import create_eval_graph, create_training_graph, experimental_create_training_graph
+from tests.golden.originals import (
+    GOLDEN,
+    NETWORKS,
+    QUANT_DELAY,
+    WITHOUT_BATCH_NORM,
+    assign_values,
+    expected_fake_quants,
+    fake_quants,
+    golden_graph_def,
+    golden_inventory,
+    imported,
+    new_variables,
+    outputs,
+    v1,
+    with_fixed_seeds,
+    without_fake_quants,
+)
 
 pytestmark = [
     pytest.mark.tf,
@@ -34,98 +39,8 @@ pytestmark = [
 modes = pytest.mark.parametrize("mode", ["train", "eval"])
 
 
-def unpacked(network, name):
-    return lzma.decompress((GOLDEN / network / f"{name}.xz").read_bytes())
-
-
-def golden_inventory(network, mode):
-    return json.loads(unpacked(network, f"{mode}.json"))
-
-
-def golden_graph_def(network, name):
-    return v1.GraphDef.FromString(unpacked(network, f"{name}.pb"))
-
-
-def imported(graph_def):
-    graph = tf.Graph()
-    with graph.as_default():
-        tf.import_graph_def(graph_def, name="")
-    return graph
-
-
 def rewrite(graph, mode):
     return create_training_graph(graph, QUANT_DELAY) if mode == "train" else create_eval_graph(graph)
-
-
-def without_fake_quants(graph_def):
-    """The graph before FakeQuants were inserted, the batch norms folded as they are."""
-    raw = {}
-    for node in graph_def.node:
-        if node.op == "FakeQuantWithMinMaxVars":
-            raw[node.name] = raw[node.name.replace(node.op, "delayed_quant/Merge")] = node.input[0]
-    bare = v1.GraphDef(versions=graph_def.versions)
-    for node in graph_def.node:
-        if not INSERTED.search(node.name):
-            kept = bare.node.add()
-            kept.CopyFrom(node)
-            del kept.input[:]
-            inputs = [raw.get(name, name) for name in node.input]
-            kept.input.extend(name for name in inputs if not INSERTED.search(name.removeprefix("^")))
-    return bare
-
-
-def fake_quants(graph):
-    """Each FakeQuant of a graph by its min variable, in the words of the golden inventories."""
-    found = {}
-    for operation in graph.get_operations():
-        if operation.type != "FakeQuantWithMinMaxVars":
-            continue
-        source = operation.inputs[0]
-        prefix = operation.name.rpartition("/")[0]
-        merges = sorted({each.name for each in graph.get_operations() if each.name == f"{prefix}/delayed_quant/Merge"})
-        output = graph.get_operation_by_name(merges[0]).outputs[0] if merges else operation.outputs[0]
-        others = [each for each in source.consumers() if not each.name.startswith(f"{prefix}/")]
-        found[f"{prefix}/min"] = {
-            "name": operation.name,
-            "input": source.name,
-            "effective_consumers": sorted({f"{each.name}|{each.type}" for each in output.consumers()}),
-            "unquantized_remaining_consumers": sorted({f"{each.name}|{each.type}" for each in others}),
-            "num_bits": operation.get_attr("num_bits"),
-            "narrow_range": operation.get_attr("narrow_range"),
-            "gate_merge": merges,
-            "min_var": variable_behind(operation.inputs[1]),
-            "max_var": variable_behind(operation.inputs[2]),
-        }
-    return found
-
-
-def variable_behind(tensor):
-    while tensor.op.type != "VariableV2":
-        tensor = tensor.op.inputs[0]
-    return tensor.op.name
-
-
-def new_variables(graph):
-    return {
-        (variable.name, variable.dtype.base_dtype.name, variable.trainable, tuple(sorted(collections_of(variable))))
-        for variable in graph.get_collection(v1.GraphKeys.GLOBAL_VARIABLES)
-    }
-
-
-def collections_of(variable):
-    graph = variable.graph
-    return [
-        key for key in graph.get_all_collection_keys() if any(each is variable for each in graph.get_collection(key))
-    ]
-
-
-def expected_fake_quants(inventory):
-    keys = ["name", "input", "num_bits", "narrow_range", "gate_merge", "min_var", "max_var"]
-    lists = ["effective_consumers", "unquantized_remaining_consumers"]
-    return {
-        each["min_var"]: {key: each[key] for key in keys} | {key: sorted(each[key]) for key in lists}
-        for each in inventory["fake_quants"]
-    }
 
 
 def assert_same_insertion(graph, report, inventory):
@@ -138,12 +53,19 @@ def assert_same_insertion(graph, report, inventory):
 
 
 @modes
-@pytest.mark.parametrize("network", WITHOUT_BATCH_NORM)
+@pytest.mark.parametrize("network", NETWORKS)
 def test_float_graph_gets_the_originals_fake_quants(network, mode):
     graph = imported(golden_graph_def(network, f"float.{mode}"))
     report = rewrite(graph, mode)
     assert_same_insertion(graph, report, golden_inventory(network, mode))
     assert report.left_float == ()
+    assert folded_layers(graph, report) == golden_inventory(network, mode)["folded_layers"]
+
+
+def folded_layers(graph, report):
+    """The twins of the layers whose batch norm was folded, in the words of the golden inventories."""
+    twins = [graph.get_operation_by_name(f"{each.layer}_Fold") for each in report.folded]
+    return [{"inputs": [each.name for each in twin.inputs], "name": twin.name, "op": twin.type} for twin in twins]
 
 
 @modes
@@ -154,7 +76,7 @@ def test_folded_graph_gets_the_originals_fake_quants(network, mode):
     assert_same_insertion(graph, report, golden_inventory(network, mode))
 
 
-@pytest.mark.parametrize("network", WITHOUT_BATCH_NORM)
+@pytest.mark.parametrize("network", NETWORKS)
 def test_gates_are_the_originals(network):
     graph = imported(golden_graph_def(network, "float.train"))
     create_training_graph(graph, QUANT_DELAY)
@@ -165,39 +87,9 @@ def test_gates_are_the_originals(network):
     assert {str(tf.get_static_value(each.inputs[1])) for each in gates} == set(expected["thresholds"])
 
 
-def value_for(operation, shape):
-    """A plausible value for a variable, the same for the same name."""
-    normal = np.random.default_rng(zlib.crc32(operation.name.encode())).normal(size=shape)
-    kind = operation.name.rpartition("/")[2]
-    if kind == "min":
-        return -6 - np.abs(normal) if "weights_quant" not in operation.name else -0.2 - 0.1 * np.abs(normal)
-    if kind == "max":
-        return 6 + np.abs(normal) if "weights_quant" not in operation.name else 0.2 + 0.1 * np.abs(normal)
-    if kind in ("gamma", "moving_variance"):
-        return 0.5 + np.abs(normal)
-    return normal * np.sqrt(2 / max(1, np.prod(shape[:-1])))
-
-
-def assign_values(session, values=value_for, where=lambda _name: True):
-    with session.graph.as_default():
-        session.run([
-            tf.raw_ops.Assign(ref=each.outputs[0], value=tf.cast(values(each, each.outputs[0].shape), dtype))
-            for each in session.graph.get_operations()
-            if each.type == "VariableV2" and where(each.name)
-            for dtype in [each.outputs[0].dtype.base_dtype]
-        ])  # fmt: skip
-
-
-def outputs(graph, shape, fetch):
-    images = np.random.default_rng(1).normal(size=[1, *shape]).astype(np.float32)
-    with v1.Session(graph=graph) as session:
-        assign_values(session)
-        return session.run(fetch, {"input:0": images})
-
-
 @pytest.mark.parametrize(
     ("network", "start"),
-    [*((network, "float") for network in WITHOUT_BATCH_NORM), *((network, "folded") for network in NETWORKS)],
+    [*((network, "float") for network in NETWORKS), ("mobilenet_v1_025_128", "folded")],
 )
 def test_eval_graph_computes_the_originals_outputs(network, start):
     original = golden_graph_def(network, "quant.eval")
@@ -213,18 +105,28 @@ def test_eval_graph_computes_the_originals_outputs(network, start):
     np.testing.assert_allclose(outputs(mine, shape, fetch), reference, rtol=0, atol=1e-5)
 
 
-def with_fixed_seeds(graph_def):
-    """Dropout draws the same numbers in both graphs: it is named alike in both."""
-    for node in graph_def.node:
-        if node.op == "RandomUniform":
-            node.attr["seed"].i, node.attr["seed2"].i = 7, zlib.crc32(node.name.encode())
-    return graph_def
+@dataclass
+class Trained:
+    """What some steps have led to; the moving averages with the folded batch norms' updates, one step after another."""
+
+    ranges: dict[str, np.ndarray]
+    moving_averages: dict[str, np.ndarray]
+    folded_weights: dict[str, np.ndarray]
+    losses: list[float]
 
 
-def ranges_after(graph, network, steps):
-    """The inserted variables after some steps, the gates opening in the middle of them; and each step's loss."""
+def random_batch(graph, random):
+    names = ["input:0", "labels:0"]
+    return {name: random.normal(size=graph.get_tensor_by_name(name).shape) for name in names}
+
+
+def train(graph, network, steps):
+    """Some steps without an optimizer, the gates opening in the middle of them, each batch wider than the last."""
     random = np.random.default_rng(2)
     losses = []
+    folded = [each.name for each in graph.get_operations() if each.name.endswith("/mul_fold")]
+    updates = {each.inputs[0].name: each.inputs[1].name for each in graph.get_operations()
+               if each.type == "AssignSub" and "/moving_" in each.inputs[0].name}  # fmt: skip
     with v1.Session(graph=graph) as session:
         zero = {"biased": 0, "local_step": 0, "min": -6, "max": 6}
         assign_values(session)
@@ -232,26 +134,86 @@ def ranges_after(graph, network, steps):
                       lambda name: "_quant/" in name)  # fmt: skip
         assign_values(session, lambda *_: QUANT_DELAY - steps // 2, lambda name: name == "fake_quantization_step")
         for step in range(steps):
-            feed = {
-                f"{name}:0": (step + 1) * random.normal(size=graph.get_tensor_by_name(f"{name}:0").shape)
-                for name in ("input", "labels")
-            }
-            losses.append(session.run("total_loss:0", feed))
+            feed = {name: (step + 1) * values for name, values in random_batch(graph, random).items()}
+            loss, differences, weights = session.run(["total_loss:0", updates, [f"{each}:0" for each in folded]], feed)
+            losses.append(loss)
+            # By hand: in one run with the original's readers, who is first is a race.
+            moving = update(session, differences)
         names = [each["name"] for each in golden_inventory(network, "train")["new_variables"]]
-        return dict(zip(names, session.run(names), strict=True)), losses
+        ranges = dict(zip(names, session.run(names), strict=True))
+    return Trained(ranges, moving, dict(zip(folded, weights, strict=True)), losses)
 
 
-@pytest.mark.parametrize("network", WITHOUT_BATCH_NORM)
-def test_training_graph_reaches_the_originals_ranges(network):
+def update(session, differences):
+    """The moving averages of the next step, assigned."""
+    values = session.run({name: name for name in differences})
+    moving = {name: value - differences[name] for name, value in values.items()}
+    assign_values(session, lambda each, _: moving[each.outputs[0].name], lambda name: f"{name}:0" in moving)
+    return moving
+
+
+def assert_close(found, expected, rtol):
+    assert found.keys() == expected.keys()
+    for name, value in expected.items():
+        np.testing.assert_allclose(found[name], value, rtol=rtol, atol=rtol * np.abs(value).max(), err_msg=name)
+
+
+@pytest.mark.parametrize(
+    ("network", "steps"),
+    [*((network, 6) for network in WITHOUT_BATCH_NORM), ("mobilenet_v1_025_128", 6), ("inception_v1", 3),
+     ("resnet_v1_50", 2)],
+)  # fmt: skip
+def test_training_graph_reaches_the_originals_ranges_and_folded_weights(network, steps):
+    mine = imported(with_fixed_seeds(golden_graph_def(network, "float.train")))
+    report = create_training_graph(mine, QUANT_DELAY)
+    original = imported(with_fixed_seeds(golden_graph_def(network, "quant.train")))
+    found, expected = train(mine, network, steps), train(original, network, steps)
+    assert found.ranges["fake_quantization_step:0"] == QUANT_DELAY - steps // 2 + steps
+    assert len(found.folded_weights) == len(report.folded)
+    assert len(found.moving_averages) == 2 * len(report.folded)
+    assert_close(found.ranges, expected.ranges, 1e-6)
+    assert_close(found.folded_weights, expected.folded_weights, 1e-6)
+    assert_close(found.moving_averages, expected.moving_averages, 1e-6)
+    np.testing.assert_allclose(found.losses, expected.losses, rtol=1e-5)
+
+
+def test_frozen_training_graph_folds_the_inference_graphs_weights():
+    network, steps = "mobilenet_v1_025_128", 2
+    mine = imported(with_fixed_seeds(golden_graph_def(network, "float.train")))
+    experimental_create_training_graph(mine, quant_delay=QUANT_DELAY, freeze_bn_delay=QUANT_DELAY - steps // 2)
+    found = train(mine, network, steps)
+    inference = imported(golden_graph_def(network, "quant.eval"))
+    with v1.Session(graph=inference) as session:
+        assign_values(session)
+        moving = {f"{each.name}:0": session.run(f"{each.name}:0") for each in inference.get_operations() if
+                  each.type == "VariableV2" and "/moving_" in each.name}  # fmt: skip
+        weights = session.run({name: f"{name}:0" for name in found.folded_weights})
+    assert_close(found.moving_averages, moving, 0)
+    assert_close(found.folded_weights, weights, 1e-6)
+
+
+def gradients(graph):
+    """The loss's gradients of one quantized step, by the variable that is read."""
+    parameters = [each.outputs[0] for each in graph.get_operations() if each.type == "Identity" and
+                  each.name.endswith(("weights/read", "biases/read", "gamma/read", "beta/read"))]  # fmt: skip
+    random = np.random.default_rng(3)
+    feed = {
+        f"{name}:0": random.normal(size=graph.get_tensor_by_name(f"{name}:0").shape) for name in ("input", "labels")
+    }
+    with graph.as_default(), v1.Session() as session:
+        found = tf.gradients(graph.get_tensor_by_name("total_loss:0"), parameters)
+        assign_values(session)
+        assign_values(session, lambda *_: QUANT_DELAY, lambda name: name == "fake_quantization_step")
+        return session.run({each.name: gradient for each, gradient in zip(parameters, found, strict=True)}, feed)
+
+
+def test_training_graph_has_the_originals_gradients():
+    network = "mobilenet_v1_025_128"
     mine = imported(with_fixed_seeds(golden_graph_def(network, "float.train")))
     create_training_graph(mine, QUANT_DELAY)
-    original = imported(with_fixed_seeds(golden_graph_def(network, "quant.train")))
-    ranges, losses = ranges_after(mine, network, steps=6)
-    expected_ranges, expected_losses = ranges_after(original, network, steps=6)
-    assert ranges["fake_quantization_step:0"] == QUANT_DELAY + 3
-    for name, expected in expected_ranges.items():
-        np.testing.assert_allclose(ranges[name], expected, rtol=1e-6, err_msg=name)
-    np.testing.assert_allclose(losses, expected_losses, rtol=1e-5)
+    found = gradients(mine)
+    assert len(found) == 27 * 3 + 2
+    assert_close(found, gradients(imported(with_fixed_seeds(golden_graph_def(network, "quant.train")))), 1e-4)
 
 
 def test_checkpoint_of_tf_1_10_restores_by_name_and_computes_its_outputs():

@@ -49,3 +49,71 @@ def fake_quants(graph):
                     twin = switch.outputs[1].consumers()[0].outputs[0]
             found[prefix] = (operation.inputs[0].name, sorted(each.name for each in twin.consumers()))
     return found
+
+
+FUSED = {
+    "FusedBatchNorm": tf.raw_ops.FusedBatchNorm,
+    "FusedBatchNormV2": tf.raw_ops.FusedBatchNormV2,
+    "FusedBatchNormV3": tf.raw_ops.FusedBatchNormV3,
+}
+EPSILON, DECAY = 1e-3, 0.9
+
+
+def batch_norm(value, form="FusedBatchNormV3", training=True, variables="resource", update="subtract", **parts):
+    """A batch norm in the name scope BatchNorm, as slim builds it; `form` a fused operation, "unfused" or "shifted".
+
+    "shifted" has no gamma. `update` None keeps no moving averages; `parts`: `forced` lets the result wait for them
+    (else they are in UPDATE_OPS), `identity` puts one in front.
+    """
+    channels = [int(value.shape[-1])]
+    with v1.variable_scope("BatchNorm"):
+        gamma, beta, mean, variance = (
+            v1.get_variable(name, channels, None, start, trainable=trained, use_resource=variables == "resource")
+            for name, start, trained in [
+                ("gamma", v1.random_uniform_initializer(0.5, 2, seed=1), form != "shifted"),
+                ("beta", v1.random_normal_initializer(seed=2), True),
+                ("moving_mean", v1.random_normal_initializer(seed=3), False),
+                ("moving_variance", v1.random_uniform_initializer(0.5, 2, seed=4), False),
+            ]
+        )
+        if parts.get("identity"):
+            value = tf.identity(value)
+        if form in FUSED:
+            output, statistics = _fused(value, form, gamma, beta, mean, variance, training=training)
+        else:
+            statistics = tf.nn.moments(value, list(range(value.shape.rank - 1)))
+            used = statistics if training else (mean, variance)
+            output = tf.nn.batch_normalization(value, *used, beta, None if form == "shifted" else gamma, EPSILON)
+        dense_shape = tf.shape(value) if form in FUSED and value.shape.rank == 2 else None
+        if not training or not update:
+            return output if dense_shape is None else tf.reshape(output, dense_shape)
+        updates = [_update(*each, update) for each in zip((mean, variance), statistics, strict=True)]
+        if not parts.get("forced"):
+            v1.get_default_graph().get_collection_ref(v1.GraphKeys.UPDATE_OPS).extend(updates)
+        else:
+            with tf.control_dependencies(updates):
+                output = tf.identity(output)
+        return output if dense_shape is None else tf.reshape(output, dense_shape)
+
+
+def _fused(value, form, gamma, beta, mean, variance, *, training):  # noqa: PLR0917
+    four = tf.reshape(value, [-1, 1, 1, int(value.shape[-1])]) if value.shape.rank == 2 else value
+    moving = {"mean": [], "variance": []} if training else {"mean": mean, "variance": variance}
+    output, *statistics = FUSED[form](
+        x=four, scale=gamma, offset=beta, **moving, epsilon=EPSILON, is_training=training
+    )[:3]  # fmt: skip
+    return output, statistics
+
+
+def _update(moving, statistic, form):
+    if form == "subtract":
+        return v1.assign_sub(moving, (moving - statistic) * (1 - DECAY))
+    return v1.assign(moving, moving * DECAY + statistic * (1 - DECAY))
+
+
+def folding_layer(value, name, kind="conv", activation="relu", channels=4, **form):
+    """A layer without bias, its batch norm, its activation."""
+    value = layer(value, name, kind, bias="none", activation="none", channels=channels)
+    with v1.variable_scope(name, auxiliary_name_scope=False), v1.name_scope(f"{value.op.name.rpartition('/')[0]}/"):
+        value = batch_norm(value, **form)
+        return value if activation == "none" else ACTIVATIONS[activation](value, name="activation")

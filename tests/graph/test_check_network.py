@@ -9,7 +9,7 @@ from ai_edge_litert.interpreter import Interpreter
 
 from qatbuild.errors import RewriteError
 from qatbuild.quantize import check_network, create_eval_graph
-from tests.graph.networks import images, layer, v1, variable
+from tests.graph.networks import batch_norm, folding_layer, images, layer, v1
 
 pytestmark = pytest.mark.tf
 
@@ -18,13 +18,14 @@ def lrn(value):
     return tf.nn.lrn(value, name="norm1")
 
 
-def batch_norm(value, *, fused):
-    value = layer(value, "conv2", bias="none", activation="none")
-    ones = [variable(name, [4]) for name in ("gamma", "beta", "mean", "variance")]
-    with v1.name_scope("conv2/BatchNorm/"):
-        if fused:
-            return tf.nn.relu(v1.nn.fused_batch_norm(value, *ones, is_training=False)[0])
-        return tf.nn.relu(tf.nn.batch_normalization(value, ones[2], ones[3], ones[1], ones[0], 1e-3))
+def normalized(value, **form):
+    """A convolution, its batch norm as an inference graph has it, ReLU."""
+    return folding_layer(value, "conv2", **{"training": False, **form})
+
+
+def standalone(value, form):
+    with v1.variable_scope("pre"):
+        return tf.nn.relu(batch_norm(tf.nn.max_pool2d(value, 2, 1, "SAME"), form, training=False))
 
 
 def nothing(value):
@@ -56,8 +57,10 @@ def refusal(middle, before=nothing, cures=None):
     ("middle", "offence", "fragment"),
     [
         (lrn, "norm1", "LRN: local response normalization"),
-        (lambda x: batch_norm(x, fused=True), "conv2/BatchNorm", "BatchNorm: it is not folded"),
-        (lambda x: batch_norm(x, fused=False), "conv2/BatchNorm/batchnorm", "BatchNorm: it is not folded"),
+        (lambda x: standalone(x, "FusedBatchNorm"), "pre/BatchNorm", "BatchNorm: no convolution or dense layer"),
+        (lambda x: standalone(x, "unfused"), "pre/BatchNorm/batchnorm", "in front of it (MaxPool does)"),
+        (lambda x: normalized(x, training=True), "conv2/BatchNorm", "each batch's own statistics"),
+        (lambda x: batch_norm(layer(x, "conv2"), training=False), "BatchNorm", "in front of it (Relu does)"),
         (lambda x: tf.nn.dropout(x, 0.5, name="drop"), "drop", "Dropout: it draws random numbers"),
         (lambda x: x + tf.random.normal(x.shape, name="noise"), "add", "Dropout: it draws random numbers"),
         (lambda x: tf.nn.elu(x, name="act/Elu"), "act", "Elu: "),
@@ -72,6 +75,12 @@ def test_offence_names_layer_kind_and_reason(middle, offence, fragment):
     error = refusal(middle)
     assert [label for label, _ in error.facts] == [offence]
     assert fragment in error.facts[0][1]
+
+
+def test_unfused_batch_norm_with_the_batchs_statistics_is_named_beside_what_computes_them():
+    error = refusal(lambda x: normalized(x, form="unfused", training=True))
+    assert [label for label, _ in error.facts] == ["conv2/BatchNorm/moments", "conv2/BatchNorm/batchnorm"]
+    assert "is_training is True" in error.facts[1][1]
 
 
 def test_per_image_standardization_is_refused_with_its_cure():
@@ -167,10 +176,15 @@ def accepted(middle):
             ("residual, then relu", True, lambda x: tf.nn.relu(layer(x, "c", activation="none") + x)),
             ("residual behind a linear layer", True, lambda x: layer(x, "c", activation="identity") + x),
             ("layer without bias", True, lambda x: layer(x, "c", bias="none")),
+            ("fused batch norm", True, normalized),
+            ("unfused batch norm", True, lambda x: normalized(x, form="unfused")),
+            ("batch norm behind a depthwise layer", True, lambda x: normalized(x, kind="depthwise")),
+            ("linear bottleneck", True, lambda x: normalized(x, activation="identity") + x),
+            ("batch norm behind a bias", False, lambda x: tf.nn.relu(
+                batch_norm(layer(x, "c", activation="none"), training=False))),
             ("depthwise", True, lambda x: layer(x, "c", "depthwise", activation="relu6")),
             ("local response normalization", False, lrn),
-            ("fused batch norm alone", False, lambda x: v1.nn.fused_batch_norm(
-                tf.nn.max_pool2d(x, 2, 2, "SAME"), *(variable(n, [4]) for n in "gbmv"), is_training=False)[0]),
+            ("fused batch norm alone", False, lambda x: standalone(x, "FusedBatchNormV3")),
             ("elu", False, tf.nn.elu),
             ("leaky relu", False, tf.nn.leaky_relu),
             ("negation", False, tf.negative),

@@ -12,7 +12,7 @@ from qatbuild.quantize import (
     experimental_create_eval_graph,
     experimental_create_training_graph,
 )
-from tests.graph.networks import images, layer, v1, variable
+from tests.graph.networks import batch_norm, folding_layer, images, layer, v1
 
 pytestmark = pytest.mark.tf
 
@@ -83,28 +83,35 @@ def test_graph_inside_a_function():
     network(tf.zeros([1]))
 
 
-@pytest.mark.parametrize("fused", [True, False], ids=["fused", "unfused"])
-def test_batch_norm_behind_a_layer_is_named(fused):
+@pytest.mark.parametrize("form", ["FusedBatchNormV3", "unfused"])
+@pytest.mark.parametrize(
+    ("create", "columns", "why"),
+    [
+        (create_training_graph, {"update": None}, "nothing in the graph keeps moving averages"),
+        (create_eval_graph, {}, "each batch's own statistics"),
+    ],
+)
+def test_batch_norm_that_cannot_be_folded_into_its_layer(create, columns, why, form):
     with tf.Graph().as_default() as graph:
-        value = layer(images(), "net", bias="none", activation="none")
-        ones = [variable(name, [4]) for name in ("gamma", "beta", "mean", "variance")]
-        with v1.name_scope("net/BatchNorm"):
-            if fused:
-                value, *_ = v1.nn.fused_batch_norm(value, *ones, is_training=False)
-            else:
-                gamma, beta, mean, variance = ones
-                value = tf.nn.batch_normalization(value, mean, variance, beta, gamma, 1e-3)
-        tf.nn.relu(value)
+        folding_layer(images(), "net", form=form, **columns)
         layer(v1.placeholder(tf.float32, [1, 6, 6, 3]), "other")
-    text = refusal(graph)
+    text = refusal(graph, create)
     assert "net/Conv2D" in text
-    assert "BatchNorm" in text
+    assert "BatchNorm: net/BatchNorm" in text
+    assert why in text
+
+
+def test_layer_of_a_graph_whose_weights_are_not_variables_is_refused_before_folding():
+    with tf.Graph().as_default() as graph:
+        value = tf.nn.conv2d(images(), tf.ones([1, 1, 3, 4]), 1, "SAME", name="net/Conv2D")
+        tf.nn.relu(batch_norm(value))
+    assert "no layer that could be quantized" in refusal(graph)
 
 
 @pytest.mark.parametrize(
     ("create", "options", "fragments"),
     [
-        (experimental_create_training_graph, {"freeze_bn_delay": 10}, ["freeze_bn_delay", "10"]),
+        (experimental_create_training_graph, {"freeze_bn_delay": -10}, ["freeze_bn_delay", "-10"]),
         (experimental_create_training_graph, {"weight_bits": 1}, ["weight_bits", "2 to 8"]),
         (experimental_create_eval_graph, {"activation_bits": 9}, ["activation_bits", "9"]),
         (experimental_create_training_graph, {"quant_delay": -1}, ["quant_delay", "-1"]),

@@ -1,0 +1,71 @@
+"""Finding the moving average that follows a batch statistic: from the statistic to the variable's assignment.
+
+Two forms: `moving -= (moving - statistic) rate` (tf.train's assign_moving_average) and `moving <- moving decay +
+statistic rate` (Keras).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import tensorflow as tf
+
+_PASSING = frozenset({"Cast", "Identity", "Reshape", "Squeeze"})
+_SUBTRACTS = frozenset({"AssignSub", "AssignSubVariableOp"})
+_ASSIGNS = frozenset({"Assign", "AssignVariableOp"})
+
+
+@dataclass(frozen=True)
+class MovingAverage:
+    """`value` is the variable as the update reads it, float32 [channels]; `update` assigns the next value."""
+
+    value: tf.Tensor
+    update: tf.Operation
+
+    @property
+    def assigns_a_difference(self) -> bool:
+        """Whether the update subtracts, so that nothing changes if the statistic is the moving average itself."""
+        return self.update.type in _SUBTRACTS
+
+    @property
+    def changes_its_readers(self) -> bool:
+        """Whether what was read before the update changes with it: a reference variable's readers see its memory."""
+        return self.update.type in {"Assign", "AssignSub"}
+
+
+def moving_average_of(statistic: tf.Tensor) -> MovingAverage | None:
+    """The moving average of a batch statistic, or None if the graph keeps none."""
+    return next(_averages(statistic), None)
+
+
+def _averages(statistic: tf.Tensor) -> Iterator[MovingAverage]:
+    for consumer in statistic.consumers():
+        if consumer.type in _PASSING:
+            yield from _averages(consumer.outputs[0])
+        elif consumer.type == "Sub" and consumer.inputs[1] is statistic:
+            for scaled in _of_type(consumer, {"Mul"}):
+                yield from _matching(consumer.inputs[0], _of_type(scaled, _SUBTRACTS))
+        elif consumer.type == "Mul":
+            for total in _of_type(consumer, {"Add", "AddV2"}):
+                for decayed in total.inputs:
+                    if decayed.op.type == "Mul" and decayed.op is not consumer:
+                        for value in decayed.op.inputs:
+                            yield from _matching(value, _of_type(total, _ASSIGNS))
+
+
+def _matching(value: tf.Tensor, updates: Iterator[tf.Operation]) -> Iterator[MovingAverage]:
+    for update in updates:
+        if _variable_read(value) is update.inputs[0].op:
+            yield MovingAverage(value, update)
+
+
+def _of_type(operation: tf.Operation, types: set[str] | frozenset[str]) -> Iterator[tf.Operation]:
+    return (consumer for consumer in operation.outputs[0].consumers() if consumer.type in types)
+
+
+def _variable_read(value: tf.Tensor) -> tf.Operation:
+    operation = value.op
+    while operation.type in {"Cast", "Identity", "ReadVariableOp"}:
+        operation = operation.inputs[0].op
+    return operation

@@ -1,0 +1,209 @@
+"""What a folded network computes: batch normalization and its gradients, before and after the freeze."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from qatbuild.quantize import create_eval_graph, experimental_create_training_graph
+from tests.graph.networks import DECAY, EPSILON, FUSED, folding_layer, images, v1
+
+pytestmark = pytest.mark.tf
+
+FORMS = [*FUSED, "unfused", "shifted"]
+NEVER = 1_000_000
+STEPS = 5
+ROWS = [
+    *(("conv", form, {}) for form in FORMS),
+    *((kind, form, {}) for kind in ("depthwise", "dense") for form in ("FusedBatchNormV3", "unfused")),
+    *(
+        ("conv", form, columns)
+        for form in ("FusedBatchNormV3", "unfused")
+        for columns in ({"variables": "ref"}, {"update": "blend"}, {"activation": "identity", "forced": True})
+    ),
+]
+rows = pytest.mark.parametrize(("kind", "form", "columns"), ROWS)
+forms = pytest.mark.parametrize("form", FORMS)
+some_forms = pytest.mark.parametrize("form", ["FusedBatchNormV3", "unfused"])
+kinds = pytest.mark.parametrize("kind", ["conv", "depthwise", "dense"])
+
+
+class Network:
+    """Two layers with batch norm and a loss; `rewrite` None leaves them float."""
+
+    def __init__(self, rewrite=None, kind="conv", **columns):
+        self.graph = tf.Graph()
+        self.shape = (8, 12) if kind == "dense" else (4, 6, 6, 3)
+        with self.graph.as_default():
+            value = folding_layer(images(self.shape), "first", kind, **columns)
+            value = folding_layer(value, "second", kind, **columns)
+            self.output = tf.negative(value, name="probe")
+            self.loss = tf.reduce_sum(tf.sin(3 * self.output))
+            if rewrite:
+                self.report = rewrite(self.graph)
+            self.trained = v1.trainable_variables()
+            self.gradients = tf.gradients(self.loss, [self.graph.get_tensor_by_name("input:0"), *self.trained])
+            self.updates = v1.get_collection(v1.GraphKeys.UPDATE_OPS)
+            self.averages = {each.op.name: each for each in v1.global_variables() if "/moving_" in each.op.name}
+            self.session = v1.Session()
+            self.session.run(v1.global_variables_initializer())
+
+    def step(self, batch):
+        """Output and gradients of one step, the moving averages updated with it."""
+        output, gradients, _ = self.session.run([self.output, self.gradients, self.updates], {"input:0": batch})
+        return output, gradients
+
+    def moving_averages(self):
+        return self.session.run(self.averages)
+
+    def assign(self, values):
+        with self.graph.as_default():
+            for name, value in values.items():
+                self.averages[name].load(value, self.session)
+
+
+def batches(network, count=STEPS):
+    random = np.random.default_rng(5)
+    return [2 * random.normal(size=network.shape).astype(np.float32) + 1 for _ in range(count)]
+
+
+def training(freeze=None, quant_delay=NEVER):
+    return lambda graph: experimental_create_training_graph(graph, quant_delay=quant_delay, freeze_bn_delay=freeze)
+
+
+def assert_close(found, expected, tolerance=1e-4):
+    for mine, other in zip(found, expected, strict=True):
+        np.testing.assert_allclose(mine, other, rtol=tolerance, atol=tolerance * max(1, np.abs(other).max()))
+
+
+@rows
+@pytest.mark.parametrize("freeze", [None, NEVER])
+def test_before_the_freeze_it_is_batch_normalization_with_the_batchs_statistics(kind, form, columns, freeze):
+    plain, folded = (Network(rewrite, kind, form=form, **columns) for rewrite in (None, training(freeze)))
+    for batch in batches(plain):
+        (output, gradients), (expected, expected_gradients) = folded.step(batch), plain.step(batch)
+        assert_close([output, *gradients], [expected, *expected_gradients])
+        mine, others = folded.moving_averages(), plain.moving_averages()
+        assert_close(mine.values(), others.values(), 1e-5)
+    assert len(folded.report.folded) == 2
+
+
+@rows
+@pytest.mark.parametrize("freeze", [0, 3])
+def test_from_the_freeze_on_it_is_batch_normalization_with_the_moving_averages(kind, form, columns, freeze):
+    folded = Network(training(freeze), kind, form=form, **columns)
+    inference = Network(None, kind, form=form, training=False, **columns)
+    for step, batch in enumerate(batches(folded), start=1):
+        before = folded.moving_averages()
+        output, gradients = folded.step(batch)
+        after = folded.moving_averages()
+        inference.assign(before)
+        expected, expected_gradients = inference.step(batch)
+        unchanged = [np.array_equal(before[name], after[name]) for name in before]
+        if step < freeze:
+            assert not any(unchanged)
+            assert not np.allclose(output, expected, atol=1e-2)
+        else:
+            assert all(unchanged)
+            assert_close([output, *gradients], [expected, *expected_gradients])
+
+
+@some_forms
+@kinds
+@pytest.mark.parametrize("freeze", [None, 0])
+def test_batch_norm_that_is_frozen_in_the_float_graph(kind, form, freeze):
+    plain, folded = (Network(rewrite, kind, form=form, training=False) for rewrite in (None, training(freeze)))
+    for batch in batches(plain, 2):
+        (output, gradients), (expected, expected_gradients) = folded.step(batch), plain.step(batch)
+        assert_close([output, *gradients], [expected, *expected_gradients])
+
+
+@some_forms
+@kinds
+@pytest.mark.parametrize("freeze", [None, 3])
+def test_quantized_it_is_what_the_float_network_computes_up_to_its_steps(kind, form, freeze):
+    plain, folded = (Network(rewrite, kind, form=form) for rewrite in (None, training(freeze, quant_delay=0)))
+    batch = batches(plain, 1)[0]
+    (output, _), (expected, _) = folded.step(batch), plain.step(batch)
+    assert 0 < np.abs(output - expected).max() < 0.05 * np.ptp(expected)
+
+
+@forms
+def test_frozen_training_graph_and_inference_graph_quantize_alike(form):
+    frozen = Network(training(0, quant_delay=0), form=form)
+    batch = batches(frozen, 1)[0]
+    output, _ = frozen.step(batch)
+    inference = Network(create_eval_graph, form=form, training=False)
+    with frozen.graph.as_default():
+        values = frozen.session.run({each.op.name: each for each in v1.global_variables()})
+    with inference.graph.as_default():
+        for each in v1.global_variables():
+            each.load(values[each.op.name], inference.session)
+    np.testing.assert_array_equal(inference.step(batch)[0], output)
+
+
+def convolutions_run(network, batch):
+    """The convolution kernels of one step, of the layers' outputs and of their gradients."""
+    options, ran = v1.RunOptions(trace_level=v1.RunOptions.FULL_TRACE), v1.RunMetadata()
+    fetches = [network.output, network.gradients, network.updates]
+    network.session.run(fetches, {"input:0": batch}, options, ran)
+    kernels = [
+        kernel.timeline_label.partition(" = ")[2].partition("(")[0].removeprefix("_MklNative")
+        for device in ran.step_stats.dev_stats
+        for kernel in device.node_stats
+    ]
+    kinds = ("Conv2D", "Conv2DBackpropFilter", "Conv2DBackpropInput")
+    return [kernels.count(kind) for kind in kinds]
+
+
+@pytest.mark.parametrize(
+    ("quant_delay", "columns"),
+    [(0, {}), (3, {}), (NEVER, {}), (0, {"update": "blend"}), (0, {"variables": "ref"}), (0, {"forced": True})],
+)
+@some_forms
+def test_after_the_freeze_each_layer_runs_one_convolution(form, columns, quant_delay):
+    network = Network(training(freeze=3, quant_delay=quant_delay), form=form, **columns)
+    ran = [convolutions_run(network, batch) for batch in batches(network, 4)]
+    assert ran == [[4, 4, 4], [4, 4, 4], [2, 2, 2], [2, 2, 2]]
+
+
+def test_moving_averages_are_those_of_their_definition():
+    network = Network(training(), form="unfused")
+    before = network.moving_averages()
+    batch = batches(network, 1)[0]
+    layer_output = network.session.run("first/Conv2D:0", {"input:0": batch})
+    network.step(batch)
+    expected = DECAY * before["first/BatchNorm/moving_variance"] + (1 - DECAY) * layer_output.var((0, 1, 2))
+    np.testing.assert_allclose(network.moving_averages()["first/BatchNorm/moving_variance"], expected, rtol=1e-5)
+
+
+def numeric_gradient(function, x, step=1e-5):
+    gradient = np.zeros_like(x)
+    for index in np.ndindex(x.shape):
+        change = np.zeros_like(x)
+        change[index] = step
+        gradient[index] = (function(x + change) - function(x - change)) / (2 * step)
+    return gradient
+
+
+@pytest.mark.parametrize("form", list(FUSED))
+def test_gradient_of_a_fused_batch_norms_statistics_is_that_of_their_definition(form):
+    random = np.random.default_rng(7)
+    x = random.normal(size=[2, 3, 2, 3])
+    of_mean, of_variance = random.normal(size=[2, 3])
+
+    def loss(values):
+        rows = values.reshape(-1, 3)
+        return of_mean @ rows.mean(0) + of_variance @ rows.var(0, ddof=1)
+
+    with tf.Graph().as_default() as graph, v1.Session() as session:
+        value = v1.placeholder(tf.float32, x.shape)
+        with graph.gradient_override_map({form: "FoldFusedBatchNormGrad"}):
+            ones = [tf.ones([3])] * 2
+            _, mean, variance, *_ = FUSED[form](
+                x=value, scale=ones[0], offset=ones[1], mean=[], variance=[], epsilon=EPSILON, is_training=True
+            )
+        weighted = tf.reduce_sum(of_mean * mean) + tf.reduce_sum(of_variance * variance)
+        found = session.run(tf.gradients(weighted, value)[0], {value: x})
+    np.testing.assert_allclose(found, numeric_gradient(loss, x), rtol=1e-4, atol=1e-5)
