@@ -149,6 +149,8 @@ def _place(form: _Form, *, training: bool) -> BatchNorm | Unfoldable:
     between.reverse()
     if layer.type not in LAYER_TYPES:
         why = f"no convolution or dense layer stands straight in front of it ({layer.type} does)"
+        if layer.type == "Switch":
+            why += ": build it with is_training True or False instead of a tensor"
         return Unfoldable(form.operation, None, why)
     output = form.operation.outputs[0]
     result = _result(output, layer, between)
@@ -161,7 +163,7 @@ def _place(form: _Form, *, training: bool) -> BatchNorm | Unfoldable:
     elif of_batch and not training:
         reason = "it normalizes with each batch's own statistics, in an inference graph (is_training is True)"
     elif of_batch and (mean is None or variance is None):
-        reason = "nothing in the graph keeps moving averages of its mean and variance"
+        reason = "nothing in the graph keeps moving averages of its mean and variance (without zero_debias)"
     if reason:
         return Unfoldable(form.operation, layer, reason)
     return BatchNorm(

@@ -49,14 +49,14 @@ def batch_statistics(batch_norm: BatchNorm, freeze_delay_steps: int | None) -> S
         with switch_and_merge():
             new_mean, tracked, new_variance = v1.cond(
                 frozen,
-                lambda: tuple(tf.identity(each.value) for each in (mean, variance, variance)),
+                lambda: tuple(_shaped(each.value, batch_norm.mean) for each in (mean, variance, variance)),
                 lambda: _computed_anew(batch_norm),
                 name="statistics",
             )
             for average in (mean, variance):
                 _hold(average, frozen)
         for each in (new_mean, tracked, new_variance):
-            each.set_shape(mean.value.shape)
+            each.set_shape(batch_norm.mean.shape)
     _move_readers(batch_norm.mean, new_mean)
     _move_readers(batch_norm.variance, tracked)
     return Statistics(new_mean, new_variance)
@@ -137,6 +137,11 @@ def _hold(average: MovingAverage, frozen: tf.Tensor) -> None:
         new = average.update.inputs[1]
         held = v1.cond(frozen, lambda: tf.identity(average.value), lambda: tf.identity(new), name="hold")
         replace_input([average.update], new, held)
+
+
+def _shaped(value: tf.Tensor, like: tf.Tensor) -> tf.Tensor:
+    """A moving average in the shape of the batch's statistic, which may have kept the dimensions it averaged over."""
+    return tf.reshape(value, like.shape) if like.shape.is_fully_defined() else tf.identity(value)
 
 
 def _move_readers(old: tf.Tensor, new: tf.Tensor) -> None:

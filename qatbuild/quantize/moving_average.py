@@ -1,7 +1,7 @@
 """Finding the moving average that follows a batch statistic: from the statistic to the variable's assignment.
 
 Two forms: `moving -= (moving - statistic) rate` (tf.train's assign_moving_average) and `moving <- moving decay +
-statistic rate` (Keras).
+statistic rate` (Keras). One that starts at 0 and is divided by 1 - decay^t (zero_debias) is not among them.
 """
 
 from __future__ import annotations
@@ -55,9 +55,16 @@ def _averages(statistic: tf.Tensor) -> Iterator[MovingAverage]:
 
 
 def _matching(value: tf.Tensor, updates: Iterator[tf.Operation]) -> Iterator[MovingAverage]:
+    variable = _variable_read(value)
     for update in updates:
-        if _variable_read(value) is update.inputs[0].op:
+        if variable is update.inputs[0].op and not _is_divided(variable):
             yield MovingAverage(value, update)
+
+
+def _is_divided(variable: tf.Operation) -> bool:
+    """Whether the variable is only half an average: zero_debias divides it to get the one that inference reads."""
+    return any(consumer.type == "RealDiv" for read in variable.outputs[0].consumers() for output in read.outputs for
+               consumer in output.consumers())  # fmt: skip
 
 
 def _of_type(operation: tf.Operation, types: set[str] | frozenset[str]) -> Iterator[tf.Operation]:

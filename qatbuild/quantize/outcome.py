@@ -40,7 +40,7 @@ class SharedTensor:
 
 @dataclass(frozen=True)
 class LeftFloat:
-    """A layer that the rewrite could not quantize: it stays float, also in the .tflite."""
+    """A layer that could not be quantized, or a batch norm not folded: it stays float, also in the .tflite."""
 
     layer: str
     operation: str

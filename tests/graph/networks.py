@@ -16,7 +16,8 @@ def images(shape=(2, 6, 6, 3)):
 def layer(value, name, kind="conv", bias="bias_add", activation="relu", variables="resource", channels=4):  # noqa: PLR0917
     """A layer in the name scope `name`; its operations are Conv2D, depthwise or MatMul, BiasAdd or add, Relu ..."""
     inputs = int(value.shape[-1])
-    shape = {"conv": [3, 3, inputs, channels], "depthwise": [3, 3, inputs, 1], "dense": [inputs, channels]}[kind]
+    shape = {"conv": [3, 3, inputs, channels], "depthwise": [3, 3, inputs, 1], "dense": [inputs, channels],
+             "transposed": [channels, inputs]}[kind]  # fmt: skip
     with v1.variable_scope(name):
         weights = variable("weights", shape, variables)
         if kind == "conv":
@@ -24,7 +25,7 @@ def layer(value, name, kind="conv", bias="bias_add", activation="relu", variable
         elif kind == "depthwise":
             value = tf.nn.depthwise_conv2d(value, weights, [1, 1, 1, 1], "SAME", name="depthwise")
         else:
-            value = tf.matmul(value, weights, name="MatMul")
+            value = tf.matmul(value, weights, transpose_b=kind == "transposed", name="MatMul")
         if bias != "none":
             biases = variable("biases", [int(value.shape[-1])], variables)
             add = {"bias_add": tf.nn.bias_add, "add": v1.add, "addv2": tf.add}[bias]
@@ -45,7 +46,7 @@ def fake_quants(graph):
             prefix = operation.name.rpartition("/")[0]
             twin = operation.outputs[0]
             for switch in twin.consumers():
-                if switch.type == "Switch":
+                if switch.type == "Switch" and switch.name.startswith(f"{prefix}/"):
                     twin = switch.outputs[1].consumers()[0].outputs[0]
             found[prefix] = (operation.inputs[0].name, sorted(each.name for each in twin.consumers()))
     return found
@@ -62,8 +63,9 @@ EPSILON, DECAY = 1e-3, 0.9
 def batch_norm(value, form="FusedBatchNormV3", training=True, variables="resource", update="subtract", **parts):
     """A batch norm in the name scope BatchNorm, as slim builds it; `form` a fused operation, "unfused" or "shifted".
 
-    "shifted" has no gamma. `update` None keeps no moving averages; `parts`: `forced` lets the result wait for them
-    (else they are in UPDATE_OPS), `identity` puts one in front.
+    "shifted" has no gamma, "keepdims" statistics with as many dimensions as the value. `update` None keeps no moving
+    averages; `parts`: `forced` lets the result wait for them (else they are in UPDATE_OPS), `identity` puts one in
+    front.
     """
     channels = [int(value.shape[-1])]
     with v1.variable_scope("BatchNorm"):
@@ -81,13 +83,16 @@ def batch_norm(value, form="FusedBatchNormV3", training=True, variables="resourc
         if form in FUSED:
             output, statistics = _fused(value, form, gamma, beta, mean, variance, training=training)
         else:
-            statistics = tf.nn.moments(value, list(range(value.shape.rank - 1)))
+            statistics = tf.nn.moments(value, list(range(value.shape.rank - 1)), keepdims=form == "keepdims")
             used = statistics if training else (mean, variance)
             output = tf.nn.batch_normalization(value, *used, beta, None if form == "shifted" else gamma, EPSILON)
         dense_shape = tf.shape(value) if form in FUSED and value.shape.rank == 2 else None
         if not training or not update:
             return output if dense_shape is None else tf.reshape(output, dense_shape)
-        updates = [_update(*each, update) for each in zip((mean, variance), statistics, strict=True)]
+        updates = [
+            _update(moving, tf.reshape(statistic, channels) if form == "keepdims" else statistic, update)
+            for moving, statistic in zip((mean, variance), statistics, strict=True)
+        ]
         if not parts.get("forced"):
             v1.get_default_graph().get_collection_ref(v1.GraphKeys.UPDATE_OPS).extend(updates)
         else:
@@ -108,6 +113,10 @@ def _fused(value, form, gamma, beta, mean, variance, *, training):  # noqa: PLR0
 def _update(moving, statistic, form):
     if form == "subtract":
         return v1.assign_sub(moving, (moving - statistic) * (1 - DECAY))
+    if form == "zero_debias":
+        biased = variable("biased" + moving.op.name.rpartition("/")[2], moving.shape)
+        with tf.control_dependencies([_update(biased, statistic, "subtract")]):
+            return v1.assign_sub(moving, moving - biased / (1 - DECAY))
     return v1.assign(moving, moving * DECAY + statistic * (1 - DECAY))
 
 

@@ -23,6 +23,11 @@ def normalized(value, **form):
     return folding_layer(value, "conv2", **{"training": False, **form})
 
 
+def dense(value, form):
+    flat = folding_layer(tf.reshape(value, [1, -1]), "c", "dense", channels=36, form=form, training=False)
+    return tf.reshape(flat, [1, 3, 3, 4])
+
+
 def standalone(value, form):
     with v1.variable_scope("pre"):
         return tf.nn.relu(batch_norm(tf.nn.max_pool2d(value, 2, 1, "SAME"), form, training=False))
@@ -179,6 +184,8 @@ def accepted(middle):
             ("fused batch norm", True, normalized),
             ("unfused batch norm", True, lambda x: normalized(x, form="unfused")),
             ("batch norm behind a depthwise layer", True, lambda x: normalized(x, kind="depthwise")),
+            ("batch norm behind a dense layer", True, lambda x: dense(x, "unfused")),
+            ("fused batch norm behind a dense layer", True, lambda x: dense(x, "FusedBatchNormV3")),
             ("linear bottleneck", True, lambda x: normalized(x, activation="identity") + x),
             ("batch norm behind a bias", False, lambda x: tf.nn.relu(
                 batch_norm(layer(x, "c", activation="none"), training=False))),

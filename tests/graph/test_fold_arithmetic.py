@@ -16,7 +16,9 @@ NEVER = 1_000_000
 STEPS = 5
 ROWS = [
     *(("conv", form, {}) for form in FORMS),
-    *((kind, form, {}) for kind in ("depthwise", "dense") for form in ("FusedBatchNormV3", "unfused")),
+    *((kind, form, {}) for kind in ("depthwise", "dense") for form in ("FusedBatchNormV3", "unfused", "keepdims")),
+    ("conv", "keepdims", {"update": "blend"}),
+    ("transposed", "unfused", {}),
     *(
         ("conv", form, columns)
         for form in ("FusedBatchNormV3", "unfused")
@@ -34,7 +36,7 @@ class Network:
 
     def __init__(self, rewrite=None, kind="conv", **columns):
         self.graph = tf.Graph()
-        self.shape = (8, 12) if kind == "dense" else (4, 6, 6, 3)
+        self.shape = (8, 12) if kind in ("dense", "transposed") else (4, 6, 6, 3)
         with self.graph.as_default():
             value = folding_layer(images(self.shape), "first", kind, **columns)
             value = folding_layer(value, "second", kind, **columns)

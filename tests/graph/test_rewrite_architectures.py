@@ -6,7 +6,7 @@ import pytest
 import tensorflow as tf
 
 from qatbuild.errors import RewriteError
-from qatbuild.quantize import check_network, create_eval_graph, create_training_graph
+from qatbuild.quantize import check_network, create_eval_graph, experimental_create_training_graph
 from tests.graph.networks import batch_norm, fake_quants, folding_layer, images, layer, v1
 
 pytestmark = pytest.mark.tf
@@ -85,16 +85,18 @@ def vgg(build):
     return layer(value, "net/fc8", activation="none")
 
 
-def rewritten(network, form, *, training):
+def rewritten(network, form, *, training, freeze=None):
     with tf.Graph().as_default() as graph:
         value = network(Builder(form, training=training))
         tf.nn.softmax(tf.squeeze(tf.reduce_mean(value, [1, 2], keepdims=True), [1, 2]), name="Softmax")
-        report = create_training_graph() if training else create_eval_graph()
+        report = experimental_create_training_graph(freeze_bn_delay=freeze) if training else create_eval_graph()
     return graph, report
 
 
-modes = pytest.mark.parametrize("training", [True, False], ids=["training", "inference"])
-forms = pytest.mark.parametrize("form", ["biases", "FusedBatchNorm", "FusedBatchNormV3", "unfused"])
+modes = pytest.mark.parametrize(
+    ("training", "freeze"), [(True, None), (True, 5), (False, None)], ids=["training", "to be frozen", "inference"]
+)
+forms = pytest.mark.parametrize("form", ["biases", "FusedBatchNormV3", "unfused"])
 
 
 @modes
@@ -133,8 +135,8 @@ forms = pytest.mark.parametrize("form", ["biases", "FusedBatchNorm", "FusedBatch
     ],
     ids=["inverted residual", "bottleneck", "inception", "vgg"],
 )  # fmt: skip
-def test_ranges_of_a_block(network, layers, at_activation, elsewhere, form, training):  # noqa: PLR0917 - columns
-    graph, report = rewritten(network, form, training=training)
+def test_ranges_of_a_block(network, layers, at_activation, elsewhere, form, training, freeze):  # noqa: PLR0917 - columns
+    graph, report = rewritten(network, form, training=training, freeze=freeze)
     found = fake_quants(graph)
     ends = {name: Builder(form, training=training).end(name.rpartition("/")[0]) for name in elsewhere}
     expected = {f"{name}/act_quant": f"{name}/activation:0" for name in at_activation}
@@ -158,9 +160,9 @@ def test_block_is_accepted_before_training(network, form):
 
 
 @modes
-@pytest.mark.parametrize("form", ["FusedBatchNorm", "FusedBatchNormV3", "unfused"])
-def test_batch_norm_in_front_of_the_layers_stays_float_and_is_reported(form, training):
-    graph, report = rewritten(pre_activation, form, training=training)
+@pytest.mark.parametrize("form", ["FusedBatchNormV3", "unfused"])
+def test_batch_norm_in_front_of_the_layers_stays_float_and_is_reported(form, training, freeze):
+    graph, report = rewritten(pre_activation, form, training=training, freeze=freeze)
     assert {name: tensor for name, (tensor, _) in fake_quants(graph).items() if "act" in name} == {
         "net/root/act_quant": "net/root/biased:0",
         "net/unit/conv1/act_quant": "net/unit/conv1/activation:0",

@@ -26,6 +26,14 @@ def refusal(graph, create=create_training_graph, **options):
 
 
 @pytest.fixture
+def control_flow_v1():
+    was_v2 = v1.control_flow_v2_enabled()
+    v1.disable_control_flow_v2()
+    yield
+    (v1.enable_control_flow_v2 if was_v2 else v1.disable_control_flow_v2)()
+
+
+@pytest.fixture
 def graph():
     with tf.Graph().as_default() as graph:
         tf.reduce_mean(layer(images(), "net"), name="loss")
@@ -88,6 +96,7 @@ def test_graph_inside_a_function():
     ("create", "columns", "why"),
     [
         (create_training_graph, {"update": None}, "nothing in the graph keeps moving averages"),
+        (create_training_graph, {"update": "zero_debias"}, "without zero_debias"),
         (create_eval_graph, {}, "each batch's own statistics"),
     ],
 )
@@ -99,6 +108,18 @@ def test_batch_norm_that_cannot_be_folded_into_its_layer(create, columns, why, f
     assert "net/Conv2D" in text
     assert "BatchNorm: net/BatchNorm" in text
     assert why in text
+
+
+@pytest.mark.usefixtures("control_flow_v1")
+def test_batch_norm_that_switches_at_run_time_is_reported():
+    with tf.Graph().as_default() as graph:
+        tf.nn.softmax(layer(images(), "other"))
+        value = layer(images(), "net", bias="none", activation="none")
+        is_training = v1.placeholder(tf.bool, [])
+        with v1.variable_scope("net", reuse=v1.AUTO_REUSE):
+            v1.cond(is_training, lambda: batch_norm(value), lambda: batch_norm(value, training=False))
+        report = create_training_graph(graph)
+    assert [each.operation for each in report.left_float if "is_training True or False" in each.reason]
 
 
 def test_layer_of_a_graph_whose_weights_are_not_variables_is_refused_before_folding():
