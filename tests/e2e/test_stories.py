@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -228,3 +229,28 @@ def test_the_user_s_own_network_goes_the_whole_way(project: Project) -> None:
     project.spec("net", model={"call": "net:build", "options": {"width": 4}})
     project.build("net")
     assert project.report("net")["gates"][0]["passed"]
+
+
+@pytest.mark.parametrize("folder", ["build", "build/shared"])
+def test_folder_that_cannot_be_written_is_one_error(project: Project, folder: str) -> None:
+    project.spec("net")
+    closed = project.root / folder
+    (project.root / "build/.qatbuild").mkdir(parents=True)
+    closed.mkdir(exist_ok=True)
+    if folder == "build":
+        shutil.rmtree(closed / ".qatbuild")
+    # Root may write whatever the mode says, but not what is immutable.
+    close, open_ = ("chattr", "+i"), ("chattr", "-i")
+    if os.geteuid():
+        close, open_ = ("chmod", "500"), ("chmod", "700")
+    if subprocess.run([*close, closed], capture_output=True, check=False).returncode:
+        pytest.skip("this file system has no immutable folders, and root may write all others")
+    try:
+        done = project.doit("net:dataset")
+    finally:
+        subprocess.run([*open_, closed], check=True)
+    assert done.returncode != 0
+    assert "cannot be" in done.stdout + done.stderr
+    assert "cure" in done.stdout + done.stderr or "make it writable" in done.stdout + done.stderr
+    assert "Traceback" not in done.stdout + done.stderr
+    assert "is a bug" not in done.stdout + done.stderr
