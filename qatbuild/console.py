@@ -24,7 +24,7 @@ def stream() -> TextIO:
     return _streams[number]
 
 
-def bar(**more: Any) -> dict[str, Any]:
+def bar() -> dict[str, Any]:
     """Arguments for tqdm: on a terminal a live bar, in a log a line now and then."""
     live = stream().isatty()
-    return {"file": stream(), "mininterval": 0.1 if live else 10, "dynamic_ncols": live, "leave": not live, **more}
+    return {"file": stream(), "mininterval": 0.1 if live else 10, "dynamic_ncols": live, "leave": not live}

@@ -17,6 +17,7 @@ from qatbuild.errors import DatasetError
 ARRAYS = ("train_images", "train_labels", "test_images", "test_labels")
 CLASS_NAMES = "class_names"
 
+# What zipfile and numpy.load raise for a damaged file; NotImplementedError: a compression that zipfile does not know.
 _DAMAGE = (OSError, EOFError, ValueError, MemoryError, zipfile.BadZipFile, zlib.error, NotImplementedError)
 _CURE = (
     "Write it with numpy.savez(file, train_images=..., train_labels=..., test_images=..., test_labels=...): images "

@@ -116,7 +116,9 @@ def test_input_that_is_edited_while_a_stage_reads_it_is_not_recorded(toy: ToyPro
 def test_lost_state_of_doit_counts_as_up_to_date(toy: ToyProject) -> None:
     toy.built()
     (toy.root / "build/.qatbuild/doit.db").unlink()
+    toy.runs()
     assert toy.doit().stdout.startswith("8 up to date")
+    assert toy.runs() == []
 
 
 def test_table_shows_no_report_of_a_former_build_for_one_that_crashed(toy: ToyProject) -> None:

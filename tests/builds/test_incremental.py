@@ -129,12 +129,6 @@ def test_plain_doit_builds_what_pyproject_names(toy: ToyProject) -> None:
     assert sorted(toy.built()) == sorted(ALL)
 
 
-def test_lost_doit_state_reruns_no_stage(toy: ToyProject) -> None:
-    toy.built()
-    (toy.root / "build/.qatbuild/doit.db").unlink()
-    assert toy.built() == []
-
-
 def test_clean_removes_artifacts(toy: ToyProject) -> None:
     toy.built()
     assert toy.doit("clean", "net").returncode == 0
