@@ -14,6 +14,7 @@ from typing import Any
 from qatbuild.errors import SpecError
 from qatbuild.spec import faults, model
 from qatbuild.spec.faults import Fault, Layer
+from qatbuild.spec.routes import ROUTES, Route
 from qatbuild.spec.rules import Territory, broken
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
@@ -192,6 +193,10 @@ def _rebase(document: Any, folder: Path) -> None:
             holder = part.get(section)
             if isinstance(holder, dict) and isinstance(holder.get(name), str):
                 holder[name] = str(folder / holder[name])
+        deploy = part.get("deploy")
+        vela = deploy.get("vela") if isinstance(deploy, dict) else None
+        if isinstance(vela, dict) and isinstance(vela.get("config"), str):
+            vela["config"] = str(folder / vela["config"])
 
 
 def _variant(document: Any, name: str) -> Any:
@@ -234,7 +239,26 @@ def _typed(label: str, file: Path, document: Mapping[str, Any]) -> model.Variant
         quantize=_tuned(quantize, train),
         convert=model.Convert(**document.get("convert", {})),
         evaluate=model.Evaluate(**document.get("evaluate", {})),
+        deploy={
+            name: _route(name, options, label, file) for name, options in sorted(document.get("deploy", {}).items())
+        },
     )
+
+
+def _route(name: str, options: Mapping[str, Any], label: str, file: Path) -> Route:
+    filled = dict(options)
+    if name == "c_array" and filled.get("name") is None:
+        filled["name"] = re.sub(r"[^a-z0-9_]", "_", f"m{label}" if label[0].isdigit() else label.lower())
+    if name == "vela":
+        filled = {**dict.fromkeys(("system_config", "memory_mode")), **filled}
+        u65 = "u65" in filled.get("accelerator", "")
+        filled["system_config"] = (
+            filled["system_config"] or f"Ethos_{'U65_High_End' if u65 else 'U55_High_End_Embedded'}"
+        )
+        filled["memory_mode"] = filled["memory_mode"] or ("Dedicated_Sram" if u65 else "Shared_Sram")
+        if filled.get("config") is not None:
+            filled["config"] = os.path.normpath(file.parent.absolute() / filled["config"])
+    return ROUTES[name](**filled)
 
 
 def _rate(fields: Mapping[str, Any] | None) -> model.LearningRate | None:

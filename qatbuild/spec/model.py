@@ -11,6 +11,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from qatbuild.spec.routes import Route
+
 
 @dataclass(frozen=True)
 class Dataset:
@@ -134,3 +136,4 @@ class Variant:
     quantize: Quantize
     convert: Convert
     evaluate: Evaluate
+    deploy: Mapping[str, Route] = field(default_factory=dict)
