@@ -266,8 +266,8 @@ def _typed(label: str, file: Path, document: Mapping[str, Any]) -> model.Variant
     for section, name in (("dataset", "path"), ("model", "weights")):
         if part[section].get(name) is not None:
             part[section][name] = os.path.normpath(file.parent.absolute() / part[section][name])
-    lrn = part["model"].pop("lrn", None)
-    options = {"lrn": lrn} if lrn is not None else part["model"].pop("options", {})
+    own = {name: part["model"].pop(name) for name in ("lrn", "width") if name in part["model"]}
+    options = own or part["model"].pop("options", {})
     quantize = model.Quantize(**{**part["quantize"], "learning_rate": _rate(part["quantize"].get("learning_rate"))})
     train = _train(part["train"], quantize)
     return model.Variant(
