@@ -49,8 +49,11 @@ class Code:
 
     def digest(self, modules: Iterable[str]) -> str:
         """SHA-256 over the fingerprints of the modules and all that they import."""
-        rows = sorted((module, print_) for module, _, print_ in self.closure(modules) if module not in TALK)
-        return hashlib.sha256(canonical_json(rows).encode()).hexdigest()
+        return hashlib.sha256(canonical_json(sorted(self.table(modules).items())).encode()).hexdigest()
+
+    def table(self, modules: Iterable[str]) -> dict[str, str]:
+        """Module -> fingerprint: what a digest is made of."""
+        return {module: fingerprint for module, _, fingerprint in self.closure(modules) if module not in TALK}
 
     def closure(self, modules: Iterable[str]) -> Iterator[tuple[str, Path, str]]:
         """(module, file, fingerprint) of the modules and all that they import; what is nobody's here is passed over."""

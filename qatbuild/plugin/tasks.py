@@ -8,77 +8,21 @@ import shutil
 import signal
 import sys
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any
 
-from doit.exceptions import InvalidDodoFile, TaskFailed
+from doit.exceptions import TaskFailed
 
 from qatbuild.artifact import Manifest
-from qatbuild.errors import AcceptanceError, ArtifactError, QatbuildError, SpecError, StageError
+from qatbuild.errors import AcceptanceError, ArtifactError, QatbuildError, StageError
 from qatbuild.execute import Executor
-from qatbuild.execute.local import LocalExecutor
+from qatbuild.forecast import reasons
 from qatbuild.lock import held
 from qatbuild.plan import STAGES, Plan, Stage
-from qatbuild.plugin.project import Project
-from qatbuild.plugin.reporter import Refused, reporter
-from qatbuild.plugin.state import checker
+from qatbuild.plugin.reporter import Refused
+from qatbuild.reason import Reason
 from qatbuild.rebuild import Rebuilder
 from qatbuild.request import Request
-from qatbuild.spec.faults import suggest
 from qatbuild.spec.load import RESERVED
-
-Door = tuple[dict[str, Any], Callable[[], Iterator[dict[str, Any]]]]
-
-
-def door(dodo_file: str, executor: Executor | None = None) -> Door:
-    """DOIT_CONFIG and the task creator for the project of a dodo.py, given its __file__.
-
-    `executor` is where requests run; by default in processes of this machine.
-    """
-    try:
-        project = Project.at(Path(dodo_file).absolute().parent)
-        memory = project.build / ".qatbuild"
-        try:
-            memory.mkdir(parents=True, exist_ok=True)
-        except OSError as fault:
-            facts = [("folder", project.build), ("reason", fault.strerror)]
-            raise ArtifactError(
-                "The build folder cannot be made.", facts, "make it writable, or name another in [tool.qatbuild] build"
-            ) from fault
-        plan, descriptions, errors = project.load()
-        _check_default(project, {*plan.labels, *descriptions, *errors})
-    except QatbuildError as error:
-        raise InvalidDodoFile(error.block()) from error
-    builder = Builder(plan, Rebuilder.of(project.root, project.build, project.threads), executor or LocalExecutor())
-    config = {
-        "backend": "sqlite3",
-        "dep_file": str(memory / "doit.db"),
-        "check_file_uptodate": checker(builder.rebuilder.digests),
-        "reporter": reporter(project.build, builder.reasons),
-        "verbosity": 2,
-    }
-    if project.default is not None:
-        config["default_tasks"] = list(project.default)
-
-    def task_specs() -> Iterator[dict[str, Any]]:
-        # doit keeps a group's sub-tasks only if the group itself comes before them.
-        yield from _groups(plan, descriptions)
-        yield from _stage_tasks(plan, builder)
-        yield from _failing(errors, set(descriptions))
-
-    return config, task_specs
-
-
-def _check_default(project: Project, known: set[str]) -> None:
-    if not known:
-        facts = [("folder", project.specs)]
-        raise SpecError(
-            "There are no specs.", facts, "a spec is a JSON file in that folder; [tool.qatbuild] specs names another"
-        )
-    for label in project.default or ():
-        if label.partition(":")[0] not in known:
-            where = f"tool.qatbuild.default{suggest(label, known)}"
-            raise SpecError(f'There is no spec for the default "{label}".', [("pyproject.toml", where)])
 
 
 class Builder:
@@ -89,7 +33,7 @@ class Builder:
         self.plan = plan
         self.rebuilder = rebuilder
         self.executor = executor
-        self.reasons: dict[str, list[str]] = {}
+        self.reasons: dict[str, list[Reason]] = {}
 
     def request(self, stage: Stage) -> Request:
         """The request of now for a planned stage."""
@@ -98,12 +42,12 @@ class Builder:
     def is_current(self, stage: Stage) -> bool:
         """Whether the stage's artifacts are what its request of now would make; the reasons why not are kept."""
         try:
-            reasons = self.rebuilder.stale(self.request(stage))
+            found = reasons(self.plan, self.rebuilder, stage, self.request(stage))
         except QatbuildError as error:
-            reasons = [error.message]
-        self.reasons[stage.id] = reasons
+            found = [Reason("blocked", now=error.message)]
+        self.reasons[stage.id] = found
         self.rebuilder.save()
-        return not reasons
+        return not found
 
     def build(self, stage: Stage) -> dict[str, bool] | TaskFailed:
         """Run the stage, unless it is current: doit forgets what a killed build had finished, the disk does not."""
@@ -149,6 +93,16 @@ class Builder:
             names = []
         for name in [*names, path.name, Request.path_of(folder, stage.name).name, f"{stage.name}.run.json"]:
             (folder / name).unlink(missing_ok=True)
+
+
+def tasks(
+    plan: Plan, descriptions: dict[str, str], errors: dict[str, QatbuildError], builder: Builder
+) -> Iterator[dict[str, Any]]:
+    """Every task of a plan. `descriptions` and `errors` are by the names of the specs."""
+    # doit keeps a group's sub-tasks only if the group itself comes before them.
+    yield from _groups(plan, descriptions)
+    yield from _stage_tasks(plan, builder)
+    yield from _failing(errors, set(descriptions))
 
 
 def _task_name(stage: Stage) -> tuple[str, str]:

@@ -87,6 +87,7 @@ class Train:
     optimizer: Optimizer = field(default_factory=Optimizer)
     weight_decay: float = 0.0
     seed: int = 1
+    precision: str = "float32"
     checkpoint_every: int | None = None
     log_every: int = 100
 
