@@ -6,21 +6,23 @@ as they were published. Both are on the disk beside the artifacts; no other memo
 
 from __future__ import annotations
 
+import contextlib
 import glob
 import hashlib
+import json
 import os
 import platform
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cache
 from importlib import metadata
 from pathlib import Path
-from typing import Any
 
-from qatbuild.artifact import Digests, Manifest, canonical_json, publish
+from qatbuild.artifact import Digests, Manifest, canonical_json, publish, write_text
 from qatbuild.code import Code
 from qatbuild.errors import ArtifactError, StageError
 from qatbuild.plan import Stage
+from qatbuild.reason import Reason, changes
 from qatbuild.request import Input, Request, Source
 
 
@@ -33,6 +35,8 @@ class Rebuilder:
     threads: int
     digests: Digests
     code: Code
+    modules: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    """Code digest -> the modules that it was asked for, of the requests made so far."""
 
     @classmethod
     def of(cls, project: Path, build: Path, threads: int) -> Rebuilder:
@@ -51,15 +55,20 @@ class Rebuilder:
 
     def request(self, stage: Stage, inputs: Mapping[str, Stage]) -> Request:
         """The request of now. `inputs` are the upstream stages by role; they must have been built."""
-        given = {role: self._input(upstream) for role, upstream in inputs.items()}
+        return self.draft(stage, {role: self.input(upstream) for role, upstream in inputs.items()})
+
+    def draft(self, stage: Stage, given: Mapping[str, Input]) -> Request:
+        """The request for a stage with these inputs by role, whatever they are."""
         sources = {role: Source(Path(path), self.source_sha256(Path(path))) for role, path in stage.sources.items()}
+        code = self.code.digest(stage.modules)
+        self.modules[code] = stage.modules
         draft = Request(
             stage=stage.name,
             settings=stage.settings,
             inputs=given,
             sources=sources,
             toolchain=toolchain(stage.packages),
-            code=self.code.digest(stage.modules),
+            code=code,
             threads=self.threads,
             project=self.project,
             downloads=self.build / "downloads",
@@ -68,15 +77,17 @@ class Rebuilder:
         )
         return replace(draft, work=self.build / "work" / stage.home / f"{stage.name}-{draft.key[:16]}")
 
-    def stale(self, request: Request) -> list[str]:
-        """Why the stage must run, in words; empty if it is up to date."""
+    def stale(self, request: Request) -> list[Reason]:
+        """Why the stage must run; empty if it is up to date."""
         try:
             manifest = Manifest.read(Manifest.path_of(request.folder, request.stage))
             former = Request.from_json(Request.path_of(request.folder, request.stage).read_text(encoding="utf-8"))
         except (ArtifactError, OSError, ValueError, KeyError):
-            return ["not built yet"]
-        changes = differences(former.identity, request.identity)
-        return changes or manifest.damage(self.digests)
+            return [Reason("never")]
+        return changes(former, request, self.code_table) or [
+            Reason("artifact", name, now=how)
+            for name, _, how in (fault.rpartition(": ") for fault in manifest.damage(self.digests))
+        ]
 
     def publish(self, request: Request, stage: Stage) -> Manifest:
         """Move what the worker left into place; StageError, and nothing recorded, if an input changed meanwhile."""
@@ -89,11 +100,31 @@ class Rebuilder:
                 raise _changed(request, role, source.path)
         if self.code.digest(stage.modules) != request.code:
             raise _changed(request, "code", self.project)
+        self._keep_table(request.code)
         made = Manifest.read(Manifest.path_of(request.work, request.stage))
         record = (Request.path_of(request.folder, request.stage), request.to_json())
         manifest = publish(replace(made, folder=request.out), request.folder, record)
         self.save()
         return manifest
+
+    def code_table(self, digest: str) -> dict[str, str]:
+        """Module -> fingerprint of a digest of now, or that something here was built with; empty if it is not known."""
+        if digest in self.modules:
+            return self.code.table(self.modules[digest])
+        try:
+            return dict(json.loads(self._table_path(digest).read_text(encoding="utf-8")))
+        except (OSError, ValueError, TypeError):
+            return {}
+
+    def _keep_table(self, digest: str) -> None:
+        """Write what a digest is made of, so that a later build can name the module that changed."""
+        path = self._table_path(digest)
+        if not path.exists():
+            with contextlib.suppress(OSError):
+                write_text(path, json.dumps(self.code_table(digest)))
+
+    def _table_path(self, digest: str) -> Path:
+        return self.build / ".qatbuild" / "code" / f"{digest}.json"
 
     def source_sha256(self, path: Path) -> str:
         """SHA-256 of a file, a folder, or a checkpoint (named by its prefix); '' if there is nothing."""
@@ -111,35 +142,13 @@ class Rebuilder:
         except OSError:
             return
 
-    def _input(self, upstream: Stage) -> Input:
+    def input(self, upstream: Stage) -> Input:
+        """What a stage is given of one before it, as it is now; ArtifactError if that has not been built."""
         path = self.manifest_path(upstream)
         try:
             return Input(path, hashlib.sha256(path.read_bytes()).hexdigest())
         except OSError as fault:
             raise ArtifactError(f"The stage {upstream.id} has not been built.", [("missing", path)]) from fault
-
-
-def differences(former: Any, now: Any, path: str = "") -> list[str]:
-    """What changed between two identities: 'train.steps: 100 -> 200', 'code', 'input dataset'."""
-    if isinstance(former, Mapping) and isinstance(now, Mapping):
-        names = sorted({*former, *now})
-        return [
-            line
-            for name in names
-            for line in differences(former.get(name), now.get(name), f"{path}.{name}" if path else name)
-        ]
-    if canonical_json(former) == canonical_json(now):
-        return []
-    area, _, rest = path.partition(".")
-    match area:
-        case "code":
-            return ["the code changed"]
-        case "inputs" | "sources":
-            return [f"{area[:-1]} {rest} changed"]
-        case "settings":
-            return [f"{rest}: {canonical_json(former)} -> {canonical_json(now)}"]
-        case _:
-            return [f"{rest or area}: {former} -> {now}"]
 
 
 def toolchain(packages: tuple[str, ...]) -> dict[str, str]:

@@ -6,6 +6,17 @@ A dodo.py needs two lines:
     DOIT_CONFIG, task_specs = door(__file__)
 """
 
-from qatbuild.plugin.tasks import door
+from __future__ import annotations
+
+from typing import Any
 
 __all__ = ["door"]
+
+
+def __getattr__(name: str) -> Any:
+    """Import on demand: doit imports this package for its commands, also in projects without a spec."""
+    if name not in __all__:
+        raise AttributeError(name)
+    from qatbuild.plugin import opened  # noqa: PLC0415
+
+    return getattr(opened, name)

@@ -31,6 +31,11 @@ class Project:
     allowed: tuple[Path, ...]
     threads: int
 
+    @property
+    def memory(self) -> Path:
+        """The folder of what the engine remembers between builds."""
+        return self.build / ".qatbuild"
+
     @classmethod
     def at(cls, root: Path) -> Project:
         """The project whose root folder is `root`. SpecError for settings that make no sense."""

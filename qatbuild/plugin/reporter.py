@@ -10,6 +10,7 @@ from doit.exceptions import TaskFailed, UnmetDependency
 from doit.reporter import ConsoleReporter
 
 from qatbuild.plan import Stage
+from qatbuild.reason import Reason
 from qatbuild.report.table import table
 
 
@@ -21,7 +22,7 @@ _REASONS = 2
 """How many reasons fit in a line."""
 
 
-def reporter(build: Path, reasons: dict[str, list[str]]) -> type[ConsoleReporter]:
+def reporter(build: Path, reasons: dict[str, list[Reason]]) -> type[ConsoleReporter]:
     """The reporter class for doit, which makes the instance itself. `reasons` says, by stage id, why a stage runs."""
     return type("Reporter", (BuildReporter,), {"build": build, "reasons": reasons})
 
@@ -31,7 +32,7 @@ class BuildReporter(ConsoleReporter):  # type: ignore[misc]
 
     desc = "qatbuild: stages that run, with reasons, and the table of models"
     build: ClassVar[Path]
-    reasons: ClassVar[dict[str, list[str]]]
+    reasons: ClassVar[dict[str, list[Reason]]]
 
     def __init__(self, outstream: Any, options: dict[str, Any]) -> None:
         """Called by doit."""
@@ -101,9 +102,9 @@ def _shown(stage: Stage) -> str:
     return f"{stage.labels[0]}:{stage.name}{more}"
 
 
-def _in_brief(reasons: list[str]) -> str:
+def _in_brief(reasons: list[Reason]) -> str:
     more = len(reasons) - _REASONS
-    return "; ".join(reasons[:_REASONS]) + (f" and {more} more" if more > 0 else "")
+    return "; ".join(reason.text for reason in reasons[:_REASONS]) + (f" and {more} more" if more > 0 else "")
 
 
 def _indented(text: str) -> str:

@@ -8,77 +8,21 @@ import shutil
 import signal
 import sys
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any
 
-from doit.exceptions import InvalidDodoFile, TaskFailed
+from doit.exceptions import TaskFailed
 
 from qatbuild.artifact import Manifest
-from qatbuild.errors import AcceptanceError, ArtifactError, QatbuildError, SpecError, StageError
+from qatbuild.errors import AcceptanceError, ArtifactError, QatbuildError, StageError
 from qatbuild.execute import Executor
-from qatbuild.execute.local import LocalExecutor
+from qatbuild.forecast import reasons
 from qatbuild.lock import held
 from qatbuild.plan import STAGES, Plan, Stage
-from qatbuild.plugin.project import Project
-from qatbuild.plugin.reporter import Refused, reporter
-from qatbuild.plugin.state import checker
+from qatbuild.plugin.reporter import Refused
+from qatbuild.reason import Reason
 from qatbuild.rebuild import Rebuilder
 from qatbuild.request import Request
-from qatbuild.spec.faults import suggest
 from qatbuild.spec.load import RESERVED
-
-Door = tuple[dict[str, Any], Callable[[], Iterator[dict[str, Any]]]]
-
-
-def door(dodo_file: str, executor: Executor | None = None) -> Door:
-    """DOIT_CONFIG and the task creator for the project of a dodo.py, given its __file__.
-
-    `executor` is where requests run; by default in processes of this machine.
-    """
-    try:
-        project = Project.at(Path(dodo_file).absolute().parent)
-        memory = project.build / ".qatbuild"
-        try:
-            memory.mkdir(parents=True, exist_ok=True)
-        except OSError as fault:
-            facts = [("folder", project.build), ("reason", fault.strerror)]
-            raise ArtifactError(
-                "The build folder cannot be made.", facts, "make it writable, or name another in [tool.qatbuild] build"
-            ) from fault
-        plan, descriptions, errors = project.load()
-        _check_default(project, {*plan.labels, *descriptions, *errors})
-    except QatbuildError as error:
-        raise InvalidDodoFile(error.block()) from error
-    builder = Builder(plan, Rebuilder.of(project.root, project.build, project.threads), executor or LocalExecutor())
-    config = {
-        "backend": "sqlite3",
-        "dep_file": str(memory / "doit.db"),
-        "check_file_uptodate": checker(builder.rebuilder.digests),
-        "reporter": reporter(project.build, builder.reasons),
-        "verbosity": 2,
-    }
-    if project.default is not None:
-        config["default_tasks"] = list(project.default)
-
-    def task_specs() -> Iterator[dict[str, Any]]:
-        # doit keeps a group's sub-tasks only if the group itself comes before them.
-        yield from _groups(plan, descriptions)
-        yield from _stage_tasks(plan, builder)
-        yield from _failing(errors, set(descriptions))
-
-    return config, task_specs
-
-
-def _check_default(project: Project, known: set[str]) -> None:
-    if not known:
-        facts = [("folder", project.specs)]
-        raise SpecError(
-            "There are no specs.", facts, "a spec is a JSON file in that folder; [tool.qatbuild] specs names another"
-        )
-    for label in project.default or ():
-        if label.partition(":")[0] not in known:
-            where = f"tool.qatbuild.default{suggest(label, known)}"
-            raise SpecError(f'There is no spec for the default "{label}".', [("pyproject.toml", where)])
 
 
 class Builder:
@@ -89,7 +33,7 @@ class Builder:
         self.plan = plan
         self.rebuilder = rebuilder
         self.executor = executor
-        self.reasons: dict[str, list[str]] = {}
+        self.reasons: dict[str, list[Reason]] = {}
 
     def request(self, stage: Stage) -> Request:
         """The request of now for a planned stage."""
@@ -98,12 +42,12 @@ class Builder:
     def is_current(self, stage: Stage) -> bool:
         """Whether the stage's artifacts are what its request of now would make; the reasons why not are kept."""
         try:
-            reasons = self.rebuilder.stale(self.request(stage))
+            found = reasons(self.plan, self.rebuilder, stage, self.request(stage))
         except QatbuildError as error:
-            reasons = [error.message]
-        self.reasons[stage.id] = reasons
+            found = [Reason("blocked", now=error.message)]
+        self.reasons[stage.id] = found
         self.rebuilder.save()
-        return not reasons
+        return not found
 
     def build(self, stage: Stage) -> dict[str, bool] | TaskFailed:
         """Run the stage, unless it is current: doit forgets what a killed build had finished, the disk does not."""
@@ -130,8 +74,10 @@ class Builder:
             self.executor.run(request)
         except AcceptanceError:
             # The model was refused: it is not built, but what there is of it is left to look at.
+            request.folder.mkdir(parents=True, exist_ok=True)
             Manifest.path_of(request.folder, request.stage).unlink(missing_ok=True)
             for path in request.out.glob("*"):
+                shutil.rmtree(request.folder / path.name, ignore_errors=True)
                 path.replace(request.folder / path.name)
             raise
         self.rebuilder.publish(request, stage)
@@ -149,10 +95,20 @@ class Builder:
             (folder / name).unlink(missing_ok=True)
 
 
+def tasks(
+    plan: Plan, descriptions: dict[str, str], errors: dict[str, QatbuildError], builder: Builder
+) -> Iterator[dict[str, Any]]:
+    """Every task of a plan. `descriptions` and `errors` are by the names of the specs."""
+    # doit keeps a group's sub-tasks only if the group itself comes before them.
+    yield from _groups(plan, descriptions)
+    yield from _stage_tasks(plan, builder)
+    yield from _failing(errors, set(descriptions))
+
+
 def _task_name(stage: Stage) -> tuple[str, str]:
     """The doit basename and name: LABEL:STAGE, or shared:STAGE-RECIPE."""
-    if stage.home in stage.labels:
-        return stage.home, stage.name
+    if stage.home in stage.labels or stage.route:
+        return stage.labels[0], stage.name
     top, _, rest = stage.home.partition("/")
     return top, rest
 
@@ -170,12 +126,17 @@ def _stage_tasks(plan: Plan, builder: Builder) -> Iterator[dict[str, Any]]:
             "doc": f"{stage.name} of {', '.join(stage.labels)}",
             "actions": [(builder.build, [stage])],
             "file_dep": [*map(str, upstream), *_files(stage)],
-            "task_dep": [":".join(_task_name(plan.stages[id_])) for id_ in stage.inputs.values()],
+            "task_dep": [":".join(_task_name(plan.stages[id_])) for id_ in stage.inputs.values()] + _after(stage),
             "targets": [str(builder.rebuilder.manifest_path(stage))],
             "uptodate": [current(stage)],
             "clean": [(builder.clean, [stage])],
             "meta": {"stage": stage},
         }
+
+
+def _after(stage: Stage) -> list[str]:
+    """What must have been done before, without being an input: a model is judged before it is sent anywhere."""
+    return [f"{stage.labels[0]}:evaluate"] if stage.route else []
 
 
 def _files(stage: Stage) -> list[str]:
@@ -195,7 +156,7 @@ def _groups(plan: Plan, descriptions: dict[str, str]) -> Iterator[dict[str, Any]
         doc = descriptions[spec] or f"build {label}"
         yield {"basename": label, "name": None, "doc": f"{doc} ({variant})" if variant else doc}
         for name, id_ in ids.items():
-            if plan.stages[id_].home != label:
+            if plan.stages[id_].home != label and not plan.stages[id_].route:
                 shared = ":".join(_task_name(plan.stages[id_]))
                 yield {
                     "basename": label,
@@ -204,10 +165,26 @@ def _groups(plan: Plan, descriptions: dict[str, str]) -> Iterator[dict[str, Any]
                     "task_dep": [shared],
                     "doc": f"{name} of {label}",
                 }
+        routes = [f"{label}:{name}" for name, id_ in ids.items() if plan.stages[id_].route]
+        if routes:
+            yield {
+                "basename": label,
+                "name": "deploy",
+                "actions": None,
+                "task_dep": routes,
+                "doc": f"routes of {label}",
+            }
+    yield from _variants(plan, descriptions, variants)
+
+
+def _variants(plan: Plan, descriptions: dict[str, str], variants: dict[str, list[str]]) -> Iterator[dict[str, Any]]:
     for spec, labels in variants.items():
         if labels:
             yield {"basename": spec, "name": None, "doc": descriptions[spec] or f"build all variants of {spec}"}
-            for name in STAGES:
+            routes = sorted(
+                {name for label in labels for name, id_ in plan.labels[label].items() if plan.stages[id_].route}
+            )
+            for name in (*STAGES, *routes):
                 having = [f"{label}:{name}" for label in labels if name in plan.labels[label]]
                 if having:
                     yield {
@@ -233,7 +210,7 @@ def _failing(errors: dict[str, QatbuildError], taken: set[str]) -> Iterator[dict
         taken.add(label)
         yield {"basename": label, "name": None, "doc": f"cannot be built: {error.message}"}
         yield {"basename": label, "name": "spec", "actions": [fail], "doc": error.message}
-        for name in STAGES:
+        for name in (*STAGES, "deploy"):
             yield {
                 "basename": label,
                 "name": name,

@@ -11,12 +11,16 @@ from qatbuild.quantize.contrib import (
     experimental_create_eval_graph,
     experimental_create_training_graph,
 )
+from qatbuild.quantize.modes import plan_inference, rewrite_inference, rewrite_training
 from qatbuild.quantize.network import check_network
+from qatbuild.quantize.options import Options, Override
 from qatbuild.quantize.outcome import FoldedBatchNorm, LeftFloat, QuantizedTensor, RewriteReport, SharedTensor
 
 __all__ = [
     "FoldedBatchNorm",
     "LeftFloat",
+    "Options",
+    "Override",
     "QuantizedTensor",
     "RewriteReport",
     "SharedTensor",
@@ -25,4 +29,7 @@ __all__ = [
     "create_training_graph",
     "experimental_create_eval_graph",
     "experimental_create_training_graph",
+    "plan_inference",
+    "rewrite_inference",
+    "rewrite_training",
 ]

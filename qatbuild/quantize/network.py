@@ -21,6 +21,7 @@ from qatbuild.quantize.integer_ops import (
     reason,
 )
 from qatbuild.quantize.layers import LAYER_TYPES, LayerMatch, find_layers, unfolded_batch_norm, why_unmatched
+from qatbuild.quantize.options import Options
 from qatbuild.quantize.placement import Numbers, parent, place
 
 
@@ -33,7 +34,13 @@ class Offence:
     why: str
 
 
-def check_network(graph: tf.Graph, input: str, logits: str, cures: Mapping[str, str]) -> None:  # noqa: A002
+def check_network(
+    graph: tf.Graph,
+    input: str,  # noqa: A002
+    logits: str,
+    cures: Mapping[str, str],
+    options: Options | None = None,  # noqa: ARG001
+) -> None:
     """Refuse a float inference network that the uint8 toolchain would not compute in integers throughout.
 
     `input` and `logits` name operations (or tensors, "input:0"), `cures` maps a kind of operation ("LRN",

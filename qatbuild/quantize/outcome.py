@@ -16,7 +16,12 @@ class FoldedBatchNorm:
 
 @dataclass(frozen=True)
 class QuantizedTensor:
-    """A FakeQuant that was inserted: on `tensor`, read by `consumers`, with its range in two variables."""
+    """A FakeQuant that was inserted: on `tensor`, read by `consumers`, with its range in two variables.
+
+    Rows that share a range name the same variables. A range that nothing can change is `fixed`, (least, greatest), and
+    its variables are named ''. `symmetric`: least = -greatest. `per_channel` is the axis along which each index has a
+    range of its own (the variables are vectors), or None.
+    """
 
     layer: str
     role: str
@@ -26,6 +31,9 @@ class QuantizedTensor:
     max_variable: str
     bits: int
     narrow_range: bool
+    symmetric: bool = False
+    per_channel: int | None = None
+    fixed: tuple[float, float] | None = None
 
 
 @dataclass(frozen=True)

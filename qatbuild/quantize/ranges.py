@@ -13,6 +13,8 @@ ranges learn whenever the network is run in training, and only then.
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 import tensorflow as tf
 
 from qatbuild.quantize.placement import Placement
@@ -42,12 +44,12 @@ def fake_quantize(placement: Placement, prefix: str, *, training: bool) -> tf.Te
         )
 
 
-def free_prefix(graph: tf.Graph, wanted: str) -> str:
-    """`wanted`, or `wanted_1`, `wanted_2`, ...: the first whose range variables do not exist in the graph.
+def free_prefix(graph: tf.Graph, wanted: str, promised: Collection[str] = ()) -> str:
+    """`wanted`, or `wanted_1`, `wanted_2`, ...: the first whose range variables are neither in the graph nor promised.
 
     It depends on the graph's range variables alone, so a training graph and its eval graph agree on the names.
     """
-    taken = {operation.name for operation in graph.get_operations() if operation.name.endswith("/min")}
+    taken = {operation.name for operation in graph.get_operations() if operation.name.endswith("/min")} | set(promised)
     prefix, number = wanted, 0
     while f"{prefix}/min" in taken:
         number += 1

@@ -53,6 +53,24 @@ class Rewrite:
         RewriteError if it cannot be rewritten (finalized, inside a tf.function, with optimizer operations, with a
         batch norm behind a layer that cannot be folded into it) or has no layer that could be quantized.
         """
+        folded, placements, left_float = self._prepare(graph)
+        quantized, shared = self._insert(graph, placements)
+        return RewriteReport(folded=folded, quantized=quantized, shared=shared, left_float=left_float)
+
+    def plan(self, graph: tf.Graph) -> RewriteReport:
+        """Fold the batch norms of `graph`, in place, and say what `apply` would insert; RewriteError as there."""
+        folded, placements, left_float = self._prepare(graph)
+        rows: dict[str, QuantizedTensor] = {}
+        taken: set[str] = set()
+        for each in placements:
+            if each.tensor.name not in rows and _fake_quant_of(each.tensor) is None:
+                prefix = free_prefix(graph, each.prefix, taken)
+                taken.add(f"{prefix}/min")
+                rows[each.tensor.name] = _record(each, prefix)
+        return RewriteReport(folded=folded, quantized=tuple(rows.values()), left_float=left_float)
+
+    def _prepare(self, graph: tf.Graph) -> tuple[tuple[FoldedBatchNorm, ...], list[Placement], tuple[LeftFloat, ...]]:
+        """Everything up to the insertion: batch norms folded, FakeQuants decided on."""
         _refuse_graphs_that_are_closed(graph)
         _refuse_optimizers(graph)
         batch_norms = find_batch_norms(graph, training=self.training)
@@ -62,9 +80,7 @@ class Rewrite:
         folded = self._fold(graph, foldable)
         matches = find_layers(graph)
         placements = [each for match in matches for each in place(match, self.numbers, self.scope)]
-        quantized, shared = self._insert(graph, placements)
-        left_float = (*_unmatched(graph, matches), *_standalone(batch_norms))
-        return RewriteReport(folded=folded, quantized=quantized, shared=shared, left_float=left_float)
+        return folded, placements, (*_unmatched(graph, matches), *_standalone(batch_norms))
 
     def _refuse_graphs_without_layers(self, graph: tf.Graph, foldable: list[BatchNorm]) -> None:
         """RewriteError if nothing could be quantized. A layer whose batch norm is folded will be one that can."""
@@ -126,6 +142,7 @@ def _record(placement: Placement, prefix: str) -> QuantizedTensor:
         max_variable=f"{prefix}/max",
         bits=placement.bits,
         narrow_range=placement.narrow_range,
+        symmetric=placement.symmetric,
     )
 
 

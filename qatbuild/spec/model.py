@@ -11,6 +11,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from qatbuild.spec.routes import Route
+
 
 @dataclass(frozen=True)
 class Dataset:
@@ -85,6 +87,7 @@ class Train:
     optimizer: Optimizer = field(default_factory=Optimizer)
     weight_decay: float = 0.0
     seed: int = 1
+    precision: str = "float32"
     checkpoint_every: int | None = None
     log_every: int = 100
 
@@ -134,3 +137,4 @@ class Variant:
     quantize: Quantize
     convert: Convert
     evaluate: Evaluate
+    deploy: Mapping[str, Route] = field(default_factory=dict)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,7 @@ from qatbuild.training.graph import Training, training
 from qatbuild.training.inference import Network
 from qatbuild.training.loop import Course, train
 from qatbuild.training.optimizer import Optimizer
+from qatbuild.training.precision import available
 from qatbuild.training.resume import Progress
 from qatbuild.training.rewrite import Rewrite
 from qatbuild.training.schedule import Schedule
@@ -65,6 +66,7 @@ def learn(
 ) -> tuple[Progress, Training]:
     """Train the network on the request's dataset as its "train" settings say; publishes checkpoints and events."""
     settings = request.settings["train"]
+    way = replace(way, precision=available(settings["precision"]))
     arrays = Arrays.load(request.inputs["dataset"].manifest)
     if way.steps and not len(arrays.train_images):
         raise StageError("The dataset has no training images.")

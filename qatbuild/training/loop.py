@@ -19,6 +19,7 @@ from qatbuild.training.batches import Batch
 from qatbuild.training.events import Events
 from qatbuild.training.graph import Training
 from qatbuild.training.interrupt import Interrupt
+from qatbuild.training.precision import FLOAT32
 from qatbuild.training.prefetch import Prefetch
 from qatbuild.training.resume import Progress, Resume
 from qatbuild.training.schedule import Schedule
@@ -29,12 +30,13 @@ v1 = tf.compat.v1
 
 @dataclass(frozen=True)
 class Course:
-    """How long, how fast, and how often it is written down; all but the learning rate in steps."""
+    """How long, how fast, in which number format, and how often it is written down; lengths in steps."""
 
     steps: int
     learning_rate: Schedule
     checkpoint_every: int
     log_every: int
+    precision: str = FLOAT32
 
 
 def train(
@@ -59,7 +61,7 @@ def train(
     """
     resume = Resume(state)
     progress = resume.load()
-    with session(target.graph) as opened, target.graph.as_default():
+    with session(target.graph, course.precision) as opened, target.graph.as_default():
         run = _Run(target, course, opened, resume, progress or Progress(), top1)
         opened.run(v1.global_variables_initializer())
         if progress is not None:

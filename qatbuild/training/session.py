@@ -6,6 +6,8 @@ import os
 
 import tensorflow as tf
 
+from qatbuild.training.precision import FLOAT32, configure
+
 THREADS_VARIABLE = "QATBUILD_THREADS"
 
 
@@ -17,10 +19,11 @@ def deterministic() -> None:
     tf.config.experimental.enable_op_determinism()
 
 
-def session(graph: tf.Graph) -> tf.compat.v1.Session:
+def session(graph: tf.Graph, precision: str = FLOAT32) -> tf.compat.v1.Session:
     """A session on a graph, with QATBUILD_THREADS threads (all cores by default) and deterministic kernels."""
     deterministic()
     threads = int(os.environ.get(THREADS_VARIABLE) or os.cpu_count() or 1)
     config = tf.compat.v1.ConfigProto(intra_op_parallelism_threads=threads, inter_op_parallelism_threads=threads)
     config.gpu_options.allow_growth = True
+    configure(config, precision)
     return tf.compat.v1.Session(graph=graph, config=config)

@@ -51,13 +51,14 @@ def learn(digits: tuple[np.ndarray, np.ndarray]) -> Callable[..., Progress]:
         wrap: Callable[[Batches], Any] = lambda batches: batches,
         quantized: bool = False,
         optimizer: str = "momentum",
+        precision: str = "float32",
         **more: Any,
     ) -> Progress:
         images, labels = digits
         rewrite = fake_quantization(0, []) if quantized else None
         graph = training(NETWORK, Optimizer(optimizer), weight_decay=1e-4, seed=seed, rewrite=rewrite)
         batches = Batches(images[:200], labels[:200], 32, seed, Augmentation(1, flip_left_right=True, fill=128))
-        course = Course(steps, Schedule("cosine", rate, warm_up_steps=2), every, log_every=3)
+        course = Course(steps, Schedule("cosine", rate, warm_up_steps=2), every, log_every=3, precision=precision)
         folders = {"out": folder / "out", "state": folder / "state"}
         return train(graph, wrap(batches), course, title="test", **folders, **more)
 

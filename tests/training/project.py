@@ -20,6 +20,7 @@ TRAIN = {
     "learning_rate": RATE,
     "weight_decay": 1e-4,
     "seed": 1,
+    "precision": "float32",
     "checkpoint_every": 20,
     "log_every": 10,
 }

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from qatbuild.rebuild import differences
+from qatbuild.reason import Reason, changes
 from qatbuild.request import Input, Request, Source
 
 REQUEST = Request(
@@ -53,12 +53,44 @@ def test_request_survives_its_text() -> None:
     assert Request.from_json(REQUEST.to_json()) == REQUEST
 
 
-def test_differences_name_field_and_values() -> None:
-    now = dataclasses.replace(
-        REQUEST, settings={"train": {"steps": 20}}, code="99", sources={"data": Source(Path("d"), "x")}
-    )
-    assert differences(REQUEST.identity, now.identity) == [
-        "the code changed",
-        "train.steps: 10 -> 20",
-        "source data changed",
+TABLES = {"33": {"nets.small": "a", "nets.gone": "b"}, "99": {"nets.small": "c", "nets.new": "d"}}
+
+
+def texts(tables: dict[str, dict[str, str]] = TABLES, **fields: Any) -> list[str]:
+    now = dataclasses.replace(REQUEST, **fields)
+    return [reason.text for reason in changes(REQUEST, now, lambda digest: tables.get(digest, {}))]
+
+
+def test_changed_setting_is_named_with_its_values() -> None:
+    assert texts(settings={"train": {"steps": 10, "learning_rate": {"initial": 0.1}}}) == [
+        'train.learning_rate: null -> {"initial":0.1}'
     ]
+    assert texts(settings={"train": {"steps": 20}}) == ["train.steps: 10 -> 20"]
+
+
+def test_changed_module_is_named() -> None:
+    assert texts(code="99") == [
+        "code: nets.gone is gone",
+        "code: nets.new is new",
+        "code: nets.small changed",
+    ]
+
+
+def test_code_whose_former_modules_are_forgotten_has_changed_all_the_same() -> None:
+    assert texts({}, code="99") == ["code: some module changed"]
+
+
+def test_changed_file_package_input_and_threads_are_named() -> None:
+    inside = {"data": Source(REQUEST.project / "data/x.tar.gz", "99")}
+    assert texts(sources=inside) == ["data/x.tar.gz changed"]
+    assert texts(sources={}) == [f"{REQUEST.sources['data'].path} is gone"]
+    assert texts(toolchain={"tensorflow": "2.21.1"}) == ["tensorflow: 2.21.0 -> 2.21.1"]
+    assert texts(inputs={"dataset": Input(Path("x"), "99")}) == ["the result of dataset changed"]
+    assert texts(threads=4) == ["threads: 2 -> 4"]
+
+
+def test_reason_is_plain_data() -> None:
+    (reason,) = changes(REQUEST, dataclasses.replace(REQUEST, threads=4), lambda _: {})
+    fields = {"kind": "threads", "where": "", "former": 2, "now": 4, "text": "threads: 2 -> 4"}
+    assert reason.to_json() == fields
+    assert Reason("never").text == "not built yet"

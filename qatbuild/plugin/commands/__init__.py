@@ -1,0 +1,1 @@
+"""What `doit` can do besides building: one command a file, each found through doit's entry points."""

@@ -1,0 +1,92 @@
+"""What the commands have in common: they open the project of a dodo.py, in this folder or in one above it."""
+
+from __future__ import annotations
+
+import getopt
+import inspect
+import json
+import os
+import sys
+from collections.abc import Iterable, Sequence
+from typing import Any, ClassVar
+
+from doit.cmd_base import Command
+from doit.cmdparse import CmdOption
+from doit.exceptions import InvalidCommand
+
+from qatbuild.errors import QatbuildError
+from qatbuild.plugin.opened import Opened
+
+Option = dict[str, Any]
+
+JSON: Option = {
+    "name": "json",
+    "short": "",
+    "long": "json",
+    "type": bool,
+    "default": False,
+    "help": "print JSON for scripts",
+}
+
+
+class SpecCommand(Command):  # type: ignore[misc]
+    """A command about specs. A subclass has `name`, the `doc_` texts, `cmd_options`, and `look`."""
+
+    name: ClassVar[str]
+    cmd_options: ClassVar[Sequence[Option]] = (JSON,)
+
+    def __init__(self, task_loader: Any, cmds: Any = None, **kwargs: Any) -> None:
+        """Called by doit. `task_loader` finds and imports the dodo.py."""
+        super().__init__(**kwargs)
+        self.loader = task_loader
+        self.cmds = cmds
+
+    def get_options(self) -> list[CmdOption]:
+        """The loader's options (-f, -d, -k) and the command's own; the dodo.py may stand in a folder above."""
+        return [CmdOption(option) for option in (*seeking(self.loader.cmd_options), *self.cmd_options)]
+
+    def parse_execute(self, in_args: list[str]) -> Any:
+        """Options may stand behind labels, too."""
+        try:
+            options, names = getopt.gnu_getopt(in_args, self.cmdparser.get_short(), self.cmdparser.get_long())
+        except getopt.GetoptError as fault:
+            raise InvalidCommand(f"doit {self.name}: {fault}. See: doit help {self.name}") from fault
+        given = [part for option, value in options for part in ((option, value) if value else (option,))]
+        return super().parse_execute([*given, "--", *names])
+
+    def execute(self, opt_values: Any, pos_args: list[str]) -> int:
+        """Open the project and look; an expected error is one block."""
+        self.loader.setup(opt_values)
+        opened = self.opened()
+        try:
+            status = self.look(opened, opt_values, pos_args)
+            sys.stdout.flush()
+        except QatbuildError as error:
+            raise InvalidCommand(error.block()) from error
+        except BrokenPipeError:  # `| head` has read enough; Python would complain once more at exit.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            return 0
+        return status
+
+    def opened(self) -> Opened:
+        """The project that the dodo.py opened."""
+        values = getattr(self.loader, "namespace", None) or {}
+        owners = (getattr(value, "__self__", None) for value in values.values() if inspect.ismethod(value))
+        for owner in owners:
+            if isinstance(owner, Opened):
+                return owner
+        raise InvalidCommand(f"`doit {self.name}` is about the specs of qatbuild, and this dodo.py has none of them.")
+
+    def look(self, opened: Opened, options: Any, names: list[str]) -> int:
+        """Do what the command is for; its exit status."""
+        raise NotImplementedError
+
+
+def seeking(options: Iterable[Option]) -> list[Option]:
+    """A loader's options with `-k` as the default: the dodo.py may stand in a folder above."""
+    return [{**option, "default": True} if option["name"] == "seek_file" else option for option in options]
+
+
+def write_json(value: object) -> None:
+    """Print a value for scripts."""
+    sys.stdout.write(json.dumps(value, indent=1) + "\n")

@@ -1,0 +1,36 @@
+"""`doit plan`: a dry run."""
+
+from __future__ import annotations
+
+import sys
+from collections import Counter
+from typing import Any
+
+from qatbuild.forecast import CURRENT, forecast
+from qatbuild.plugin.commands.command import SpecCommand, write_json
+from qatbuild.plugin.commands.explain import shown, to_json
+from qatbuild.plugin.opened import Opened
+
+
+class Plan(SpecCommand):
+    """What a build would do, in order, a line a stage."""
+
+    name = "plan"
+    doc_purpose = "say what doit would run, in order, and run nothing"
+    doc_usage = "[LABEL[:STAGE]] ..."
+    doc_description = 'A stage that "may run" is cut off if the stages before it come to the same result as last time.'
+
+    def look(self, opened: Opened, options: Any, names: list[str]) -> int:
+        """Print the plan; 0."""
+        verdicts = list(forecast(opened.plan, opened.builder.rebuilder, opened.select(names)).values())
+        counts = Counter(verdict.will for verdict in verdicts)
+        if options["json"]:
+            write_json({**to_json(verdicts), "counts": counts})
+            return 0
+        for verdict in verdicts:
+            if verdict.will != CURRENT:
+                reasons = "; ".join(reason.text for reason in verdict.reasons)
+                sys.stdout.write(f"{verdict.will:7}  {shown(verdict)}: {reasons}\n")
+        summary = ", ".join(f"{count} {'up to date' if will == CURRENT else will}" for will, count in counts.items())
+        sys.stdout.write(f"{summary}\n")
+        return 0
