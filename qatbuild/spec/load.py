@@ -16,6 +16,7 @@ from qatbuild.errors import SpecError
 from qatbuild.spec import faults, matrix, model
 from qatbuild.spec.faults import Fault, Layer
 from qatbuild.spec.matrix import Cell, Combination
+from qatbuild.spec.routes import ROUTES, Route
 from qatbuild.spec.rules import Territory, broken
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
@@ -222,6 +223,10 @@ def _rebase(document: Any, folder: Path, home: Path) -> None:
             holder = part.get(section)
             if isinstance(holder, dict) and isinstance(holder.get(name), str):
                 holder[name] = str(folder / holder[name])
+        deploy = part.get("deploy")
+        vela = deploy.get("vela") if isinstance(deploy, dict) else None
+        if isinstance(vela, dict) and isinstance(vela.get("config"), str):
+            vela["config"] = str(folder / vela["config"])
 
 
 def _rebase_matrix(cells: dict[str, Any], folder: Path, home: Path) -> None:
@@ -230,7 +235,7 @@ def _rebase_matrix(cells: dict[str, Any], folder: Path, home: Path) -> None:
     def moved(path: Any) -> Any:
         return os.path.relpath(folder / path, home) if isinstance(path, str) else path
 
-    for field in ("dataset.path", "model.weights"):
+    for field in ("dataset.path", "model.weights", "deploy.vela.config"):
         values = _list(cells.get(field))
         values[:] = map(moved, values)
         for row in (*_list(cells.get("exclude")), *_list(cells.get("include"))):
@@ -282,7 +287,26 @@ def _typed(label: str, file: Path, document: Mapping[str, Any]) -> model.Variant
         quantize=_tuned(quantize, train),
         convert=model.Convert(**document.get("convert", {})),
         evaluate=model.Evaluate(**document.get("evaluate", {})),
+        deploy={
+            name: _route(name, options, label, file) for name, options in sorted(document.get("deploy", {}).items())
+        },
     )
+
+
+def _route(name: str, options: Mapping[str, Any], label: str, file: Path) -> Route:
+    filled = dict(options)
+    if name == "c_array" and filled.get("name") is None:
+        filled["name"] = re.sub(r"[^a-z0-9_]", "_", f"m{label}" if label[0].isdigit() else label.lower())
+    if name == "vela":
+        filled = {**dict.fromkeys(("system_config", "memory_mode")), **filled}
+        u65 = "u65" in filled.get("accelerator", "")
+        filled["system_config"] = (
+            filled["system_config"] or f"Ethos_{'U65_High_End' if u65 else 'U55_High_End_Embedded'}"
+        )
+        filled["memory_mode"] = filled["memory_mode"] or ("Dedicated_Sram" if u65 else "Shared_Sram")
+        if filled.get("config") is not None:
+            filled["config"] = os.path.normpath(file.parent.absolute() / filled["config"])
+    return ROUTES[name](**filled)
 
 
 def _rate(fields: Mapping[str, Any] | None) -> model.LearningRate | None:
