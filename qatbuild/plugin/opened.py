@@ -80,7 +80,7 @@ def door(dodo_file: str, executor: Executor | None = None) -> tuple[dict[str, An
         "backend": "sqlite3",
         "dep_file": str(project.memory / "doit.db"),
         "check_file_uptodate": checker(opened.builder.rebuilder.digests),
-        "reporter": reporter(project.build, opened.builder.reasons),
+        "reporter": reporter(project.build, opened.builder.reasons, opened.builder.restorable),
         "verbosity": 2,
     }
     if project.default is not None:
@@ -100,7 +100,9 @@ def _open(root: Path, executor: Executor | None) -> Opened:
             ) from fault
         plan, descriptions, errors = project.load()
         rebuilder = Rebuilder.of(project.root, project.build, project.threads)
-        opened = Opened(project, plan, descriptions, errors, Builder(plan, rebuilder, executor or LocalExecutor()))
+        opened = Opened(
+            project, plan, descriptions, errors, Builder(plan, rebuilder, executor or LocalExecutor(), project.store)
+        )
         _check_default(opened)
     except QatbuildError as error:
         raise InvalidDodoFile(error.block()) from error

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import shutil
 import signal
 import sys
 from collections.abc import Callable, Iterator
+from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 from doit.exceptions import TaskFailed
 
-from qatbuild.artifact import Manifest
+from qatbuild.artifact import Manifest, write_text
 from qatbuild.errors import AcceptanceError, ArtifactError, QatbuildError, StageError
 from qatbuild.execute import Executor
 from qatbuild.forecast import reasons
@@ -23,17 +26,20 @@ from qatbuild.reason import Reason
 from qatbuild.rebuild import Rebuilder
 from qatbuild.request import Request
 from qatbuild.spec.load import RESERVED
+from qatbuild.store import Store
 
 
 class Builder:
     """What the tasks call: is it up to date, and build it."""
 
-    def __init__(self, plan: Plan, rebuilder: Rebuilder, executor: Executor) -> None:
-        """A builder of the stages of one plan."""
+    def __init__(self, plan: Plan, rebuilder: Rebuilder, executor: Executor, kept: Path | None = None) -> None:
+        """A builder of the stages of one plan; `kept` is the folder of the store, if there is to be one."""
         self.plan = plan
         self.rebuilder = rebuilder
         self.executor = executor
         self.reasons: dict[str, list[Reason]] = {}
+        self.restorable = set[str]()
+        self._kept = kept
 
     def request(self, stage: Stage) -> Request:
         """The request of now for a planned stage."""
@@ -42,7 +48,10 @@ class Builder:
     def is_current(self, stage: Stage) -> bool:
         """Whether the stage's artifacts are what its request of now would make; the reasons why not are kept."""
         try:
-            found = reasons(self.plan, self.rebuilder, stage, self.request(stage))
+            request = self.request(stage)
+            found = reasons(self.plan, self.rebuilder, stage, request)
+            if found and self.store is not None and self.store.text(request.key) is not None:
+                self.restorable.add(stage.id)
         except QatbuildError as error:
             found = [Reason("blocked", now=error.message)]
         self.reasons[stage.id] = found
@@ -55,9 +64,12 @@ class Builder:
             with held(self.rebuilder.build / ".qatbuild" / "locks" / f"{stage.home}-{stage.name}"):
                 request = self.request(stage)
                 stale = bool(self.rebuilder.stale(request))
+                restored = stale and self._restore(request)
+                if stale and not restored:
+                    self._run(request)
                 if stale:
-                    self._run(request, stage)
-                return {"ran": stale}
+                    self._publish(request, stage, keep=not restored)
+                return {"ran": stale and not restored, "restored": restored}
         except AcceptanceError as error:
             return Refused(error.block())
         except QatbuildError as error:
@@ -69,27 +81,56 @@ class Builder:
             sys.stderr.write("\ninterrupted; run doit again to go on\n")
             raise SystemExit(128 + signal.SIGINT) from None
 
-    def _run(self, request: Request, stage: Stage) -> None:
+    @cached_property
+    def store(self) -> Store | None:
+        """Where results are kept. It is imported only when something is stale."""
+        if self._kept is None:
+            return None
+        from qatbuild.store.local import LocalStore  # noqa: PLC0415
+
+        return LocalStore(self._kept, self.rebuilder.project, self.rebuilder.build)
+
+    def _restore(self, request: Request) -> bool:
+        """Take the result of the request from the store, as if it had been run; whether there was one."""
+        made = None if self.store is None else self.store.fetch(request.key, request.out)
+        if made is not None:
+            write_text(Manifest.path_of(request.work, request.stage), made.to_json())
+        return made is not None
+
+    def _run(self, request: Request) -> None:
         try:
             self.executor.run(request)
         except AcceptanceError:
             # The model was refused: it is not built, but what there is of it is left to look at.
+            request.folder.mkdir(parents=True, exist_ok=True)
             Manifest.path_of(request.folder, request.stage).unlink(missing_ok=True)
             for path in request.out.glob("*"):
+                shutil.rmtree(request.folder / path.name, ignore_errors=True)
                 path.replace(request.folder / path.name)
             raise
-        self.rebuilder.publish(request, stage)
+
+    def _publish(self, request: Request, stage: Stage, *, keep: bool) -> None:
+        manifest = self.rebuilder.publish(request, stage)
         shutil.rmtree(request.work, ignore_errors=True)
+        if keep and self.store is not None:
+            try:
+                self.store.keep(request.key, manifest)
+            except OSError as fault:  # The stage is built: that it must be built again some day is no failure.
+                sys.stderr.write(f"{stage.id} cannot be kept in the store: {fault}\n")
 
     def clean(self, stage: Stage) -> None:
-        """Remove the stage's artifacts: `doit clean`."""
+        """Remove the stage's artifacts, also from the store: `doit clean`."""
         folder = self.rebuilder.folder(stage)
         path = self.rebuilder.manifest_path(stage)
+        record = Request.path_of(folder, stage.name)
+        with contextlib.suppress(OSError, ValueError, KeyError):
+            if self.store is not None:
+                self.store.forget(Request.from_json(record.read_text(encoding="utf-8")).key)
         try:
             names = list(Manifest.read(path).files)
         except ArtifactError:
             names = []
-        for name in [*names, path.name, Request.path_of(folder, stage.name).name, f"{stage.name}.run.json"]:
+        for name in [*names, path.name, record.name, f"{stage.name}.run.json"]:
             (folder / name).unlink(missing_ok=True)
 
 
@@ -105,8 +146,8 @@ def tasks(
 
 def _task_name(stage: Stage) -> tuple[str, str]:
     """The doit basename and name: LABEL:STAGE, or shared:STAGE-RECIPE."""
-    if stage.home in stage.labels:
-        return stage.home, stage.name
+    if stage.home in stage.labels or stage.route:
+        return stage.labels[0], stage.name
     top, _, rest = stage.home.partition("/")
     return top, rest
 
@@ -124,12 +165,17 @@ def _stage_tasks(plan: Plan, builder: Builder) -> Iterator[dict[str, Any]]:
             "doc": f"{stage.name} of {', '.join(stage.labels)}",
             "actions": [(builder.build, [stage])],
             "file_dep": [*map(str, upstream), *_files(stage)],
-            "task_dep": [":".join(_task_name(plan.stages[id_])) for id_ in stage.inputs.values()],
+            "task_dep": [":".join(_task_name(plan.stages[id_])) for id_ in stage.inputs.values()] + _after(stage),
             "targets": [str(builder.rebuilder.manifest_path(stage))],
             "uptodate": [current(stage)],
             "clean": [(builder.clean, [stage])],
             "meta": {"stage": stage},
         }
+
+
+def _after(stage: Stage) -> list[str]:
+    """What must have been done before, without being an input: a model is judged before it is sent anywhere."""
+    return [f"{stage.labels[0]}:evaluate"] if stage.route else []
 
 
 def _files(stage: Stage) -> list[str]:
@@ -149,7 +195,7 @@ def _groups(plan: Plan, descriptions: dict[str, str]) -> Iterator[dict[str, Any]
         doc = descriptions[spec] or f"build {label}"
         yield {"basename": label, "name": None, "doc": f"{doc} ({variant})" if variant else doc}
         for name, id_ in ids.items():
-            if plan.stages[id_].home != label:
+            if plan.stages[id_].home != label and not plan.stages[id_].route:
                 shared = ":".join(_task_name(plan.stages[id_]))
                 yield {
                     "basename": label,
@@ -158,10 +204,26 @@ def _groups(plan: Plan, descriptions: dict[str, str]) -> Iterator[dict[str, Any]
                     "task_dep": [shared],
                     "doc": f"{name} of {label}",
                 }
+        routes = [f"{label}:{name}" for name, id_ in ids.items() if plan.stages[id_].route]
+        if routes:
+            yield {
+                "basename": label,
+                "name": "deploy",
+                "actions": None,
+                "task_dep": routes,
+                "doc": f"routes of {label}",
+            }
+    yield from _variants(plan, descriptions, variants)
+
+
+def _variants(plan: Plan, descriptions: dict[str, str], variants: dict[str, list[str]]) -> Iterator[dict[str, Any]]:
     for spec, labels in variants.items():
         if labels:
             yield {"basename": spec, "name": None, "doc": descriptions[spec] or f"build all variants of {spec}"}
-            for name in STAGES:
+            routes = sorted(
+                {name for label in labels for name, id_ in plan.labels[label].items() if plan.stages[id_].route}
+            )
+            for name in (*STAGES, *routes):
                 having = [f"{label}:{name}" for label in labels if name in plan.labels[label]]
                 if having:
                     yield {
@@ -187,7 +249,7 @@ def _failing(errors: dict[str, QatbuildError], taken: set[str]) -> Iterator[dict
         taken.add(label)
         yield {"basename": label, "name": None, "doc": f"cannot be built: {error.message}"}
         yield {"basename": label, "name": "spec", "actions": [fail], "doc": error.message}
-        for name in STAGES:
+        for name in (*STAGES, "deploy"):
             yield {
                 "basename": label,
                 "name": name,

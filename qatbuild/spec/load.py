@@ -16,6 +16,7 @@ from qatbuild.errors import SpecError
 from qatbuild.spec import faults, matrix, model
 from qatbuild.spec.faults import Fault, Layer
 from qatbuild.spec.matrix import Cell, Combination
+from qatbuild.spec.routes import ROUTES, Route
 from qatbuild.spec.rules import Territory, broken
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
@@ -218,8 +219,10 @@ def _rebase(document: Any, folder: Path, home: Path) -> None:
     if isinstance(cells, dict):
         _rebase_matrix(cells, folder, home)
     for part in filter(lambda part: isinstance(part, dict), parts):
-        for section, name in model.PATHS:
-            holder = part.get(section)
+        for *sections, name in model.PATHS:
+            holder = part
+            for section in sections:
+                holder = holder.get(section) if isinstance(holder, dict) else None
             if isinstance(holder, dict) and isinstance(holder.get(name), str):
                 holder[name] = str(folder / holder[name])
 
@@ -263,7 +266,7 @@ def _error(file: Path, found: Mapping[tuple[Path, str, str], None]) -> SpecError
 def _typed(label: str, file: Path, document: Mapping[str, Any]) -> model.Variant:
     """The typed value of a document without faults, with every default that depends on other fields filled in."""
     part = {name: dict(document.get(name) or {}) for name in ("dataset", "model", "train", "quantize")}
-    for section, name in model.PATHS:
+    for section, name in (path for path in model.PATHS if path[0] in part):
         if part[section].get(name) is not None:
             part[section][name] = os.path.normpath(file.parent.absolute() / part[section][name])
     own = {name: part["model"].pop(name) for name in ("lrn", "width") if name in part["model"]}
@@ -282,7 +285,26 @@ def _typed(label: str, file: Path, document: Mapping[str, Any]) -> model.Variant
         quantize=_tuned(quantize, train),
         convert=model.Convert(**document.get("convert", {})),
         evaluate=model.Evaluate(**document.get("evaluate", {})),
+        deploy={
+            name: _route(name, options, label, file) for name, options in sorted(document.get("deploy", {}).items())
+        },
     )
+
+
+def _route(name: str, options: Mapping[str, Any], label: str, file: Path) -> Route:
+    filled = dict(options)
+    if name == "c_array" and filled.get("name") is None:
+        filled["name"] = re.sub(r"[^a-z0-9_]", "_", f"m{label}" if label[0].isdigit() else label.lower())
+    if name == "vela":
+        filled = {**dict.fromkeys(("system_config", "memory_mode")), **filled}
+        u65 = "u65" in filled.get("accelerator", "")
+        filled["system_config"] = (
+            filled["system_config"] or f"Ethos_{'U65_High_End' if u65 else 'U55_High_End_Embedded'}"
+        )
+        filled["memory_mode"] = filled["memory_mode"] or ("Dedicated_Sram" if u65 else "Shared_Sram")
+        if filled.get("config") is not None:
+            filled["config"] = os.path.normpath(file.parent.absolute() / filled["config"])
+    return ROUTES[name](**filled)
 
 
 def _rate(fields: Mapping[str, Any] | None) -> model.LearningRate | None:

@@ -11,7 +11,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-PATHS = (("dataset", "path"), ("model", "weights"), ("model", "keras"), ("model", "meta_graph"))
+from qatbuild.spec.routes import Route
+
+PATHS: tuple[tuple[str, ...], ...] = (
+    ("dataset", "path"),
+    ("model", "weights"),
+    ("model", "keras"),
+    ("model", "meta_graph"),
+    ("deploy", "vela", "config"),
+)
 """The fields that hold a path, in a spec relative to the file that it is written in."""
 
 
@@ -145,3 +153,4 @@ class Variant:
     quantize: Quantize
     convert: Convert
     evaluate: Evaluate
+    deploy: Mapping[str, Route] = field(default_factory=dict)

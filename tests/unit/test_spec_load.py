@@ -12,6 +12,7 @@ import pytest
 from qatbuild.spec import model
 from qatbuild.spec.faults import SCHEMA_PATH, validator
 from qatbuild.spec.load import find, load, merge_patch
+from qatbuild.spec.routes import ROUTES
 from qatbuild.spec.rules import Territory
 
 REPOSITORY = Path(__file__).parents[2]
@@ -27,6 +28,7 @@ OBJECTS = {
     "convert": model.Convert,
     "evaluate": model.Evaluate,
     "learning_rate": model.LearningRate,
+    **ROUTES,
 }
 
 
