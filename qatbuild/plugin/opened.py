@@ -15,6 +15,7 @@ from doit.exceptions import InvalidDodoFile
 from qatbuild.errors import ArtifactError, QatbuildError, SpecError
 from qatbuild.execute import Executor
 from qatbuild.execute.local import LocalExecutor
+from qatbuild.forecast import Verdict, forecast
 from qatbuild.plan import Plan
 from qatbuild.plugin.project import Project
 from qatbuild.plugin.reporter import reporter
@@ -45,6 +46,10 @@ class Opened:
         """
         chosen = list(names) or list(self.project.default or [*self.plan.labels, *self.errors])
         return list(dict.fromkeys(id_ for name in chosen for id_ in self._ids(name)))
+
+    def forecast(self, names: Iterable[str]) -> dict[str, Verdict]:
+        """What would become of the stages that are named, and of all that they need."""
+        return forecast(self.plan, self.builder.rebuilder, self.select(names), self.builder.store)
 
     def _ids(self, name: str) -> list[str]:
         wanted, _, stage = name.partition(":")

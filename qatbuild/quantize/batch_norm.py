@@ -132,12 +132,18 @@ def _unfused(operation: tf.Operation) -> _Form | None:
     return _Form(
         operation,
         x=_operand(roles, "scaled", factor),
-        gamma=_operand(roles, "factor", roles["rsqrt"].outputs[0]) if "factor" in roles else None,
-        beta=roles["offset"].inputs[0] if "offset" in roles else None,
-        mean=mean,
-        variance=_operand(roles, "shifted_variance", roles["epsilon"].outputs[0]),
+        gamma=_vector(_operand(roles, "factor", roles["rsqrt"].outputs[0])) if "factor" in roles else None,
+        beta=_vector(roles["offset"].inputs[0]) if "offset" in roles else None,
+        mean=_vector(mean),
+        variance=_vector(_operand(roles, "shifted_variance", roles["epsilon"].outputs[0])),
         epsilon=float(epsilon),
     )
+
+
+def _vector(tensor: tf.Tensor) -> tf.Tensor:
+    """The vector that was reshaped to [1, .., channels]: Keras does so if the axis is written as a positive number."""
+    whole = tensor.op.inputs[0] if tensor.op.type == "Reshape" else tensor
+    return whole if whole.shape.rank == 1 and whole.shape[-1:] == tensor.shape[-1:] else tensor
 
 
 def _operand(roles: Roles, role: str, known: tf.Tensor) -> tf.Tensor:

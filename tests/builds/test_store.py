@@ -154,3 +154,14 @@ def test_nothing_stale_opens_no_store(stored: ToyProject) -> None:
     (stored.root / "build/.store").rename(stored.root / "away")
     assert stored.doit().stdout.startswith("8 up to date")
     assert not (stored.root / "build/.store").exists()
+
+
+def test_the_plan_says_what_will_be_restored(stored: ToyProject) -> None:
+    stored.built()
+    stored.spec("net", input={"mean": 121, "std_dev": 32})
+    stored.built()
+    stored.spec("net")
+    planned = stored.doit("plan").stdout
+    assert "restore  net:evaluate: " in planned
+    assert "run " not in planned
+    assert stored.built() == []
