@@ -28,13 +28,15 @@ _REASONS = 2
 
 
 def reporter(
-    build: Path, reasons: dict[str, list[Reason]], labels: Mapping[str, Sequence[str]]
+    build: Path, reasons: dict[str, list[Reason]], restorable: set[str], labels: Mapping[str, Sequence[str]]
 ) -> type[ConsoleReporter]:
     """The reporter class for doit, which makes the instance itself.
 
-    `reasons` says, by stage id, why a stage runs; `labels`: label -> routes, which the page and the JUnit file list.
+    `reasons` says, by stage id, why a stage runs; `restorable` has the ids of those whose result is in the store;
+    `labels`: label -> routes, which the page and the JUnit file list.
     """
-    return type("Reporter", (BuildReporter,), {"build": build, "reasons": reasons, "labels": labels})
+    fields = {"build": build, "reasons": reasons, "restorable": restorable, "labels": labels}
+    return type("Reporter", (BuildReporter,), fields)
 
 
 class BuildReporter(ConsoleReporter):  # type: ignore[misc]
@@ -43,6 +45,7 @@ class BuildReporter(ConsoleReporter):  # type: ignore[misc]
     desc = "qatbuild: stages that run, with reasons, and the table of models"
     build: ClassVar[Path]
     reasons: ClassVar[dict[str, list[Reason]]]
+    restorable: ClassVar[set[str]]
     labels: ClassVar[Mapping[str, Sequence[str]]]
 
     def __init__(self, outstream: Any, options: dict[str, Any]) -> None:
@@ -51,6 +54,7 @@ class BuildReporter(ConsoleReporter):  # type: ignore[misc]
         self.started = time.monotonic()
         self.current = 0
         self.built: list[Stage] = []
+        self.restored: list[Stage] = []
         self.failed: list[Stage] = []
         self.refused: list[Stage] = []
 
@@ -59,7 +63,8 @@ class BuildReporter(ConsoleReporter):  # type: ignore[misc]
         stage = _stage(task)
         reasons = self.reasons.get(stage.id) if stage else None
         if stage is not None and reasons:  # Without a reason doit has forgotten it, and it will be found current.
-            self.write(f".  {_shown(stage)}: {_in_brief(reasons)}\n")
+            mark, more = ("<", " (restored)") if stage.id in self.restorable else (".", "")
+            self.write(f"{mark}  {_shown(stage)}: {_in_brief(reasons)}{more}\n")
             self.outstream.flush()
 
     def skip_uptodate(self, task: Any) -> None:
@@ -71,6 +76,8 @@ class BuildReporter(ConsoleReporter):  # type: ignore[misc]
         stage = _stage(task)
         if stage is not None and task.values.get("ran"):
             self.built.append(stage)
+        elif stage is not None and task.values.get("restored"):
+            self.restored.append(stage)
         elif stage is not None:
             self.current += 1
 
@@ -91,9 +98,9 @@ class BuildReporter(ConsoleReporter):  # type: ignore[misc]
 
     def complete_run(self) -> None:
         """Print the tables of the models that were evaluated and the routes that were taken, and the counts."""
-        judged = [stage for stage in (*self.built, *self.refused) if stage.name == "evaluate" or stage.route]
-        reports = [self.build / stage.home / ("route.json" if stage.route else "report.json") for stage in judged]
-        there = sorted(path for path in reports if path.is_file())
+        done = (*self.built, *self.restored, *self.refused)
+        names = {stage.home: "route.json" if stage.route else "report.json" for stage in done if _is_judged(stage)}
+        there = sorted(path for home, name in names.items() if (path := self.build / home / name).is_file())
         for text in (
             table([path for path in there if path.name == "report.json"], self.build),
             routes([path for path in there if path.name == "route.json"]),
@@ -102,7 +109,8 @@ class BuildReporter(ConsoleReporter):  # type: ignore[misc]
                 self.write("\n" + text)
         if there:
             self._write_pages()
-        counts = [(len(self.built), "built"), (self.current, "up to date"), (len(self.failed), "failed")]
+        restored = (len(self.restored), "restored")
+        counts = [(len(self.built), "built"), restored, (self.current, "up to date"), (len(self.failed), "failed")]
         parts = [f"{count} {what}" for count, what in counts if count]
         if parts:
             self.write(f"{', '.join(parts)} in {time.monotonic() - self.started:.1f} s\n")
@@ -119,6 +127,10 @@ class BuildReporter(ConsoleReporter):  # type: ignore[misc]
             self.write(f"{self.build / 'report.html'} cannot be written: {fault.strerror}\n")
         else:
             self.write(f"{(self.build / 'report.html').relative_to(self.build.parent)}\n")
+
+
+def _is_judged(stage: Stage) -> bool:
+    return stage.name == "evaluate" or bool(stage.route)
 
 
 def _stage(task: Any) -> Stage | None:
