@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
 from doit.exceptions import TaskFailed, UnmetDependency
 from doit.reporter import ConsoleReporter
 
+from qatbuild.artifact import write_text
 from qatbuild.plan import Stage
 from qatbuild.reason import Reason
-from qatbuild.report.table import table
+from qatbuild.report.found import found
+from qatbuild.report.html import page
+from qatbuild.report.junit import junit
+from qatbuild.report.table import routes, table
 
 
 class Refused(TaskFailed):  # type: ignore[misc]
@@ -22,12 +27,16 @@ _REASONS = 2
 """How many reasons fit in a line."""
 
 
-def reporter(build: Path, reasons: dict[str, list[Reason]], restorable: set[str]) -> type[ConsoleReporter]:
+def reporter(
+    build: Path, reasons: dict[str, list[Reason]], restorable: set[str], labels: Mapping[str, Sequence[str]]
+) -> type[ConsoleReporter]:
     """The reporter class for doit, which makes the instance itself.
 
-    `reasons` says, by stage id, why a stage runs; `restorable` has the ids of those whose result is in the store.
+    `reasons` says, by stage id, why a stage runs; `restorable` has the ids of those whose result is in the store;
+    `labels`: label -> routes, which the page and the JUnit file list.
     """
-    return type("Reporter", (BuildReporter,), {"build": build, "reasons": reasons, "restorable": restorable})
+    fields = {"build": build, "reasons": reasons, "restorable": restorable, "labels": labels}
+    return type("Reporter", (BuildReporter,), fields)
 
 
 class BuildReporter(ConsoleReporter):  # type: ignore[misc]
@@ -37,6 +46,7 @@ class BuildReporter(ConsoleReporter):  # type: ignore[misc]
     build: ClassVar[Path]
     reasons: ClassVar[dict[str, list[Reason]]]
     restorable: ClassVar[set[str]]
+    labels: ClassVar[Mapping[str, Sequence[str]]]
 
     def __init__(self, outstream: Any, options: dict[str, Any]) -> None:
         """Called by doit."""
@@ -87,12 +97,18 @@ class BuildReporter(ConsoleReporter):  # type: ignore[misc]
         self.write(f"\n{name} FAILED\n{_indented(text)}\n")
 
     def complete_run(self) -> None:
-        """Print the table of the models that were evaluated, and the counts."""
-        judged = [stage for stage in (*self.built, *self.restored, *self.refused) if stage.name == "evaluate"]
-        reports = [self.build / stage.home / "report.json" for stage in judged]
-        text = table([path for path in reports if path.is_file()], self.build)
-        if text:
-            self.write("\n" + text)
+        """Print the tables of the models that were evaluated and the routes that were taken, and the counts."""
+        done = (*self.built, *self.restored, *self.refused)
+        names = {stage.home: "route.json" if stage.route else "report.json" for stage in done if _is_judged(stage)}
+        there = sorted(path for home, name in names.items() if (path := self.build / home / name).is_file())
+        for text in (
+            table([path for path in there if path.name == "report.json"], self.build),
+            routes([path for path in there if path.name == "route.json"]),
+        ):
+            if text:
+                self.write("\n" + text)
+        if there:
+            self._write_pages()
         restored = (len(self.restored), "restored")
         counts = [(len(self.built), "built"), restored, (self.current, "up to date"), (len(self.failed), "failed")]
         parts = [f"{count} {what}" for count, what in counts if count]
@@ -100,6 +116,21 @@ class BuildReporter(ConsoleReporter):  # type: ignore[misc]
             self.write(f"{', '.join(parts)} in {time.monotonic() - self.started:.1f} s\n")
         if self.runtime_errors:
             self.write("\n".join(self.runtime_errors) + "\n")
+
+    def _write_pages(self) -> None:
+        """Refresh report.html and junit.xml. They show what the reports say, and no stage depends on them."""
+        models = found(self.build, self.labels)
+        try:
+            write_text(self.build / "report.html", page(models))
+            write_text(self.build / "junit.xml", junit(models))
+        except OSError as fault:
+            self.write(f"{self.build / 'report.html'} cannot be written: {fault.strerror}\n")
+        else:
+            self.write(f"{(self.build / 'report.html').relative_to(self.build.parent)}\n")
+
+
+def _is_judged(stage: Stage) -> bool:
+    return stage.name == "evaluate" or bool(stage.route)
 
 
 def _stage(task: Any) -> Stage | None:
