@@ -17,7 +17,7 @@ from qatbuild.spec.faults import Fault, Layer
 from qatbuild.spec.matrix import Cell, Combination
 from qatbuild.spec.methods import left_behind
 from qatbuild.spec.rules import Territory, broken
-from qatbuild.spec.typed import typed
+from qatbuild.spec.typed import each, typed
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
 _DEEPEST = 32
@@ -228,15 +228,15 @@ def _rebase(document: Any, folder: Path, home: Path) -> None:
             holder = part
             for section in sections:
                 holder = holder.get(section) if isinstance(holder, dict) else None
-            if isinstance(holder, dict) and isinstance(holder.get(name), str):
-                holder[name] = str(folder / holder[name])
+            if isinstance(holder, dict) and name in holder:
+                holder[name] = each(holder[name], lambda path: str(folder / path))
 
 
 def _rebase_matrix(cells: dict[str, Any], folder: Path, home: Path) -> None:
     """Paths in a matrix become relative to the spec, for they make names, and a name says nothing of this machine."""
 
-    def moved(path: Any) -> Any:
-        return os.path.relpath(folder / path, home) if isinstance(path, str) else path
+    def moved(paths: Any) -> Any:
+        return each(paths, lambda path: os.path.relpath(folder / path, home))
 
     for field in map(".".join, model.PATHS):
         values = _list(cells.get(field))

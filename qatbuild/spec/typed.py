@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -18,9 +18,13 @@ _PERCENTILE = 99.99
 def typed(label: str, file: Path, document: Mapping[str, Any]) -> model.Variant:
     """The typed value of a document without faults, with every default that depends on other fields filled in."""
     part = {name: dict(document.get(name) or {}) for name in ("dataset", "model", "train", "quantize")}
+
+    def absolute(path: str) -> str:
+        return os.path.normpath(file.parent.absolute() / path)
+
     for section, name in (path for path in model.PATHS if path[0] in part):
         if part[section].get(name) is not None:
-            part[section][name] = os.path.normpath(file.parent.absolute() / part[section][name])
+            part[section][name] = each(part[section][name], absolute)
     own = {name: part["model"].pop(name) for name in ("lrn", "width") if name in part["model"]}
     options = own or part["model"].pop("options", {})
     quantize = _quantize(part["quantize"])
@@ -32,7 +36,7 @@ def typed(label: str, file: Path, document: Mapping[str, Any]) -> model.Variant:
         dataset=model.Dataset(**part["dataset"]),
         input=model.Input(float(document["input"]["mean"]), float(document["input"]["std_dev"])),
         augment=model.Augment(**document.get("augment", {})),
-        model=model.Model(**{**part["model"], "options": options}),
+        model=model.Model(**{**part["model"], "options": options, "files": tuple(part["model"].get("files", ()))}),
         train=train,
         quantize=_tuned(quantize, train),
         convert=model.Convert(**document.get("convert", {})),
@@ -41,6 +45,13 @@ def typed(label: str, file: Path, document: Mapping[str, Any]) -> model.Variant:
             name: _route(name, options, label, file) for name, options in sorted(document.get("deploy", {}).items())
         },
     )
+
+
+def each(paths: Any, change: Callable[[str], str]) -> Any:
+    """A path, or each of a list, changed; what is none, and so a fault to report, as it is."""
+    if isinstance(paths, list):
+        return [each(path, change) for path in paths]
+    return change(paths) if isinstance(paths, str) else paths
 
 
 def _route(name: str, options: Mapping[str, Any], label: str, file: Path) -> Route:
