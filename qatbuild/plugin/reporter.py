@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from pathlib import Path
 from typing import Any, ClassVar
@@ -11,12 +12,16 @@ from doit.reporter import ConsoleReporter
 
 from qatbuild.plan import Stage
 from qatbuild.reason import Reason
+from qatbuild.report.layers import layer_table
 from qatbuild.report.table import table
 
 
 class Refused(TaskFailed):  # type: ignore[misc]
     """A model was built, and a gate of its spec refused it: its report is new."""
 
+
+_LAYERS = 5
+"""How many layers of a refused model are shown."""
 
 _REASONS = 2
 """How many reasons fit in a line."""
@@ -85,12 +90,22 @@ class BuildReporter(ConsoleReporter):  # type: ignore[misc]
         text = table([path for path in reports if path.is_file()], self.build)
         if text:
             self.write("\n" + text)
+        for stage in self.refused:
+            self.write(_worst_layers(self.build / stage.home / "report.json"))
         counts = [(len(self.built), "built"), (self.current, "up to date"), (len(self.failed), "failed")]
         parts = [f"{count} {what}" for count, what in counts if count]
         if parts:
             self.write(f"{', '.join(parts)} in {time.monotonic() - self.started:.1f} s\n")
         if self.runtime_errors:
             self.write("\n".join(self.runtime_errors) + "\n")
+
+
+def _worst_layers(report: Path) -> str:
+    """The worst layers of a refused model; '' if it has none."""
+    if not report.is_file():
+        return ""
+    table_ = layer_table(json.loads(report.read_text(encoding="utf-8")), _LAYERS)
+    return f"\nthe worst layers of {report.parent.name}:\n{table_}" if table_ else ""
 
 
 def _stage(task: Any) -> Stage | None:

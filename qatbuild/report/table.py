@@ -19,12 +19,17 @@ def table(reports: Iterable[Path], build: Path) -> str:
     if not read:
         return ""
     rows = [_row(report) for _, report in read]
-    widths = [max(len(row[column]) for row in (*_HEAD, *rows)) for column in range(len(_HEAD[0]))]
-    lines = [_line(row, widths) for row in (*_HEAD, *rows)]
+    lines = aligned((*_HEAD, *rows), left={0, len(_HEAD[0]) - 1})
     lines += [
         f"{(path.parent / 'model.tflite').relative_to(build.parent)}" for path, report in read if not _failed(report)
     ]
     return "\n".join(lines) + "\n"
+
+
+def aligned(rows: Sequence[Sequence[str]], left: set[int]) -> list[str]:
+    """Rows of equally many cells as lines: columns in `left` begin at one place, the others end at one."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return [_line(row, widths, left) for row in rows]
 
 
 def _row(report: dict[str, Any]) -> tuple[str, ...]:
@@ -46,9 +51,9 @@ def _failed(report: dict[str, Any]) -> list[str]:
     return [gate["name"] for gate in report["gates"] if not gate["passed"]]
 
 
-def _line(row: Sequence[str], widths: Sequence[int]) -> str:
-    first, *middle, last = (
-        cell.ljust(width) if column in (0, len(row) - 1) else cell.rjust(width)
+def _line(row: Sequence[str], widths: Sequence[int], left: set[int]) -> str:
+    cells = (
+        cell.ljust(width) if column in left else cell.rjust(width)
         for column, (cell, width) in enumerate(zip(row, widths, strict=True))
     )
-    return "  ".join([first, *middle, last]).rstrip()
+    return "  ".join(cells).rstrip()
