@@ -15,3 +15,15 @@ def held(path: Path) -> Iterator[None]:
     with path.open("a") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         yield
+
+
+def busy(path: Path) -> bool:
+    """Whether somebody holds the lock on `path` at this moment."""
+    try:
+        with path.open("a") as file:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except OSError:  # No file, no holder.
+        return False
+    return False

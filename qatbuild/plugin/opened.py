@@ -15,6 +15,7 @@ from doit.exceptions import InvalidDodoFile
 from qatbuild.errors import ArtifactError, QatbuildError, SpecError
 from qatbuild.execute import Executor
 from qatbuild.execute.local import LocalExecutor
+from qatbuild.forecast import Verdict, forecast
 from qatbuild.plan import Plan
 from qatbuild.plugin.project import Project
 from qatbuild.plugin.reporter import reporter
@@ -45,6 +46,10 @@ class Opened:
         """
         chosen = list(names) or list(self.project.default or [*self.plan.labels, *self.errors])
         return list(dict.fromkeys(id_ for name in chosen for id_ in self._ids(name)))
+
+    def forecast(self, names: Iterable[str]) -> dict[str, Verdict]:
+        """What would become of the stages that are named, and of all that they need."""
+        return forecast(self.plan, self.builder.rebuilder, self.select(names), self.builder.store)
 
     def _ids(self, name: str) -> list[str]:
         wanted, _, stage = name.partition(":")
@@ -80,7 +85,7 @@ def door(dodo_file: str, executor: Executor | None = None) -> tuple[dict[str, An
         "backend": "sqlite3",
         "dep_file": str(project.memory / "doit.db"),
         "check_file_uptodate": checker(opened.builder.rebuilder.digests),
-        "reporter": reporter(project.build, opened.builder.reasons),
+        "reporter": reporter(project.build, opened.builder.reasons, opened.builder.restorable),
         "verbosity": 2,
     }
     if project.default is not None:
@@ -100,7 +105,9 @@ def _open(root: Path, executor: Executor | None) -> Opened:
             ) from fault
         plan, descriptions, errors = project.load()
         rebuilder = Rebuilder.of(project.root, project.build, project.threads)
-        opened = Opened(project, plan, descriptions, errors, Builder(plan, rebuilder, executor or LocalExecutor()))
+        opened = Opened(
+            project, plan, descriptions, errors, Builder(plan, rebuilder, executor or LocalExecutor(), project.store)
+        )
         _check_default(opened)
     except QatbuildError as error:
         raise InvalidDodoFile(error.block()) from error

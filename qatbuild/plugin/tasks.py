@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import shutil
 import signal
 import sys
 from collections.abc import Callable, Iterator
+from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 from doit.exceptions import TaskFailed
 
-from qatbuild.artifact import Manifest
+from qatbuild.artifact import Manifest, write_text
 from qatbuild.errors import AcceptanceError, ArtifactError, QatbuildError, StageError
 from qatbuild.execute import Executor
 from qatbuild.forecast import reasons
@@ -23,17 +26,20 @@ from qatbuild.reason import Reason
 from qatbuild.rebuild import Rebuilder
 from qatbuild.request import Request
 from qatbuild.spec.load import RESERVED
+from qatbuild.store import Store
 
 
 class Builder:
     """What the tasks call: is it up to date, and build it."""
 
-    def __init__(self, plan: Plan, rebuilder: Rebuilder, executor: Executor) -> None:
-        """A builder of the stages of one plan."""
+    def __init__(self, plan: Plan, rebuilder: Rebuilder, executor: Executor, kept: Path | None = None) -> None:
+        """A builder of the stages of one plan; `kept` is the folder of the store, if there is to be one."""
         self.plan = plan
         self.rebuilder = rebuilder
         self.executor = executor
         self.reasons: dict[str, list[Reason]] = {}
+        self.restorable = set[str]()
+        self._kept = kept
 
     def request(self, stage: Stage) -> Request:
         """The request of now for a planned stage."""
@@ -42,7 +48,10 @@ class Builder:
     def is_current(self, stage: Stage) -> bool:
         """Whether the stage's artifacts are what its request of now would make; the reasons why not are kept."""
         try:
-            found = reasons(self.plan, self.rebuilder, stage, self.request(stage))
+            request = self.request(stage)
+            found = reasons(self.plan, self.rebuilder, stage, request)
+            if found and self.store is not None and self.store.text(request.key) is not None:
+                self.restorable.add(stage.id)
         except QatbuildError as error:
             found = [Reason("blocked", now=error.message)]
         self.reasons[stage.id] = found
@@ -55,9 +64,12 @@ class Builder:
             with held(self.rebuilder.build / ".qatbuild" / "locks" / f"{stage.home}-{stage.name}"):
                 request = self.request(stage)
                 stale = bool(self.rebuilder.stale(request))
+                restored = stale and self._restore(request)
+                if stale and not restored:
+                    self._run(request)
                 if stale:
-                    self._run(request, stage)
-                return {"ran": stale}
+                    self._publish(request, stage, keep=not restored)
+                return {"ran": stale and not restored, "restored": restored}
         except AcceptanceError as error:
             return Refused(error.block())
         except QatbuildError as error:
@@ -69,7 +81,23 @@ class Builder:
             sys.stderr.write("\ninterrupted; run doit again to go on\n")
             raise SystemExit(128 + signal.SIGINT) from None
 
-    def _run(self, request: Request, stage: Stage) -> None:
+    @cached_property
+    def store(self) -> Store | None:
+        """Where results are kept. It is imported only when something is stale."""
+        if self._kept is None:
+            return None
+        from qatbuild.store.local import LocalStore  # noqa: PLC0415
+
+        return LocalStore(self._kept, self.rebuilder.project, self.rebuilder.build)
+
+    def _restore(self, request: Request) -> bool:
+        """Take the result of the request from the store, as if it had been run; whether there was one."""
+        made = None if self.store is None else self.store.fetch(request.key, request.out)
+        if made is not None:
+            write_text(Manifest.path_of(request.work, request.stage), made.to_json())
+        return made is not None
+
+    def _run(self, request: Request) -> None:
         try:
             self.executor.run(request)
         except AcceptanceError:
@@ -80,18 +108,29 @@ class Builder:
                 shutil.rmtree(request.folder / path.name, ignore_errors=True)
                 path.replace(request.folder / path.name)
             raise
-        self.rebuilder.publish(request, stage)
+
+    def _publish(self, request: Request, stage: Stage, *, keep: bool) -> None:
+        manifest = self.rebuilder.publish(request, stage)
         shutil.rmtree(request.work, ignore_errors=True)
+        if keep and self.store is not None:
+            try:
+                self.store.keep(request.key, manifest)
+            except OSError as fault:  # The stage is built: that it must be built again some day is no failure.
+                sys.stderr.write(f"{stage.id} cannot be kept in the store: {fault}\n")
 
     def clean(self, stage: Stage) -> None:
-        """Remove the stage's artifacts: `doit clean`."""
+        """Remove the stage's artifacts, also from the store: `doit clean`."""
         folder = self.rebuilder.folder(stage)
         path = self.rebuilder.manifest_path(stage)
+        record = Request.path_of(folder, stage.name)
+        with contextlib.suppress(OSError, ValueError, KeyError):
+            if self.store is not None:
+                self.store.forget(Request.from_json(record.read_text(encoding="utf-8")).key)
         try:
             names = list(Manifest.read(path).files)
         except ArtifactError:
             names = []
-        for name in [*names, path.name, Request.path_of(folder, stage.name).name, f"{stage.name}.run.json"]:
+        for name in [*names, path.name, record.name, f"{stage.name}.run.json"]:
             (folder / name).unlink(missing_ok=True)
 
 

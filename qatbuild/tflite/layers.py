@@ -157,7 +157,7 @@ def measure(
         if apart is None:
             _check_sizes(layers, expected, codes)
             shapes = {str(name): each.shape[1:] for name, each in expected.items()}
-            apart = _apart(model, layers, network, shapes, opened)
+            apart = _apart(layers, network, shapes, opened)
         for layer in layers:
             layer.count(codes[layer.index])
             layer.add("fake_quant", expected.get(layer.fake_quant), codes)
@@ -200,7 +200,6 @@ def _layers(model: inspect.Flatbuffer, network: Network, floats: Network) -> lis
 
 
 def _apart(
-    model: inspect.Flatbuffer,
     layers: Sequence[_Layer],
     network: Network,
     shapes: Mapping[str, tuple[int, ...]],
