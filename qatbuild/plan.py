@@ -80,6 +80,14 @@ class Plan:
     stages: dict[str, Stage] = field(default_factory=dict)
     labels: dict[str, dict[str, str]] = field(default_factory=dict)
 
+    @property
+    def routes(self) -> dict[str, list[str]]:
+        """The routes to a target by label."""
+        return {
+            label: [route for id_ in ids.values() if (route := self.stages[id_].route)]
+            for label, ids in self.labels.items()
+        }
+
 
 def plan(variants: Iterable[Variant], root: PurePath) -> Plan:
     """The stages of the variants. PlanError if two specs claim one label."""

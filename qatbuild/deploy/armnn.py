@@ -47,12 +47,15 @@ def build(subject: Subject, options: Mapping[str, Any], out: Path) -> Outcome:
         "got": ", ".join(pads) or "none",
         "passed": not pads,
     }
+    differ = round(100 * float(np.mean(answers != subject.reference)), 4)
     agreed = agreement_percent(answers, subject.reference)
     return Outcome(
+        artifact=model.name,
         versions={"Arm NN": found[1], "backend": "CpuRef"},
         answers={model.name: subject.real(answers)},
         gates=(faults, *agreement_gate(options["min_agreement"], agreed, "LiteRT's reference kernels")),
-        figures={"values_that_differ_percent": round(100 * float(np.mean(answers != subject.reference)), 4)},
+        figures={"values_that_differ_percent": differ},
+        notes=(f"{differ:g} % of the values differ",),
     )
 
 

@@ -60,11 +60,11 @@ class Opened:
         else:
             labels = [label for label in self.plan.labels if wanted in (label, label.partition("@")[0])]
             found = [self.plan.labels[label] for label in labels]
-            if labels and stage and not any(stage in stages for stages in found):
+            if labels and stage and not any(_named(stage, each) for stages in found for each in stages):
                 known = dict.fromkeys(each for stages in found for each in stages)
                 facts = [("it has", ", ".join(known))]
                 raise SpecError(f'"{wanted}" has no stage "{stage}".{suggest(stage, known)}', facts)
-            ids = [id_ for stages in found for each, id_ in stages.items() if stage in ("", each)]
+            ids = [id_ for stages in found for each, id_ in stages.items() if _named(stage, each)]
         if not ids:
             raise SpecError(f'There is no label "{name}".{suggest(wanted, self.known())}')
         return ids
@@ -72,6 +72,11 @@ class Opened:
     def known(self) -> set[str]:
         """Every label, and every name of a spec."""
         return {*self.plan.labels, *self.descriptions, *self.errors}
+
+
+def _named(stage: str, each: str) -> bool:
+    """Whether a stage is meant: by its name, by "deploy" for every route, or by nothing for all."""
+    return stage in ("", each, each.partition(".")[0])
 
 
 def door(dodo_file: str, executor: Executor | None = None) -> tuple[dict[str, Any], Callable[[], Any]]:
@@ -85,7 +90,7 @@ def door(dodo_file: str, executor: Executor | None = None) -> tuple[dict[str, An
         "backend": "sqlite3",
         "dep_file": str(project.memory / "doit.db"),
         "check_file_uptodate": checker(opened.builder.rebuilder.digests),
-        "reporter": reporter(project.build, opened.builder.reasons, opened.builder.restorable),
+        "reporter": reporter(project.build, opened.builder.reasons, opened.builder.restorable, opened.plan.routes),
         "verbosity": 2,
     }
     if project.default is not None:

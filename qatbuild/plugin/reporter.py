@@ -2,37 +2,42 @@
 
 from __future__ import annotations
 
-import json
 import time
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
 from doit.exceptions import TaskFailed, UnmetDependency
 from doit.reporter import ConsoleReporter
 
+from qatbuild.artifact import write_text
 from qatbuild.plan import Stage
 from qatbuild.reason import Reason
-from qatbuild.report.layers import layer_table
-from qatbuild.report.table import table
+from qatbuild.report.found import found
+from qatbuild.report.html import page
+from qatbuild.report.junit import junit
+from qatbuild.report.layers import worst_layers
+from qatbuild.report.table import routes, table
 
 
 class Refused(TaskFailed):  # type: ignore[misc]
     """A model was built, and a gate of its spec refused it: its report is new."""
 
 
-_LAYERS = 5
-"""How many layers of a refused model are shown."""
-
 _REASONS = 2
 """How many reasons fit in a line."""
 
 
-def reporter(build: Path, reasons: dict[str, list[Reason]], restorable: set[str]) -> type[ConsoleReporter]:
+def reporter(
+    build: Path, reasons: dict[str, list[Reason]], restorable: set[str], labels: Mapping[str, Sequence[str]]
+) -> type[ConsoleReporter]:
     """The reporter class for doit, which makes the instance itself.
 
-    `reasons` says, by stage id, why a stage runs; `restorable` has the ids of those whose result is in the store.
+    `reasons` says, by stage id, why a stage runs; `restorable` has the ids of those whose result is in the store;
+    `labels`: label -> routes, which the page and the JUnit file list.
     """
-    return type("Reporter", (BuildReporter,), {"build": build, "reasons": reasons, "restorable": restorable})
+    fields = {"build": build, "reasons": reasons, "restorable": restorable, "labels": labels}
+    return type("Reporter", (BuildReporter,), fields)
 
 
 class BuildReporter(ConsoleReporter):  # type: ignore[misc]
@@ -42,6 +47,7 @@ class BuildReporter(ConsoleReporter):  # type: ignore[misc]
     build: ClassVar[Path]
     reasons: ClassVar[dict[str, list[Reason]]]
     restorable: ClassVar[set[str]]
+    labels: ClassVar[Mapping[str, Sequence[str]]]
 
     def __init__(self, outstream: Any, options: dict[str, Any]) -> None:
         """Called by doit."""
@@ -92,14 +98,20 @@ class BuildReporter(ConsoleReporter):  # type: ignore[misc]
         self.write(f"\n{name} FAILED\n{_indented(text)}\n")
 
     def complete_run(self) -> None:
-        """Print the table of the models that were evaluated, and the counts."""
-        judged = [stage for stage in (*self.built, *self.restored, *self.refused) if stage.name == "evaluate"]
-        reports = [self.build / stage.home / "report.json" for stage in judged]
-        text = table([path for path in reports if path.is_file()], self.build)
-        if text:
-            self.write("\n" + text)
+        """Print the tables of the models that were evaluated and the routes that were taken, and the counts."""
+        done = (*self.built, *self.restored, *self.refused)
+        names = {stage.home: "route.json" if stage.route else "report.json" for stage in done if _is_judged(stage)}
+        there = sorted(path for home, name in names.items() if (path := self.build / home / name).is_file())
+        for text in (
+            table([path for path in there if path.name == "report.json"], self.build),
+            routes([path for path in there if path.name == "route.json"]),
+        ):
+            if text:
+                self.write("\n" + text)
         for stage in self.refused:
-            self.write(_worst_layers(self.build / stage.home / "report.json"))
+            self.write(worst_layers(self.build / stage.home / "report.json"))
+        if there:
+            self._write_pages()
         restored = (len(self.restored), "restored")
         counts = [(len(self.built), "built"), restored, (self.current, "up to date"), (len(self.failed), "failed")]
         parts = [f"{count} {what}" for count, what in counts if count]
@@ -108,13 +120,20 @@ class BuildReporter(ConsoleReporter):  # type: ignore[misc]
         if self.runtime_errors:
             self.write("\n".join(self.runtime_errors) + "\n")
 
+    def _write_pages(self) -> None:
+        """Refresh report.html and junit.xml. They show what the reports say, and no stage depends on them."""
+        models = found(self.build, self.labels)
+        try:
+            write_text(self.build / "report.html", page(models))
+            write_text(self.build / "junit.xml", junit(models))
+        except OSError as fault:
+            self.write(f"{self.build / 'report.html'} cannot be written: {fault.strerror}\n")
+        else:
+            self.write(f"{(self.build / 'report.html').relative_to(self.build.parent)}\n")
 
-def _worst_layers(report: Path) -> str:
-    """The worst layers of a refused model; '' if it has none."""
-    if not report.is_file():
-        return ""
-    table_ = layer_table(json.loads(report.read_text(encoding="utf-8")), _LAYERS)
-    return f"\nthe worst layers of {report.parent.name}:\n{table_}" if table_ else ""
+
+def _is_judged(stage: Stage) -> bool:
+    return stage.name == "evaluate" or bool(stage.route)
 
 
 def _stage(task: Any) -> Stage | None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from qatbuild.report.table import aligned
@@ -26,6 +28,15 @@ def layer_table(report: Mapping[str, Any], most: int | None = None) -> str:
     text = aligned((*_HEAD, *(_row(layer) for layer in layers[:most])), left={0, 1})
     rest = len(layers) - len(layers[:most])
     return "\n".join([*text, *([f"and {rest} more in report.json"] if rest else [])]) + "\n"
+
+
+def worst_layers(path: Path, most: int = 5) -> str:
+    """What is printed of a refused model: the worst of its report's layers; '' if it has none."""
+    if not path.is_file():
+        return ""
+    report = json.loads(path.read_text(encoding="utf-8"))
+    text = layer_table(report, most)
+    return f"\nworst layers of {report['label']}\n{text}" if text else ""
 
 
 def _row(layer: Mapping[str, Any]) -> tuple[str, ...]:

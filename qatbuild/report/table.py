@@ -26,6 +26,25 @@ def table(reports: Iterable[Path], build: Path) -> str:
     return "\n".join(lines) + "\n"
 
 
+def routes(paths: Iterable[Path]) -> str:
+    """The table of some route.json files; '' without any. Warnings stand below it, once."""
+    read = [json.loads(path.read_text(encoding="utf-8")) for path in paths]
+    if not read:
+        return ""
+    head = ("route", "bytes", "agreement %", "most LSB", "verdict")
+    rows = [_route(each) for each in read]
+    lines = aligned((head, *rows), left={0, len(head) - 1})
+    lines += [f"{each['route']}: {warning}" for each in read for warning in each["warnings"]]
+    return "\n".join(lines) + "\n"
+
+
+def _route(told: dict[str, Any]) -> tuple[str, ...]:
+    compared = told["comparison"]
+    figures = (f"{compared['top1_percent']:.2f}", f"{compared['max_lsb']:g}") if compared else ("not run", "-")
+    verdict = "; ".join((told["verdict"], *told["notes"]))
+    return (f"{told['label']}:deploy.{told['route']}", f"{told['bytes']:,}", *figures, verdict)
+
+
 def aligned(rows: Sequence[Sequence[str]], left: set[int]) -> list[str]:
     """Rows of equally many cells as lines: columns in `left` begin at one place, the others end at one."""
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]

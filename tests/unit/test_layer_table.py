@@ -1,6 +1,9 @@
 from __future__ import annotations
 
-from qatbuild.report.layers import layer_table
+import json
+from pathlib import Path
+
+from qatbuild.report.layers import layer_table, worst_layers
 
 
 def row(name: str, operator: str, **changes: object) -> dict[str, object]:
@@ -46,6 +49,14 @@ def test_only_the_worst_are_shown_where_there_is_little_room() -> None:
     lines = layer_table({"layers": [row(f"conv{at}", "CONV_2D") for at in range(7)]}, most=2).splitlines()
     assert [line.split()[0] for line in lines[2:]] == ["conv0", "conv1", "and"]
     assert lines[-1] == "and 5 more in report.json"
+
+
+def test_of_a_refused_model_the_worst_layers_are_printed_below_its_label(tmp_path: Path) -> None:
+    path = tmp_path / "report.json"
+    assert not worst_layers(path)
+    path.write_text(json.dumps({"label": "net@int8", "layers": [row("conv1", "CONV_2D")]}))
+    lines = worst_layers(path).splitlines()
+    assert (lines[1], lines[4].split()[0]) == ("worst layers of net@int8", "conv1")
 
 
 def test_a_report_without_layers_has_no_table() -> None:
