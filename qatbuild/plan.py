@@ -150,6 +150,7 @@ def _stages(variant: Variant, root: PurePath) -> list[Stage]:
     path = spec["dataset"].pop("path")
     model = {name: value for name, value in spec["model"].items() if value is not None}
     file = {"network": next((model[kind] for kind in _FILES if kind in model), None)}
+    file |= {f"file {_relative(path, root)}": path for path in model.pop("files")}
     model.update({kind: PurePath(model[kind]).name for kind in _FILES if kind in model})
     training = {"input": spec["input"], "augment": spec["augment"], "model": model, "train": spec["train"]}
     scheme = {"scheme": variant.quantize.scheme}

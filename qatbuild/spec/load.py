@@ -7,7 +7,7 @@ import json
 import math
 import os
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -223,15 +223,15 @@ def _rebase(document: Any, folder: Path, home: Path) -> None:
             holder = part
             for section in sections:
                 holder = holder.get(section) if isinstance(holder, dict) else None
-            if isinstance(holder, dict) and isinstance(holder.get(name), str):
-                holder[name] = str(folder / holder[name])
+            if isinstance(holder, dict) and name in holder:
+                holder[name] = _each(holder[name], lambda path: str(folder / path))
 
 
 def _rebase_matrix(cells: dict[str, Any], folder: Path, home: Path) -> None:
     """Paths in a matrix become relative to the spec, for they make names, and a name says nothing of this machine."""
 
-    def moved(path: Any) -> Any:
-        return os.path.relpath(folder / path, home) if isinstance(path, str) else path
+    def moved(paths: Any) -> Any:
+        return _each(paths, lambda path: os.path.relpath(folder / path, home))
 
     for field in map(".".join, model.PATHS):
         values = _list(cells.get(field))
@@ -239,6 +239,13 @@ def _rebase_matrix(cells: dict[str, Any], folder: Path, home: Path) -> None:
         for row in (*_list(cells.get("exclude")), *_list(cells.get("include"))):
             if isinstance(row, dict) and field in row:
                 row[field] = moved(row[field])
+
+
+def _each(paths: Any, change: Callable[[str], str]) -> Any:
+    """A path, or each of a list, changed; what is none, and so a fault to report, as it is."""
+    if isinstance(paths, list):
+        return [_each(path, change) for path in paths]
+    return change(paths) if isinstance(paths, str) else paths
 
 
 def _list(value: Any) -> list[Any]:
@@ -266,9 +273,13 @@ def _error(file: Path, found: Mapping[tuple[Path, str, str], None]) -> SpecError
 def _typed(label: str, file: Path, document: Mapping[str, Any]) -> model.Variant:
     """The typed value of a document without faults, with every default that depends on other fields filled in."""
     part = {name: dict(document.get(name) or {}) for name in ("dataset", "model", "train", "quantize")}
+
+    def absolute(path: str) -> str:
+        return os.path.normpath(file.parent.absolute() / path)
+
     for section, name in (path for path in model.PATHS if path[0] in part):
         if part[section].get(name) is not None:
-            part[section][name] = os.path.normpath(file.parent.absolute() / part[section][name])
+            part[section][name] = _each(part[section][name], absolute)
     own = {name: part["model"].pop(name) for name in ("lrn", "width") if name in part["model"]}
     options = own or part["model"].pop("options", {})
     quantize = model.Quantize(**{**part["quantize"], "learning_rate": _rate(part["quantize"].get("learning_rate"))})
@@ -280,7 +291,7 @@ def _typed(label: str, file: Path, document: Mapping[str, Any]) -> model.Variant
         dataset=model.Dataset(**part["dataset"]),
         input=model.Input(float(document["input"]["mean"]), float(document["input"]["std_dev"])),
         augment=model.Augment(**document.get("augment", {})),
-        model=model.Model(**{**part["model"], "options": options}),
+        model=model.Model(**{**part["model"], "options": options, "files": tuple(part["model"].get("files", ()))}),
         train=train,
         quantize=_tuned(quantize, train),
         convert=model.Convert(**document.get("convert", {})),

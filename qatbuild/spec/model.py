@@ -16,11 +16,12 @@ from qatbuild.spec.routes import Route
 PATHS: tuple[tuple[str, ...], ...] = (
     ("dataset", "path"),
     ("model", "weights"),
+    ("model", "files"),
     ("model", "keras"),
     ("model", "meta_graph"),
     ("deploy", "vela", "config"),
 )
-"""The fields that hold a path, in a spec relative to the file that it is written in."""
+"""The fields that hold a path, or a list of them, in a spec relative to the file that it is written in."""
 
 
 @dataclass(frozen=True)
@@ -54,7 +55,7 @@ class Augment:
 class Model:
     """The network. `options` are its keyword arguments; `weights` is an absolute checkpoint prefix.
 
-    `keras` and `meta_graph` are absolute paths; `input` and `logits` name tensors of the meta graph.
+    `keras`, `meta_graph` and `files` are absolute paths; `input` and `logits` name tensors of the meta graph.
     """
 
     name: str | None = None
@@ -65,6 +66,7 @@ class Model:
     input: str | None = None
     logits: str | None = None
     weights: str | None = None
+    files: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -152,12 +152,11 @@ def _deploy(document: Any) -> Iterator[Fault]:
 
 def _places(document: Any, folder: Path, territory: Territory) -> Iterator[Fault]:
     for path in PATHS:
-        given = _at(document, *path)
-        if isinstance(given, str) and given and not territory.holds(folder / given):
-            yield Fault(
-                path,
-                f"lies outside the project: {given}. Link it into the project, or list it in [tool.qatbuild] allow.",
-            )
+        named = _at(document, *path)
+        for given in named if isinstance(named, list) else [named]:
+            if isinstance(given, str) and given and not territory.holds(folder / given):
+                cure = "Link it into the project, or list it in [tool.qatbuild] allow."
+                yield Fault(path, f"lies outside the project: {given}. {cure}")
     if _at(document, "dataset", "name") in (None, "digits"):
         for name in ("path", "url"):
             if _at(document, "dataset", name) is not None:
