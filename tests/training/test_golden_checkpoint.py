@@ -21,7 +21,8 @@ pytestmark = [
 
 
 def test_checkpoint_of_tf_1_restores_by_name_and_gives_what_it_gave_there(tmp_path: Path) -> None:
-    target = inference(Network({"name": "cifarnet"}, (32, 32, 3), 10, 121.0, 64.0), create_eval_graph)
+    network = Network({"name": "cifarnet"}, (32, 32, 3), 10, 121.0, 64.0)
+    target = inference(network, lambda graph, _input, _logits: create_eval_graph(graph))
     graph = tmp_path / "inference_graph.pb"
     graph.write_bytes(without_weights(target).SerializeToString())
     frozen = tf.compat.v1.GraphDef.FromString(freeze(graph, GOLDEN / "model.ckpt-420", target.output))
