@@ -101,3 +101,12 @@ class ResetDep(Below, DoitResetDep):  # type: ignore[misc]
     """`doit reset-dep`."""
 
     name = "reset-dep"
+
+
+def own(loader: Any, tasks: Iterable[Any]) -> list[str] | None:
+    """The tasks that are a dodo.py's own, not specs under a prefix; None, which is all, if there are no others."""
+    values = (getattr(loader, "namespace", None) or {}).values()
+    prefixes = {getattr(getattr(value, "__self__", None), "prefix", "") for value in values} - {""}
+    names = [task.name for task in tasks]
+    mine = [name for name in names if not any(name == each or name.startswith(f"{each}/") for each in prefixes)]
+    return mine if mine and len(mine) < len(names) else None
