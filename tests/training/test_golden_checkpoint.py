@@ -49,7 +49,7 @@ def network(model: dict[str, Any]) -> Network:
 def test_checkpoint_of_tf_1_gives_what_it_gave_there_also_as_tflite(
     kind: str, models: dict[str, dict[str, Any]], tmp_path: Path
 ) -> None:
-    target = inference(network(models[kind]), create_eval_graph)
+    target = inference(network(models[kind]), lambda graph, _input, _logits: create_eval_graph(graph))
     graph = tmp_path / "inference_graph.pb"
     graph.write_bytes(without_weights(target).SerializeToString())
     (tmp_path / "frozen.pb").write_bytes(freeze(graph, CHECKPOINT, target.output))
