@@ -16,6 +16,7 @@ from qatbuild.reason import Reason
 from qatbuild.report.found import found
 from qatbuild.report.html import page
 from qatbuild.report.junit import junit
+from qatbuild.report.layers import worst_layers
 from qatbuild.report.table import routes, table
 
 
@@ -107,6 +108,8 @@ class BuildReporter(ConsoleReporter):  # type: ignore[misc]
         ):
             if text:
                 self.write("\n" + text)
+        for stage in self.refused:
+            self.write(worst_layers(self.build / stage.home / "report.json"))
         if there:
             self._write_pages()
         restored = (len(self.restored), "restored")
