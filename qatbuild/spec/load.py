@@ -7,7 +7,7 @@ import json
 import math
 import os
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +40,22 @@ def find(specs: Path) -> dict[str, Path]:
         for path, name in relative.items()
         if not any(part.startswith(("_", ".")) for part in name.parts)
     }
+
+
+def find_below(root: Path, patterns: Iterable[str]) -> list[tuple[str, Path]]:
+    """Label and file of every spec in the folders below `root` that patterns match, in the order of the labels.
+
+    A label is the path from the root without folders called specs: vision/specs/net.json is vision/net. Hidden folders
+    are not looked into. Two files may claim one label: whoever plans them refuses that.
+    """
+    found = {}
+    for pattern in patterns:
+        for folder in root.glob(pattern):
+            for file in folder.rglob("*.json") if folder.is_dir() else [folder]:
+                *folders, name = file.relative_to(root).with_suffix("").parts
+                if file.is_file() and not any(part.startswith(("_", ".")) for part in (*folders, name)):
+                    found[file] = "/".join([*(part for part in folders if part != "specs"), name])
+    return sorted((name, file) for file, name in found.items())
 
 
 def load(name: str, file: Path, territory: Territory) -> list[model.Variant]:
