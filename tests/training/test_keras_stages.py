@@ -46,11 +46,22 @@ def plain() -> keras.Model:
 
 
 def mobilenet() -> keras.Model:
-    return keras.applications.MobileNetV2((32, 32, 3), weights=None, classes=10, alpha=0.35)
+    return settled(keras.applications.MobileNetV2((32, 32, 3), weights=None, classes=10, alpha=0.35))
 
 
 def resnet50() -> keras.Model:
-    return keras.applications.ResNet50(input_shape=(32, 32, 3), weights=None, classes=10)
+    return settled(keras.applications.ResNet50(input_shape=(32, 32, 3), weights=None, classes=10))
+
+
+def settled(model: keras.Model) -> keras.Model:
+    """The model with moving averages of a batch: fifty layers at random without them give zeros or infinities."""
+    norms = [layer for layer in model.layers if isinstance(layer, layers.BatchNormalization)]
+    for norm in norms:
+        norm.momentum = 0.0
+    model(np.random.default_rng(2).normal(0, 1, [64, 32, 32, 3]).astype(np.float32), training=True)
+    for norm in norms:
+        norm.momentum = 0.9
+    return model
 
 
 def resnet8() -> keras.Model:
