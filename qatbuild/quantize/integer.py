@@ -24,6 +24,7 @@ from qatbuild.quantize.learning import Ends, LearntRange, observe
 from qatbuild.quantize.options import Options
 from qatbuild.quantize.outcome import FoldedBatchNorm, QuantizedTensor, RewriteReport, SharedTensor
 from qatbuild.quantize.path import Path
+from qatbuild.quantize.pooled import behind_pool
 from qatbuild.quantize.range_plan import INPUT, Plan, Quant, Range, plan
 from qatbuild.quantize.rewire import replace_input
 from qatbuild.quantize.rewrite import refuse_closed_graphs, refuse_optimizers
@@ -123,6 +124,8 @@ class Integer:
             return Site(quant, settings, quant.operand, (step.operation,))
         if quant.place == "output":
             output = step.output if after is None else after.output
+            if self._training:
+                output = behind_pool(output)
             return Site(quant, settings, output, _consumers(output))
         layer = after.weighted if after is not None else step.weighted
         assert layer is not None
