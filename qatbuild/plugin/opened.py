@@ -34,22 +34,41 @@ class Opened:
     descriptions: dict[str, str]
     errors: dict[str, QatbuildError]
     builder: Builder
+    prefix: str = ""
+    """What the names of its tasks begin with, in a dodo.py that has others."""
 
     def tasks(self) -> Iterator[dict[str, Any]]:
         """Every spec below the project's specs folder, as doit tasks."""
-        return tasks(self.plan, self.descriptions, self.errors, self.builder)
+        own = tasks(self.plan, self.descriptions, self.errors, self.builder)
+        if not self.prefix:
+            return own
+        from qatbuild.plugin.guest import prefixed  # noqa: PLC0415
+
+        return prefixed(self, own)
+
+    def task(self, label: str) -> str:
+        """The name of a label's task."""
+        return f"{self.prefix}/{label}" if self.prefix else label
 
     def select(self, names: Iterable[str]) -> list[str]:
         """The ids of the stages that labels, specs, or either with :STAGE name; without names, of plain doit.
 
         The error of a spec that cannot be read is raised where it is asked for; SpecError for what there is not.
         """
-        chosen = list(names) or list(self.project.default or [*self.plan.labels, *self.errors])
+        everything = [*self.plan.labels, *self.errors]
+        chosen = self.plain(names) or list(everything if self.prefix else self.project.default or everything)
         return list(dict.fromkeys(id_ for name in chosen for id_ in self._ids(name)))
 
     def forecast(self, names: Iterable[str]) -> dict[str, Verdict]:
         """What would become of the stages that are named, and of all that they need."""
         return forecast(self.plan, self.builder.rebuilder, self.select(names), self.builder.store)
+
+    def plain(self, names: Iterable[str]) -> list[str]:
+        """Names without the prefix; none, which is all, if the prefix itself is among them."""
+        names = list(names)
+        if not self.prefix:
+            return names
+        return [] if self.prefix in names else [name.removeprefix(f"{self.prefix}/") for name in names]
 
     def _ids(self, name: str) -> list[str]:
         wanted, _, stage = name.partition(":")
@@ -84,7 +103,7 @@ def door(dodo_file: str, executor: Executor | None = None) -> tuple[dict[str, An
 
     `executor` is where requests run; by default in processes of this machine.
     """
-    opened = _open(Path(dodo_file).absolute().parent, executor)
+    opened = opening(Path(dodo_file).absolute().parent, executor)
     project = opened.project
     config = {
         "backend": "sqlite3",
@@ -98,7 +117,8 @@ def door(dodo_file: str, executor: Executor | None = None) -> tuple[dict[str, An
     return config, opened.tasks
 
 
-def _open(root: Path, executor: Executor | None) -> Opened:
+def opening(root: Path, executor: Executor | None) -> Opened:
+    """The project at `root`; doit's InvalidDodoFile for what is wrong with it as a whole."""
     try:
         project = Project.at(root)
         try:
@@ -122,7 +142,7 @@ def _open(root: Path, executor: Executor | None) -> Opened:
 def _check_default(opened: Opened) -> None:
     project, known = opened.project, opened.known()
     if not known:
-        facts = [("folder", project.specs)]
+        facts = [("folder", pattern) for pattern in project.patterns] or [("folder", str(project.specs))]
         raise SpecError(
             "There are no specs.", facts, "a spec is a JSON file in that folder; [tool.qatbuild] specs names another"
         )

@@ -10,13 +10,13 @@ from typing import Any
 
 from qatbuild.errors import QatbuildError, SpecError
 from qatbuild.plan import Plan, plan
-from qatbuild.spec.load import find, load
+from qatbuild.spec.load import find, find_below, load
 from qatbuild.spec.model import Variant
 from qatbuild.spec.rules import Territory
 
 _SETTINGS: dict[str, type | tuple[type, ...]] = {
     "default": list,
-    "specs": str,
+    "specs": (str, list),
     "build": str,
     "allow": list,
     "threads": int,
@@ -29,7 +29,8 @@ class Project:
     """Where things are: `specs` and `build` folders, labels that plain doit builds, folders that specs may point at.
 
     `threads` is how many a stage computes with: by default one for each core of the machine. `store` is where results
-    are kept, None if nowhere.
+    are kept, None if nowhere. With `patterns` the specs are in the folders that these match below the root; `specs` is
+    then the root.
     """
 
     root: Path
@@ -39,6 +40,7 @@ class Project:
     allowed: tuple[Path, ...]
     threads: int
     store: Path | None
+    patterns: tuple[str, ...] = ()
 
     @property
     def memory(self) -> Path:
@@ -51,15 +53,21 @@ class Project:
         file = root / "pyproject.toml"
         settings = _settings(file) if file.is_file() else {}
         default = settings.get("default")
+        specs = settings.get("specs", "specs")
         return cls(
             root,
-            root / settings.get("specs", "specs"),
+            root / specs if isinstance(specs, str) else root,
             root / settings.get("build", "build"),
             None if default is None else tuple(default),
             tuple(Path(os.path.normpath(root.absolute() / path)) for path in settings.get("allow", ())),
             settings.get("threads") or os.cpu_count() or 1,
             _store(root, settings),
+            _patterns(specs),
         )
+
+    def files(self) -> list[tuple[str, Path]]:
+        """Name and file of every spec."""
+        return find_below(self.root, self.patterns) if self.patterns else list(find(self.specs).items())
 
     def load(self) -> tuple[Plan, dict[str, str], dict[str, QatbuildError]]:
         """The plan of all good specs, their descriptions by name, and the error of each bad one by name."""
@@ -67,7 +75,7 @@ class Project:
         descriptions: dict[str, str] = {}
         errors: dict[str, QatbuildError] = {}
         territory = Territory(self.root, self.allowed)
-        for name, file in find(self.specs).items():
+        for name, file in self.files():
             try:
                 loaded = load(name, file, territory)
             except QatbuildError as error:
@@ -76,6 +84,16 @@ class Project:
                 variants += loaded
                 descriptions[name] = loaded[0].description
         return plan(variants, self.root), descriptions, errors
+
+
+def _patterns(specs: str | list[Any]) -> tuple[str, ...]:
+    """What a list of folders says. SpecError for one that leads out of the project."""
+    patterns = tuple(map(str, specs)) if isinstance(specs, list) else ()
+    for pattern in patterns:
+        if not pattern or Path(pattern).is_absolute() or ".." in Path(pattern).parts:
+            where = f'"{pattern}" must be a folder below the project, or a pattern of such'
+            raise SpecError("The project's settings have faults.", [("tool.qatbuild.specs", where)])
+    return patterns
 
 
 def _store(root: Path, settings: dict[str, Any]) -> Path | None:

@@ -16,6 +16,7 @@ from qatbuild.reason import Reason
 from qatbuild.report.found import found
 from qatbuild.report.html import page
 from qatbuild.report.junit import junit
+from qatbuild.report.layers import worst_layers
 from qatbuild.report.table import routes, table
 
 
@@ -64,7 +65,7 @@ class BuildReporter(ConsoleReporter):  # type: ignore[misc]
         reasons = self.reasons.get(stage.id) if stage else None
         if stage is not None and reasons:  # Without a reason doit has forgotten it, and it will be found current.
             mark, more = ("<", " (restored)") if stage.id in self.restorable else (".", "")
-            self.write(f"{mark}  {_shown(stage)}: {_in_brief(reasons)}{more}\n")
+            self.write(f"{mark}  {_shown(stage)}: {in_brief(reasons)}{more}\n")
             self.outstream.flush()
 
     def skip_uptodate(self, task: Any) -> None:
@@ -107,6 +108,8 @@ class BuildReporter(ConsoleReporter):  # type: ignore[misc]
         ):
             if text:
                 self.write("\n" + text)
+        for stage in self.refused:
+            self.write(worst_layers(self.build / stage.home / "report.json"))
         if there:
             self._write_pages()
         restored = (len(self.restored), "restored")
@@ -142,7 +145,8 @@ def _shown(stage: Stage) -> str:
     return f"{stage.labels[0]}:{stage.name}{more}"
 
 
-def _in_brief(reasons: list[Reason]) -> str:
+def in_brief(reasons: list[Reason]) -> str:
+    """The first reasons, and how many more there are."""
     more = len(reasons) - _REASONS
     return "; ".join(reason.text for reason in reasons[:_REASONS]) + (f" and {more} more" if more > 0 else "")
 

@@ -111,16 +111,42 @@ class Train:
 
 
 @dataclass(frozen=True)
-class Quantize:
-    """How the network becomes 8 bits."""
+class Calibration:
+    """How ranges are measured. `percentile` is None unless `range` asks for it."""
 
+    images: int = 512
+    range: str = "min_max"
+    percentile: float | None = None
+
+
+Range = tuple[float, float]
+
+
+@dataclass(frozen=True)
+class Override:
+    """An exception for the layers that match the pattern `layer`."""
+
+    layer: str
+    range: Range | None = None
+    bits: int | None = None
+    float: bool = False
+
+
+@dataclass(frozen=True)
+class Quantize:
+    """How the network becomes 8 bits. What belongs to the other method has its default."""
+
+    mode: str = "integer"
     method: str = "qat"
     scheme: str = "uint8"
     start: str = "float"
     steps: int | None = None
     quant_delay: int = 0
+    freeze_bn_delay: int | None = None
     learning_rate: LearningRate | None = None
     checkpoint_every: int | None = None
+    calibration: Calibration = field(default_factory=Calibration)
+    overrides: tuple[Override, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -41,10 +41,15 @@ class Check(SpecCommand):
         """Print the faults; 1 if there are any."""
         if options["audit"]:
             return _audit(opened, options, names)
+        names = opened.plain(names)
         errors = {name: error for name, error in opened.errors.items() if not names or name in names}
         if names:
             opened.select(set(names) - set(errors))
-        labels = [label for label in opened.plan.labels if not names or {label, label.partition("@")[0]} & set(names)]
+        labels = [
+            opened.task(label)
+            for label in opened.plan.labels
+            if not names or {label, label.partition("@")[0]} & set(names)
+        ]
         if options["json"]:
             faults = {
                 name: {"message": error.message, "facts": error.facts, "hint": error.hint}
