@@ -60,9 +60,15 @@ def build(subject: Subject, options: Mapping[str, Any], out: Path) -> Outcome:
 
 
 def shifted_pads(model: inspect.Flatbuffer) -> tuple[str, ...]:
-    """Layers with a PAD of their own whose zero point is not 0: Arm NN 20.08 pads those with another number than 0."""
-    return tuple(
-        f"{model.layer(operator)} ({operator.name}, zero point {model.tensors[operator.inputs[0]].zero_points[0]})"
-        for operator in model.operators
-        if operator.name in _PADS and any(model.tensors[operator.inputs[0]].zero_points)
-    )
+    """Layers with a PAD of their own whose zero point is not 0: Arm NN 20.08 pads those with another number than 0.
+
+    Not where only CONV_2D takes the result: Arm NN folds such a PAD into the convolution, which pads rightly.
+    """
+    found = []
+    for operator in model.operators:
+        zero_points = model.tensors[operator.inputs[0]].zero_points
+        if operator.name in _PADS and any(zero_points):
+            takers = {taker.name for taker in model.operators if operator.outputs[0] in taker.inputs}
+            if takers != {"CONV_2D"}:
+                found.append(f"{model.layer(operator)} ({operator.name}, zero point {zero_points[0]})")
+    return tuple(found)

@@ -119,7 +119,8 @@ def _layers(
     model: Path, frozen: Manifest, images: NDArray[np.uint8], scaling: Mapping[str, float]
 ) -> list[dict[str, Any]]:
     """A row for each layer (see `tflite.layers`), from images that are spread over the whole test set."""
-    chosen = images[np.unique(np.linspace(0, len(images) - 1, _LAYER_IMAGES, dtype=int))]
+    count = min(_LAYER_IMAGES, layers.affordable(model))
+    chosen = images[np.unique(np.linspace(0, len(images) - 1, count, dtype=int))]
     reals = (chosen.astype(np.float32) - np.float32(scaling["mean"])) / np.float32(scaling["std_dev"])
     graphs = {
         name: tf.compat.v1.GraphDef.FromString(frozen.file(f"{name}_graph.pb").read_bytes())

@@ -32,6 +32,9 @@ _Codes = Mapping[int, NDArray[Any]]
 _VALUES = 2**24
 """Values of all layers that are looked at together: every activation is in memory, several times and in float."""
 
+_CHANNEL_AXIS = {"CONV_2D": 0, "DEPTHWISE_CONV_2D": 3, "FULLY_CONNECTED": 0, "TRANSPOSE_CONV": 0}
+_PRODUCTS = 4 * 10**9
+_LEAST_IMAGES = 4
 _CODES = 256
 _FLOAT_NOISE = 1e-10
 """What two float computations of the same values differ by: 100 dB."""
@@ -126,7 +129,7 @@ def measure(
     """One row for each operator of the .tflite at `path`, worst layer first.
 
     First come those that are farther from the fake-quantized graph than rounding explains, given the same inputs; then
-    those that lose most by themselves.
+    those that lose most by themselves. A softmax is the last of them: its scale is fixed, and its order the logits'.
 
     `images` are bytes [n, height, width, channels], `reals` the same as the graphs' input `given` takes them. `graphs`
     has the GraphDefs "frozen" and "float"; `opened` makes a GraphDef ready to run. A row has
@@ -169,6 +172,18 @@ def measure(
     return sorted(rows, key=_badness)
 
 
+def affordable(path: Path) -> int:
+    """How many images `measure` can run through the file at `path` in seconds: the reference kernels are slow."""
+    model = inspect.read(path)
+    products = 0
+    for operator in model.operators:
+        if operator.name in _CHANNEL_AXIS:
+            weights = model.tensors[operator.inputs[1]].shape
+            outputs = math.prod(model.tensors[operator.outputs[0]].shape)
+            products += outputs * math.prod(weights) // weights[_CHANNEL_AXIS[operator.name]]
+    return max(_LEAST_IMAGES, _PRODUCTS // max(products, 1))
+
+
 def described(row: Mapping[str, Any]) -> str:
     """A row in words, for an error: "conv1 (CONV_2D): 22.8 dB alone, 1 LSB, 2.27 % saturated"."""
     alone, same = row["sqnr_db"]["alone"], row["max_lsb"]["same_inputs"]
@@ -181,7 +196,8 @@ def described(row: Mapping[str, Any]) -> str:
 
 def _badness(row: Mapping[str, Any]) -> tuple[float, float, int]:
     same, alone = row["max_lsb"]["same_inputs"] or 0.0, row["sqnr_db"]["alone"]
-    return -same if same > _ROUNDING_LSB else 0.0, np.inf if alone is None else alone, row["position"]
+    unavoidable = alone is None or row["operator"] == "SOFTMAX"
+    return -same if same > _ROUNDING_LSB else 0.0, np.inf if unavoidable else alone, row["position"]
 
 
 def _layers(model: inspect.Flatbuffer, network: Network, floats: Network) -> list[_Layer]:

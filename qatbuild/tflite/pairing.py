@@ -19,7 +19,7 @@ from qatbuild.tflite.inspect import Tensor
 
 _FAKE_QUANTS = ("FakeQuantWithMinMaxVars", "FakeQuantWithMinMaxArgs")
 _ALL_FAKE_QUANTS = (*_FAKE_QUANTS, "FakeQuantWithMinMaxVarsPerChannel")
-_FUSED = ("Identity", "BiasAdd", "Add", "AddV2", "Relu", "Relu6")
+_FUSED = ("BiasAdd", "Add", "AddV2", "Relu", "Relu6")
 _ROUNDS = ("Conv2D", "DepthwiseConv2dNative", "MatMul", "BiasAdd", "Add", "AddV2", "Sub", "Mul", "Relu", "Relu6")
 """Operations whose result has a range of its own, so that without its FakeQuant they are no partner."""
 _TOLERANCE = 1e-3
@@ -52,6 +52,18 @@ class Network:
             else:
                 self._depths[pending.pop()] = 1 + max((self._depths[each] for each in inputs), default=0)
         return self._depths[name]
+
+    def constant(self, name: str) -> bool:
+        """Whether an operation's values do not depend on an input of the graph."""
+        pending, seen = [name], {name}
+        while pending:
+            node = self.nodes[pending.pop()]
+            if node.op == "Placeholder":
+                return False
+            makers = {_operation(each) for each in node.input} - seen
+            seen |= makers
+            pending += makers
+        return True
 
     def source(self, name: str) -> str:
         """The operation whose values an operation gives, before fake quantization."""
@@ -122,13 +134,17 @@ def without_fake_quants(definition: Any) -> Any:
 
 
 def _behind(network: Network, start: str) -> Iterator[str]:
-    """An operation and those that only finish its values, nearest first."""
+    """An operation and those that only finish its values, nearest first: a range, or after a layer its bias, ReLU."""
     pending, seen = [start], {start}
+    rounds = network.nodes[start].op in _ROUNDS
     while pending:
         name = pending.pop(0)
         yield name
         for taker, slot in network.takers.get(name, []):
-            finishes = taker.op in _FUSED or (taker.op in _FAKE_QUANTS and slot == 0)
+            finishes = (taker.op in _FAKE_QUANTS and slot == 0) or taker.op == "Identity"
+            if rounds and taker.op in _FUSED:
+                others = [_operation(each) for at, each in enumerate(taker.input) if at != slot]
+                finishes = all(network.constant(other) for other in others)
             if finishes and taker.name not in seen:
                 seen.add(taker.name)
                 pending.append(taker.name)

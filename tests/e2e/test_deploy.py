@@ -117,6 +117,8 @@ def test_second_build_takes_no_route_and_an_edit_takes_one(deployed: Project) ->
     assert ran(deployed.build(LABEL)) == ["deploy.vela"]
     assert "256" in (home / "vela.txt").read_text().partition("System")[0]
     path.write_text(before)
+    (home / "model_vela.tflite").unlink()
+    shutil.rmtree(deployed.root / "build/.store")
     assert ran(deployed.build(LABEL)) == ["deploy.vela"]
     for file in json.loads((kept / "route.json").read_text())["files"]:  # equal options, equal bytes
         if not file["name"].endswith(".csv"):
