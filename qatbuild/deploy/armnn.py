@@ -33,14 +33,17 @@ def build(subject: Subject, options: Mapping[str, Any], out: Path) -> Outcome:
     images, outputs = subject.work / "images.npy", subject.work / "outputs.npy"
     np.save(images, subject.images if subject.scheme == "uint8" else (subject.images ^ 0x80).view(np.int8))
     outputs.unlink(missing_ok=True)
+    content = inspect.read(subject.tflite)
+    bare = biasless(content)
+    cure = f"give {', '.join(bare)} a bias: Arm NN 20.08 cannot parse a dense layer without one" if bare else ""
     printed = needs.called(
-        [_PYTHON, out / "run_armnn.py", model, images, outputs], "Arm NN cannot run the model.", "see Arm NN's message"
+        [_PYTHON, out / "run_armnn.py", model, images, outputs], "Arm NN cannot run the model.", cure
     )
     found = re.search(r"^Arm NN (\S+)$", printed, re.MULTILINE)
     if found is None or not outputs.is_file():
         raise DeployError("Arm NN's program ended without outputs.", [("its end", printed[-500:])], hint)
     answers = np.load(outputs)
-    pads = shifted_pads(inspect.read(subject.tflite)) if found[1].startswith(_FAULTY_PADS) else ()
+    pads = shifted_pads(content) if found[1].startswith(_FAULTY_PADS) else ()
     faults = {
         "name": "no known fault",
         "wanted": "no standalone PAD of a tensor whose zero point is not 0: Arm NN 20.08 pads it with raw zeros",
@@ -56,6 +59,15 @@ def build(subject: Subject, options: Mapping[str, Any], out: Path) -> Outcome:
         gates=(faults, *agreement_gate(options["min_agreement"], agreed, "LiteRT's reference kernels")),
         figures={"values_that_differ_percent": differ},
         notes=(f"{differ:g} % of the values differ",),
+    )
+
+
+def biasless(model: inspect.Flatbuffer) -> tuple[str, ...]:
+    """Dense layers without a bias: the file has -1 in its place, which Arm NN 20.08 refuses."""
+    return tuple(
+        model.layer(operator)
+        for operator in model.operators
+        if operator.name == "FULLY_CONNECTED" and len(operator.inputs) == 2  # noqa: PLR2004
     )
 
 

@@ -9,7 +9,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from qatbuild.deploy import agreement_gate, agreement_percent, armnn, metadata, needs, round_weights, vela
+from qatbuild.deploy import agreement_gate, agreement_percent, armnn, litert, metadata, needs, round_weights, vela
 from qatbuild.errors import DeployError
 from qatbuild.tflite.inspect import Flatbuffer, Operator, Tensor
 
@@ -53,6 +53,19 @@ def test_standalone_pad_with_a_zero_point_is_found_and_named() -> None:
     (found,) = armnn.shifted_pads(padded(128))
     assert "block" in found
     assert "zero point 128" in found
+
+
+def test_dense_layer_without_bias_is_named_for_arm_nn_cannot_parse_it() -> None:
+    tensor = Tensor("Net/fc3/MatMul", "uint8", (1, 8), (0.1,), (0,))
+    layers = [Operator("FULLY_CONNECTED", 1, inputs, (3,)) for inputs in ((0, 1), (0, 1, 2))]
+    assert armnn.biasless(Flatbuffer(tuple(layers), (tensor,) * 4, (0,), (3,))) == ("fc3",)
+
+
+def test_metadata_is_refused_for_images_that_the_format_does_not_know(tmp_path: Path) -> None:
+    subject = SimpleNamespace(images=np.zeros((1, 8, 8, 2), np.uint8))
+    with pytest.raises(DeployError, match="1 or 3 channels"):
+        litert.build(subject, {}, tmp_path)
+    assert not list(tmp_path.iterdir())
 
 
 def test_agreement_counts_the_lowest_of_equal_scores_and_no_gate_is_no_gate() -> None:
