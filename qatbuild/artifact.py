@@ -24,7 +24,7 @@ from qatbuild.memory import Memory
 LOGS = ("events",)
 """Folders of a stage that are published and not in its manifest: TensorBoard events carry clocks."""
 
-CLOCKED = ("report.json",)
+CLOCKED = ("report.json", "benchmark.json")
 """Artifacts that hold measured times, so that no two are equal: a manifest only says that they are there."""
 
 _CHUNK_BYTES = 1 << 20

@@ -32,6 +32,8 @@ class Code:
     path: Path | None = None
     known: dict[str, list[Any]] = field(default_factory=dict)
     changed: bool = False
+    package: Path = PACKAGE
+    """The folder of qatbuild itself."""
 
     @classmethod
     def load(cls, project: Path, path: Path) -> Code:
@@ -55,6 +57,11 @@ class Code:
         """Module -> fingerprint: what a digest is made of."""
         return {module: fingerprint for module, _, fingerprint in self.closure(modules) if module not in TALK}
 
+    def fingerprints(self, modules: Iterable[str]) -> dict[str, str]:
+        """Module -> fingerprint of the modules alone."""
+        files = {module: self._file(module) for module in modules}
+        return {module: self._read(module, file)[0] for module, file in files.items() if file is not None}
+
     def closure(self, modules: Iterable[str]) -> Iterator[tuple[str, Path, str]]:
         """(module, file, fingerprint) of the modules and all that they import; what is nobody's here is passed over."""
         waiting, seen = list(modules), set[str]()
@@ -71,7 +78,7 @@ class Code:
 
     def _file(self, module: str) -> Path | None:
         top, *rest = module.split(".")
-        stem = PACKAGE.joinpath(*rest) if top == PACKAGE.name else self.project.joinpath(top, *rest)
+        stem = self.package.joinpath(*rest) if top == PACKAGE.name else self.project.joinpath(top, *rest)
         candidates = (stem / "__init__.py", stem.with_name(stem.name + ".py"))
         return next((path for path in candidates if path.is_file()), None)
 

@@ -8,6 +8,7 @@
         ├── DatasetError    the data is not there, not intact, or not of the declared kind
         ├── RewriteError    the network cannot be made fully integer
         ├── ConversionError the converter's result is not what was asked for
+        ├── DeployError     a target's tool is missing, or cannot take the model
         └── AcceptanceError a gate of the spec refused a model that was built
 
 An expected error is shown as one block, without a traceback: the message says what is wrong, the facts
@@ -84,6 +85,10 @@ class RewriteError(StageError):
 
 class ConversionError(StageError):
     """The converter's result is not the fully integer model that was asked for."""
+
+
+class DeployError(StageError):
+    """A target's tool is missing, or it cannot take the model."""
 
 
 class AcceptanceError(StageError):

@@ -11,17 +11,34 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field, replace
-from pathlib import PurePath
+from pathlib import Path, PurePath
 from typing import Any
 
 from qatbuild.artifact import canonical_json
 from qatbuild.errors import PlanError
 from qatbuild.spec.model import Variant
 
+DEPLOY = "deploy."
+"""A route is a stage of its own: deploy.vela, with its artifacts in LABEL/deploy/vela/."""
+
 STAGES = ("dataset", "check", "float", "quantize", "export", "freeze", "convert", "evaluate")
 _SECTIONS = ("dataset", "input", "augment", "model", "train", "quantize", "convert", "evaluate")
 _SHARED = {"dataset", "check", "float", "quantize"}
 _TENSORFLOW = ("tensorflow", "numpy")
+_FROM_TFLITE = {"litert", "armnn", "vela", "c_array", "onnx"}
+_DEPLOY_PACKAGES = {
+    "litert": ("flatbuffers",),
+    "coreml": ("tensorflow", "coremltools"),
+    "round_weights": ("tensorflow",),
+    "tf_cpp": ("tensorflow",),
+    "vela": ("ethos-u-vela",),
+    "onnx": ("tensorflow", "tf2onnx", "onnx", "onnxruntime"),
+}
+_PARTS = {
+    # Debian's Arm NN is no package of pip: its version is a file.
+    "armnn": {"pyarmnn": "/usr/lib/python3/dist-packages/pyarmnn/_version.py"},
+    "tf_cpp": {"program": str(Path(__file__).with_name("deploy") / "tf_cpp.c")},
+}
 _DATASET_PACKAGES = {"digits": ("scikit-learn",), "images": ("pillow",)}
 
 
@@ -42,6 +59,11 @@ class Stage:
     packages: tuple[str, ...]
     recipe: str
     labels: tuple[str, ...] = ()
+
+    @property
+    def route(self) -> str:
+        """The route to a target that this stage takes: vela for deploy.vela; '' for every other stage."""
+        return self.name.removeprefix(DEPLOY) if self.name.startswith(DEPLOY) else ""
 
     @property
     def id(self) -> str:
@@ -98,11 +120,13 @@ class _Chain:
         recipe = _digest([name, settings, inside, {role: stage.recipe for role, stage in upstream.items()}])
         self.made[name] = Stage(
             name=name,
-            home=f"shared/{name}-{recipe[:12]}" if name in _SHARED else self.label,
+            home=_home(name, recipe, self.label),
             settings=settings,
             inputs={role: stage.id for role, stage in upstream.items()},
             sources=given,
-            modules=("qatbuild.worker", f"qatbuild.stages.{name}", *modules),
+            modules=("qatbuild.worker", *modules)
+            if name.startswith(DEPLOY)
+            else ("qatbuild.worker", f"qatbuild.stages.{name}", *modules),
             packages=tuple(packages),
             recipe=recipe,
         )
@@ -147,7 +171,29 @@ def _stages(variant: Variant, root: PurePath) -> list[Stage]:
         inputs=("dataset", "freeze", "convert"),
         packages=runtime,
     )
+    _deploy(chain, variant, spec["input"])
     return list(chain.made.values())
+
+
+def _deploy(chain: _Chain, variant: Variant, scaling: Mapping[str, float]) -> None:
+    """A stage for each route: it depends on its own options and modules, and on no other route."""
+    for route, options in variant.deploy.items():
+        own = asdict(options)
+        sources = {**_PARTS.get(route, {}), "config": own.pop("config", None)}
+        chain.add(
+            f"{DEPLOY}{route}",
+            {"label": variant.label, "input": scaling, "quantize": {"scheme": variant.quantize.scheme}, route: own},
+            inputs=("dataset", "convert") if route in _FROM_TFLITE else ("dataset", "freeze", "convert"),
+            sources=sources,
+            modules=("qatbuild.stages.deploy", f"qatbuild.deploy.{route}"),
+            packages=("numpy", "ai-edge-litert", *_DEPLOY_PACKAGES.get(route, ())),
+        )
+
+
+def _home(name: str, recipe: str, label: str) -> str:
+    if name in _SHARED:
+        return f"shared/{name}-{recipe[:12]}"
+    return f"{label}/deploy/{name.removeprefix(DEPLOY)}" if name.startswith(DEPLOY) else label
 
 
 def _network(variant: Variant) -> tuple[str, ...]:

@@ -30,6 +30,8 @@ class Reason:
     input      where: stage whose result changed
     artifact   where: file that is not as it was published; now: "missing", "edited", ...
     upstream   where: stage that will run before: if its result is the old one, this stage is cut off
+    label      where: label; now: "is new", "could not be read then"
+    toolchain  where: file that pins packages
     blocked    now: why it cannot be told, in a sentence
     """
 
@@ -48,6 +50,10 @@ class Reason:
                 return f"{self.where}: {canonical_json(self.former)} -> {canonical_json(self.now)}"
             case "package" | "threads":
                 return f"{self.where or self.kind}: {self.former or 'absent'} -> {self.now or 'absent'}"
+            case "label":
+                return f"{self.where} {self.now}"
+            case "toolchain":
+                return f"{self.where} changed"
             case "source" | "code":
                 return f"{'code: ' if self.kind == 'code' else ''}{self.where or 'some module'} {self._fate()}"
             case "input":
@@ -71,7 +77,7 @@ def changes(former: Request, now: Request, tables: Tables) -> list[Reason]:
     """What changed between two requests of one stage. A setting that is null and one that is absent are the same."""
     found = list(_code(former.code, now.code, tables))
     found += [Reason("input", role, *pair) for role, *pair in _pairs(_digests(former.inputs), _digests(now.inputs))]
-    found += _settings(former.settings, now.settings)
+    found += settings(former.settings, now.settings)
     found += [
         Reason("source", _shown(role, now if role in now.sources else former), *pair)
         for role, *pair in _pairs(_digests(former.sources), _digests(now.sources))
@@ -92,10 +98,11 @@ def _code(former: str, now: str, tables: Tables) -> Iterator[Reason]:
         yield Reason("code", "", former, now)
 
 
-def _settings(former: Any, now: Any, path: str = "") -> Iterator[Reason]:
+def settings(former: Any, now: Any, path: str = "") -> Iterator[Reason]:
+    """The fields that differ between two settings."""
     if isinstance(former, Mapping) and isinstance(now, Mapping):
         for name in sorted({*former, *now}):
-            yield from _settings(former.get(name), now.get(name), f"{path}.{name}" if path else name)
+            yield from settings(former.get(name), now.get(name), f"{path}.{name}" if path else name)
     elif canonical_json(former) != canonical_json(now):
         yield Reason("setting", path, former, now)
 

@@ -67,7 +67,8 @@ def _perform(request: Request) -> None:
     request.out.mkdir(parents=True)
     # The user's own network is imported from the project.
     sys.path.insert(0, str(request.project))
-    facts = importlib.import_module(f"qatbuild.stages.{request.stage}").run(request)
+    module = request.stage.partition(".")[0]  # deploy.vela is the stage deploy on the route vela
+    facts = importlib.import_module(f"qatbuild.stages.{module}").run(request)
     manifest = Manifest.of(request.stage, request.out, facts)
     write_text(Manifest.path_of(request.work, request.stage), manifest.to_json())
     _write_run(request, time.time() - started)

@@ -1,4 +1,4 @@
-"""Layers with the names that slim gave them: <scope>/weights, <scope>/biases, <scope>/{Conv2D,BiasAdd,Relu}.
+"""Layers with the names that slim gave them: <scope>/{weights,biases,BatchNorm}, <scope>/{Conv2D,BiasAdd,Relu}.
 
 Law: what is random here is a function of the graph's seed, the layer's name and, for dropout, the global step. No
 generator has a state, so a training that goes on from a checkpoint draws what it would have drawn.
@@ -17,6 +17,7 @@ from qatbuild.errors import StageError
 v1 = tf.compat.v1
 Activation = Callable[..., tf.Tensor] | None
 Initializer = Callable[..., tf.Tensor]
+Normalization = Callable[[tf.Tensor], tf.Tensor] | None
 
 
 def truncated_normal(stddev: float) -> Initializer:
@@ -56,12 +57,14 @@ def conv(
     stride: int = 1,
     activation: Activation = tf.nn.relu,
     weights: Initializer | None = None,
+    bias: float | None = 0.0,
+    norm: Normalization = None,
 ) -> tf.Tensor:
-    """Convolution, bias, activation: [batch, h, w, c] -> [batch, ceil(h/stride), ceil(w/stride), filters]."""
+    """Convolution, bias (None: none), norm, activation: [n, h, w, c] -> [n, ceil(h/stride), ceil(w/stride), f]."""
     with v1.variable_scope(scope, use_resource=True):
         kernel = _weights("weights", [size_px, size_px, net.shape[-1], filters], weights)
         net = tf.nn.conv2d(net, kernel, strides=stride, padding="SAME", name="Conv2D")
-        return _finish(net, 0.0, activation)
+        return _finish(net, bias, activation, norm)
 
 
 def depthwise(
@@ -72,13 +75,15 @@ def depthwise(
     stride: int = 1,
     activation: Activation = tf.nn.relu6,
     weights: Initializer | None = None,
+    bias: float | None = 0.0,
+    norm: Normalization = None,
 ) -> tf.Tensor:
-    """One filter per channel, bias, activation: [batch, h, w, c] -> [batch, ceil(h/stride), ceil(w/stride), c]."""
+    """One filter a channel, bias or None, norm, activation: [n, h, w, c] -> [n, ceil(h/stride), ceil(w/stride), c]."""
     with v1.variable_scope(scope, use_resource=True):
         kernel = _weights("depthwise_weights", [size_px, size_px, net.shape[-1], 1], weights)
         strides = [1, stride, stride, 1]
         net = v1.nn.depthwise_conv2d_native(net, kernel, strides, "SAME", name="depthwise")
-        return _finish(net, 0.0, activation)
+        return _finish(net, bias, activation, norm)
 
 
 def dense(
@@ -96,10 +101,44 @@ def dense(
         return _finish(tf.matmul(net, kernel, name="MatMul"), bias, activation)
 
 
+def batch_norm(*, training: bool, decay: float = 0.99, epsilon: float = 1e-3) -> Callable[[tf.Tensor], tf.Tensor]:
+    """Batch normalization, for `norm` of a layer: y = gamma (x - mean) / sqrt(variance + epsilon) + beta.
+
+    Ioffe and Szegedy 2015, arXiv:1502.03167. In training mean and variance are those of the batch, over all but the
+    last of four dimensions, and the moving averages (m decay + batch's (1 - decay)) follow in UPDATE_OPS; otherwise
+    they are the moving averages.
+    """
+
+    def normalize(net: tf.Tensor) -> tf.Tensor:
+        shape = [net.shape[-1]]
+        with v1.variable_scope("BatchNorm"):
+            gamma = v1.get_variable("gamma", shape, tf.float32, v1.ones_initializer())
+            beta = v1.get_variable("beta", shape, tf.float32, v1.zeros_initializer())
+            mean = v1.get_variable("moving_mean", shape, tf.float32, v1.zeros_initializer(), trainable=False)
+            variance = v1.get_variable("moving_variance", shape, tf.float32, v1.ones_initializer(), trainable=False)
+            if not training:
+                net, *_ = v1.nn.fused_batch_norm(net, gamma, beta, mean, variance, epsilon, is_training=False)
+                return net
+            net, *observed = v1.nn.fused_batch_norm(net, gamma, beta, epsilon=epsilon, is_training=True)
+            for average, batchs in zip((mean, variance), observed, strict=True):
+                update = v1.assign_sub(average, (average - batchs) * (1 - decay))
+                v1.add_to_collection(v1.GraphKeys.UPDATE_OPS, update)
+            return net
+
+    return normalize
+
+
 def max_pool(net: tf.Tensor, size_px: int, *, scope: str) -> tf.Tensor:
     """Maximum of each square of `size_px`, without overlap: [batch, h, w, c] -> [batch, h//size, w//size, c]."""
     with v1.variable_scope(scope):
         return tf.nn.max_pool2d(net, size_px, size_px, padding="VALID", name="MaxPool")
+
+
+def global_average_pool(net: tf.Tensor, *, scope: str) -> tf.Tensor:
+    """Mean over all pixels: [batch, h, w, c] -> [batch, 1, 1, c]."""
+    with v1.variable_scope(scope):
+        size = net.shape[1:3].as_list()
+        return tf.nn.avg_pool2d(net, size, size, padding="VALID", name="AvgPool")
 
 
 def flatten(net: tf.Tensor, *, scope: str = "Flatten") -> tf.Tensor:
@@ -140,9 +179,11 @@ def _weights(name: str, shape: Sequence[int], initial: Initializer | None) -> tf
     return v1.get_variable(name, shape, tf.float32, initial or variance_scaling())
 
 
-def _finish(net: tf.Tensor, bias: float, activation: Activation) -> tf.Tensor:
-    biases = v1.get_variable("biases", [net.shape[-1]], tf.float32, v1.constant_initializer(bias))
-    net = tf.nn.bias_add(net, biases, name="BiasAdd")
+def _finish(net: tf.Tensor, bias: float | None, activation: Activation, norm: Normalization = None) -> tf.Tensor:
+    if bias is not None:
+        biases = v1.get_variable("biases", [net.shape[-1]], tf.float32, v1.constant_initializer(bias))
+        net = tf.nn.bias_add(net, biases, name="BiasAdd")
+    net = net if norm is None else norm(net)
     return net if activation is None else activation(net)
 
 

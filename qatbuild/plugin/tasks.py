@@ -74,8 +74,10 @@ class Builder:
             self.executor.run(request)
         except AcceptanceError:
             # The model was refused: it is not built, but what there is of it is left to look at.
+            request.folder.mkdir(parents=True, exist_ok=True)
             Manifest.path_of(request.folder, request.stage).unlink(missing_ok=True)
             for path in request.out.glob("*"):
+                shutil.rmtree(request.folder / path.name, ignore_errors=True)
                 path.replace(request.folder / path.name)
             raise
         self.rebuilder.publish(request, stage)
@@ -105,8 +107,8 @@ def tasks(
 
 def _task_name(stage: Stage) -> tuple[str, str]:
     """The doit basename and name: LABEL:STAGE, or shared:STAGE-RECIPE."""
-    if stage.home in stage.labels:
-        return stage.home, stage.name
+    if stage.home in stage.labels or stage.route:
+        return stage.labels[0], stage.name
     top, _, rest = stage.home.partition("/")
     return top, rest
 
@@ -124,12 +126,17 @@ def _stage_tasks(plan: Plan, builder: Builder) -> Iterator[dict[str, Any]]:
             "doc": f"{stage.name} of {', '.join(stage.labels)}",
             "actions": [(builder.build, [stage])],
             "file_dep": [*map(str, upstream), *_files(stage)],
-            "task_dep": [":".join(_task_name(plan.stages[id_])) for id_ in stage.inputs.values()],
+            "task_dep": [":".join(_task_name(plan.stages[id_])) for id_ in stage.inputs.values()] + _after(stage),
             "targets": [str(builder.rebuilder.manifest_path(stage))],
             "uptodate": [current(stage)],
             "clean": [(builder.clean, [stage])],
             "meta": {"stage": stage},
         }
+
+
+def _after(stage: Stage) -> list[str]:
+    """What must have been done before, without being an input: a model is judged before it is sent anywhere."""
+    return [f"{stage.labels[0]}:evaluate"] if stage.route else []
 
 
 def _files(stage: Stage) -> list[str]:
@@ -149,7 +156,7 @@ def _groups(plan: Plan, descriptions: dict[str, str]) -> Iterator[dict[str, Any]
         doc = descriptions[spec] or f"build {label}"
         yield {"basename": label, "name": None, "doc": f"{doc} ({variant})" if variant else doc}
         for name, id_ in ids.items():
-            if plan.stages[id_].home != label:
+            if plan.stages[id_].home != label and not plan.stages[id_].route:
                 shared = ":".join(_task_name(plan.stages[id_]))
                 yield {
                     "basename": label,
@@ -158,10 +165,26 @@ def _groups(plan: Plan, descriptions: dict[str, str]) -> Iterator[dict[str, Any]
                     "task_dep": [shared],
                     "doc": f"{name} of {label}",
                 }
+        routes = [f"{label}:{name}" for name, id_ in ids.items() if plan.stages[id_].route]
+        if routes:
+            yield {
+                "basename": label,
+                "name": "deploy",
+                "actions": None,
+                "task_dep": routes,
+                "doc": f"routes of {label}",
+            }
+    yield from _variants(plan, descriptions, variants)
+
+
+def _variants(plan: Plan, descriptions: dict[str, str], variants: dict[str, list[str]]) -> Iterator[dict[str, Any]]:
     for spec, labels in variants.items():
         if labels:
             yield {"basename": spec, "name": None, "doc": descriptions[spec] or f"build all variants of {spec}"}
-            for name in STAGES:
+            routes = sorted(
+                {name for label in labels for name, id_ in plan.labels[label].items() if plan.stages[id_].route}
+            )
+            for name in (*STAGES, *routes):
                 having = [f"{label}:{name}" for label in labels if name in plan.labels[label]]
                 if having:
                     yield {
@@ -187,7 +210,7 @@ def _failing(errors: dict[str, QatbuildError], taken: set[str]) -> Iterator[dict
         taken.add(label)
         yield {"basename": label, "name": None, "doc": f"cannot be built: {error.message}"}
         yield {"basename": label, "name": "spec", "actions": [fail], "doc": error.message}
-        for name in STAGES:
+        for name in (*STAGES, "deploy"):
             yield {
                 "basename": label,
                 "name": name,

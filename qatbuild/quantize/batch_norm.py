@@ -5,7 +5,8 @@ Two forms, both recognised by structure: the fused operation, and what tf.nn.bat
     x factor + (beta - mean factor),   factor = gamma / sqrt(variance + epsilon)
 
 In front of either stands the layer, with at most a BatchToSpaceND (atrous convolution), a Reshape (a dense layer's
-fused form works on four dimensions) or an Identity between them.
+fused form works on four dimensions) or an Identity between them and, where biases are allowed, the addition of the
+layer's bias (Keras adds one unless it is told not to). tf.contrib.quantize knew none there.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from dataclasses import dataclass
 
 import tensorflow as tf
 
-from qatbuild.quantize.layers import BATCH_NORM_TYPES, LAYER_TYPES, is_read
+from qatbuild.quantize.layers import BATCH_NORM_TYPES, LAYER_TYPES, bias_of, is_read
 from qatbuild.quantize.moving_average import MovingAverage, moving_average_of
 from qatbuild.quantize.pattern import ANYTHING, Pattern, Roles, either, match, op
 
@@ -31,8 +32,9 @@ class BatchNorm:
     `operation` is the fused operation or the last addition of an unfused one; `between` what stands between the layer
     and x, the layer's side first; `result` the tensor that the network goes on with (in front of it, in a dense
     layer's fused form, `output` is reshaped back). gamma, beta, mean and variance have the shape [channels]; gamma or
-    beta None is 1 or 0. In training mean and variance are the batch's own and the moving averages follow them, else
-    `moving_mean` and `moving_variance` are None.
+    beta None is 1 or 0. `bias` is what is added to the layer's result to get x, [channels], None if nothing is. In
+    training mean and variance are the batch's own and the moving averages follow them, else `moving_mean` and
+    `moving_variance` are None.
     """
 
     operation: tf.Operation
@@ -45,6 +47,7 @@ class BatchNorm:
     mean: tf.Tensor
     variance: tf.Tensor
     epsilon: float
+    bias: tf.Tensor | None = None
     moving_mean: MovingAverage | None = None
     moving_variance: MovingAverage | None = None
 
@@ -81,13 +84,14 @@ class _Form:
     epsilon: float
 
 
-def find_batch_norms(graph: tf.Graph, *, training: bool) -> tuple[BatchNorm | Unfoldable, ...]:
+def find_batch_norms(graph: tf.Graph, *, training: bool, biased: bool = False) -> tuple[BatchNorm | Unfoldable, ...]:
     """Every batch norm of the graph whose result is used, in the graph's order.
 
-    `training` says whether the graph may normalize with the statistics of its batches.
+    `training` says whether the graph may normalize with the statistics of its batches, `biased` whether the bias of a
+    layer may stand between it and its batch norm.
     """
     forms = (_fused(operation) or _unfused(operation) for operation in graph.get_operations())
-    return tuple(_place(form, training=training) for form in forms if form is not None)
+    return tuple(_place(form, training=training, biased=biased) for form in forms if form is not None)
 
 
 def _fused(operation: tf.Operation) -> _Form | None:
@@ -143,9 +147,9 @@ def _other(operation: tf.Operation, known: tf.Tensor) -> tf.Tensor | None:
     return first if second is known else None
 
 
-def _place(form: _Form, *, training: bool) -> BatchNorm | Unfoldable:
+def _place(form: _Form, *, training: bool, biased: bool) -> BatchNorm | Unfoldable:
     """The batch norm in its surroundings, or the first reason why it cannot be folded there."""
-    *between, layer = _upstream(form.x)
+    *between, layer = _upstream(form.x, biased=biased)
     between.reverse()
     if layer.type not in LAYER_TYPES:
         why = f"no convolution or dense layer stands straight in front of it ({layer.type} does)"
@@ -177,17 +181,25 @@ def _place(form: _Form, *, training: bool) -> BatchNorm | Unfoldable:
         mean=form.mean,
         variance=form.variance,
         epsilon=form.epsilon,
+        bias=next((bias for each in between if (bias := bias_of(each)) is not None), None),
         moving_mean=mean,
         moving_variance=variance,
     )
 
 
-def _upstream(x: tf.Tensor) -> Iterator[tf.Operation]:
-    """What stands in front of x, nearest first, up to the first operation that computes something."""
+def _upstream(x: tf.Tensor, *, biased: bool) -> Iterator[tf.Operation]:
+    """What stands in front of x, nearest first, up to the first operation that computes something else than a bias."""
     operation = x.op
     yield operation
-    while operation.type in _BETWEEN:
-        operation = operation.inputs[0].op
+    while True:
+        bias = bias_of(operation) if biased else None
+        if bias is not None:
+            biased = False  # one at most
+            operation = next(tensor for tensor in operation.inputs if tensor is not bias).op
+        elif operation.type in _BETWEEN:
+            operation = operation.inputs[0].op
+        else:
+            return
         yield operation
 
 
@@ -209,7 +221,7 @@ def _why_not(form: _Form, layer: tf.Operation, between: list[tf.Operation]) -> s
     wrong = types & ({"BatchToSpaceND"} if layer.type == "MatMul" else {"Reshape"})
     if wrong:
         return f"a {wrong.pop()} stands between it and the layer"
-    formats = {each.node_def.attr["data_format"].s for each in (layer, form.operation)} - {b""}
+    formats = {each.node_def.attr["data_format"].s for each in (layer, *between, form.operation)} - {b""}
     if formats - _CHANNELS_LAST:
         return "it has its channels first (NCHW)"
     if form.mean.op is form.operation and form.operation.get_attr("exponential_avg_factor") != 1:

@@ -13,6 +13,9 @@ is made good behind the layer (Krishnamoorthi 2018, section 3.2.2), with c = sig
 What will be fake-quantized, c W s = W gamma / sigma_moving, is what inference computes with, and before quantization y
 is exactly batch normalization. Once the statistics are frozen, c is 1 and y is inference's.
 
+A bias d that the layer itself adds is part of what is normalized: b = beta + (d - mean) s, in training too, where the
+batch's mean moves with d.
+
 Names are those of tf.contrib.quantize. The old operations stay in the graph, without an output that anything reads.
 """
 
@@ -45,10 +48,11 @@ def fold(batch_norm: BatchNorm, freeze_delay_steps: int | None = None) -> Folded
             statistics = batch_statistics(batch_norm, freeze_delay_steps)
             factor = tf.math.rsqrt(statistics.variance + batch_norm.epsilon)
             scale = factor if batch_norm.gamma is None else batch_norm.gamma * factor
+            shift = statistics.mean if batch_norm.bias is None else statistics.mean - batch_norm.bias
             if batch_norm.beta is None:
-                bias = tf.negative(statistics.mean * scale, name="bias")
+                bias = tf.negative(shift * scale, name="bias")
             else:
-                bias = tf.subtract(batch_norm.beta, statistics.mean * scale, name="bias")
+                bias = tf.subtract(batch_norm.beta, shift * scale, name="bias")
             if batch_norm.training:
                 correction = _correction(batch_norm, factor)
                 by_correction = _along_outputs(correction, layer, "correction_reshape")

@@ -84,7 +84,7 @@ def find_layers(graph: tf.Graph) -> tuple[LayerMatch, ...]:
             # Of two layers that are added, the first that is not complete elsewhere is completed by the addition.
             for roles in matches(pattern, root):
                 new = _record(roles)
-                if new.layer in found or new.activation in ends:
+                if new.layer in found or new.activation in ends or only_yields_statistics(new.layer):
                     continue
                 if not (_ends_in_no_activation(roles) or weights_are_fake_quantized(new.layer)):
                     found[new.layer] = new
@@ -118,9 +118,24 @@ def unfolded_batch_norm(layer: tf.Operation) -> tf.Operation | None:
 
 def only_yields_statistics(layer: tf.Operation) -> bool:
     """Whether nothing but the mean and variance of a folded batch norm, if anything, is computed from its output."""
-    behind = [each for each in _behind(layer) if each.type not in _PASSING]
+    behind = list(_behind(layer))
+    behind += [each for added in behind if bias_of(added) is not None for each in _behind(added)]
+    behind = [each for each in behind if each.type not in _PASSING and bias_of(each) is None]
     parts = [each.type in _MOMENT_TYPES or (_is_batch_norm(each) and not _is_used(each)) for each in behind]
     return all(parts) and any(_is_batch_norm(each) or each.type == "SquaredDifference" for each in behind)
+
+
+def bias_of(operation: tf.Operation) -> tf.Tensor | None:
+    """The vector, one number a channel, that the operation adds to its first input or, as an addition, to either."""
+    if operation.type == "BiasAdd":
+        return operation.inputs[1]
+    if operation.type in {"Add", "AddV2"} and operation.outputs[0].shape.rank:
+        channels = operation.outputs[0].shape[-1:]
+        vectors = [
+            tensor for tensor in operation.inputs if tensor.shape.is_fully_defined() and tensor.shape == channels
+        ]
+        return vectors[0] if len(vectors) == 1 else None
+    return None
 
 
 def why_unmatched(layer: tf.Operation) -> str:

@@ -41,11 +41,15 @@ class Fault:
 
 @dataclass(frozen=True)
 class Layer:
-    """One text that a merged document was made of: a file, and where in it the document begins."""
+    """One text that a merged document was made of: a file, and where in it the document begins.
+
+    A value of a matrix stands for a place deeper in the document: for the first `inside` keys of a path.
+    """
 
     file: Path
     prefix: tuple[str | int, ...]
     document: Any
+    inside: int = 0
 
 
 @cache
@@ -75,8 +79,16 @@ def suggest(word: str, known: Iterable[str]) -> str:
 
 def place(path: Sequence[str | int], layers: Sequence[Layer]) -> tuple[Layer, str]:
     """The layer (first is strongest) that holds the longest part of a path, and the pointer into its file."""
-    best = max(layers, key=lambda layer: _depth(layer.document, path))
-    return best, pointer([*best.prefix, *path])
+    best = max(layers, key=lambda layer: _reach(layer, path))
+    return best, pointer([*best.prefix, *path[best.inside :]])
+
+
+def _reach(layer: Layer, path: Sequence[str | int]) -> float:
+    """How much of a path a layer holds. A value of a matrix has a say above its own place only if nobody else has."""
+    depth = _depth(layer.document, path)
+    if depth >= layer.inside:
+        return depth
+    return depth - 0.5 if depth == len(path) else -1
 
 
 def _depth(document: object, path: Sequence[str | int]) -> int:
@@ -153,7 +165,7 @@ def _phrase(error: ValidationError, wanted: Any) -> str:
             word = error.instance
             near = suggest(word, [str(choice) for choice in wanted]) if isinstance(word, str) else ""
             return f"must be one of {choices}, got {got}.{near}"
-        case "minLength" | "minProperties":
+        case "minLength" | "minProperties" | "minItems":
             return "must not be empty."
         case "not":  # What must not be is said by the hint.
             return ""

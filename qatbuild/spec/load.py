@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import math
 import os
@@ -12,8 +13,10 @@ from pathlib import Path
 from typing import Any
 
 from qatbuild.errors import SpecError
-from qatbuild.spec import faults, model
+from qatbuild.spec import faults, matrix, model
 from qatbuild.spec.faults import Fault, Layer
+from qatbuild.spec.matrix import Cell, Combination
+from qatbuild.spec.routes import ROUTES, Route
 from qatbuild.spec.rules import Territory, broken
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
@@ -50,19 +53,44 @@ def load(name: str, file: Path, territory: Territory) -> list[model.Variant]:
         found[file, "/", f'a spec cannot be named "{name}": that is a command, or a folder of the build.'] = None
     if patches is not None:
         _note(found, [*faults.of_schema({**merged, "variants": patches})], layers, only="variants")
+    combined = _combinations(merged.pop("matrix", None), merged, layers, found)
     if not isinstance(patches, dict) or not patches:
         patches = {"": {}}
     variants = []
-    for variant, patch in patches.items():
+    for (variant, patch), combination in itertools.product(patches.items(), combined):
         document = merge_patch(merged, patch if isinstance(patch, dict) else {})
-        over = [Layer(layer.file, ("variants", variant), _variant(layer.document, variant)) for layer in layers]
+        for cell in combination.cells:
+            document = merge_patch(document, cell.patch)
+        over = [Layer(_holder(layers, cell), cell.place, cell.patch, len(cell.field)) for cell in combination.cells]
+        if variant:
+            over += [Layer(layer.file, ("variants", variant), _variant(layer.document, variant)) for layer in layers]
         mine = faults.of_schema(document) + list(broken(document, file.parent, territory))
-        _note(found, mine, [*over, *layers] if variant else layers)
+        _note(found, mine, [*over, *layers])
         if not found:
-            variants.append(_typed(f"{name}@{variant}" if variant else name, file, document))
+            label = ",".join(filter(None, (variant, combination.name)))
+            variants.append(_typed(f"{name}@{label}" if label else name, file, document))
     if found:
         raise _error(file, found)
     return variants
+
+
+def _combinations(
+    given: Any, merged: Mapping[str, Any], layers: list[Layer], found: dict[tuple[Path, str, str], None]
+) -> list[Combination]:
+    """The combinations of the merged matrix; without a matrix, or with one that has faults, the empty one."""
+    if given is None:
+        return [Combination()]
+    mine = [fault for fault in faults.of_schema({**merged, "matrix": given}) if fault.path[:1] == ("matrix",)]
+    combined: list[Combination] = []
+    if not mine:
+        combined, mine = matrix.combinations(given)
+    _note(found, mine, layers)
+    return combined or [Combination()]
+
+
+def _holder(layers: list[Layer], cell: Cell) -> Path:
+    """The file whose matrix has a cell: the strongest one."""
+    return faults.place(cell.place, layers)[0].file
 
 
 def merge_patch(target: Any, patch: Any, *, keep_null: bool = False) -> Any:
@@ -165,7 +193,7 @@ def _layers(file: Path, territory: Territory) -> Iterator[Layer]:
             raise SpecError("A spec has 1 fault.", [("file", file), ("/extends", "must be the path of another spec.")])
         document.pop("$schema", None)
         if file.parent != folder:
-            _rebase(document, file.parent)
+            _rebase(document, file.parent, folder)
         yield Layer(file, (), document)
         if base is None:
             return
@@ -184,14 +212,39 @@ def _layers(file: Path, territory: Territory) -> Iterator[Layer]:
             raise SpecError("A spec extends a file outside the project.", facts)
 
 
-def _rebase(document: Any, folder: Path) -> None:
-    """Make the paths in a base's document absolute: they are relative to the base, not to who extends it."""
-    parts = [document, *(patch for patch in (document.get("variants") or {}).values() if isinstance(patch, dict))]
-    for part in parts:
+def _rebase(document: Any, folder: Path, home: Path) -> None:
+    """Make the paths in a base's document lead from `folder` also when read in `home`, the folder of who extends it."""
+    variants, cells = document.get("variants"), document.get("matrix")
+    parts = [document, *(variants.values() if isinstance(variants, dict) else ())]
+    if isinstance(cells, dict):
+        _rebase_matrix(cells, folder, home)
+    for part in filter(lambda part: isinstance(part, dict), parts):
         for section, name in (("dataset", "path"), ("model", "weights")):
             holder = part.get(section)
             if isinstance(holder, dict) and isinstance(holder.get(name), str):
                 holder[name] = str(folder / holder[name])
+        deploy = part.get("deploy")
+        vela = deploy.get("vela") if isinstance(deploy, dict) else None
+        if isinstance(vela, dict) and isinstance(vela.get("config"), str):
+            vela["config"] = str(folder / vela["config"])
+
+
+def _rebase_matrix(cells: dict[str, Any], folder: Path, home: Path) -> None:
+    """Paths in a matrix become relative to the spec, for they make names, and a name says nothing of this machine."""
+
+    def moved(path: Any) -> Any:
+        return os.path.relpath(folder / path, home) if isinstance(path, str) else path
+
+    for field in ("dataset.path", "model.weights", "deploy.vela.config"):
+        values = _list(cells.get(field))
+        values[:] = map(moved, values)
+        for row in (*_list(cells.get("exclude")), *_list(cells.get("include"))):
+            if isinstance(row, dict) and field in row:
+                row[field] = moved(row[field])
+
+
+def _list(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else []
 
 
 def _variant(document: Any, name: str) -> Any:
@@ -218,8 +271,8 @@ def _typed(label: str, file: Path, document: Mapping[str, Any]) -> model.Variant
     for section, name in (("dataset", "path"), ("model", "weights")):
         if part[section].get(name) is not None:
             part[section][name] = os.path.normpath(file.parent.absolute() / part[section][name])
-    lrn = part["model"].pop("lrn", None)
-    options = {"lrn": lrn} if lrn is not None else part["model"].pop("options", {})
+    own = {name: part["model"].pop(name) for name in ("lrn", "width") if name in part["model"]}
+    options = own or part["model"].pop("options", {})
     quantize = model.Quantize(**{**part["quantize"], "learning_rate": _rate(part["quantize"].get("learning_rate"))})
     train = _train(part["train"], quantize)
     return model.Variant(
@@ -234,7 +287,26 @@ def _typed(label: str, file: Path, document: Mapping[str, Any]) -> model.Variant
         quantize=_tuned(quantize, train),
         convert=model.Convert(**document.get("convert", {})),
         evaluate=model.Evaluate(**document.get("evaluate", {})),
+        deploy={
+            name: _route(name, options, label, file) for name, options in sorted(document.get("deploy", {}).items())
+        },
     )
+
+
+def _route(name: str, options: Mapping[str, Any], label: str, file: Path) -> Route:
+    filled = dict(options)
+    if name == "c_array" and filled.get("name") is None:
+        filled["name"] = re.sub(r"[^a-z0-9_]", "_", f"m{label}" if label[0].isdigit() else label.lower())
+    if name == "vela":
+        filled = {**dict.fromkeys(("system_config", "memory_mode")), **filled}
+        u65 = "u65" in filled.get("accelerator", "")
+        filled["system_config"] = (
+            filled["system_config"] or f"Ethos_{'U65_High_End' if u65 else 'U55_High_End_Embedded'}"
+        )
+        filled["memory_mode"] = filled["memory_mode"] or ("Dedicated_Sram" if u65 else "Shared_Sram")
+        if filled.get("config") is not None:
+            filled["config"] = os.path.normpath(file.parent.absolute() / filled["config"])
+    return ROUTES[name](**filled)
 
 
 def _rate(fields: Mapping[str, Any] | None) -> model.LearningRate | None:

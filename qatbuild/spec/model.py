@@ -11,6 +11,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from qatbuild.spec.routes import Route
+
 
 @dataclass(frozen=True)
 class Dataset:
@@ -135,3 +137,4 @@ class Variant:
     quantize: Quantize
     convert: Convert
     evaluate: Evaluate
+    deploy: Mapping[str, Route] = field(default_factory=dict)

@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from qatbuild.spec.faults import Fault
+from qatbuild.spec.faults import Fault, suggest
+from qatbuild.spec.routes import MEMORY_MODES, SYSTEM_CONFIGS
 
 
 @dataclass(frozen=True)
@@ -41,6 +42,7 @@ def broken(document: Any, folder: Path, territory: Territory) -> Iterator[Fault]
     yield from _learning_rate(document, ("train", "learning_rate"), _integer(document, "train", "steps"))
     yield from _learning_rate(document, ("quantize", "learning_rate"), _quantized_steps(document))
     yield from _start(document)
+    yield from _deploy(document)
     yield from _places(document, folder, territory)
 
 
@@ -113,8 +115,35 @@ def _start(document: Any) -> Iterator[Fault]:
                 yield Fault(("quantize", name), f'with quantize.start "scratch" train.{name} counts; remove this one.')
 
 
+def _deploy(document: Any) -> Iterator[Fault]:
+    """Combinations that a target cannot run, or that its own compiler would take without a word."""
+    scheme = _at(document, "quantize", "scheme") or "uint8"
+    if _at(document, "deploy", "c_array", "runtime") == "tflm" and scheme == "uint8":
+        yield Fault(
+            ("deploy", "c_array", "runtime"),
+            "TFLite Micro has had no uint8 kernels since 2021: it takes int8 only, and quantize.scheme is uint8.",
+        )
+    accelerator = _at(document, "deploy", "vela", "accelerator") or "ethos-u55-128"
+    system = _at(document, "deploy", "vela", "system_config")
+    own = _at(document, "deploy", "vela", "config") is not None
+    if isinstance(system, str) and isinstance(accelerator, str) and not own:
+        family = accelerator.rpartition("-")[0].replace("ethos-u", "Ethos_U")
+        known = [name for name in SYSTEM_CONFIGS if name.startswith(family)]
+        if family and system not in known:
+            text = f"of {accelerator} must be one of {', '.join(known)}, got {system}.{suggest(system, known)}"
+            yield Fault(("deploy", "vela", "system_config"), text)
+    mode = _at(document, "deploy", "vela", "memory_mode")
+    if isinstance(mode, str) and not own and mode not in MEMORY_MODES:
+        text = f"must be one of {', '.join(MEMORY_MODES)}, got {mode}.{suggest(mode, MEMORY_MODES)}"
+        yield Fault(("deploy", "vela", "memory_mode"), text)
+    if isinstance(mode, str) and "u55" in str(accelerator) and mode.startswith("Dedicated_Sram") and not own:
+        yield Fault(
+            ("deploy", "vela", "memory_mode"), f"an ethos-u55 has no DRAM for {mode}: Shared_Sram or Sram_Only."
+        )
+
+
 def _places(document: Any, folder: Path, territory: Territory) -> Iterator[Fault]:
-    for path in (("dataset", "path"), ("model", "weights")):
+    for path in (("dataset", "path"), ("model", "weights"), ("deploy", "vela", "config")):
         given = _at(document, *path)
         if isinstance(given, str) and given and not territory.holds(folder / given):
             yield Fault(

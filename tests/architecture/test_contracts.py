@@ -60,7 +60,8 @@ def imported(*command: str, cwd: Path) -> set[str]:
     return set(line.split()[1:])
 
 
-@pytest.mark.parametrize("command", ["list", "info", "help", "explain", "plan"])
+@pytest.mark.parametrize("command", ["list", "info", "help", "explain", "plan", "graph", "check", "affected"])
 def test_looking_at_the_build_imports_no_tensorflow_and_no_numpy(command: str) -> None:
-    arguments = {"info": ["info", "digits:convert"]}.get(command, [command])
+    more = {"info": ["digits:convert"], "affected": ["--since", "HEAD"]}
+    arguments = [command, *more.get(command, [])]
     assert not {"tensorflow", "numpy", "keras"} & imported("doit", *arguments, cwd=REPOSITORY)

@@ -45,7 +45,7 @@ class ToyExecutor:
         if f"{request.stage} change-input" in text:
             manifest = request.inputs["quantize"].manifest
             manifest.file(*manifest.files).write_text("edited underway")
-        for name in ARTIFACTS[request.stage]:
+        for name in ARTIFACTS.get(request.stage, ["route.json"]):
             (request.out / name).write_text(self.text(request))
         if f"{request.stage} refuse" in text:
             raise AcceptanceError("The toy model is refused.", [("gate", "min_top1")])
@@ -56,6 +56,8 @@ class ToyExecutor:
         """What an artifact says. The dataset reads its source in lower case: a change of case makes equal output."""
         if request.stage == "evaluate":
             return json.dumps(self.report(request))
+        if request.stage.startswith("deploy."):
+            return json.dumps(self.route(request))
         given: dict[str, Any] = {"settings": request.settings}
         given["inputs"] = {role: sorted(item.manifest.files.values()) for role, item in request.inputs.items()}
         given["sources"] = {
@@ -71,4 +73,20 @@ class ToyExecutor:
             "agreement": {"top1_percent": 99.5, "max_lsb": 2},
             "bytes": {"frozen_graph": 400, "float_graph": 390, "tflite": 100, "ratio": 4.0},
             "gates": [{"name": "min_top1", "wanted": 80, "got": 89.4, "passed": True}],
+        }
+
+    def route(self, request: Request) -> dict[str, Any]:
+        """A route.json of the contract's shape."""
+        name = request.stage.partition(".")[2]
+        return {
+            "route": name,
+            "label": request.settings["label"],
+            "files": [{"name": "model.bin", "bytes": 1000, "sha256": ""}],
+            "comparison": {"file": "model.bin", "examples": 100, "top1_percent": 99.0, "max_lsb": 2.0},
+            "comparisons": [],
+            "why_not_run": "",
+            "figures": {"options": request.settings[name]},
+            "gates": [],
+            "warnings": ["The toy route warns."],
+            "verdict": "passed",
         }

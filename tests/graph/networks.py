@@ -120,9 +120,9 @@ def _update(moving, statistic, form):
     return v1.assign(moving, moving * DECAY + statistic * (1 - DECAY))
 
 
-def folding_layer(value, name, kind="conv", activation="relu", channels=4, **form):
-    """A layer without bias, its batch norm, its activation."""
-    value = layer(value, name, kind, bias="none", activation="none", channels=channels)
+def folding_layer(value, name, kind="conv", activation="relu", channels=4, bias="none", **form):  # noqa: PLR0917
+    """A layer, as a rule without bias, its batch norm, its activation."""
+    value = layer(value, name, kind, bias=bias, activation="none", channels=channels)
     with v1.variable_scope(name, auxiliary_name_scope=False), v1.name_scope(f"{value.op.name.rpartition('/')[0]}/"):
         value = batch_norm(value, **form)
         return value if activation == "none" else ACTIVATIONS[activation](value, name="activation")

@@ -7,6 +7,8 @@ import pytest
 import tensorflow as tf
 
 from qatbuild.quantize import create_eval_graph, experimental_create_training_graph
+from qatbuild.quantize.batch_norm import find_batch_norms
+from qatbuild.quantize.fold import fold
 from tests.graph.networks import DECAY, EPSILON, FUSED, folding_layer, images, v1
 
 pytestmark = pytest.mark.tf
@@ -27,6 +29,8 @@ ROWS = [
 ]
 rows = pytest.mark.parametrize(("kind", "form", "columns"), ROWS)
 forms = pytest.mark.parametrize("form", FORMS)
+BIASED = [(kind, form, bias) for kind in ("conv", "depthwise", "dense", "transposed") for form in
+          ("FusedBatchNormV3", "unfused", "keepdims") for bias in ("bias_add", "addv2")]  # fmt: skip
 some_forms = pytest.mark.parametrize("form", ["FusedBatchNormV3", "unfused"])
 kinds = pytest.mark.parametrize("kind", ["conv", "depthwise", "dense"])
 
@@ -74,6 +78,17 @@ def training(freeze=None, quant_delay=NEVER):
     return lambda graph: experimental_create_training_graph(graph, quant_delay=quant_delay, freeze_bn_delay=freeze)
 
 
+def folded_only(*, with_batches=True, freeze=None):
+    """Batch norms folded, biases and all, and nothing fake-quantized."""
+
+    def rewrite(graph):
+        found = find_batch_norms(graph, training=with_batches, biased=True)
+        with graph.as_default():
+            return [fold(each, freeze) for each in found]
+
+    return rewrite
+
+
 def assert_close(found, expected, tolerance=1e-4):
     for mine, other in zip(found, expected, strict=True):
         np.testing.assert_allclose(mine, other, rtol=tolerance, atol=tolerance * max(1, np.abs(other).max()))
@@ -109,6 +124,49 @@ def test_from_the_freeze_on_it_is_batch_normalization_with_the_moving_averages(k
         else:
             assert all(unchanged)
             assert_close([output, *gradients], [expected, *expected_gradients])
+
+
+@pytest.mark.parametrize(("kind", "form", "bias"), BIASED)
+@pytest.mark.parametrize("freeze", [None, 3])
+def test_bias_in_front_is_folded_with_its_gradient(kind, form, bias, freeze):
+    columns = {"form": form, "bias": bias, "update": "blend"}
+    plain, folded = (Network(each, kind, **columns) for each in (None, folded_only(freeze=freeze)))
+    for network in (plain, folded):
+        _start_biases_at(network, 0.7)
+    for step, batch in enumerate(batches(plain, 3), start=1):
+        before = folded.moving_averages()
+        output, gradients = folded.step(batch)
+        if freeze is None or step < freeze:
+            expected, expected_gradients = plain.step(batch)
+            assert_close([output, *gradients], [expected, *expected_gradients])
+            assert_close(folded.moving_averages().values(), plain.moving_averages().values(), 1e-5)
+            continue
+        frozen = Network(None, kind, **columns, training=False)
+        _start_biases_at(frozen, 0.7)
+        frozen.assign(before)
+        expected, expected_gradients = frozen.step(batch)
+        assert_close([output, *gradients], [expected, *expected_gradients])
+        assert [np.array_equal(value, before[name]) for name, value in folded.moving_averages().items()] == [True] * 4
+    assert len(folded.report) == 2
+
+
+@pytest.mark.parametrize(("kind", "form", "bias"), BIASED)
+def test_bias_in_front_of_a_batch_norm_with_given_statistics_is_folded(kind, form, bias):
+    columns = {"form": form, "bias": bias, "training": False}
+    plain, folded = (Network(each, kind, **columns) for each in (None, folded_only(with_batches=False)))
+    batch = batches(plain, 1)[0]
+    for network in (plain, folded):
+        _start_biases_at(network, 0.7)
+    (output, gradients), (expected, expected_gradients) = folded.step(batch), plain.step(batch)
+    assert_close([output, *gradients], [expected, *expected_gradients])
+    assert len(folded.report) == 2
+
+
+def _start_biases_at(network, value):
+    with network.graph.as_default():
+        for each in v1.trainable_variables():
+            if each.op.name.endswith("biases"):
+                each.load(np.full(each.shape, value, np.float32), network.session)
 
 
 @some_forms
@@ -151,12 +209,17 @@ def convolutions_run(network, batch):
     fetches = [network.output, network.gradients, network.updates]
     network.session.run(fetches, {"input:0": batch}, options, ran)
     kernels = [
-        kernel.timeline_label.partition(" = ")[2].partition("(")[0].removeprefix("_MklNative")
+        _plain(kernel.timeline_label.partition(" = ")[2].partition("(")[0])
         for device in ran.step_stats.dev_stats
         for kernel in device.node_stats
     ]
     kinds = ("Conv2D", "Conv2DBackpropFilter", "Conv2DBackpropInput")
     return [kernels.count(kind) for kind in kinds]
+
+
+def _plain(kernel):
+    """The kind of a kernel that TensorFlow's own optimizer may have fused with a bias."""
+    return kernel.removeprefix("_MklNative").removeprefix("_").removeprefix("Fused").removesuffix("WithBias")
 
 
 @pytest.mark.parametrize(
@@ -166,6 +229,13 @@ def convolutions_run(network, batch):
 @some_forms
 def test_after_the_freeze_each_layer_runs_one_convolution(form, columns, quant_delay):
     network = Network(training(freeze=3, quant_delay=quant_delay), form=form, **columns)
+    ran = [convolutions_run(network, batch) for batch in batches(network, 4)]
+    assert ran == [[4, 4, 4], [4, 4, 4], [2, 2, 2], [2, 2, 2]]
+
+
+@some_forms
+def test_after_the_freeze_a_layer_with_a_bias_runs_one_convolution_too(form):
+    network = Network(folded_only(freeze=3), form=form, bias="bias_add", update="blend")
     ran = [convolutions_run(network, batch) for batch in batches(network, 4)]
     assert ran == [[4, 4, 4], [4, 4, 4], [2, 2, 2], [2, 2, 2]]
 

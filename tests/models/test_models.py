@@ -17,7 +17,8 @@ from qatbuild.models import layers
 pytestmark = pytest.mark.tf
 
 v1 = tf.compat.v1
-SHAPES = {"cifarnet": (32, 32, 3), "digitsnet": (8, 8, 1), "lenet": (28, 28, 1)}
+SHAPES = {"cifarnet": (32, 32, 3), "digitsnet": (8, 8, 1), "lenet": (28, 28, 1), "mobilenet": (32, 32, 3)}
+SHAPES |= {"resnet8": (32, 32, 3)}
 
 
 def _build(model: Mapping[str, Any], shape: tuple[int, ...], *, training: bool = False, seed: int = 1) -> tf.Graph:
@@ -30,7 +31,7 @@ def _build(model: Mapping[str, Any], shape: tuple[int, ...], *, training: bool =
 
 
 def _operations(graph: tf.Graph, kinds: set[str]) -> list[tuple[str, str]]:
-    return [(op.type, op.name) for op in graph.get_operations() if op.type in kinds]
+    return [(op.type, op.name) for op in graph.get_operations() if op.type in kinds and "Initializer" not in op.name]
 
 
 def test_every_shipped_network_has_a_shape_here() -> None:
@@ -72,7 +73,7 @@ def test_cifarnet_has_slims_variables() -> None:
     }
 
 
-@pytest.mark.parametrize("name", sorted(SHAPES))
+@pytest.mark.parametrize("name", sorted(set(SHAPES) - {"resnet8"}))
 def test_dropout_is_in_the_training_graph_alone(name: str) -> None:
     def random(graph: tf.Graph) -> list[str]:
         names = [op.name for op in graph.get_operations() if "Random" in op.type or "dropout" in op.name]
@@ -97,6 +98,67 @@ def test_initial_weights_depend_on_the_seed_and_the_layer_alone(name: str) -> No
     assert len({value[:64] for value in one.values()}) == len(one), "no two layers draw the same values"
 
 
+def test_resnet8_is_mlperf_tinys_by_kinds_and_order() -> None:
+    def block(number: int, *, shortcut: bool) -> list[tuple[str, str]]:
+        scope = f"ResNet8/block{number}"
+        rows = [("Conv2D", f"{scope}/conv1/Conv2D"), ("FusedBatchNormV3", f"{scope}/conv1/BatchNorm/FusedBatchNormV3")]
+        rows += [("Relu", f"{scope}/conv1/Relu"), ("Conv2D", f"{scope}/conv2/Conv2D")]
+        rows += [("FusedBatchNormV3", f"{scope}/conv2/BatchNorm/FusedBatchNormV3")]
+        rows += [("Conv2D", f"{scope}/shortcut/Conv2D")] * shortcut
+        return [*rows, ("AddV2", f"{scope}/add"), ("Relu", f"{scope}/Relu")]
+
+    graph = _build({"name": "resnet8"}, (32, 32, 3))
+    kinds = {"Conv2D", "FusedBatchNormV3", "Relu", "AddV2", "AvgPool", "MatMul"}
+    assert _operations(graph, kinds) == [
+        ("Conv2D", "ResNet8/conv1/Conv2D"),
+        ("FusedBatchNormV3", "ResNet8/conv1/BatchNorm/FusedBatchNormV3"),
+        ("Relu", "ResNet8/conv1/Relu"),
+        *block(1, shortcut=False),
+        *block(2, shortcut=True),
+        *block(3, shortcut=True),
+        ("AvgPool", "ResNet8/pool/AvgPool"),
+        ("MatMul", "ResNet8/logits/MatMul"),
+    ]
+    assert len(graph.get_collection(v1.GraphKeys.TRAINABLE_VARIABLES)) == 9 * 2 + 7 * 2 + 2
+    with graph.as_default():
+        assert sum(np.prod(variable.shape) for variable in v1.trainable_variables()) == 78_186
+
+
+def test_mobilenet_has_its_filters_by_width() -> None:
+    for width, wanted in ((1.0, [3, 3, 32, 1]), (0.25, [3, 3, 8, 1])):
+        graph = _build({"name": "mobilenet", "options": {"width": width}}, (32, 32, 3))
+        kernels = [
+            variable.shape.as_list()
+            for variable in graph.get_collection(v1.GraphKeys.TRAINABLE_VARIABLES)
+            if "weights" in variable.op.name
+        ]
+        assert len(kernels) == 28
+        assert kernels[1] == wanted
+        assert graph.get_operation_by_name("MobilenetV1/Conv2d_13_pointwise/Relu6").outputs[0].shape[1:3] == [2, 2]
+
+
+@pytest.mark.parametrize("training", [False, True])
+def test_batch_norm_normalizes_with_the_batch_or_its_moving_averages(training: bool) -> None:
+    values = np.random.default_rng(1).normal(3, 2, [4, 5, 5, 2]).astype(np.float32)
+    with tf.Graph().as_default(), v1.Session() as session:
+        v1.set_random_seed(1)
+        norm = layers.batch_norm(training=training)
+        identity = v1.constant_initializer(np.eye(2).reshape(1, 1, 2, 2))
+        net = layers.conv(tf.constant(values), 2, 1, scope="net", activation=None, weights=identity, norm=norm)
+        session.run(v1.global_variables_initializer())
+        output, _ = session.run([net, v1.get_collection(v1.GraphKeys.UPDATE_OPS)])
+        moving = session.run({each.op.name: each for each in v1.global_variables() if "moving" in each.op.name})
+    if training:
+        mean, variance = values.mean((0, 1, 2)), values.var((0, 1, 2))
+        np.testing.assert_allclose(moving["net/BatchNorm/moving_mean"], mean * 0.01, rtol=1e-4)
+        np.testing.assert_allclose(
+            moving["net/BatchNorm/moving_variance"], 0.99 + variance * 0.01 * 100 / 99, rtol=1e-4
+        )
+    else:
+        mean, variance = np.zeros(2), np.ones(2)
+    np.testing.assert_allclose(output, (values - mean) / np.sqrt(variance + 1e-3), rtol=1e-4, atol=1e-5)
+
+
 def test_dropout_zeroes_half_scales_the_rest_and_depends_on_the_step_alone() -> None:
     with tf.Graph().as_default(), v1.Session() as session:
         v1.set_random_seed(7)
@@ -116,6 +178,8 @@ def test_dropout_zeroes_half_scales_the_rest_and_depends_on_the_step_alone() -> 
     ("cifarnet", (6, 32, 3), "at least 8x8 pixels"),
     ("lenet", (7, 7, 1), "at least 8x8 pixels"),
     ("digitsnet", (8, 3, 1), "at least 4x4 pixels"),
+    ("mobilenet", (15, 32, 3), "at least 16x16 pixels"),
+    ("resnet8", (7, 8, 3), "at least 8x8 pixels"),
 ])  # fmt: skip
 def test_images_that_are_too_small_are_refused_with_shape_got_and_wanted(
     name: str, shape: tuple[int, int, int], wanted: str
@@ -126,14 +190,14 @@ def test_images_that_are_too_small_are_refused_with_shape_got_and_wanted(
 
 
 def test_smallest_images_are_taken() -> None:
-    for name, size in (("cifarnet", 8), ("lenet", 8), ("digitsnet", 4)):
+    for name, size in (("cifarnet", 8), ("lenet", 8), ("digitsnet", 4), ("mobilenet", 16), ("resnet8", 8)):
         _build({"name": name}, (size, size, 1))
 
 
 def test_unknown_network_lists_the_shipped_ones() -> None:
     with pytest.raises(StageError) as refused:
         _build({"name": "layers"}, (8, 8, 1))
-    assert dict(refused.value.facts)["there are"] == "cifarnet, digitsnet, lenet"
+    assert dict(refused.value.facts)["there are"] == "cifarnet, digitsnet, lenet, mobilenet, resnet8"
 
 
 def test_unknown_option_lists_the_networks_own() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import getopt
 import inspect
 import json
+import os
 import sys
 from collections.abc import Iterable, Sequence
 from typing import Any, ClassVar
@@ -58,9 +59,14 @@ class SpecCommand(Command):  # type: ignore[misc]
         self.loader.setup(opt_values)
         opened = self.opened()
         try:
-            return self.look(opened, opt_values, pos_args)
+            status = self.look(opened, opt_values, pos_args)
+            sys.stdout.flush()
         except QatbuildError as error:
             raise InvalidCommand(error.block()) from error
+        except BrokenPipeError:  # `| head` has read enough; Python would complain once more at exit.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            return 0
+        return status
 
     def opened(self) -> Opened:
         """The project that the dodo.py opened."""

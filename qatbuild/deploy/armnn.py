@@ -1,0 +1,65 @@
+"""The .tflite in Arm NN: parsed and run by its reference backend CpuRef, from Debian's packages.
+
+Arm NN is on no package index: Debian's pyarmnn belongs to Debian's own Python, so it runs in a process of that.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from qatbuild.deploy import Outcome, Subject, agreement_gate, agreement_percent, armnn_program, needs
+from qatbuild.errors import DeployError
+from qatbuild.tflite import inspect
+
+_PYTHON = Path("/usr/bin/python3")
+_PACKAGES = "python3-pyarmnn libarmnn-cpuref-backend22"
+_PADS = ("PAD", "PADV2", "MIRROR_PAD")
+_FAULTY_PADS = "22."
+"""Version, as Arm NN says it, of release 20.08."""
+
+
+def build(subject: Subject, options: Mapping[str, Any], out: Path) -> Outcome:
+    """Write the model and a program that runs it; gates: none of Arm NN's known faults is in the way, and agreement."""
+    hint = f"apt-get update && apt-get install -y --no-install-recommends {_PACKAGES}"
+    needs.called([_PYTHON, "-c", "import pyarmnn"], "The route armnn needs Debian's Arm NN, which is not there.", hint)
+    model = out / "model.tflite"
+    model.write_bytes(subject.tflite.read_bytes())
+    (out / "run_armnn.py").write_text(Path(armnn_program.__file__).read_text(encoding="utf-8"), encoding="utf-8")
+    images, outputs = subject.work / "images.npy", subject.work / "outputs.npy"
+    np.save(images, subject.images if subject.scheme == "uint8" else (subject.images ^ 0x80).view(np.int8))
+    outputs.unlink(missing_ok=True)
+    printed = needs.called(
+        [_PYTHON, out / "run_armnn.py", model, images, outputs], "Arm NN cannot run the model.", "see Arm NN's message"
+    )
+    found = re.search(r"^Arm NN (\S+)$", printed, re.MULTILINE)
+    if found is None or not outputs.is_file():
+        raise DeployError("Arm NN's program ended without outputs.", [("its end", printed[-500:])], hint)
+    answers = np.load(outputs)
+    pads = shifted_pads(inspect.read(subject.tflite)) if found[1].startswith(_FAULTY_PADS) else ()
+    faults = {
+        "name": "no known fault",
+        "wanted": "no standalone PAD of a tensor whose zero point is not 0: Arm NN 20.08 pads it with raw zeros",
+        "got": ", ".join(pads) or "none",
+        "passed": not pads,
+    }
+    agreed = agreement_percent(answers, subject.reference)
+    return Outcome(
+        versions={"Arm NN": found[1], "backend": "CpuRef"},
+        answers={model.name: subject.real(answers)},
+        gates=(faults, *agreement_gate(options["min_agreement"], agreed, "LiteRT's reference kernels")),
+        figures={"values_that_differ_percent": round(100 * float(np.mean(answers != subject.reference)), 4)},
+    )
+
+
+def shifted_pads(model: inspect.Flatbuffer) -> tuple[str, ...]:
+    """Layers with a PAD of their own whose zero point is not 0: Arm NN 20.08 pads those with another number than 0."""
+    return tuple(
+        f"{model.layer(operator)} ({operator.name}, zero point {model.tensors[operator.inputs[0]].zero_points[0]})"
+        for operator in model.operators
+        if operator.name in _PADS and any(model.tensors[operator.inputs[0]].zero_points)
+    )

@@ -1,0 +1,43 @@
+"""Run a .tflite in Arm NN: the program for the Python that Debian's pyarmnn belongs to.
+
+    /usr/bin/python3 armnn_program.py MODEL.tflite IMAGES.npy OUTPUTS.npy
+
+The images are [n, height, width, channels] of the model's own type; the outputs [n, classes] are written as they come.
+Prints Arm NN's version. It needs nothing but pyarmnn and its numpy.
+"""
+
+import sys
+from typing import Any
+
+
+def main(model: str, images_file: str, outputs_file: str) -> None:
+    """Parse, optimize for CpuRef, run image by image."""
+    import numpy as np  # noqa: PLC0415  These are of another Python: importing this file must not need them.
+    import pyarmnn as ann  # noqa: PLC0415
+
+    images = np.load(images_file)
+    parser = ann.ITfLiteParser()
+    network = parser.CreateNetworkFromBinaryFile(model)
+    (given,), (result,) = parser.GetSubgraphInputTensorNames(0), parser.GetSubgraphOutputTensorNames(0)
+    given_info = parser.GetNetworkInputBindingInfo(0, given)
+    result_info = parser.GetNetworkOutputBindingInfo(0, result)
+    # One runtime a process: Arm NN 20.08 finds no backend for a second one.
+    runtime = ann.IRuntime(ann.CreationOptions())
+    optimized, messages = ann.Optimize(
+        network, [ann.BackendId("CpuRef")], runtime.GetDeviceSpec(), ann.OptimizerOptions()
+    )
+    for message in messages:
+        print(message)  # noqa: T201
+    loaded, _ = runtime.LoadNetwork(optimized)
+    outputs: list[Any] = []
+    for image in images:
+        sent = ann.make_input_tensors([given_info], [np.ascontiguousarray(image[np.newaxis])])
+        taken = ann.make_output_tensors([result_info])
+        runtime.EnqueueWorkload(loaded, sent, taken)
+        outputs.append(np.array(ann.workload_tensors_to_ndarray(taken)[0]).reshape(-1))
+    np.save(outputs_file, np.stack(outputs))
+    print(f"Arm NN {ann.ARMNN_VERSION}")  # noqa: T201
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

@@ -1,0 +1,214 @@
+"""TFLite metadata: what a model is for, how its input is normalized, what its outputs are called.
+
+The format is that of TFLite Support's metadata_schema.fbs (identifier M001, schema 1.1.0), which Android Studio, the
+Task Library and MediaPipe read: a flatbuffer in the model's metadata entry TFLITE_METADATA, and the files that it names
+in a ZIP archive after the model's end. The package that wrote it, tflite-support, is no longer made; the few tables
+that an image classifier needs are written here, each field by its number in the schema.
+"""
+
+from __future__ import annotations
+
+import io
+import zipfile
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import flatbuffers
+from ai_edge_litert.tools import flatbuffer_utils
+from flatbuffers import encode, number_types, packer
+from flatbuffers.table import Table
+
+ENTRY = b"TFLITE_METADATA"
+LABELS_FILE = "labels.txt"
+
+_IDENTIFIER = b"M001"
+_MIN_PARSER_VERSION = "1.0.0"
+_TENSOR_AXIS_LABELS = 2
+_FEATURE, _IMAGE = 1, 2
+_NORMALIZATION = 1
+_COLORS = {3: 1, 1: 2}  # channels: RGB, GRAYSCALE
+_ZIP_DATE = (1980, 1, 1, 0, 0, 0)
+
+
+@dataclass(frozen=True)
+class Metadata:
+    """What is written about an image classifier, and read back.
+
+    `shape` is [height, width, channels]; a byte is normalized as (byte - mean) / std; `lowest` and `highest` are what
+    the input tensor holds.
+    """
+
+    name: str
+    description: str
+    version: str
+    author: str
+    license: str
+    shape: tuple[int, ...]
+    mean: float
+    std: float
+    lowest: float
+    highest: float
+    labels: tuple[str, ...]
+
+
+def write(model: Path, metadata: Metadata, target: Path) -> None:
+    """Write the .tflite file `target`: the model, with metadata and labels. Equal arguments make equal bytes."""
+    content = flatbuffer_utils.read_model(str(model))
+    buffer = flatbuffer_utils.schema_fb.BufferT()
+    buffer.data = list(_packed(metadata))
+    entry = flatbuffer_utils.schema_fb.MetadataT()
+    entry.name, entry.buffer = ENTRY, len(content.buffers)
+    content.buffers.append(buffer)
+    content.metadata = [each for each in content.metadata or [] if each.name != ENTRY] + [entry]
+    flatbuffer_utils.write_model(content, str(target))
+    with zipfile.ZipFile(target, "a") as archive:
+        member = zipfile.ZipInfo(LABELS_FILE, _ZIP_DATE)
+        archive.writestr(member, "".join(f"{label}\n" for label in metadata.labels))
+
+
+def read(path: Path) -> Metadata:
+    """The metadata of a .tflite file as a reader of the format finds it. KeyError if it has none."""
+    content = flatbuffer_utils.read_model(str(path))
+    buffers = {entry.name: entry.buffer for entry in content.metadata or []}
+    data = bytes(content.buffers[buffers[ENTRY]].data)
+    root = _Reader(Table(bytearray(data), encode.Get(packer.uoffset, data, 0)))
+    (subgraph,) = root.tables(3)
+    (given,), (result,) = subgraph.tables(2), subgraph.tables(3)
+    image = given.table(3).table(1)
+    size = image.table(1)
+    normalization = given.tables(4)[0].table(1)
+    colors = {color: channels for channels, color in _COLORS.items()}
+    (labels,) = result.tables(6)
+    with zipfile.ZipFile(io.BytesIO(path.read_bytes())) as archive:
+        lines = archive.read(labels.text(0)).decode().splitlines()
+    return Metadata(
+        name=root.text(0),
+        description=root.text(1),
+        version=root.text(2),
+        author=root.text(4),
+        license=root.text(5),
+        shape=(
+            size.number(1, number_types.Uint32Flags),
+            size.number(0, number_types.Uint32Flags),
+            colors[image.number(0, number_types.Int8Flags)],
+        ),
+        mean=normalization.floats(0)[0],
+        std=normalization.floats(1)[0],
+        lowest=given.table(5).floats(1)[0],
+        highest=given.table(5).floats(0)[0],
+        labels=tuple(lines),
+    )
+
+
+def _packed(metadata: Metadata) -> bytes:
+    writer = _Writer()
+    height, width, channels = metadata.shape
+    size = writer.table({0: ("Uint32", width), 1: ("Uint32", height)})
+    image = writer.table({0: ("Int8", _COLORS.get(channels, 0)), 1: size})
+    normalization = writer.table({0: writer.floats([metadata.mean]), 1: writer.floats([metadata.std])})
+    unit = writer.table({0: ("Uint8", _NORMALIZATION), 1: normalization})
+    given = writer.table(
+        {
+            0: writer.text("image"),
+            1: writer.text(f"The image, {height} x {width} pixels of {channels} channels, a byte each."),
+            3: writer.table({0: ("Uint8", _IMAGE), 1: image}),
+            4: writer.offsets([unit]),
+            5: writer.table({0: writer.floats([metadata.highest]), 1: writer.floats([metadata.lowest])}),
+        }
+    )
+    file = writer.table(
+        {
+            0: writer.text(LABELS_FILE),
+            1: writer.text("Labels of the classes that the model tells apart."),
+            2: ("Int8", _TENSOR_AXIS_LABELS),
+        }
+    )
+    result = writer.table(
+        {
+            0: writer.text("probability"),
+            1: writer.text("The probability of each class."),
+            3: writer.table({0: ("Uint8", _FEATURE), 1: writer.table({})}),
+            5: writer.table({0: writer.floats([1.0]), 1: writer.floats([0.0])}),
+            6: writer.offsets([file]),
+        }
+    )
+    subgraph = writer.table({2: writer.offsets([given]), 3: writer.offsets([result])})
+    fields = {0: metadata.name, 1: metadata.description, 2: metadata.version, 4: metadata.author, 5: metadata.license}
+    root = writer.table(
+        {
+            **{slot: writer.text(text) for slot, text in fields.items() if text},
+            3: writer.offsets([subgraph]),
+            7: writer.text(_MIN_PARSER_VERSION),
+        }
+    )
+    return writer.finish(root)
+
+
+class _Writer:
+    """Tables of numbered fields: an offset of something written before, or (kind, number)."""
+
+    def __init__(self) -> None:
+        self._builder = flatbuffers.Builder(1024)
+
+    def text(self, value: str) -> int:
+        return int(self._builder.CreateString(value))
+
+    def floats(self, values: Sequence[float]) -> int:
+        self._builder.StartVector(4, len(values), 4)
+        for value in reversed(values):
+            self._builder.PrependFloat32(value)
+        return int(self._builder.EndVector())
+
+    def offsets(self, offsets: Sequence[int]) -> int:
+        self._builder.StartVector(4, len(offsets), 4)
+        for offset in reversed(offsets):
+            self._builder.PrependUOffsetTRelative(offset)
+        return int(self._builder.EndVector())
+
+    def table(self, fields: dict[int, int | tuple[str, int]]) -> int:
+        self._builder.StartObject(max(fields, default=-1) + 1)
+        for slot, field in fields.items():
+            if isinstance(field, tuple):
+                kind, number = field
+                getattr(self._builder, f"Prepend{kind}Slot")(slot, number, 0)
+            else:
+                self._builder.PrependUOffsetTRelativeSlot(slot, field, 0)
+        return int(self._builder.EndObject())
+
+    def finish(self, root: int) -> bytes:
+        self._builder.Finish(root, file_identifier=_IDENTIFIER)
+        return bytes(self._builder.Output())
+
+
+class _Reader:
+    """A table's fields by their number; what is absent is '' or 0 or empty, as the format has it."""
+
+    def __init__(self, table: Any) -> None:
+        self._table = table
+
+    def _at(self, slot: int) -> int:
+        return int(self._table.Offset(4 + 2 * slot))
+
+    def text(self, slot: int) -> str:
+        at = self._at(slot)
+        return self._table.String(at + self._table.Pos).decode() if at else ""
+
+    def number(self, slot: int, flags: Any) -> int:
+        at = self._at(slot)
+        return int(self._table.Get(flags, at + self._table.Pos)) if at else 0
+
+    def table(self, slot: int) -> _Reader:
+        return _Reader(Table(self._table.Bytes, self._table.Indirect(self._at(slot) + self._table.Pos)))
+
+    def tables(self, slot: int) -> list[_Reader]:
+        return [_Reader(Table(self._table.Bytes, self._table.Indirect(place))) for place in self._places(slot)]
+
+    def floats(self, slot: int) -> list[float]:
+        return [float(self._table.Get(number_types.Float32Flags, place)) for place in self._places(slot)]
+
+    def _places(self, slot: int) -> Iterable[int]:
+        at = self._at(slot)
+        start, count = (self._table.Vector(at), self._table.VectorLen(at)) if at else (0, 0)
+        return [start + 4 * index for index in range(count)]

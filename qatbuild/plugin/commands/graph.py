@@ -1,0 +1,76 @@
+"""`doit graph`: the stages and what they wait for, for a drawing or a script."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from qatbuild.forecast import needed
+from qatbuild.plan import Stage
+from qatbuild.plugin.commands.command import SpecCommand, write_json
+from qatbuild.plugin.opened import Opened
+
+
+class Graph(SpecCommand):
+    """The graph of stages, in one of three languages."""
+
+    name = "graph"
+    doc_purpose = "print the graph of stages as dot, mermaid or JSON"
+    doc_usage = "[--format dot|mermaid|json] [LABEL[:STAGE]] ..."
+    doc_description = "An arrow leads from a stage to those that wait for it."
+    cmd_options = (
+        {
+            "name": "format",
+            "short": "",
+            "long": "format",
+            "type": str,
+            "choices": [("dot", "Graphviz"), ("mermaid", "Mermaid"), ("json", "JSON")],
+            "default": "dot",
+            "help": "language [default: %(default)s]",
+        },
+    )
+
+    def look(self, opened: Opened, options: Any, names: list[str]) -> int:
+        """Print the graph; 0."""
+        stages = list(needed(opened.plan, opened.select(names)))
+        if options["format"] == "json":
+            write_json({"stages": [_fields(stage) for stage in stages]})
+        else:
+            lines = _dot(stages) if options["format"] == "dot" else _mermaid(stages)
+            sys.stdout.writelines(f"{line}\n" for line in lines)
+        return 0
+
+
+def _fields(stage: Stage) -> dict[str, Any]:
+    return {
+        "id": stage.id,
+        "stage": stage.name,
+        "labels": list(stage.labels),
+        "inputs": dict(stage.inputs),
+        "sources": dict(stage.sources),
+    }
+
+
+def _title(stage: Stage) -> tuple[str, str]:
+    """The stage's name, and whose it is: its label, or how many share it."""
+    first, *others = stage.labels
+    return stage.name, f"{first} (and {len(others)} more)" if others else first
+
+
+def _dot(stages: Sequence[Stage]) -> Iterator[str]:
+    yield "digraph qatbuild {"
+    yield "  rankdir=LR; node [shape=box];"
+    for stage in stages:
+        yield f"  {json.dumps(stage.id)} [label={json.dumps(chr(10).join(_title(stage)))}];"
+        yield from (f"  {json.dumps(id_)} -> {json.dumps(stage.id)};" for id_ in dict.fromkeys(stage.inputs.values()))
+    yield "}"
+
+
+def _mermaid(stages: Sequence[Stage]) -> Iterator[str]:
+    numbers = {stage.id: number for number, stage in enumerate(stages)}
+    yield "flowchart LR"
+    for stage in stages:
+        yield f'  s{numbers[stage.id]}["{"<br/>".join(_title(stage))}"]'
+        yield from (f"  s{numbers[id_]} --> s{numbers[stage.id]}" for id_ in dict.fromkeys(stage.inputs.values()))

@@ -1,0 +1,112 @@
+"""The routes to a target that a spec may name under `deploy`: a frozen dataclass for each, as schema.json has them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Litert:
+    """The .tflite with metadata."""
+
+    description: str = ""
+    version: str = ""
+    author: str = ""
+    license: str = ""
+    benchmark_runs: int = 50
+    benchmark_threads: int = 1
+    images: int = 500
+
+
+@dataclass(frozen=True)
+class Armnn:
+    """The .tflite in Arm NN's CpuRef."""
+
+    images: int = 100
+    min_agreement: float | None = 98.0
+
+
+@dataclass(frozen=True)
+class Coreml:
+    """The float network as Core ML models with 8-bit weights."""
+
+    image_input: bool = True
+    images: int = 500
+    min_agreement: float | None = 98.0
+
+
+@dataclass(frozen=True)
+class RoundWeights:
+    """Graphs that compress better."""
+
+    num_steps: int = 256
+    graph: str = "frozen"
+    images: int = 500
+    min_agreement: float | None = 95.0
+
+
+@dataclass(frozen=True)
+class TfCpp:
+    """The frozen graph in a C program."""
+
+    tolerance: float = 1e-6
+    images: int = 100
+
+
+@dataclass(frozen=True)
+class Vela:
+    """The .tflite compiled for an Ethos-U. `config` is an absolute path; load.py fills in what depends on others."""
+
+    accelerator: str = "ethos-u55-128"
+    system_config: str | None = None
+    memory_mode: str | None = None
+    config: str | None = None
+    optimise: str = "Performance"
+    min_npu_percent: float = 100.0
+
+
+@dataclass(frozen=True)
+class CArray:
+    """The .tflite as C arrays."""
+
+    name: str | None = None
+    runtime: str = "any"
+    alignment_bytes: int = 16
+    vectors: int = 4
+    images: int = 100
+
+
+@dataclass(frozen=True)
+class Onnx:
+    """The .tflite as QDQ ONNX."""
+
+    opset: int = 18
+    images: int = 500
+    min_agreement: float | None = 98.0
+
+
+Route = Litert | Armnn | Coreml | RoundWeights | TfCpp | Vela | CArray | Onnx
+
+ROUTES: dict[str, type[Route]] = {
+    "litert": Litert,
+    "armnn": Armnn,
+    "coreml": Coreml,
+    "round_weights": RoundWeights,
+    "tf_cpp": TfCpp,
+    "vela": Vela,
+    "c_array": CArray,
+    "onnx": Onnx,
+}
+"""Name of a route -> its options."""
+
+SYSTEM_CONFIGS = (
+    "Ethos_U55_Deep_Embedded", "Ethos_U55_High_End_Embedded",
+    "Ethos_U65_Embedded", "Ethos_U65_Mid_End", "Ethos_U65_High_End", "Ethos_U65_Client_Server",
+)  # fmt: skip
+"""The systems of Vela's own configuration file. Vela estimates an Ethos-U55 with a U65's memories without a word."""
+
+MEMORY_MODES = (
+    "Sram_Only", "Shared_Sram",
+    "Dedicated_Sram", "Dedicated_Sram_256KB", "Dedicated_Sram_384KB", "Dedicated_Sram_512KB",
+)  # fmt: skip
+"""The memory modes of the same file."""

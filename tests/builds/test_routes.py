@@ -1,0 +1,111 @@
+"""Routes to a target are stages of their own: what runs, and what does not, after which change or failure."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from qatbuild.code import Code
+from qatbuild.plan import plan
+from qatbuild.spec.load import load
+from qatbuild.spec.rules import Territory
+from tests.builds.conftest import REPOSITORY, ToyProject
+
+ROUTES = {"litert": {}, "vela": {}, "c_array": {}}
+STAGES = ["deploy.c_array", "deploy.litert", "deploy.vela"]
+
+
+@pytest.fixture
+def routed(toy: ToyProject) -> ToyProject:
+    """A built project whose spec names three routes."""
+    toy.spec("net", deploy=ROUTES)
+    assert sorted(set(toy.built()) & set(STAGES)) == STAGES
+    return toy
+
+
+def test_each_route_has_a_folder_and_a_manifest_of_its_own(routed: ToyProject) -> None:
+    for route in ROUTES:
+        home = routed.root / "build/net/deploy" / route
+        assert (home / "route.json").is_file()
+        assert (home / f"deploy.{route}.manifest.json").is_file()
+    assert routed.built() == []
+
+
+def test_editing_one_route_s_options_reruns_that_route_alone(routed: ToyProject) -> None:
+    routed.spec("net", deploy={**ROUTES, "vela": {"accelerator": "ethos-u55-256"}})
+    assert routed.built() == ["deploy.vela"]
+
+
+def test_adding_a_route_runs_it_alone_and_a_variant_can_do_without_one(routed: ToyProject) -> None:
+    routed.spec("net", deploy={**ROUTES, "onnx": {}})
+    assert routed.built() == ["deploy.onnx"]
+    routed.spec("net", deploy=ROUTES, variants={"small": {"deploy": {"vela": None, "litert": None}}})
+    assert [stage for stage in routed.built() if stage in STAGES] == ["deploy.c_array"]
+
+
+def test_editing_evaluate_deploys_nothing_again(routed: ToyProject) -> None:
+    routed.spec("net", deploy=ROUTES, evaluate={"min_top1": 50})
+    assert routed.built() == ["evaluate"]
+
+
+def test_a_route_that_fails_loses_neither_model_nor_report_nor_the_other_routes(toy: ToyProject) -> None:
+    toy.spec("net", deploy=ROUTES)
+    (toy.root / "broken.txt").write_text("deploy.vela fail")
+    done = toy.doit("-c")
+    assert done.returncode != 0
+    assert "net:deploy.vela FAILED" in done.stdout
+    home = toy.root / "build/net"
+    for name in ("model.tflite", "report.json", "deploy/litert/route.json", "deploy/c_array/route.json"):
+        assert (home / name).is_file()
+    assert not (home / "deploy/vela/route.json").exists()
+    (toy.root / "broken.txt").unlink()
+    toy.runs()
+    assert toy.built() == ["deploy.vela"]
+
+
+def test_a_model_that_is_refused_is_not_deployed(toy: ToyProject) -> None:
+    toy.spec("net", deploy=ROUTES)
+    (toy.root / "broken.txt").write_text("evaluate refuse")
+    assert toy.doit("-c").returncode != 0
+    assert not set(toy.runs()) & set(STAGES)
+
+
+def test_a_route_that_a_gate_refuses_is_left_to_look_at_and_runs_again(toy: ToyProject) -> None:
+    toy.spec("net", deploy=ROUTES)
+    (toy.root / "broken.txt").write_text("deploy.vela refuse")
+    for _ in range(2):
+        assert toy.doit("-c").returncode != 0
+        assert "deploy.vela" in toy.runs()
+    assert (toy.root / "build/net/deploy/vela/route.json").is_file()
+
+
+def test_routes_run_side_by_side_and_are_built_by_name(toy: ToyProject) -> None:
+    toy.spec("net", deploy=ROUTES)
+    assert set(STAGES) <= set(toy.built("-n", "3", "net"))
+    (toy.root / "build/net/deploy/vela/route.json").unlink()
+    (toy.root / "build/net/deploy/litert/route.json").unlink()
+    assert toy.built("net:deploy.vela") == ["deploy.vela"]
+    assert toy.built("net:deploy") == ["deploy.litert"]
+
+
+def test_clean_removes_the_routes_too(routed: ToyProject) -> None:
+    assert routed.doit("clean", "net").returncode == 0
+    assert not list((routed.root / "build/net/deploy").rglob("*.json"))
+
+
+def test_the_code_of_a_route_is_an_input_of_that_route_alone(toy: ToyProject) -> None:
+    toy.spec("net", deploy={route: {} for route in ("litert", "vela", "onnx", "coreml")})
+    variants = load("net", toy.root / "specs/net.json", Territory(toy.root))
+    code = Code(REPOSITORY)
+    for stage in plan(variants, toy.root).stages.values():
+        modules = {module for module, _, _ in code.closure(stage.modules)}
+        rooms = {module.partition("qatbuild.deploy.")[2] for module in modules} & set(ROUTES | {"onnx": 0, "coreml": 0})
+        assert rooms == ({stage.route} if stage.route else set()), stage.id
+
+
+def test_every_route_of_the_schema_has_its_module() -> None:
+    from qatbuild.spec.routes import ROUTES as KNOWN  # noqa: PLC0415
+
+    for route in KNOWN:
+        assert (Path(REPOSITORY) / "qatbuild/deploy" / f"{route}.py").is_file()
