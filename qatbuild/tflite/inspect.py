@@ -10,12 +10,14 @@ import struct
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from ai_edge_litert.tools import flatbuffer_utils
 
 from qatbuild.errors import ConversionError
 
 _LAYERS = ("CONV_2D", "DEPTHWISE_CONV_2D", "TRANSPOSE_CONV", "FULLY_CONNECTED", "ADD", "LEAKY_RELU")
+_MALFORMED = (OSError, struct.error, ValueError, IndexError, TypeError, AttributeError)
 _CURES = {
     "LOCAL_RESPONSE_NORMALIZATION": 'LRN has no integer kernel, leave it out: `"lrn": false`',
     "RANDOM_UNIFORM": "dropout is still in the graph: export the network with training=False",
@@ -73,8 +75,8 @@ class Violation:
 
 def read(path: Path) -> Flatbuffer:
     """The content of a .tflite file. Raises ConversionError if it is not one."""
+    model = load(path)
     try:
-        model = flatbuffer_utils.read_model(str(path))
         offset = 0
         operators: list[Operator] = []
         tensors: list[Tensor] = []
@@ -88,8 +90,16 @@ def read(path: Path) -> Flatbuffer:
             offset = len(tensors)
         main = model.subgraphs[0]
         return Flatbuffer(tuple(operators), tuple(tensors), _indices(main.inputs, 0), _indices(main.outputs, 0))
-    except (OSError, struct.error, ValueError, IndexError, TypeError, AttributeError) as fault:
-        raise ConversionError("The file cannot be read as a .tflite.", [("file", path), ("why", fault)]) from fault
+    except _MALFORMED as fault:
+        raise _unreadable(path, fault) from fault
+
+
+def load(path: Path) -> Any:
+    """The flatbuffer's own object tree (ModelT, with buffers and options). ConversionError if it is not a .tflite."""
+    try:
+        return flatbuffer_utils.read_model(str(path))
+    except _MALFORMED as fault:
+        raise _unreadable(path, fault) from fault
 
 
 def check_integer(model: Flatbuffer, scheme: str) -> None:
@@ -152,6 +162,10 @@ def scope_of(names: Iterable[str]) -> str:
     """The name scope that is common to all names that are in one: the network's; '' if there is none."""
     heads = {part.split("/", maxsplit=1)[0] for name in names for part in name.split(";") if "/" in part}
     return heads.pop() if len(heads) == 1 else ""
+
+
+def _unreadable(path: Path, fault: Exception) -> ConversionError:
+    return ConversionError("The file cannot be read as a .tflite.", [("file", path), ("why", fault)])
 
 
 def _faults(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -32,12 +32,15 @@ class Model:
     Raises ConversionError with LiteRT's own message if LiteRT cannot load the file.
     """
 
-    def __init__(self, path: Path, threads: int = 1, kernels: str = "xnnpack") -> None:
-        """Load the file for `threads` threads and one of `KERNELS`."""
+    def __init__(self, path: Path, threads: int = 1, kernels: str = "xnnpack", *, keep: bool = False) -> None:
+        """Load the file for `threads` threads and one of `KERNELS`; with `keep`, so that `tensors` can be asked."""
         self.path, self.threads, self.kernels = path, threads, kernels
         try:
             self._interpreter = Interpreter(
-                model_path=str(path), num_threads=threads, experimental_op_resolver_type=KERNELS[kernels]
+                model_path=str(path),
+                num_threads=threads,
+                experimental_op_resolver_type=KERNELS[kernels],
+                experimental_preserve_all_tensors=keep,
             )
             self._interpreter.allocate_tensors()
         except (ValueError, RuntimeError) as fault:
@@ -65,6 +68,21 @@ class Model:
             if done is not None:
                 done(taken)
         return np.concatenate(outputs) if outputs else np.empty((0, *self._output["shape"][1:]), self._output["dtype"])
+
+    def tensors(self, images: NDArray[np.uint8], indices: Iterable[int], batch: int = BATCH) -> dict[int, NDArray[Any]]:
+        """What is in the tensors [n, ...] at `indices` of the file for bytes [n, height, width, channels], 0..255.
+
+        For a model that was loaded with `keep`, and tensors whose first dimension is the batch's.
+        """
+        parts: dict[int, list[NDArray[Any]]] = {index: [] for index in indices}
+        start = 0
+        while start < len(images):
+            taken = self._resize(min(batch, len(images) - start))
+            self._infer(images[start : start + taken])
+            start += taken
+            for index, found in parts.items():
+                found.append(np.array(self._interpreter.get_tensor(index)))
+        return {index: np.concatenate(found) for index, found in parts.items()}
 
     def latencies_ms(self, image: NDArray[np.uint8], runs: int) -> list[float]:
         """How long each of `runs` inferences of one image [height, width, channels] took, after some to warm up."""

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from qatbuild.quantize.affine import affine, codes, dequantize, fake_quantize, quantize
+from tests.tflite.flatbuffers import Wire, infer, single
 
 pytestmark = pytest.mark.tf
 
@@ -59,15 +60,32 @@ def test_fake_quantize_equals_tensorflows_kernel_to_the_last_bit_off_the_halves(
 @settings(deadline=None, max_examples=100)
 @given(
     st.lists(ranges(), min_size=3, max_size=3),
+    st.integers(2, 8),
     st.booleans(),
     arrays(np.float32, (7, 3), elements=st.floats(-1, 2, width=32)),
 )
-def test_per_channel_numbers_equal_tensorflows_kernel(channels, narrow_range, fractions):
+def test_per_channel_numbers_equal_tensorflows_kernel(channels, bits, narrow_range, fractions):
     low, high = (np.asarray(each, np.float32) for each in zip(*channels, strict=True))
-    real, form = np.asarray(low + fractions * (high - low), np.float32), affine(low, high, narrow_range=narrow_range)
-    kernel = tf.quantization.fake_quant_with_min_max_vars_per_channel(real, low, high, narrow_range=narrow_range)
+    real = np.asarray(low + fractions * (high - low), np.float32)
+    form = affine(low, high, bits, narrow_range=narrow_range)
+    kernel = tf.quantization.fake_quant_with_min_max_vars_per_channel(real, low, high, bits, narrow_range)
     clear = decided(real, form)
     np.testing.assert_array_equal(fake_quantize(real, form)[clear], kernel.numpy()[clear])
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.int8])
+@settings(deadline=None, max_examples=50)
+@given(ranges(), values)
+def test_codes_and_values_equal_litert_s_quantize_and_dequantize(dtype, ends, fractions):
+    form, case = affine(*ends), (ends, 8, False)
+    shift = 0 if dtype == np.uint8 else 128
+    integer = Wire(dtype, fractions.shape, [float(form.scale)], [int(form.zero_point) - shift])
+    floats, real = Wire(np.float32, fractions.shape), spread(case, fractions)
+    runtime = infer(single("QUANTIZE", None, [floats], integer), [real])
+    clear = decided(real, form)
+    np.testing.assert_array_equal((quantize(real, form) - shift)[clear], runtime[clear])
+    dequantized = infer(single("DEQUANTIZE", None, [integer], floats, 2), [runtime])
+    np.testing.assert_array_equal(dequantize(runtime.astype(np.int32) + shift, form), dequantized)
 
 
 @given(numbers)
