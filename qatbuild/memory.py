@@ -32,6 +32,7 @@ class Memory:
         self._new: set[str] = set()
         self._lock = threading.RLock()
         self._opened: sqlite3.Connection | None = None
+        self._process = os.getpid()
 
     def get(self, file: str, status: os.stat_result) -> str | None:
         """What is known of the file, if it still has this status."""
@@ -70,10 +71,11 @@ class Memory:
         return None
 
     def _connection(self) -> sqlite3.Connection:
-        if self._opened is None:
+        if self._opened is None or self._process != os.getpid():  # A connection must not be used by a fork.
             import sqlite3  # noqa: PLC0415  A build with nothing to do needs none.
 
             assert self.path is not None
+            self._process = os.getpid()
             self._opened = connection = sqlite3.connect(self.path, timeout=10, check_same_thread=False)
             connection.execute("pragma journal_mode = wal")
             connection.execute("pragma synchronous = off")

@@ -17,6 +17,6 @@ def __getattr__(name: str) -> Any:
     """Import on demand: doit imports this package for its commands, also in projects without a spec."""
     if name not in __all__:
         raise AttributeError(name)
-    from qatbuild.plugin import opened  # noqa: PLC0415
+    from qatbuild.plugin import entrance  # noqa: PLC0415
 
-    return getattr(opened, name)
+    return getattr(entrance, name)

@@ -1,18 +1,15 @@
-"""What a dodo.py calls: it opens a project, and hands its tasks to doit.
+"""An opened project: its specs, what is planned for them, and what builds that.
 
 The commands find an opened project again by its task creator, which is a method of it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
-from doit.exceptions import InvalidDodoFile
-
-from qatbuild.errors import ArtifactError, QatbuildError, SpecError
+from qatbuild.errors import QatbuildError, SpecError
 from qatbuild.execute import Executor
 from qatbuild.execute.local import LocalExecutor
 from qatbuild.plan import Plan
@@ -33,6 +30,23 @@ class Opened:
     descriptions: dict[str, str]
     errors: dict[str, QatbuildError]
     builder: Builder
+
+    @classmethod
+    def of(cls, project: Project, executor: Executor | None, specs: Sequence[str] | None) -> Opened:
+        """The specs of a project that are named; None for all, of which there must be some."""
+        plan, descriptions, errors = project.load(specs)
+        rebuilder = Rebuilder.of(project.root, project.build, project.threads)
+        opened = cls(project, plan, descriptions, errors, Builder(plan, rebuilder, executor or LocalExecutor()))
+        if specs is None:
+            _check_default(opened)
+        return opened
+
+    def config(self) -> dict[str, Any]:
+        """What doit is told of them, besides where its state is."""
+        return {
+            "check_file_uptodate": checker(self.builder.rebuilder.digests),
+            "reporter": reporter(self.project.build, self.builder.reasons),
+        }
 
     def tasks(self) -> Iterator[dict[str, Any]]:
         """Every spec below the project's specs folder, as doit tasks."""
@@ -67,44 +81,6 @@ class Opened:
     def known(self) -> set[str]:
         """Every label, and every name of a spec."""
         return {*self.plan.labels, *self.descriptions, *self.errors}
-
-
-def door(dodo_file: str, executor: Executor | None = None) -> tuple[dict[str, Any], Callable[[], Any]]:
-    """DOIT_CONFIG and the task creator for the project of a dodo.py, given its __file__.
-
-    `executor` is where requests run; by default in processes of this machine.
-    """
-    opened = _open(Path(dodo_file).absolute().parent, executor)
-    project = opened.project
-    config = {
-        "backend": "sqlite3",
-        "dep_file": str(project.memory / "doit.db"),
-        "check_file_uptodate": checker(opened.builder.rebuilder.digests),
-        "reporter": reporter(project.build, opened.builder.reasons),
-        "verbosity": 2,
-    }
-    if project.default is not None:
-        config["default_tasks"] = list(project.default)
-    return config, opened.tasks
-
-
-def _open(root: Path, executor: Executor | None) -> Opened:
-    try:
-        project = Project.at(root)
-        try:
-            project.memory.mkdir(parents=True, exist_ok=True)
-        except OSError as fault:
-            facts = [("folder", project.build), ("reason", fault.strerror)]
-            raise ArtifactError(
-                "The build folder cannot be made.", facts, "make it writable, or name another in [tool.qatbuild] build"
-            ) from fault
-        plan, descriptions, errors = project.load()
-        rebuilder = Rebuilder.of(project.root, project.build, project.threads)
-        opened = Opened(project, plan, descriptions, errors, Builder(plan, rebuilder, executor or LocalExecutor()))
-        _check_default(opened)
-    except QatbuildError as error:
-        raise InvalidDodoFile(error.block()) from error
-    return opened
 
 
 def _check_default(opened: Opened) -> None:

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from doit.exceptions import TaskFailed, UnmetDependency
 from doit.reporter import ConsoleReporter
 
-from qatbuild.plan import Stage
-from qatbuild.reason import Reason
-from qatbuild.report.table import table
+if TYPE_CHECKING:
+    from qatbuild.plan import Stage
+    from qatbuild.reason import Reason
 
 
 class Refused(TaskFailed):  # type: ignore[misc]
@@ -33,12 +33,14 @@ class BuildReporter(ConsoleReporter):  # type: ignore[misc]
     desc = "qatbuild: stages that run, with reasons, and the table of models"
     build: ClassVar[Path]
     reasons: ClassVar[dict[str, list[Reason]]]
+    fresh: ClassVar[int] = 0
+    """Stages that are up to date and were not even loaded."""
 
     def __init__(self, outstream: Any, options: dict[str, Any]) -> None:
         """Called by doit."""
         super().__init__(outstream, options)
         self.started = time.monotonic()
-        self.current = 0
+        self.current = self.fresh
         self.built: list[Stage] = []
         self.failed: list[Stage] = []
         self.refused: list[Stage] = []
@@ -82,7 +84,7 @@ class BuildReporter(ConsoleReporter):  # type: ignore[misc]
         """Print the table of the models that were evaluated, and the counts."""
         judged = [stage for stage in (*self.built, *self.refused) if stage.name == "evaluate"]
         reports = [self.build / stage.home / "report.json" for stage in judged]
-        text = table([path for path in reports if path.is_file()], self.build)
+        text = "" if not reports else _table([path for path in reports if path.is_file()], self.build)
         if text:
             self.write("\n" + text)
         counts = [(len(self.built), "built"), (self.current, "up to date"), (len(self.failed), "failed")]
@@ -91,6 +93,12 @@ class BuildReporter(ConsoleReporter):  # type: ignore[misc]
             self.write(f"{', '.join(parts)} in {time.monotonic() - self.started:.1f} s\n")
         if self.runtime_errors:
             self.write("\n".join(self.runtime_errors) + "\n")
+
+
+def _table(reports: list[Path], build: Path) -> str:
+    from qatbuild.report.table import table  # noqa: PLC0415  Only for a build that made a model.
+
+    return table(reports, build)
 
 
 def _stage(task: Any) -> Stage | None:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import shutil
 import signal
 import sys
+import time
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 from doit.exceptions import TaskFailed
@@ -18,6 +21,7 @@ from qatbuild.execute import Executor
 from qatbuild.forecast import reasons
 from qatbuild.lock import held
 from qatbuild.plan import STAGES, Plan, Stage
+from qatbuild.plugin.asked import Asked
 from qatbuild.plugin.reporter import Refused
 from qatbuild.reason import Reason
 from qatbuild.rebuild import Rebuilder
@@ -34,6 +38,9 @@ class Builder:
         self.rebuilder = rebuilder
         self.executor = executor
         self.reasons: dict[str, list[Reason]] = {}
+        self.run: Asked | None = None
+        self._made: set[str] = set()
+        self._files: dict[tuple[str, ...], list[str]] = {}
 
     def request(self, stage: Stage) -> Request:
         """The request of now for a planned stage."""
@@ -41,22 +48,29 @@ class Builder:
 
     def is_current(self, stage: Stage) -> bool:
         """Whether the stage's artifacts are what its request of now would make; the reasons why not are kept."""
-        try:
-            found = reasons(self.plan, self.rebuilder, stage, self.request(stage))
-        except QatbuildError as error:
-            found = [Reason("blocked", now=error.message)]
+        found = self._reasons(stage)
+        if found and self.run is not None and self.run.own():  # Whoever built here meanwhile may have built this.
+            found = self._reasons(stage)
         self.reasons[stage.id] = found
-        self.rebuilder.save()
         return not found
+
+    def _reasons(self, stage: Stage) -> list[Reason]:
+        try:
+            return reasons(self.plan, self.rebuilder, stage, self.request(stage))
+        except QatbuildError as error:
+            return [Reason("blocked", now=error.message)]
+        finally:
+            self.rebuilder.save()
 
     def build(self, stage: Stage) -> dict[str, bool] | TaskFailed:
         """Run the stage, unless it is current: doit forgets what a killed build had finished, the disk does not."""
         try:
-            with held(self.rebuilder.build / ".qatbuild" / "locks" / f"{stage.home}-{stage.name}"):
+            with self._alone():
                 request = self.request(stage)
-                stale = bool(self.rebuilder.stale(request))
+                stale = bool(self.rebuilder.stale(request)) or (self.run is not None and self.run.always)
                 if stale:
                     self._run(request, stage)
+                self._made.add(stage.id)
                 return {"ran": stale}
         except AcceptanceError as error:
             return Refused(error.block())
@@ -68,6 +82,29 @@ class Builder:
         except KeyboardInterrupt:
             sys.stderr.write("\ninterrupted; run doit again to go on\n")
             raise SystemExit(128 + signal.SIGINT) from None
+
+    def _alone(self) -> AbstractContextManager[object]:
+        """No other doit builds here meanwhile: `doit run` has seen to that, but not if doit was not told of it."""
+        if self.run is not None and self.run.owned:
+            return nullcontext()
+        return held(self.rebuilder.build / ".qatbuild" / "lock")
+
+    def verify(self, since_ns: int) -> dict[str, int]:
+        """The stages that are up to date now: since when that is known, in ns. `since_ns` is when the build began."""
+        known = {id_: since_ns for id_, reasons in self.reasons.items() if not reasons and id_ not in self._made}
+        now = time.time_ns()
+        for id_ in self._made:
+            with contextlib.suppress(QatbuildError, OSError):
+                if not self.rebuilder.stale(self.request(self.plan.stages[id_])):
+                    known[id_] = now
+        self.rebuilder.save()
+        return known
+
+    def code_files(self, stage: Stage) -> list[str]:
+        """The files that a stage's code is in."""
+        if stage.modules not in self._files:
+            self._files[stage.modules] = [str(file) for _, file, _ in self.rebuilder.code.closure(stage.modules)]
+        return self._files[stage.modules]
 
     def _run(self, request: Request, stage: Stage) -> None:
         try:

@@ -141,7 +141,10 @@ def _row(tool: str, variants: int, what: str, costs: list[Cost]) -> dict[str, ob
 
 
 def _table(rows: list[dict[str, object]]) -> str:
-    lines = ["| variants | what | tool | wall s | CPU s | peak MiB | wall / plain doit |", "|--:|---|---|--:|--:|--:|--:|"]
+    lines = [
+        "| variants | what | tool | wall s | CPU s | peak MiB | wall / plain doit |",
+        "|--:|---|---|--:|--:|--:|--:|",
+    ]
     wall = {
         (row["variants"], row["what"], row["tool"]): row["median"]["wall_seconds"]  # type: ignore[index]
         for row in rows

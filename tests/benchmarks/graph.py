@@ -71,7 +71,9 @@ def ninja(root: Path, variants: int) -> Project | str:
     for reads, leaves in _rules(variants):
         lines.append(f"build {' '.join(leaves)}: cat {' '.join(reads)}")
     (root / "build.ninja").write_text("\n".join(lines) + "\n")
-    return Project(root, [program, "-j1"], [program, "-t", "targets"], lambda number: root / f"specs/v{number}.json", {})
+    return Project(
+        root, [program, "-j1"], [program, "-t", "targets"], lambda number: root / f"specs/v{number}.json", {}
+    )
 
 
 def snakemake(root: Path, variants: int) -> Project | str:
@@ -129,7 +131,7 @@ def _rules(variants: int) -> list[tuple[list[str], list[str]]]:
     return rules
 
 
-_PLAIN = '''
+_PLAIN = """
 import hashlib
 
 STAGES = {stages!r}
@@ -159,7 +161,7 @@ def task_variants():
                 "targets": files[name],
                 "actions": [write],
             }}
-'''
+"""
 
 
 def _snakefile(variants: int) -> str:

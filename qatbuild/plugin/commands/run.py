@@ -1,0 +1,39 @@
+"""`doit run`, as doit has it, for the stages of qatbuild with what doit has not: it loads only what may be stale, keeps
+others out of the folder that it builds in, and runs stages side by side without a process of doit for each.
+
+In a project without a door it is doit's own command.
+"""
+
+from __future__ import annotations
+
+import gc
+import signal
+import sys
+from typing import Any
+
+from doit.cmd_run import Run as DoitRun
+
+from qatbuild.plugin import asked
+
+
+class Run(DoitRun):  # type: ignore[misc]
+    """Build what is stale."""
+
+    name = "run"
+
+    def execute(self, params: Any, args: list[str]) -> Any:
+        """Called by doit; the dodo.py is loaded below here."""
+        run = asked.Asked(tuple(args), always=bool(params.get("always")))
+        collecting = gc.isenabled()
+        try:
+            with asked.asking(run):
+                return super().execute(params, args)
+        except KeyboardInterrupt:
+            if not run.folders:
+                raise
+            sys.stderr.write("\ninterrupted; run doit again to go on\n")
+            raise SystemExit(128 + signal.SIGINT) from None
+        finally:
+            run.end()
+            if collecting:
+                gc.enable()
