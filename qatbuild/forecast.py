@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+import hashlib
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,8 +12,9 @@ from qatbuild.plan import Plan, Stage
 from qatbuild.reason import Reason, changes
 from qatbuild.rebuild import Rebuilder
 from qatbuild.request import Input, Request
+from qatbuild.store import Store
 
-RUN, MAY_RUN, CURRENT = "run", "may run", "current"
+RUN, MAY_RUN, RESTORE, CURRENT = "run", "may run", "restore", "current"
 
 
 @dataclass(frozen=True)
@@ -20,28 +22,35 @@ class Verdict:
     """What will become of a stage.
 
     `will` is "run" if the stage has a reason of its own, "may run" if all depends on whether a stage before it comes
-    to another result than last time, "current" if it is up to date.
+    to another result than last time, "restore" if it is stale and its result is in the store, "current" if it is up
+    to date. `key` is that of its request, None as long as a stage before it may come to anything.
     """
 
     stage: Stage
     will: str
     reasons: tuple[Reason, ...]
+    key: str | None
 
 
-def forecast(plan: Plan, rebuilder: Rebuilder, wanted: Iterable[str]) -> dict[str, Verdict]:
+def forecast(plan: Plan, rebuilder: Rebuilder, wanted: Iterable[str], store: Store | None = None) -> dict[str, Verdict]:
     """Stage id -> verdict, for the stages whose ids are wanted and all that they need; inputs come first."""
     verdicts: dict[str, Verdict] = {}
+    results: dict[str, str] = {}  # SHA-256 of the manifest that a stage will have left, where that is known.
     for stage in needed(plan, wanted):
-        ahead = {role for role, id_ in stage.inputs.items() if verdicts[id_].will != CURRENT}
-        own = [
-            reason
-            for reason in _own(plan, rebuilder, stage)
-            if not (reason.kind == "input" and reason.where in ahead)  # What it will be, nobody knows yet.
-        ]
-        will = RUN if own else MAY_RUN if ahead else CURRENT
+        ahead = {role for role, id_ in stage.inputs.items() if id_ not in results}
+        given = {role: _input(rebuilder, plan.stages[id_], results.get(id_)) for role, id_ in stage.inputs.items()}
+        own, key = _own(plan, rebuilder, stage, given)
+        own = [reason for reason in own if not (reason.kind == "input" and reason.where in ahead)]
+        key = None if ahead else key
+        text = store.text(key) if own and key is not None and store is not None else None
+        if text is not None:
+            results[stage.id] = hashlib.sha256(text.encode()).hexdigest()
+        elif not own and not ahead:
+            results[stage.id] = rebuilder.input(stage).sha256
+        will = RESTORE if text is not None else RUN if own else MAY_RUN if ahead else CURRENT
         never = any(reason.kind == "never" for reason in own)  # Then it cannot be cut off.
         upstream = [Reason("upstream", role) for role in stage.inputs if role in ahead and not never]
-        verdicts[stage.id] = Verdict(stage, will, (*own, *upstream))
+        verdicts[stage.id] = Verdict(stage, will, (*own, *upstream), key)
     rebuilder.save()
     return verdicts
 
@@ -92,18 +101,21 @@ def _former(plan: Plan, rebuilder: Rebuilder, label: str, name: str) -> Request 
     return None
 
 
-def _own(plan: Plan, rebuilder: Rebuilder, stage: Stage) -> list[Reason]:
-    """The reasons to run a stage that can be told before the stages ahead of it have run."""
+def _own(plan: Plan, rebuilder: Rebuilder, stage: Stage, given: Mapping[str, Input]) -> tuple[list[Reason], str | None]:
+    """The reasons to run a stage that can be told before the stages ahead of it have run, and its request's key."""
     try:
-        given = {role: _input(rebuilder, plan.stages[id_]) for role, id_ in stage.inputs.items()}
-        return reasons(plan, rebuilder, stage, rebuilder.draft(stage, given))
+        request = rebuilder.draft(stage, given)
+        return reasons(plan, rebuilder, stage, request), request.key
     except QatbuildError as error:
-        return [Reason("blocked", now=error.message)]
+        return [Reason("blocked", now=error.message)], None
     except OSError as fault:
-        return [Reason("blocked", now=f"{fault.filename}: {fault.strerror}")]
+        return [Reason("blocked", now=f"{fault.filename}: {fault.strerror}")], None
 
 
-def _input(rebuilder: Rebuilder, upstream: Stage) -> Input:
+def _input(rebuilder: Rebuilder, upstream: Stage, result: str | None) -> Input:
+    """What a stage will be given of one before it; of one whose result is not known, what is there now."""
+    if result is not None:
+        return Input(rebuilder.manifest_path(upstream), result)
     try:
         return rebuilder.input(upstream)
     except QatbuildError:

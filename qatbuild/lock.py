@@ -23,6 +23,18 @@ def held(path: Path) -> Iterator[None]:
         yield
 
 
+def busy(path: Path) -> bool:
+    """Whether somebody holds the lock on `path` at this moment."""
+    try:
+        with path.open("a") as file:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except OSError:  # No file, no holder.
+        return False
+    return False
+
+
 class Owner:
     """The one process that may change a folder, until it gives the lock back or ends. The lock's file says who it is.
 

@@ -25,6 +25,8 @@ STAGES = ("dataset", "check", "float", "quantize", "export", "freeze", "convert"
 _SECTIONS = ("dataset", "input", "augment", "model", "train", "quantize", "convert", "evaluate")
 _SHARED = {"dataset", "check", "float", "quantize"}
 _TENSORFLOW = ("tensorflow", "numpy")
+_KERAS = ("keras",)
+_FILES = ("keras", "meta_graph")
 _FROM_TFLITE = {"litert", "armnn", "vela", "c_array", "onnx"}
 _DEPLOY_PACKAGES = {
     "litert": ("flatbuffers",),
@@ -139,6 +141,8 @@ def _stages(variant: Variant, root: PurePath) -> list[Stage]:
     weights = spec["model"].pop("weights")
     path = spec["dataset"].pop("path")
     model = {name: value for name, value in spec["model"].items() if value is not None}
+    file = {"network": next((model[kind] for kind in _FILES if kind in model), None)}
+    model.update({kind: PurePath(model[kind]).name for kind in _FILES if kind in model})
     training = {"input": spec["input"], "augment": spec["augment"], "model": model, "train": spec["train"]}
     scheme = {"scheme": variant.quantize.scheme}
     network = _network(variant)
@@ -152,17 +156,18 @@ def _stages(variant: Variant, root: PurePath) -> list[Stage]:
         packages=("numpy", *_DATASET_PACKAGES.get(variant.dataset.name, ())),
     )
     network_settings = {"model": model, "quantize": scheme}
-    chain.add("check", network_settings, inputs=("dataset",), modules=network)
+    built = {"modules": network, "packages": (*_TENSORFLOW, *_KERAS) if _may_be_keras(variant) else _TENSORFLOW}
+    chain.add("check", network_settings, inputs=("dataset",), sources=file, **built)
     checked = ["dataset", "check"]
     trained = []
     if variant.quantize.start == "float":
-        chain.add("float", training, inputs=checked, sources={"weights": weights}, modules=network)
+        chain.add("float", training, inputs=checked, sources={**file, "weights": weights}, **built)
         trained = ["float"]
     own = {"steps", "learning_rate", "checkpoint_every"} if trained else set()  # quantize has its own of these
     train = {name: value for name, value in spec["train"].items() if name not in own}
     quantized = {**training, "train": train, "quantize": spec["quantize"]}
-    chain.add("quantize", quantized, inputs=(*checked, *trained), modules=network)
-    chain.add("export", network_settings, inputs=checked, modules=network)
+    chain.add("quantize", quantized, inputs=(*checked, *trained), sources=file, **built)
+    chain.add("export", network_settings, inputs=checked, sources=file, **built)
     chain.add("freeze", {"convert": spec["convert"]}, inputs=("export", "quantize", *trained))
     chain.add("convert", {"input": spec["input"], "quantize": scheme}, inputs=("export", "freeze"), packages=runtime)
     chain.add(
@@ -197,9 +202,17 @@ def _home(name: str, recipe: str, label: str) -> str:
 
 
 def _network(variant: Variant) -> tuple[str, ...]:
-    if variant.model.call is not None:
-        return (variant.model.call.partition(":")[0],)
-    return (f"qatbuild.models.{variant.model.name}",)
+    """The modules that only this network needs."""
+    model = variant.model
+    if model.call is not None:
+        return (model.call.partition(":")[0], "qatbuild.models.keras_model")
+    if model.name is not None:
+        return (f"qatbuild.models.{model.name}",)
+    return ("qatbuild.models.keras_model" if model.keras is not None else "qatbuild.models.meta_graph",)
+
+
+def _may_be_keras(variant: Variant) -> bool:
+    return variant.model.keras is not None or variant.model.call is not None
 
 
 def _relative(path: str, root: PurePath) -> str:

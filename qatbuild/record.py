@@ -155,7 +155,7 @@ class Record:
 
 
 GLOBAL = {"engine", "packages", "absent", "folders"}
-"""Groups that concern every spec: qatbuild itself, the installed packages, modules that are not there, folders of specs."""
+"""Groups that concern every spec: qatbuild itself, installed packages, modules that are not there, folders of specs."""
 
 
 class Entry:

@@ -8,7 +8,8 @@ A network is a function `network(images, classes, *, training, **options) -> log
     logits   float32 [batch, classes], before softmax
 
 A shipped network lives in the module of its own name, so that an edit of one network leaves the others' digests
-alone. A network of the user's is named "package.module:function" and imported from the project.
+alone. A network of the user's is named "package.module:function" and imported from the project; it may return a Keras 3
+model instead. Keras files are networks too (keras_model).
 """
 
 from __future__ import annotations
@@ -16,39 +17,81 @@ from __future__ import annotations
 import importlib
 import inspect
 import pkgutil
+import random
 import traceback
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+import numpy as np
 import tensorflow as tf
 
 from qatbuild.errors import QatbuildError, StageError
 
-_PARTS = ("layers",)
+_PARTS = ("keras_model", "keras_refusals", "layers")
 
 
 def build(images: tf.Tensor, classes: int, *, training: bool, model: Mapping[str, Any]) -> tf.Tensor:
     """Add a network to the default graph and return its logits, float32 [batch, classes].
 
     `images` is float32 [batch, height, width, channels]; `model` is {"name": ...} or {"call": "module:function"},
-    each with optional "options". StageError if there is no such network, it does not know an option, cannot take
-    images of this shape, or returns something else than logits.
+    each with optional "options", or {"keras": path}. StageError if there is no such network, it does not know an
+    option, cannot take images of this shape, or returns something else than logits.
     """
+    if "keras" in model:
+        foreign = _part("keras_model")
+        logits = foreign.build(images, foreign.load(Path(model["keras"])).model, training=training)
+    else:
+        logits = _called(images, classes, training=training, model=model)
+    _check_logits(logits, classes, model)
+    return logits
+
+
+def initial(shape: tuple[int, int, int], model: Mapping[str, Any]) -> dict[str, np.ndarray[Any, Any]] | None:
+    """What the network's variables begin with where its own file says so, by their names; None where none does.
+
+    `shape` is [height, width, channels] of the images.
+    """
+    if "keras" not in model:
+        return None
+    foreign = _part("keras_model")
+    with tf.Graph().as_default():
+        images = tf.compat.v1.placeholder(tf.float32, [None, *shape])
+        values: dict[str, np.ndarray[Any, Any]] = foreign.values(foreign.load(Path(model["keras"])), images)
+    return values
+
+
+def _called(images: tf.Tensor, classes: int, *, training: bool, model: Mapping[str, Any]) -> tf.Tensor:
+    """What a shipped function or the user's returns."""
     function = _function(model)
     options = dict(model.get("options") or {})
     _check_options(function, options, model)
-    try:
-        logits = function(images, classes, training=training, **options)
-    except QatbuildError:
-        raise
-    except Exception as fault:
-        if "call" not in model:
+
+    def network(images: tf.Tensor) -> Any:
+        try:
+            return function(images, classes, training=training, **options)
+        except QatbuildError:
             raise
-        raise _failed(model, fault) from fault
-    _check_logits(logits, classes, model)
-    return logits
+        except Exception as fault:
+            if "call" not in model:
+                raise
+            raise _failed(model, fault) from fault
+
+    if "call" in model:
+        foreign = _part("keras_model")
+        drawn = random.getstate(), np.random.get_state()  # noqa: NPY002  The function may draw from both.
+        drafted = foreign.drafted(network, images)
+        if drafted is not None:
+            return foreign.build(images, drafted, training=training)
+        random.setstate(drawn[0])
+        np.random.set_state(drawn[1])  # noqa: NPY002
+    return network(images)
+
+
+def _part(name: str) -> ModuleType:
+    """A module of this package that not every network needs: whoever plans a build names those that one does."""
+    return importlib.import_module(f"{__name__}.{name}")
 
 
 def _failed(model: Mapping[str, Any], fault: Exception) -> StageError:
@@ -80,12 +123,16 @@ def predict(logits: tf.Tensor) -> tf.Tensor:
 
 def cures(model: Mapping[str, Any]) -> Mapping[str, str]:
     """What to write in a spec against an operation that integers cannot do: op type -> text, as the module says."""
+    if "keras" in model:
+        return {}
     known: Mapping[str, str] = getattr(_module(model)[0], "CURES", {})
     return known
 
 
 def title(model: Mapping[str, Any]) -> str:
-    """How people are told which network: its name, or the function it is."""
+    """How people are told which network: its name, the function it is, or its file's name."""
+    if "keras" in model:
+        return Path(model["keras"]).name
     return str(model.get("name") or model.get("call"))
 
 

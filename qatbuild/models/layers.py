@@ -156,10 +156,14 @@ def dropout(net: tf.Tensor, keep: float, *, training: bool, scope: str) -> tf.Te
     if not training:
         return net
     with v1.variable_scope(scope) as variable_scope:
-        step = tf.cast(v1.train.get_or_create_global_step(), tf.int64)
-        seed = tf.stack([sum(_seed(variable_scope.name)), step])
-        kept = tf.random.stateless_uniform(tf.shape(net), seed) < keep
+        kept = tf.random.stateless_uniform(tf.shape(net), step_seed(variable_scope.name)) < keep
         return tf.multiply(net, tf.cast(kept, net.dtype) / keep, name="mul")
+
+
+def step_seed(name: str) -> tf.Tensor:
+    """A seed for the noise of this step: int64 [2], fixed by the graph's seed, a name and the global step."""
+    step = tf.cast(v1.train.get_or_create_global_step(), tf.int64)
+    return tf.stack([sum(_seed(name)), step])
 
 
 def require_pixels(images: tf.Tensor, *, network: str, least_px: int) -> None:

@@ -34,7 +34,8 @@ class Asked:
         if self._owners:
             return False
         self._owners = [Owner(folder / "lock") for folder in sorted(set(self.folders))]
-        return any([owner.take() for owner in self._owners])
+        waited = [owner.take() for owner in self._owners]
+        return any(waited)
 
     def end(self) -> None:
         """Do what the doors want done, and let others in."""

@@ -12,6 +12,7 @@ from typing import Any
 from qatbuild.errors import QatbuildError, SpecError
 from qatbuild.execute import Executor
 from qatbuild.execute.local import LocalExecutor
+from qatbuild.forecast import Verdict, forecast
 from qatbuild.plan import Plan
 from qatbuild.plugin.project import Project
 from qatbuild.plugin.reporter import reporter
@@ -36,7 +37,9 @@ class Opened:
         """The specs of a project that are named; None for all, of which there must be some."""
         plan, descriptions, errors = project.load(specs)
         rebuilder = Rebuilder.of(project.root, project.build, project.threads)
-        opened = cls(project, plan, descriptions, errors, Builder(plan, rebuilder, executor or LocalExecutor()))
+        opened = cls(
+            project, plan, descriptions, errors, Builder(plan, rebuilder, executor or LocalExecutor(), project.store)
+        )
         if specs is None:
             _check_default(opened)
         return opened
@@ -45,7 +48,7 @@ class Opened:
         """What doit is told of them, besides where its state is."""
         return {
             "check_file_uptodate": checker(self.builder.rebuilder.digests),
-            "reporter": reporter(self.project.build, self.builder.reasons),
+            "reporter": reporter(self.project.build, self.builder.reasons, self.builder.restorable),
         }
 
     def tasks(self) -> Iterator[dict[str, Any]]:
@@ -59,6 +62,10 @@ class Opened:
         """
         chosen = list(names) or list(self.project.default or [*self.plan.labels, *self.errors])
         return list(dict.fromkeys(id_ for name in chosen for id_ in self._ids(name)))
+
+    def forecast(self, names: Iterable[str]) -> dict[str, Verdict]:
+        """What would become of the stages that are named, and of all that they need."""
+        return forecast(self.plan, self.builder.rebuilder, self.select(names), self.builder.store)
 
     def _ids(self, name: str) -> list[str]:
         wanted, _, stage = name.partition(":")

@@ -15,14 +15,22 @@ if TYPE_CHECKING:
     from qatbuild.plan import Plan
     from qatbuild.spec.model import Variant
 
-_SETTINGS = {"default": list, "specs": str, "build": str, "allow": list, "threads": int}
+_SETTINGS: dict[str, type | tuple[type, ...]] = {
+    "default": list,
+    "specs": str,
+    "build": str,
+    "allow": list,
+    "threads": int,
+    "store": (str, bool),
+}
 
 
 @dataclass(frozen=True)
 class Project:
     """Where things are: `specs` and `build` folders, labels that plain doit builds, folders that specs may point at.
 
-    `threads` is how many a stage computes with: by default one for each core of the machine.
+    `threads` is how many a stage computes with: by default one for each core of the machine. `store` is where results
+    are kept, None if nowhere.
     """
 
     root: Path
@@ -31,6 +39,7 @@ class Project:
     default: tuple[str, ...] | None
     allowed: tuple[Path, ...]
     threads: int
+    store: Path | None
 
     @property
     def memory(self) -> Path:
@@ -50,6 +59,7 @@ class Project:
             None if default is None else tuple(default),
             tuple(Path(os.path.normpath(root.absolute() / path)) for path in settings.get("allow", ())),
             settings.get("threads") or os.cpu_count() or 1,
+            _store(root, settings),
         )
 
     def load(self, names: Iterable[str] | None = None) -> tuple[Plan, dict[str, str], dict[str, QatbuildError]]:
@@ -77,6 +87,13 @@ class Project:
         return plan(variants, self.root), descriptions, errors
 
 
+def _store(root: Path, settings: dict[str, Any]) -> Path | None:
+    chosen = settings.get("store", True)
+    if chosen is True:
+        return root / str(settings.get("build", "build")) / ".store"
+    return Path(os.path.normpath(root.absolute() / Path(chosen).expanduser())) if chosen else None
+
+
 def _settings(file: Path) -> dict[str, Any]:
     try:
         settings = tomllib.loads(file.read_text(encoding="utf-8")).get("tool", {}).get("qatbuild", {})
@@ -88,7 +105,9 @@ def _settings(file: Path) -> dict[str, Any]:
         if wanted is None:
             facts.append((f"tool.qatbuild.{name}", f"unknown. Known: {', '.join(_SETTINGS)}."))
         elif not isinstance(value, wanted):
-            facts.append((f"tool.qatbuild.{name}", f"must be a {wanted.__name__}, got {value!r}."))
+            kinds = wanted if isinstance(wanted, tuple) else (wanted,)
+            kind = " or ".join(kind.__name__ for kind in kinds)
+            facts.append((f"tool.qatbuild.{name}", f"must be a {kind}, got {value!r}."))
     if facts:
         raise SpecError("The project's settings have faults.", [("file", file), *facts])
     return dict(settings)

@@ -22,9 +22,12 @@ _REASONS = 2
 """How many reasons fit in a line."""
 
 
-def reporter(build: Path, reasons: dict[str, list[Reason]]) -> type[ConsoleReporter]:
-    """The reporter class for doit, which makes the instance itself. `reasons` says, by stage id, why a stage runs."""
-    return type("Reporter", (BuildReporter,), {"build": build, "reasons": reasons})
+def reporter(build: Path, reasons: dict[str, list[Reason]], restorable: set[str]) -> type[ConsoleReporter]:
+    """The reporter class for doit, which makes the instance itself.
+
+    `reasons` says, by stage id, why a stage runs; `restorable` has the ids of those whose result is in the store.
+    """
+    return type("Reporter", (BuildReporter,), {"build": build, "reasons": reasons, "restorable": restorable})
 
 
 class BuildReporter(ConsoleReporter):  # type: ignore[misc]
@@ -35,6 +38,7 @@ class BuildReporter(ConsoleReporter):  # type: ignore[misc]
     reasons: ClassVar[dict[str, list[Reason]]]
     fresh: ClassVar[int] = 0
     """Stages that are up to date and were not even loaded."""
+    restorable: ClassVar[set[str]]
 
     def __init__(self, outstream: Any, options: dict[str, Any]) -> None:
         """Called by doit."""
@@ -42,6 +46,7 @@ class BuildReporter(ConsoleReporter):  # type: ignore[misc]
         self.started = time.monotonic()
         self.current = self.fresh
         self.built: list[Stage] = []
+        self.restored: list[Stage] = []
         self.failed: list[Stage] = []
         self.refused: list[Stage] = []
 
@@ -50,7 +55,8 @@ class BuildReporter(ConsoleReporter):  # type: ignore[misc]
         stage = _stage(task)
         reasons = self.reasons.get(stage.id) if stage else None
         if stage is not None and reasons:  # Without a reason doit has forgotten it, and it will be found current.
-            self.write(f".  {_shown(stage)}: {_in_brief(reasons)}\n")
+            mark, more = ("<", " (restored)") if stage.id in self.restorable else (".", "")
+            self.write(f"{mark}  {_shown(stage)}: {_in_brief(reasons)}{more}\n")
             self.outstream.flush()
 
     def skip_uptodate(self, task: Any) -> None:
@@ -62,6 +68,8 @@ class BuildReporter(ConsoleReporter):  # type: ignore[misc]
         stage = _stage(task)
         if stage is not None and task.values.get("ran"):
             self.built.append(stage)
+        elif stage is not None and task.values.get("restored"):
+            self.restored.append(stage)
         elif stage is not None:
             self.current += 1
 
@@ -82,12 +90,13 @@ class BuildReporter(ConsoleReporter):  # type: ignore[misc]
 
     def complete_run(self) -> None:
         """Print the table of the models that were evaluated, and the counts."""
-        judged = [stage for stage in (*self.built, *self.refused) if stage.name == "evaluate"]
+        judged = [stage for stage in (*self.built, *self.restored, *self.refused) if stage.name == "evaluate"]
         reports = [self.build / stage.home / "report.json" for stage in judged]
         text = "" if not reports else _table([path for path in reports if path.is_file()], self.build)
         if text:
             self.write("\n" + text)
-        counts = [(len(self.built), "built"), (self.current, "up to date"), (len(self.failed), "failed")]
+        restored = (len(self.restored), "restored")
+        counts = [(len(self.built), "built"), restored, (self.current, "up to date"), (len(self.failed), "failed")]
         parts = [f"{count} {what}" for count, what in counts if count]
         if parts:
             self.write(f"{', '.join(parts)} in {time.monotonic() - self.started:.1f} s\n")

@@ -161,7 +161,7 @@ def _content(path: str) -> list[str]:
         return [path]
     folder, name = os.path.split(path)
     try:
-        names = sorted(os.listdir(folder or "."))
+        names = sorted(path.name for path in Path(folder or ".").iterdir())
     except OSError:
         names = []
     return [path, folder or ".", *(os.path.join(folder, each) for each in names if each.startswith(f"{name}."))]  # noqa: PTH118

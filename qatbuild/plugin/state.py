@@ -45,7 +45,7 @@ class WriteThrough(SqliteDB):  # type: ignore[misc]
 
     desc = "qatbuild: sqlite, written after each task, safe to read meanwhile"
 
-    def __init__(self, name: str, codec: Any, *, module_name: str | None = None) -> None:
+    def __init__(self, name: str, codec: Any, *, module_name: str | None = None) -> None:  # noqa: ARG002
         """Called by doit. Nothing is opened yet."""
         self.name = name
         self.codec = codec

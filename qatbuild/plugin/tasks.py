@@ -11,11 +11,13 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, nullcontext
+from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 from doit.exceptions import TaskFailed
 
-from qatbuild.artifact import Manifest
+from qatbuild.artifact import Manifest, write_text
 from qatbuild.errors import AcceptanceError, ArtifactError, QatbuildError, StageError
 from qatbuild.execute import Executor
 from qatbuild.forecast import reasons
@@ -27,13 +29,14 @@ from qatbuild.reason import Reason
 from qatbuild.rebuild import Rebuilder
 from qatbuild.request import Request
 from qatbuild.spec.load import RESERVED
+from qatbuild.store import Store
 
 
 class Builder:
     """What the tasks call: is it up to date, and build it."""
 
-    def __init__(self, plan: Plan, rebuilder: Rebuilder, executor: Executor) -> None:
-        """A builder of the stages of one plan."""
+    def __init__(self, plan: Plan, rebuilder: Rebuilder, executor: Executor, kept: Path | None = None) -> None:
+        """A builder of the stages of one plan; `kept` is the folder of the store, if there is to be one."""
         self.plan = plan
         self.rebuilder = rebuilder
         self.executor = executor
@@ -41,6 +44,8 @@ class Builder:
         self.run: Asked | None = None
         self._made: set[str] = set()
         self._files: dict[tuple[str, ...], list[str]] = {}
+        self.restorable = set[str]()
+        self._kept = kept
 
     def request(self, stage: Stage) -> Request:
         """The request of now for a planned stage."""
@@ -56,22 +61,29 @@ class Builder:
 
     def _reasons(self, stage: Stage) -> list[Reason]:
         try:
-            return reasons(self.plan, self.rebuilder, stage, self.request(stage))
+            request = self.request(stage)
+            found = reasons(self.plan, self.rebuilder, stage, request)
+            if found and self.store is not None and self.store.text(request.key) is not None:
+                self.restorable.add(stage.id)
         except QatbuildError as error:
-            return [Reason("blocked", now=error.message)]
-        finally:
-            self.rebuilder.save()
+            found = [Reason("blocked", now=error.message)]
+        self.rebuilder.save()
+        return found
 
     def build(self, stage: Stage) -> dict[str, bool] | TaskFailed:
         """Run the stage, unless it is current: doit forgets what a killed build had finished, the disk does not."""
         try:
             with self._alone():
                 request = self.request(stage)
-                stale = bool(self.rebuilder.stale(request)) or (self.run is not None and self.run.always)
+                always = self.run is not None and self.run.always
+                stale = bool(self.rebuilder.stale(request)) or always
+                restored = stale and not always and self._restore(request)
+                if stale and not restored:
+                    self._run(request)
                 if stale:
-                    self._run(request, stage)
+                    self._publish(request, stage, keep=not restored)
                 self._made.add(stage.id)
-                return {"ran": stale}
+                return {"ran": stale and not restored, "restored": restored}
         except AcceptanceError as error:
             return Refused(error.block())
         except QatbuildError as error:
@@ -106,7 +118,23 @@ class Builder:
             self._files[stage.modules] = [str(file) for _, file, _ in self.rebuilder.code.closure(stage.modules)]
         return self._files[stage.modules]
 
-    def _run(self, request: Request, stage: Stage) -> None:
+    @cached_property
+    def store(self) -> Store | None:
+        """Where results are kept. It is imported only when something is stale."""
+        if self._kept is None:
+            return None
+        from qatbuild.store.local import LocalStore  # noqa: PLC0415
+
+        return LocalStore(self._kept, self.rebuilder.project, self.rebuilder.build)
+
+    def _restore(self, request: Request) -> bool:
+        """Take the result of the request from the store, as if it had been run; whether there was one."""
+        made = None if self.store is None else self.store.fetch(request.key, request.out)
+        if made is not None:
+            write_text(Manifest.path_of(request.work, request.stage), made.to_json())
+        return made is not None
+
+    def _run(self, request: Request) -> None:
         try:
             self.executor.run(request)
         except AcceptanceError:
@@ -117,18 +145,29 @@ class Builder:
                 shutil.rmtree(request.folder / path.name, ignore_errors=True)
                 path.replace(request.folder / path.name)
             raise
-        self.rebuilder.publish(request, stage)
+
+    def _publish(self, request: Request, stage: Stage, *, keep: bool) -> None:
+        manifest = self.rebuilder.publish(request, stage)
         shutil.rmtree(request.work, ignore_errors=True)
+        if keep and self.store is not None:
+            try:
+                self.store.keep(request.key, manifest)
+            except OSError as fault:  # The stage is built: that it must be built again some day is no failure.
+                sys.stderr.write(f"{stage.id} cannot be kept in the store: {fault}\n")
 
     def clean(self, stage: Stage) -> None:
-        """Remove the stage's artifacts: `doit clean`."""
+        """Remove the stage's artifacts, also from the store: `doit clean`."""
         folder = self.rebuilder.folder(stage)
         path = self.rebuilder.manifest_path(stage)
+        record = Request.path_of(folder, stage.name)
+        with contextlib.suppress(OSError, ValueError, KeyError):
+            if self.store is not None:
+                self.store.forget(Request.from_json(record.read_text(encoding="utf-8")).key)
         try:
             names = list(Manifest.read(path).files)
         except ArtifactError:
             names = []
-        for name in [*names, path.name, Request.path_of(folder, stage.name).name, f"{stage.name}.run.json"]:
+        for name in [*names, path.name, record.name, f"{stage.name}.run.json"]:
             (folder / name).unlink(missing_ok=True)
 
 

@@ -1,6 +1,10 @@
 """Quantization-aware training for TF 1 graphs: tf.contrib.quantize for TensorFlow 2.
 
-    find the layers (layers) -> decide on the FakeQuants (placement) -> insert them (rewrite) -> say so (outcome)
+    mode tf1      find the layers (layers) -> decide on the FakeQuants (placement) -> insert them (rewrite)
+    mode integer  read the path (path) -> its steps (steps) -> FakeQuants and ranges (range_plan) -> insert (integer)
+
+Both fold batch norms (fold), and say what they did (outcome). A range that is measured instead of learnt is made ready
+by `settled`.
 
 It knows graphs and tensors, and nothing of specs or stages.
 """
@@ -11,6 +15,7 @@ from qatbuild.quantize.contrib import (
     experimental_create_eval_graph,
     experimental_create_training_graph,
 )
+from qatbuild.quantize.learning import settled
 from qatbuild.quantize.modes import plan_inference, rewrite_inference, rewrite_training
 from qatbuild.quantize.network import check_network
 from qatbuild.quantize.options import Options, Override
@@ -32,4 +37,5 @@ __all__ = [
     "plan_inference",
     "rewrite_inference",
     "rewrite_training",
+    "settled",
 ]

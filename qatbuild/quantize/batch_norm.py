@@ -64,11 +64,16 @@ class BatchNorm:
 
 @dataclass(frozen=True)
 class Unfoldable:
-    """A batch norm that cannot be folded, and why. `layer` is the layer straight in front of it, if there is one."""
+    """A batch norm that cannot be folded, and why. `layer` is the layer straight in front of it, if there is one.
+
+    `x` is what it normalizes. `alone` says that nothing else is wrong with it than that no layer stands in front.
+    """
 
     operation: tf.Operation
     layer: tf.Operation | None
     why: str
+    x: tf.Tensor | None = None
+    alone: bool = False
 
 
 @dataclass(frozen=True)
@@ -127,12 +132,18 @@ def _unfused(operation: tf.Operation) -> _Form | None:
     return _Form(
         operation,
         x=_operand(roles, "scaled", factor),
-        gamma=_operand(roles, "factor", roles["rsqrt"].outputs[0]) if "factor" in roles else None,
-        beta=roles["offset"].inputs[0] if "offset" in roles else None,
-        mean=mean,
-        variance=_operand(roles, "shifted_variance", roles["epsilon"].outputs[0]),
+        gamma=_vector(_operand(roles, "factor", roles["rsqrt"].outputs[0])) if "factor" in roles else None,
+        beta=_vector(roles["offset"].inputs[0]) if "offset" in roles else None,
+        mean=_vector(mean),
+        variance=_vector(_operand(roles, "shifted_variance", roles["epsilon"].outputs[0])),
         epsilon=float(epsilon),
     )
+
+
+def _vector(tensor: tf.Tensor) -> tf.Tensor:
+    """The vector that was reshaped to [1, .., channels]: Keras does so if the axis is written as a positive number."""
+    whole = tensor.op.inputs[0] if tensor.op.type == "Reshape" else tensor
+    return whole if whole.shape.rank == 1 and whole.shape[-1:] == tensor.shape[-1:] else tensor
 
 
 def _operand(roles: Roles, role: str, known: tf.Tensor) -> tf.Tensor:
@@ -151,25 +162,26 @@ def _place(form: _Form, *, training: bool, biased: bool) -> BatchNorm | Unfoldab
     """The batch norm in its surroundings, or the first reason why it cannot be folded there."""
     *between, layer = _upstream(form.x, biased=biased)
     between.reverse()
-    if layer.type not in LAYER_TYPES:
-        why = f"no convolution or dense layer stands straight in front of it ({layer.type} does)"
-        if layer.type == "Switch":
-            why += ": build it with is_training True or False instead of a tensor"
-        return Unfoldable(form.operation, None, why)
     output = form.operation.outputs[0]
     result = _result(output, layer, between)
     of_batch = _is_computed_from(form.x, form.mean)
     mean = moving_average_of(form.mean) if of_batch else None
     variance = moving_average_of(form.variance) if of_batch else None
-    reason = _why_not(form, layer, between)
-    if result is None:
+    alone = layer.type not in LAYER_TYPES
+    reason = _why_not(form, layer, between if not alone else [])
+    if result is None and not alone:
         reason = "its result is not reshaped back to what the layer in front of it gives"
     elif of_batch and not training:
         reason = "it normalizes with each batch's own statistics, in an inference graph (is_training is True)"
     elif of_batch and (mean is None or variance is None):
         reason = "nothing in the graph keeps moving averages of its mean and variance (without zero_debias)"
+    if alone:
+        why = f"no convolution or dense layer stands straight in front of it ({layer.type} does)"
+        if layer.type == "Switch":
+            why += ": build it with is_training True or False instead of a tensor"
+        return Unfoldable(form.operation, None, "; ".join(filter(None, [why, reason])), form.x, alone=not reason)
     if reason:
-        return Unfoldable(form.operation, layer, reason)
+        return Unfoldable(form.operation, layer, reason, form.x)
     return BatchNorm(
         operation=form.operation,
         layer=layer,

@@ -69,8 +69,10 @@ def fold(batch_norm: BatchNorm, freeze_delay_steps: int | None = None) -> Folded
             output = tf.multiply(reciprocal, output, name="post_conv_mul")
             output = tf.add(output, nothing, name="correction_add")
         output = tf.add(output, bias, name="add_fold")
-    _take_over(batch_norm, output)
-    return FoldedBatchNorm(layer=layer.name, batch_norm=batch_norm.operation.name)
+    output = _take_over(batch_norm, output)
+    return FoldedBatchNorm(
+        layer=layer.name, batch_norm=batch_norm.operation.name, weights=weights.name, output=output.name
+    )
 
 
 def _correction(batch_norm: BatchNorm, factor: tf.Tensor) -> tf.Tensor | None:
@@ -105,8 +107,8 @@ def _twin(batch_norm: BatchNorm, weights: tf.Tensor) -> tf.Tensor:
     return twin.outputs[0]
 
 
-def _take_over(batch_norm: BatchNorm, output: tf.Tensor) -> None:
-    """Let the network read `output` instead of the batch norm's result."""
+def _take_over(batch_norm: BatchNorm, output: tf.Tensor) -> tf.Tensor:
+    """Let the network read `output` instead of the batch norm's result; what it reads then."""
     old = batch_norm.output
     if batch_norm.result is not old:
         # Dense: the reshaping back goes, what waits in between for the moving averages stays.
@@ -116,6 +118,7 @@ def _take_over(batch_norm: BatchNorm, output: tf.Tensor) -> None:
                 output = tf.identity(output)
         old = batch_norm.result
     replace_input(tuple(dict.fromkeys(old.consumers())), old, output)
+    return output
 
 
 def _control_inputs(operations: Iterable[tf.Operation]) -> list[tf.Operation]:

@@ -10,6 +10,33 @@ import tensorflow as tf
 
 from qatbuild.quantize.layers import BATCH_NORM_TYPES, is_batch_norm_product
 
+DATA_OPERAND = {"Conv2D": 0, "DepthwiseConv2dNative": 0, "MatMul": 0, "Conv2DBackpropInput": 2, "BiasAdd": 0}
+"""Which operand of an operation carries the network's values; the others are weights, biases and shapes."""
+
+WEIGHTS_OPERAND = {"Conv2D": 1, "DepthwiseConv2dNative": 1, "MatMul": 1, "Conv2DBackpropInput": 1}
+
+MOVES = frozenset({
+    "BatchToSpaceND", "CheckNumerics", "DepthToSpace", "EnsureShape", "ExpandDims", "GatherV2", "Identity", "IdentityN",
+    "Max", "MaxPool", "MirrorPad", "Pad", "PlaceholderWithDefault", "PreventGradient", "Reshape", "Slice", "Snapshot",
+    "ResizeNearestNeighbor", "SpaceToBatchND", "SpaceToDepth", "Split", "SplitV", "Squeeze", "StopGradient",
+    "StridedSlice", "Tile", "Transpose", "Unpack",
+})  # fmt: skip
+"""They move their input's codes, and choose among them; what Pad adds is 0, which is a code."""
+
+ROUNDS_AS_ITS_INPUT = frozenset({"AvgPool", "Mean", "PadV2", "Relu", "Relu6", "ResizeBilinear"})
+"""They compute new values and round them to their input's codes."""
+
+JOINS = frozenset({"ConcatV2", "Maximum", "Minimum", "Pack"})
+"""They move the codes of several inputs into one tensor, so all of them must mean the same."""
+
+ARITHMETIC = frozenset({"Add", "AddV2", "BiasAdd", "Mul", "RealDiv", "Sub"})
+"""Element by element, the second operand an activation or a constant; with a ReLU or ReLU6 behind it in one step."""
+
+HAS_OWN_RANGE = frozenset({"LeakyRelu"})
+
+FIXED = {"Sigmoid": (0.0, 255 / 256), "Softmax": (0.0, 255 / 256), "Tanh": (-1.0, 127 / 128)}
+"""The runtime forces these ranges: scale 1/256 from 0 on, of Tanh 1/128 from -1 on."""
+
 KEEPS_ITS_RANGE = frozenset({
     "AvgPool", "BatchToSpaceND", "ConcatV2", "DepthToSpace", "ExpandDims", "GatherV2", "Identity", "Max", "MaxPool",
     "Mean", "MirrorPad", "Pack", "Pad", "PadV2", "Reshape", "ResizeBilinear", "ResizeNearestNeighbor", "Slice",
@@ -31,14 +58,21 @@ _REASONS = {
     "LRN": "local response normalization has no integer kernel; the converter would compute it in float",
     "BatchNorm": "it is not folded into a layer; the converter would compute it, and the layer before it, in float",
     "Dropout": "it draws random numbers, also in the .tflite",
+    "Sum": "its integer kernels compute wrongly",
+    "Switch": "it chooses between training and inference while it runs, which integers cannot",
     "PerImageStandardization": "each image gets a scale of its own; integers have one for all: (byte - mean) / std_dev",
 }
 
-CONSTRUCTS = frozenset(_REASONS)
+CONSTRUCTS = frozenset({"LRN", "BatchNorm", "Dropout", "PerImageStandardization"})
 """Kinds that say more than the type of one of their operations."""
 
 DEFAULT_CURES = {
     "BatchNorm": "put it straight behind a convolution or dense layer without biases, or leave it out",
+    "Sum": "use the mean (tf.reduce_mean) instead",
+    "Square": "multiply the tensor with itself",
+    "Neg": "multiply with -1, or subtract",
+    "AddN": "add two at a time",
+    "Switch": "build the network with training True or False, not with a tensor",
     "Dropout": "build the inference graph with training off",
     "PerImageStandardization": 'scale all images alike: "input": {"mean": ..., "std_dev": ...}',
 }
@@ -50,6 +84,8 @@ def kind(operation: tf.Operation) -> str:
         return "PerImageStandardization"
     if operation.type in BATCH_NORM_TYPES or is_batch_norm_product(operation):
         return "BatchNorm"
+    if operation.type in {"Merge", "If", "StatelessIf"}:
+        return "Switch"
     return str(operation.type)
 
 

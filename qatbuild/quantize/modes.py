@@ -9,31 +9,38 @@ from __future__ import annotations
 
 import tensorflow as tf
 
+from qatbuild.quantize.integer import Integer
 from qatbuild.quantize.options import Options
 from qatbuild.quantize.outcome import RewriteReport
 from qatbuild.quantize.placement import Numbers
 from qatbuild.quantize.rewrite import Rewrite
 
 
-def rewrite_training(graph: tf.Graph, options: Options, *, input: str, logits: str) -> RewriteReport:  # noqa: A002, ARG001
+def rewrite_training(graph: tf.Graph, options: Options, *, input: str, logits: str) -> RewriteReport:  # noqa: A002
     """Put FakeQuants with learning ranges into a training graph, in place.
 
     `input` names the float32 tensor of real values, (byte - mean) / std_dev, `logits` the tensor of logits.
     RewriteError if the network cannot be rewritten.
     """
+    if options.mode == "integer":
+        return Integer(graph, options, input, logits, training=True).apply()
     return _rewrite(options, training=True).apply(graph)
 
 
-def rewrite_inference(graph: tf.Graph, options: Options, *, input: str, logits: str) -> RewriteReport:  # noqa: A002, ARG001
+def rewrite_inference(graph: tf.Graph, options: Options, *, input: str, logits: str) -> RewriteReport:  # noqa: A002
     """Put FakeQuants with fixed ranges into an inference graph, in place; see `rewrite_training`."""
+    if options.mode == "integer":
+        return Integer(graph, options, input, logits, training=False).apply()
     return _rewrite(options, training=False).apply(graph)
 
 
-def plan_inference(graph: tf.Graph, options: Options, *, input: str, logits: str) -> RewriteReport:  # noqa: A002, ARG001
+def plan_inference(graph: tf.Graph, options: Options, *, input: str, logits: str) -> RewriteReport:  # noqa: A002
     """Fold the batch norms of an inference graph, in place, and say what `rewrite_inference` would insert then.
 
     Nothing is inserted: `RewriteReport.quantized` says which tensors would get which ranges. For calibration.
     """
+    if options.mode == "integer":
+        return Integer(graph, options, input, logits, training=False).apply(insert=False)
     return _rewrite(options, training=False).plan(graph)
 
 

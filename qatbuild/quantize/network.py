@@ -10,6 +10,7 @@ import tensorflow as tf
 from qatbuild.errors import RewriteError
 from qatbuild.quantize.batch_norm import BatchNorm, Unfoldable, find_batch_norms
 from qatbuild.quantize.fold import fold
+from qatbuild.quantize.integer import examine
 from qatbuild.quantize.integer_ops import (
     CONSTRUCTS,
     DEFAULT_CURES,
@@ -23,15 +24,7 @@ from qatbuild.quantize.integer_ops import (
 from qatbuild.quantize.layers import LAYER_TYPES, LayerMatch, find_layers, unfolded_batch_norm, why_unmatched
 from qatbuild.quantize.options import Options
 from qatbuild.quantize.placement import Numbers, parent, place
-
-
-@dataclass(frozen=True)
-class Offence:
-    """An operation that would be computed in float: its layer's name within the network, its kind, and why."""
-
-    layer: str
-    kind: str
-    why: str
+from qatbuild.quantize.steps import Offence
 
 
 def check_network(
@@ -39,14 +32,20 @@ def check_network(
     input: str,  # noqa: A002
     logits: str,
     cures: Mapping[str, str],
-    options: Options | None = None,  # noqa: ARG001
+    options: Options | None = None,
 ) -> None:
-    """Refuse a float inference network that the uint8 toolchain would not compute in integers throughout.
+    """Refuse a float inference network that the integer toolchain would not compute in integers throughout.
+
+    With `options` of the mode "integer" the question is the rewrite's own: it refuses what the rewrite would refuse,
+    and nothing else. Without, or in the mode "tf1", it is what tf.contrib.quantize's ranges suffice for.
 
     `input` and `logits` name operations (or tensors, "input:0"), `cures` maps a kind of operation ("LRN",
     "BatchNorm", an operation's type) to what the user can do about it. The graph is only looked at.
     RewriteError with one fact per offending layer: ("norm1", "LRN: why").
     """
+    if options is not None and options.mode == "integer":
+        examine(graph, options, input, logits, cures, training=False)
+        return
     offences = Path.between(_folded(graph), input, logits).offences()
     if not offences:
         return

@@ -8,10 +8,12 @@ from dataclasses import asdict, dataclass
 
 @dataclass(frozen=True)
 class FoldedBatchNorm:
-    """A batch norm that became part of its layer's weights and bias."""
+    """A batch norm that became part of its layer's weights and bias: the tensors that hold them, and the result."""
 
     layer: str
     batch_norm: str
+    weights: str
+    output: str
 
 
 @dataclass(frozen=True)

@@ -71,8 +71,8 @@ class Rewrite:
 
     def _prepare(self, graph: tf.Graph) -> tuple[tuple[FoldedBatchNorm, ...], list[Placement], tuple[LeftFloat, ...]]:
         """Everything up to the insertion: batch norms folded, FakeQuants decided on."""
-        _refuse_graphs_that_are_closed(graph)
-        _refuse_optimizers(graph)
+        refuse_closed_graphs(graph)
+        refuse_optimizers(graph)
         batch_norms = find_batch_norms(graph, training=self.training)
         _refuse_unfoldable_layers(graph, batch_norms)
         foldable = [each for each in batch_norms if isinstance(each, BatchNorm)]
@@ -187,7 +187,8 @@ def _refuse_unfoldable_layers(graph: tf.Graph, batch_norms: tuple[BatchNorm | Un
         )
 
 
-def _refuse_graphs_that_are_closed(graph: tf.Graph) -> None:
+def refuse_closed_graphs(graph: tf.Graph) -> None:
+    """RewriteError if nothing can be added to the graph, or nothing that is added would be of use."""
     if graph.building_function:
         raise RewriteError(
             "A graph inside a tf.function cannot be rewritten.",
@@ -200,7 +201,8 @@ def _refuse_graphs_that_are_closed(graph: tf.Graph) -> None:
         )
 
 
-def _refuse_optimizers(graph: tf.Graph) -> None:
+def refuse_optimizers(graph: tf.Graph) -> None:
+    """RewriteError if gradients have been made of the network as it is."""
     found = [each for each in graph.get_operations() if _APPLIES_GRADIENTS.match(each.type)]
     if found:
         raise RewriteError(

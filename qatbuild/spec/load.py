@@ -219,14 +219,12 @@ def _rebase(document: Any, folder: Path, home: Path) -> None:
     if isinstance(cells, dict):
         _rebase_matrix(cells, folder, home)
     for part in filter(lambda part: isinstance(part, dict), parts):
-        for section, name in (("dataset", "path"), ("model", "weights")):
-            holder = part.get(section)
+        for *sections, name in model.PATHS:
+            holder = part
+            for section in sections:
+                holder = holder.get(section) if isinstance(holder, dict) else None
             if isinstance(holder, dict) and isinstance(holder.get(name), str):
                 holder[name] = str(folder / holder[name])
-        deploy = part.get("deploy")
-        vela = deploy.get("vela") if isinstance(deploy, dict) else None
-        if isinstance(vela, dict) and isinstance(vela.get("config"), str):
-            vela["config"] = str(folder / vela["config"])
 
 
 def _rebase_matrix(cells: dict[str, Any], folder: Path, home: Path) -> None:
@@ -235,7 +233,7 @@ def _rebase_matrix(cells: dict[str, Any], folder: Path, home: Path) -> None:
     def moved(path: Any) -> Any:
         return os.path.relpath(folder / path, home) if isinstance(path, str) else path
 
-    for field in ("dataset.path", "model.weights", "deploy.vela.config"):
+    for field in map(".".join, model.PATHS):
         values = _list(cells.get(field))
         values[:] = map(moved, values)
         for row in (*_list(cells.get("exclude")), *_list(cells.get("include"))):
@@ -268,7 +266,7 @@ def _error(file: Path, found: Mapping[tuple[Path, str, str], None]) -> SpecError
 def _typed(label: str, file: Path, document: Mapping[str, Any]) -> model.Variant:
     """The typed value of a document without faults, with every default that depends on other fields filled in."""
     part = {name: dict(document.get(name) or {}) for name in ("dataset", "model", "train", "quantize")}
-    for section, name in (("dataset", "path"), ("model", "weights")):
+    for section, name in (path for path in model.PATHS if path[0] in part):
         if part[section].get(name) is not None:
             part[section][name] = os.path.normpath(file.parent.absolute() / part[section][name])
     own = {name: part["model"].pop(name) for name in ("lrn", "width") if name in part["model"]}
@@ -317,7 +315,7 @@ def _rate(fields: Mapping[str, Any] | None) -> model.LearningRate | None:
 
 
 def _train(fields: Mapping[str, Any], quantize: model.Quantize) -> model.Train:
-    if not fields:  # Only model.weights: the batch size, optimizer and seed of the fine-tuning are the defaults.
+    if not fields:  # Only given weights: the batch size, optimizer and seed of the fine-tuning are the defaults.
         return model.Train(0, quantize.learning_rate or model.LearningRate(1e-3), checkpoint_every=1)
     rate = _rate(fields["learning_rate"])
     optimizer = model.Optimizer(**fields.get("optimizer", {}))

@@ -13,6 +13,15 @@ from typing import Any
 
 from qatbuild.spec.routes import Route
 
+PATHS: tuple[tuple[str, ...], ...] = (
+    ("dataset", "path"),
+    ("model", "weights"),
+    ("model", "keras"),
+    ("model", "meta_graph"),
+    ("deploy", "vela", "config"),
+)
+"""The fields that hold a path, in a spec relative to the file that it is written in."""
+
 
 @dataclass(frozen=True)
 class Dataset:
@@ -43,11 +52,18 @@ class Augment:
 
 @dataclass(frozen=True)
 class Model:
-    """The network. `options` are its keyword arguments; `weights` is an absolute checkpoint prefix."""
+    """The network. `options` are its keyword arguments; `weights` is an absolute checkpoint prefix.
+
+    `keras` and `meta_graph` are absolute paths; `input` and `logits` name tensors of the meta graph.
+    """
 
     name: str | None = None
     call: str | None = None
     options: Mapping[str, Any] = field(default_factory=dict)
+    keras: str | None = None
+    meta_graph: str | None = None
+    input: str | None = None
+    logits: str | None = None
     weights: str | None = None
 
 

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from qatbuild.spec.faults import Fault, suggest
+from qatbuild.spec.model import PATHS
 from qatbuild.spec.routes import MEMORY_MODES, SYSTEM_CONFIGS
 
 
@@ -42,6 +43,7 @@ def broken(document: Any, folder: Path, territory: Territory) -> Iterator[Fault]
     yield from _learning_rate(document, ("train", "learning_rate"), _integer(document, "train", "steps"))
     yield from _learning_rate(document, ("quantize", "learning_rate"), _quantized_steps(document))
     yield from _start(document)
+    yield from _meta_graph(document)
     yield from _deploy(document)
     yield from _places(document, folder, territory)
 
@@ -97,8 +99,9 @@ def _start(document: Any) -> Iterator[Fault]:
     scratch = _at(document, "quantize", "start") == "scratch"
     weights = _at(document, "model", "weights")
     if _at(document, "train") is None:
-        if weights is None:
-            yield Fault(("train",), "missing. It may be absent only where model.weights names a trained checkpoint.")
+        if weights is None and _at(document, "model", "keras") is None:
+            text = "missing. It may be absent only where model.weights or model.keras names trained weights."
+            yield Fault(("train",), text)
         elif scratch:
             yield Fault(("train",), 'missing. With quantize.start "scratch" train.steps counts.')
         else:
@@ -113,6 +116,11 @@ def _start(document: Any) -> Iterator[Fault]:
         for name in ("steps", "learning_rate"):
             if _at(document, "quantize", name) is not None:
                 yield Fault(("quantize", name), f'with quantize.start "scratch" train.{name} counts; remove this one.')
+
+
+def _meta_graph(document: Any) -> Iterator[Fault]:
+    if _at(document, "model", "meta_graph") is not None and _at(document, "model", "weights") is None:
+        yield Fault(("model", "weights"), "missing. A meta graph holds no weights: name its checkpoint.")
 
 
 def _deploy(document: Any) -> Iterator[Fault]:
@@ -143,7 +151,7 @@ def _deploy(document: Any) -> Iterator[Fault]:
 
 
 def _places(document: Any, folder: Path, territory: Territory) -> Iterator[Fault]:
-    for path in (("dataset", "path"), ("model", "weights"), ("deploy", "vela", "config")):
+    for path in PATHS:
         given = _at(document, *path)
         if isinstance(given, str) and given and not territory.holds(folder / given):
             yield Fault(

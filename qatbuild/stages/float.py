@@ -5,24 +5,38 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from qatbuild import models
 from qatbuild.errors import StageError
 from qatbuild.request import Request
 from qatbuild.stages import learning
+from qatbuild.training import checkpoint
+from qatbuild.training.inference import Network
 
 
 def run(request: Request) -> dict[str, Any]:
-    """Train in float, from random weights or from the source "weights"; publishes model.ckpt-<step> and events.
+    """Train in float, from random weights or from given ones; publishes model.ckpt-<step> and events.
 
-    The weights of a source are restored by name, all of the network's or none. With them, 0 steps are allowed: then
-    they are published as they are. The input "check" says that the network can become an integer one.
+    Given are those of the source "weights", restored by name, all of the network's or none, or else those of the
+    network's own file. With them, 0 steps are allowed: then they are published as they are. The input "check" says
+    that the network can become an integer one.
     """
     network = learning.network(request)
     settings = request.settings["train"]
     course = learning.course(settings, int(settings["steps"]), int(settings["log_every"]))
     weights = request.sources.get("weights")
-    start_from = None if weights is None else _prefix(weights.path)
+    start_from = _own_weights(request, network) if weights is None else _prefix(weights.path)
     progress, _ = learning.learn(request, network, course, rewrite=None, start_from=start_from)
     return learning.facts(progress)
+
+
+def _own_weights(request: Request, network: Network) -> Path | None:
+    """The weights of the network's own file as a checkpoint in the work folder, None if it has none."""
+    values = models.initial(network.shape, network.model)
+    if values is None:
+        return None
+    prefix = request.work / "own" / "model.ckpt"
+    checkpoint.write(values, prefix)
+    return prefix
 
 
 def _prefix(path: Path) -> Path:

@@ -33,7 +33,9 @@ def network(request: Request) -> Network:
     height, width, channels = facts["shape"]
     shape = (int(height), int(width), int(channels))
     scaling = request.settings.get("input") or {"mean": 0.0, "std_dev": 1.0}
-    model, mean, std_dev = request.settings["model"], float(scaling["mean"]), float(scaling["std_dev"])
+    model, mean, std_dev = dict(request.settings["model"]), float(scaling["mean"]), float(scaling["std_dev"])
+    for kind in {"keras", "meta_graph"} & set(model):
+        model[kind] = str(request.sources["network"].path)
     return Network(model, shape, int(facts["classes"]), mean, std_dev)
 
 

@@ -43,6 +43,16 @@ def save(session: tf.compat.v1.Session, saver: tf.compat.v1.train.Saver, prefix:
         raise StageError("A checkpoint cannot be written.", facts, "Is there space left on the disk?") from fault
 
 
+def write(values: Mapping[str, np.ndarray[Any, Any]], prefix: Path) -> None:
+    """Write a checkpoint of values by name; StageError if it cannot be written."""
+    with tf.Graph().as_default(), v1.Session() as session:
+        fed = {name: v1.placeholder(value.dtype, value.shape) for name, value in values.items()}
+        variables = {name: v1.Variable(fed[name], trainable=False, use_resource=True) for name in values}
+        feed = {fed[name]: value for name, value in values.items()}
+        session.run([variable.initializer for variable in variables.values()], feed)
+        save(session, v1.train.Saver(variables), prefix)
+
+
 def link(files: Iterable[Path], folder: Path) -> None:
     """Put the files into another folder too, without a copy where the disk allows it."""
     folder.mkdir(parents=True, exist_ok=True)

@@ -19,7 +19,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from tests.benchmarks.graph import TOOLS, Project
-from tests.benchmarks.measure import Cost, Failed, cost, median
+from tests.benchmarks.measure import Cost, FailedRunError, cost, median
 
 _BIG = {"snakemake": 100, "dvc": 10}
 """Up to how many variants a tool manages in the time that a benchmark may take."""
@@ -50,26 +50,14 @@ def main(arguments: list[str]) -> int:
 
 
 def _measure(folder: Path, variants: int, tools: list[str], repeat: int) -> list[dict[str, object]]:
-    projects: dict[str, Project] = {}
     rows: list[dict[str, object]] = []
+    projects: dict[str, Project] = {}
     for tool in tools:
-        where = folder / f"{tool}-{variants}"
-        if variants > _BIG.get(tool, variants):
-            rows.append({"tool": tool, "variants": variants, "what": "build", "skipped": "takes too long"})
-            continue
-        if (built := where.exists()) and (where / "stopped").exists():
-            continue
-        project = TOOLS[tool](where if not built else Path(tempfile.mkdtemp()) / "again", variants)
-        if isinstance(project, str):
-            rows.append({"tool": tool, "variants": variants, "what": "build", "skipped": project})
-            continue
-        if built:
-            project = _moved(project, where)
-        projects[tool] = project
-        if not built:
-            rows.append(_row(tool, variants, "build", [cost(project.build, project.root, project.environment)]))
-        for _ in range(2):  # What was built a moment ago is looked at twice, for clocks are coarse.
-            cost(project.build, project.root, project.environment)
+        project = _built(folder / f"{tool}-{variants}", tool, variants, rows)
+        if project is not None:
+            projects[tool] = project
+            for _ in range(2):  # What was built a moment ago is looked at twice, for clocks are coarse.
+                cost(project.build, project.root, project.environment)
     found: dict[tuple[str, str], list[Cost]] = {}
     for turn in range(repeat):
         for tool, project in projects.items():
@@ -84,6 +72,23 @@ def _measure(folder: Path, variants: int, tools: list[str], repeat: int) -> list
             found.setdefault((tool, "one edited"), []).append(edited)
             cost(project.build, project.root, project.environment)
     return rows + [_row(tool, variants, what, costs) for (tool, what), costs in found.items()]
+
+
+def _built(where: Path, tool: str, variants: int, rows: list[dict[str, object]]) -> Project | None:
+    """A tool's project, built here or in an earlier run; None, and a row that says why, if it is left out."""
+    if variants > _BIG.get(tool, variants):
+        rows.append({"tool": tool, "variants": variants, "what": "build", "skipped": "takes too long"})
+        return None
+    if where.exists():
+        with tempfile.TemporaryDirectory() as elsewhere:
+            project = TOOLS[tool](Path(elsewhere) / "again", variants)
+        return None if isinstance(project, str) else _moved(project, where)
+    project = TOOLS[tool](where, variants)
+    if isinstance(project, str):
+        rows.append({"tool": tool, "variants": variants, "what": "build", "skipped": project})
+        return None
+    rows.append(_row(tool, variants, "build", [cost(project.build, project.root, project.environment)]))
+    return project
 
 
 def _moved(project: Project, root: Path) -> Project:
@@ -166,5 +171,5 @@ def _table(rows: list[dict[str, object]]) -> str:
 if __name__ == "__main__":
     try:
         sys.exit(main(sys.argv[1:]))
-    except Failed as failure:
+    except FailedRunError as failure:
         sys.exit(str(failure))

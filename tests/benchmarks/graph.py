@@ -145,8 +145,11 @@ def write(dependencies, targets):
 
 
 def task_shared():
-    yield {{"name": "dataset", "file_dep": ["specs/data.bin"], "targets": ["build/dataset.arrays"], "actions": [write]}}
-    yield {{"name": "check", "file_dep": ["build/dataset.arrays"], "targets": ["build/check.answer"], "actions": [write]}}
+    for name, read, made in (
+        ("dataset", "specs/data.bin", "build/dataset.arrays"),
+        ("check", "build/dataset.arrays", "build/check.answer"),
+    ):
+        yield {{"name": name, "file_dep": [read], "targets": [made], "actions": [write]}}
 
 
 def task_variants():

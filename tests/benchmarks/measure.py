@@ -20,7 +20,7 @@ class Cost:
     peak_bytes: int
 
 
-class Failed(Exception):
+class FailedRunError(Exception):
     """The command did not succeed, or took longer than it may."""
 
 
@@ -35,7 +35,9 @@ def cost(command: Sequence[str], folder: Path, environment: dict[str, str], *, l
         wall = time.perf_counter() - started
         process.returncode = os.waitstatus_to_exitcode(status)
     if process.returncode:
-        raise Failed(f"{' '.join(command)}: {process.returncode}\n{(folder / 'output.txt').read_text()[-2000:]}")
+        raise FailedRunError(
+            f"{' '.join(command)}: {process.returncode}\n{(folder / 'output.txt').read_text()[-2000:]}"
+        )
     return Cost(wall, usage.ru_utime + usage.ru_stime, usage.ru_maxrss * 1024)
 
 
@@ -47,7 +49,7 @@ def _wait(pid: int, deadline: float) -> tuple[int, os.struct_rusage]:
         if time.perf_counter() > deadline:
             os.kill(pid, 9)
             os.wait4(pid, 0)
-            raise Failed("stopped: it took too long")
+            raise FailedRunError("stopped: it took too long")
         time.sleep(0.0005)
 
 

@@ -67,7 +67,8 @@ class ToyProject:
 
 @pytest.fixture
 def toy(tmp_path: Path) -> ToyProject:
-    """A project with one spec, `net`, and nothing built."""
+    """A project with one spec, `net`, and nothing built. Without a store: what runs is what has to."""
+    (tmp_path / "pyproject.toml").write_text("[tool.qatbuild]\nstore = false\n")
     (tmp_path / "dodo.py").write_text(DODO)
     project = ToyProject(tmp_path)
     (tmp_path / "specs").mkdir()

@@ -47,6 +47,9 @@ class ToyExecutor:
             manifest.file(*manifest.files).write_text("edited underway")
         for name in ARTIFACTS.get(request.stage, ["route.json"]):
             (request.out / name).write_text(self.text(request))
+        if request.stage in {"float", "quantize"}:
+            (request.out / "events").mkdir(exist_ok=True)
+            (request.out / "events" / "log").write_text(f"{request.stage} events")
         if f"{request.stage} refuse" in text:
             raise AcceptanceError("The toy model is refused.", [("gate", "min_top1")])
         manifest = Manifest.of(request.stage, request.out, {})

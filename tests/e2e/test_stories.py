@@ -35,7 +35,16 @@ def test_what_an_edit_reruns_and_what_it_does_not(project: Project) -> None:
     assert ran(project.build()) == ["evaluate"]
 
     (project.root / "build/net/inference_graph.pb").unlink()
+    assert "net:export: inference_graph.pb: missing (restored)" in (printed := project.build())
+    assert ran(printed) == []
+
+    (project.root / "build/net/inference_graph.pb").unlink()
+    (project.root / "pyproject.toml").write_text("[tool.qatbuild]\nstore = false\n")
     assert ran(project.build()) == ["export"]
+
+    (project.root / "pyproject.toml").unlink()
+    project.spec("net")
+    assert ran(project.build()) == []
 
     project.spec("twin", quantize={"steps": 21})
     printed = project.build("twin")
@@ -185,6 +194,7 @@ def test_killed_training_is_one_error_and_goes_on_to_the_same_result(project: Pr
     assert "goes on from step" in (resumed.parent / "log.txt").read_text()
     text = resumed.read_text()
     resumed.unlink()
+    (project.root / "pyproject.toml").write_text("[tool.qatbuild]\nstore = false\n")
     project.build("net:float")
     assert resumed.read_text() == text
 

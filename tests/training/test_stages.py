@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import keras
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -135,6 +136,28 @@ def test_weights_of_a_checkpoint_are_published_as_they_are_with_0_steps(project:
     assert published.facts["validation_top1"]["0"] == given.facts["validation_top1"]["40"]
     before, after = tensors(prefix), tensors(published.folder / "model.ckpt-0")
     assert {**before, "global_step": b""} == {**after, "global_step": b""}
+
+
+def test_keras_file_is_where_the_training_starts_from(project: Project, tmp_path: Path) -> None:
+    layers = [keras.Input((8, 8, 1)), keras.layers.Conv2D(4, 3), keras.layers.BatchNormalization(), keras.layers.ReLU()]
+    layers += [keras.layers.Flatten(), keras.layers.Dropout(0.5), keras.layers.Dense(10, activation="softmax")]
+    model = keras.Sequential(layers, name="mine")
+    model.save(tmp_path / "mine.keras")
+    project.settings["model"] = {"keras": "mine.keras", "options": {}}
+    project.settings["train"] = {**project.settings["train"], "steps": 0}
+    published = project.run(floating.run, "dataset", network=tmp_path / "mine.keras")
+    found = tensors(published.folder / "model.ckpt-0")
+    assert found.pop("global_step")
+    assert found == {
+        f"mine/{layer.name}/{each.name}": each.numpy().tobytes()
+        for layer in model.layers
+        for each in layer.variables
+        if "seed" not in each.name
+    }
+    project.settings["train"] = {**project.settings["train"], "steps": 4}
+    trained = project.run(floating.run, "dataset", network=tmp_path / "mine.keras")
+    moved = tensors(trained.folder / "model.ckpt-4")
+    assert all(moved[name] != value for name, value in found.items())
 
 
 def test_weights_that_lack_variables_of_the_network_are_refused_by_name(project: Project, tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ import sys
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from qatbuild.forecast import CURRENT, Verdict, forecast
+from qatbuild.forecast import CURRENT, Verdict
 from qatbuild.plugin.commands.command import SpecCommand, write_json
 from qatbuild.plugin.opened import Opened
 
@@ -21,7 +21,7 @@ class Explain(SpecCommand):
 
     def look(self, opened: Opened, options: Any, names: list[str]) -> int:
         """Print the tree; 0."""
-        verdicts = forecast(opened.plan, opened.builder.rebuilder, opened.select(names))
+        verdicts = opened.forecast(names)
         if options["json"]:
             write_json(to_json(verdicts.values()))
         else:

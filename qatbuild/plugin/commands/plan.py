@@ -6,7 +6,7 @@ import sys
 from collections import Counter
 from typing import Any
 
-from qatbuild.forecast import CURRENT, forecast
+from qatbuild.forecast import CURRENT
 from qatbuild.plugin.commands.command import SpecCommand, write_json
 from qatbuild.plugin.commands.explain import shown, to_json
 from qatbuild.plugin.opened import Opened
@@ -22,7 +22,7 @@ class Plan(SpecCommand):
 
     def look(self, opened: Opened, options: Any, names: list[str]) -> int:
         """Print the plan; 0."""
-        verdicts = list(forecast(opened.plan, opened.builder.rebuilder, opened.select(names)).values())
+        verdicts = list(opened.forecast(names).values())
         counts = Counter(verdict.will for verdict in verdicts)
         if options["json"]:
             write_json({**to_json(verdicts), "counts": counts})

@@ -1,7 +1,7 @@
-"""`doit run`, as doit has it, for the stages of qatbuild with what doit has not: it loads only what may be stale, keeps
-others out of the folder that it builds in, and runs stages side by side without a process of doit for each.
+"""`doit run` as doit has it, and for the stages of qatbuild what doit has not.
 
-In a project without a door it is doit's own command.
+It loads only what may be stale, and keeps others out of the folder that it builds in. In a project without a door it is
+doit's own command.
 """
 
 from __future__ import annotations

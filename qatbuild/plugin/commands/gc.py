@@ -1,0 +1,125 @@
+"""`doit gc`: frees what no spec needs any more, in the store and in the build folder."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from qatbuild.errors import SpecError
+from qatbuild.forecast import Verdict
+from qatbuild.leftovers import Leftover, leftovers
+from qatbuild.plugin.commands.command import JSON, SpecCommand, write_json
+from qatbuild.plugin.opened import Opened
+from qatbuild.request import Request
+from qatbuild.store.local import LocalStore, Result
+
+_DAY_SECONDS = 86_400
+_GIB = 1 << 30
+
+
+class Gc(SpecCommand):
+    """Removes results and leftovers that are old, or too many, and that no live spec needs."""
+
+    name = "gc"
+    doc_purpose = "free results that no spec needs"
+    doc_usage = "[--dry-run] [--age DAYS] [--size GIB]"
+    doc_description = (
+        "What a spec of now, or another checkout that shares the store, needs is never removed. Of the rest goes what"
+        " was of no use for --age days, and then, the oldest first, what makes the store larger than --size."
+    )
+    cmd_options = (
+        JSON,
+        {"name": "dry", "short": "", "long": "dry-run", "type": bool, "default": False, "help": "only say it"},
+        {
+            "name": "age",
+            "short": "",
+            "long": "age",
+            "type": float,
+            "default": 30.0,
+            "help": "days without use after which something may go; 0: at once [default: %(default)s]",
+        },
+        {"name": "size", "short": "", "long": "size", "type": float, "default": None, "help": "most GiB of the store"},
+    )  # fmt: skip
+
+    def look(self, opened: Opened, options: Any, names: list[str]) -> int:
+        """Remove, and say what; 0."""
+        if names:
+            raise SpecError("gc takes no labels: it is about what no label needs.", [("given", " ".join(names))])
+        if opened.errors:
+            facts = [("spec", name) for name in opened.errors]
+            raise SpecError("As long as specs have faults, nobody knows what they need.", facts, "see doit check")
+        verdicts = opened.forecast(opened.plan.labels)
+        store, build = opened.builder.store, opened.project.build
+        oldest = time.time() - options["age"] * _DAY_SECONDS
+        keys = {id_: verdict.key for id_, verdict in verdicts.items()}
+        gone = [each for each in leftovers(build, opened.plan, keys) if each.used <= oldest]
+        dropped: list[Result] = []
+        if isinstance(store, LocalStore):
+            dropped = list(_unneeded(store, build, verdicts, oldest, options["size"]))
+        fields, lines = _fields(gone, dropped), list(_lines(gone, dropped, opened.project.root, dry=options["dry"]))
+        if not options["dry"]:
+            for each in gone:
+                each.remove(build)
+            if isinstance(store, LocalStore):
+                store.drop(result.key for result in dropped)
+        if options["json"]:
+            write_json(fields)
+        else:
+            sys.stdout.writelines(lines)
+        return 0
+
+
+def _unneeded(
+    store: LocalStore, build: Path, verdicts: Mapping[str, Verdict], oldest: float, most_gib: float | None
+) -> Iterator[Result]:
+    """Results that may go: none that a stage has or will ask for, and none of a stage of which that is not known."""
+    needed = {verdict.key for verdict in verdicts.values()}
+    records = [Request.path_of(build / verdict.stage.home, verdict.stage.name) for verdict in verdicts.values()]
+    records += [path for other in {*store.builds()} - {build} for path in other.rglob("*.request.json")]
+    needed |= set(_keys(records))
+    unknown = {verdict.stage.name for verdict in verdicts.values() if verdict.key is None}
+    results = list(store.results())
+    free = [each for each in results if each.key not in needed and each.stage not in unknown]
+    free.sort(key=lambda result: result.used)
+    uses = Counter(digest for result in results for digest in result.blobs)
+    size_bytes = _size_bytes(results)
+    for result in free:
+        if result.used <= oldest or (most_gib is not None and size_bytes > most_gib * _GIB):
+            uses.subtract(result.blobs.keys())
+            size_bytes -= sum(size for digest, size in result.blobs.items() if not uses[digest])
+            yield result
+
+
+def _keys(records: Iterable[Path]) -> Iterator[str]:
+    """The keys of the requests that are recorded in files, as far as they can be read."""
+    for record in records:
+        try:
+            yield Request.from_json(record.read_text(encoding="utf-8")).key
+        except (OSError, ValueError, KeyError, TypeError):
+            continue
+
+
+def _size_bytes(results: Iterable[Result]) -> int:
+    return sum({digest: size for result in results for digest, size in result.blobs.items()}.values())
+
+
+def _fields(gone: list[Leftover], dropped: list[Result]) -> dict[str, Any]:
+    folders = [{"path": str(each.path), "bytes": each.size_bytes, "used": each.used} for each in gone]
+    results = [{"key": each.key, "stage": each.stage, "bytes": sum(each.blobs.values())} for each in dropped]
+    return {"leftovers": folders, "results": results}
+
+
+def _lines(gone: list[Leftover], dropped: list[Result], root: Path, *, dry: bool) -> Iterator[str]:
+    verb = "would free" if dry else "freed"
+    for each in gone:
+        path = each.path.relative_to(root) if each.path.is_relative_to(root) else each.path
+        yield f"{verb}  {path}\n"
+    for result in dropped:
+        day = time.strftime("%Y-%m-%d", time.localtime(result.used))
+        yield f"{verb}  result {result.key[:12]} of {result.stage}, last of use {day}\n"
+    megabytes = (sum(each.size_bytes for each in gone) + _size_bytes(dropped)) / 1e6
+    yield f"{verb} {len(gone)} leftovers and {len(dropped)} results, {megabytes:.1f} MB\n"

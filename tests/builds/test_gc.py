@@ -1,0 +1,128 @@
+"""`doit gc` frees what is old or too much, and never what a spec of now or another checkout needs."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.builds.conftest import SPEC, ToyProject
+
+
+@pytest.fixture
+def former(toy: ToyProject) -> ToyProject:
+    """A project with its store that was built with two specs, and then again after an edit of the first."""
+    (toy.root / "pyproject.toml").unlink()
+    toy.spec("other", quantize={"steps": 7})
+    toy.built()
+    toy.spec("net", input={"mean": 121, "std_dev": 32})
+    toy.built()
+    return toy
+
+
+def collected(toy: ToyProject, *arguments: str) -> Any:
+    done = toy.doit("gc", *arguments, "--json")
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
+def files(folder: Path) -> set[str]:
+    return {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
+
+
+def test_what_is_young_stays(former: ToyProject) -> None:
+    assert collected(former) == {"leftovers": [], "results": []}
+
+
+def test_a_dry_run_removes_nothing(former: ToyProject) -> None:
+    before = files(former.root / "build")
+    done = former.doit("gc", "--dry-run", "--age", "0")
+    assert "would free  build/shared/quantize-" in done.stdout
+    assert "would free 1 leftovers and" in done.stdout
+    assert files(former.root / "build") == before
+
+
+def test_what_specs_need_is_left_whole(former: ToyProject) -> None:
+    gone = collected(former, "--age", "0")
+    assert [Path(each["path"]).name.partition("-")[0] for each in gone["leftovers"]] == ["quantize"]
+    assert {each["stage"] for each in gone["results"]} == {"quantize", "freeze", "convert", "evaluate"}
+    assert former.built() == []
+    for name in ("net/model.tflite", "other/model.tflite"):
+        (former.root / "build" / name).unlink()
+    assert former.built() == []
+    assert collected(former, "--age", "0") == {"leftovers": [], "results": []}
+
+
+def test_going_back_after_gc_builds_again(former: ToyProject) -> None:
+    collected(former, "--age", "0")
+    former.spec("net")
+    assert "quantize" in former.built("net")
+
+
+def test_only_what_was_of_no_use_for_long_goes(former: ToyProject) -> None:
+    for path in (former.root / "build/.store/index").glob("*/*.json"):
+        if json.loads(json.loads(path.read_text())["manifest"])["stage"] == "convert":
+            os.utime(path, (1, 1))
+    assert {each["stage"] for each in collected(former)["results"]} == {"convert"}
+
+
+def test_too_large_a_store_loses_its_oldest_results(former: ToyProject) -> None:
+    assert collected(former, "--size", "1")["results"] == []
+    gone = collected(former, "--size", "0")["results"]
+    assert len(gone) == 4
+    assert former.built() == []
+
+
+def test_stages_of_a_former_spec_go_and_what_the_user_put_there_stays(former: ToyProject) -> None:
+    (former.root / "specs/other.json").unlink()
+    (former.root / "build/other/notes.txt").write_text("mine")
+    collected(former, "--age", "0")
+    assert files(former.root / "build/other") == {"notes.txt"}
+    assert (former.root / "build/net/model.tflite").is_file()
+    assert former.built() == []
+
+
+def test_scratch_folders_of_given_up_requests_go_and_that_of_now_stays(former: ToyProject) -> None:
+    def begun() -> list[str]:
+        return sorted(path.parent.name for path in (former.root / "build/work").rglob("request.json"))
+
+    for steps in (11, 12):
+        former.spec("net", quantize={"steps": steps})
+        (former.root / "broken.txt").write_text("quantize fail")
+        assert former.doit("net").returncode == 1
+        for folder in (former.root / "build/work").rglob("quantize-*/quantize-*"):
+            (folder / "request.json").touch()
+    assert len(begun()) == 2
+    collected(former, "--age", "0")
+    assert len(begun()) == 1
+
+
+def test_a_spec_with_faults_frees_nothing(former: ToyProject) -> None:
+    (former.root / "specs/other.json").write_text(json.dumps({**SPEC, "trian": {}}))
+    done = former.doit("gc", "--age", "0")
+    assert done.returncode == 3
+    assert "nobody knows what they need" in done.stderr
+    (former.root / "specs/other.json").write_text(json.dumps({**SPEC, "quantize": {"steps": 7}}))
+    assert former.built() == []
+
+
+def test_what_another_checkout_has_built_stays_in_the_store_they_share(toy: ToyProject) -> None:
+    (toy.root / "pyproject.toml").write_text('[tool.qatbuild]\nstore = "../both"\n')
+    other = ToyProject(toy.root.with_name("elsewhere"))
+    shutil.copytree(toy.root, other.root)
+    toy.built()
+    other.spec("net", quantize={"steps": 7})
+    other.built()
+    collected(toy, "--age", "0")
+    (other.root / "build/net/model.tflite").unlink()
+    assert other.built() == []
+
+
+def test_labels_of_another_kind_are_refused(former: ToyProject) -> None:
+    done = former.doit("gc", "net")
+    assert done.returncode == 3
+    assert "takes no labels" in done.stderr

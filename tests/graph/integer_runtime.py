@@ -1,0 +1,145 @@
+"""A network on its whole way: rewritten for inference, given ranges, frozen, converted, run beside its graph."""
+
+from __future__ import annotations
+
+import zlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from qatbuild.quantize import Options, RewriteReport, plan_inference, rewrite_inference
+from qatbuild.quantize.learning import settled
+from qatbuild.tflite import inspect
+from qatbuild.tflite.convert import convert
+from qatbuild.tflite.interpret import Model
+
+v1 = tf.compat.v1
+
+MEAN, STD_DEV = 128, 64
+IMAGES = np.random.default_rng(7).integers(0, 256, (24, 8, 8, 4), dtype=np.uint8)
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """`graph` and `tflite` are logits [images, classes], in steps of their scale from the zero point on."""
+
+    report: RewriteReport
+    operators: list[str]
+    violations: tuple[inspect.Violation, ...]
+    graph: np.ndarray
+    tflite: np.ndarray
+    path: Path
+
+    @property
+    def lsb(self):
+        """The differences, in steps of the logits."""
+        return np.abs(self.graph - self.tflite)
+
+    @property
+    def argmax_percent(self):
+        return 100 * np.mean(np.argmax(self.graph, 1) == np.argmax(self.tflite, 1))
+
+
+def options(scheme="uint8", **more):
+    return Options(mean=MEAN, std_dev=STD_DEV, scheme=scheme, **more)
+
+
+def inference_graph(body, classes=5):
+    """The input, the network that `body` adds, a dense layer of logits unless it gives them itself, softmax."""
+    with tf.Graph().as_default() as graph:
+        value = v1.placeholder(tf.float32, [None, *IMAGES.shape[1:]], name="input")
+        logits = body(value)
+        if logits.shape.rank == 4:
+            logits = tf.reshape(logits, [-1, int(np.prod(logits.shape[1:]))])
+        with v1.variable_scope("logits"):
+            start = v1.random_normal_initializer(stddev=(2 / int(logits.shape[-1])) ** 0.5, seed=5)
+            weights = v1.get_variable("weights", [logits.shape[-1], classes], initializer=start, use_resource=True)
+            logits = tf.nn.bias_add(tf.matmul(logits, weights), v1.get_variable("biases", [classes], use_resource=True))
+        tf.nn.softmax(logits, name="Predictions/Softmax")
+    return graph, logits.op.name
+
+
+def measured(body, asked, values=None):
+    """Ranges by variable, from the float network on the images; the plan's report."""
+    graph, logits = inference_graph(body)
+    report = plan_inference(graph, asked, input="input", logits=logits)
+    ranges = {}
+    with graph.as_default(), v1.Session() as session:
+        session.run(v1.global_variables_initializer())
+        values = {each.op.name: drawn(each, session) for each in v1.global_variables()} | (values or {})
+        restore(session, values)
+        for row in report.quantized:
+            if row.fixed is not None:
+                continue
+            value = session.run(f"{row.tensor}", {"input:0": reals()})
+            axes = None if row.per_channel is None else tuple(range(row.per_channel))
+            ends = [
+                np.reshape(value.min(axes), [-1] if axes else []),
+                np.reshape(value.max(axes), [-1] if axes else []),
+            ]
+            low, high = settled(*ends, symmetric=row.symmetric)
+            if row.role not in ROUNDED_AS_THE_INPUT:
+                known = ranges.get(row.min_variable, low), ranges.get(row.max_variable, high)
+                low, high = np.minimum(low, known[0]), np.maximum(high, known[1])
+                ranges.update({row.min_variable: low, row.max_variable: high})
+    return {**values, **ranges}, report
+
+
+def drawn(variable, session):
+    """The variable's initial value, or weights of its own: equal ones of two layers the converter makes one of."""
+    if "weights" not in variable.op.name:
+        return session.run(variable)
+    shape = variable.shape.as_list()
+    fan_in = np.prod(shape[:2] if shape[-1] == 1 else shape[:-1])
+    random = np.random.default_rng(zlib.crc32(variable.op.name.encode()))
+    return random.normal(size=shape).astype(np.float32) * np.float32(np.sqrt(2 / fan_in))
+
+
+ROUNDED_AS_THE_INPUT = {
+    "avg_pool_quant",
+    "mean_quant",
+    "resize_bilinear_quant",
+    "pad_quant",
+    "relu_quant",
+    "relu6_quant",
+}
+
+
+def reals():
+    return (IMAGES.astype(np.float32) - MEAN) / STD_DEV
+
+
+def restore(session, values):
+    for variable in v1.global_variables():
+        if variable.op.name in values:
+            variable.load(values[variable.op.name], session)
+
+
+def converted(body, folder: Path, scheme="uint8", values=None, kernels="reference", **more: Any) -> Outcome:
+    asked = options(scheme, **more)
+    values, _ = measured(body, asked, values)
+    graph, logits = inference_graph(body)
+    report = rewrite_inference(graph, asked, input="input", logits=logits)
+    with graph.as_default(), v1.Session() as session:
+        session.run(v1.global_variables_initializer())
+        missing = {each.op.name for each in v1.global_variables()} - set(values)
+        assert not missing
+        restore(session, values)
+        (output,) = {each.inputs[0].op for each in graph.get_operations() if each.name == "Predictions/Softmax"}
+        scores = session.run(output.outputs[0], {"input:0": reals()})
+        frozen = v1.graph_util.convert_variables_to_constants(session, graph.as_graph_def(), [output.name])
+    frozen = v1.graph_util.remove_training_nodes(frozen, protected_nodes=[output.name])
+    (folder / "frozen.pb").write_bytes(frozen.SerializeToString())
+    data = convert(
+        folder / "frozen.pb", input_name="input", output_name=output.name, mean=MEAN, std_dev=STD_DEV, scheme=scheme
+    )
+    path = folder / "model.tflite"
+    path.write_bytes(data)
+    model = inspect.read(path)
+    (scale,), (zero_point,) = (getattr(model.tensors[model.outputs[0]], name) for name in ("scales", "zero_points"))
+    codes = Model(path, kernels=kernels).run(IMAGES).astype(np.float32) - zero_point
+    operators = [each.name for each in model.operators]
+    return Outcome(report, operators, inspect.violations(model, scheme), scores / scale, codes, path)
