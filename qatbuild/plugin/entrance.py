@@ -36,6 +36,7 @@ def door(dodo_file: str, executor: Executor | None = None) -> Door:
         if run is None:
             return _opened(project, executor, None, None)
         gc.disable()  # What is loaded stays: looking for garbage in it is most of the time that loading takes.
+        run.folders.append(project.memory)
         shortcut = Shortcut(project)
         if not run.always and os.getcwd() == str(project.root):  # noqa: PTH109  The record's paths begin there.
             shortcut.look(run.names)
@@ -61,8 +62,8 @@ def _project(root: Path) -> Project:
 def _up_to_date(project: Project, shortcut: Shortcut) -> Door:
     """Nothing to do, as far as the record tells: no spec is read, no task is made for any stage."""
 
-    def task_specs() -> Iterator[dict[str, Any]]:
-        yield from _placeholders(shortcut)
+    def task_specs() -> Iterator[dict[str, Any]] | None:
+        return _placeholders(shortcut) if shortcut.named else None  # Without a task doit does not open its state.
 
     reporter = type("Reporter", (BuildReporter,), {"build": project.build, "reasons": {}, "fresh": shortcut.stages()})
     config = {**_config(project, shortcut), "reporter": reporter}
