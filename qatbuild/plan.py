@@ -16,6 +16,7 @@ from typing import Any
 
 from qatbuild.artifact import canonical_json
 from qatbuild.errors import PlanError
+from qatbuild.spec.methods import OWN
 from qatbuild.spec.model import Variant
 
 DEPLOY = "deploy."
@@ -49,7 +50,8 @@ class Stage:
     """One stage to have done: `home` is its folder below the build root, `labels` who wants it, first comes first.
 
     `inputs` maps a role to the `id` of an upstream stage, `sources` a role to a path of the user's. `modules` are
-    where its code begins, `packages` the installed packages whose version counts.
+    where its code begins, `packages` the installed packages whose version counts. `after` are ids of stages that go
+    before it without being inputs, where all who want it agree on them.
     """
 
     name: str
@@ -60,6 +62,7 @@ class Stage:
     modules: tuple[str, ...]
     packages: tuple[str, ...]
     recipe: str
+    after: tuple[str, ...] = ()
     labels: tuple[str, ...] = ()
 
     @property
@@ -80,6 +83,14 @@ class Plan:
     stages: dict[str, Stage] = field(default_factory=dict)
     labels: dict[str, dict[str, str]] = field(default_factory=dict)
 
+    @property
+    def routes(self) -> dict[str, list[str]]:
+        """The routes to a target by label."""
+        return {
+            label: [route for id_ in ids.values() if (route := self.stages[id_].route)]
+            for label, ids in self.labels.items()
+        }
+
 
 def plan(variants: Iterable[Variant], root: PurePath) -> Plan:
     """The stages of the variants. PlanError if two specs claim one label."""
@@ -93,7 +104,9 @@ def plan(variants: Iterable[Variant], root: PurePath) -> Plan:
         result.labels[variant.label] = ids = {}
         for stage in _stages(variant, root):
             known = result.stages.get(stage.id, stage)
-            result.stages[stage.id] = replace(known, labels=(*known.labels, variant.label))
+            # One label's failing check must not keep another's training; each label's own stages are done in order.
+            after = known.after if known.after == stage.after else ()
+            result.stages[stage.id] = replace(known, labels=(*known.labels, variant.label), after=after)
             ids[stage.name] = stage.id
     return result
 
@@ -115,6 +128,7 @@ class _Chain:
         sources: Mapping[str, str | None] | None = None,
         modules: Iterable[str] = (),
         packages: Iterable[str] = _TENSORFLOW,
+        after: Iterable[str] = (),
     ) -> None:
         given = {role: path for role, path in (sources or {}).items() if path is not None}
         inside = {role: _relative(path, self.root) for role, path in given.items()}
@@ -131,6 +145,7 @@ class _Chain:
             else ("qatbuild.worker", f"qatbuild.stages.{name}", *modules),
             packages=tuple(packages),
             recipe=recipe,
+            after=tuple(self.made[name].id for name in after),
         )
 
 
@@ -142,6 +157,7 @@ def _stages(variant: Variant, root: PurePath) -> list[Stage]:
     path = spec["dataset"].pop("path")
     model = {name: value for name, value in spec["model"].items() if value is not None}
     file = {"network": next((model[kind] for kind in _FILES if kind in model), None)}
+    file |= {f"file {_relative(path, root)}": path for path in model.pop("files")}
     model.update({kind: PurePath(model[kind]).name for kind in _FILES if kind in model})
     training = {"input": spec["input"], "augment": spec["augment"], "model": model, "train": spec["train"]}
     scheme = {"scheme": variant.quantize.scheme}
@@ -155,19 +171,23 @@ def _stages(variant: Variant, root: PurePath) -> list[Stage]:
         modules=(f"qatbuild.datasets.{variant.dataset.name}",),
         packages=("numpy", *_DATASET_PACKAGES.get(variant.dataset.name, ())),
     )
-    network_settings = {"model": model, "quantize": scheme}
+    rewritten = {"model": model, "quantize": {**scheme, "mode": variant.quantize.mode}}
+    rewritten["quantize"]["overrides"] = spec["quantize"]["overrides"]
+    if variant.quantize.mode == "integer":  # It models the input's bytes, too.
+        rewritten["input"] = spec["input"]
     built = {"modules": network, "packages": (*_TENSORFLOW, *_KERAS) if _may_be_keras(variant) else _TENSORFLOW}
-    chain.add("check", network_settings, inputs=("dataset",), sources=file, **built)
+    chain.add("check", rewritten, inputs=("dataset",), sources=file, **built)
     checked = ["dataset", "check"]
     trained = []
     if variant.quantize.start == "float":
-        chain.add("float", training, inputs=checked, sources={**file, "weights": weights}, **built)
+        sources = {**file, "weights": weights}
+        chain.add("float", training, inputs=("dataset",), sources=sources, after=("check",), **built)
         trained = ["float"]
-    own = {"steps", "learning_rate", "checkpoint_every"} if trained else set()  # quantize has its own of these
-    train = {name: value for name, value in spec["train"].items() if name not in own}
-    quantized = {**training, "train": train, "quantize": spec["quantize"]}
-    chain.add("quantize", quantized, inputs=(*checked, *trained), sources=file, **built)
-    chain.add("export", network_settings, inputs=checked, sources=file, **built)
+    measured = ("qatbuild.stages.calibrate",) if variant.quantize.method == "ptq" else ()
+    quantizing = {**built, "modules": (*network, *measured)}
+    quantized = _quantized(variant, training, spec["quantize"])
+    chain.add("quantize", quantized, inputs=(*checked, *trained), sources=file, **quantizing)
+    chain.add("export", rewritten, inputs=checked, sources=file, **built)
     chain.add("freeze", {"convert": spec["convert"]}, inputs=("export", "quantize", *trained))
     chain.add("convert", {"input": spec["input"], "quantize": scheme}, inputs=("export", "freeze"), packages=runtime)
     chain.add(
@@ -178,6 +198,19 @@ def _stages(variant: Variant, root: PurePath) -> list[Stage]:
     )
     _deploy(chain, variant, spec["input"])
     return list(chain.made.values())
+
+
+def _quantized(variant: Variant, training: Mapping[str, Any], quantize: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings of the stage that quantizes: those of a training, or of a calibration. Neither reads the other's."""
+    method = variant.quantize.method
+    foreign = {name for other, own in OWN.items() if other != method for name in own}
+    settings = {**training, "quantize": {name: value for name, value in quantize.items() if name not in foreign}}
+    train = training["train"]
+    if method == "ptq":  # It sees each image as it is, and the seed only says which ones.
+        del settings["augment"]
+        return {**settings, "train": {"seed": train["seed"]}}
+    own = {"steps", "learning_rate", "checkpoint_every"} if variant.quantize.start == "float" else set()
+    return {**settings, "train": {name: value for name, value in train.items() if name not in own}}
 
 
 def _deploy(chain: _Chain, variant: Variant, scaling: Mapping[str, float]) -> None:

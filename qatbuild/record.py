@@ -89,8 +89,8 @@ class Record:
         self._groups = groups = body["groups"]
         names = [name for name, _ in groups]
         self.specs = {
-            name: Entry(tuple(stages), tuple(names[number] for number in numbers))
-            for name, (stages, numbers) in body["specs"].items()
+            name: Entry(tuple(stages), tuple(names[number] for number in numbers), routes)
+            for name, (stages, numbers, routes) in body["specs"].items()
         }
 
     def put(self, group: str, files: Iterable[str], looked_since_ns: int) -> None:
@@ -120,7 +120,8 @@ class Record:
                     values.extend(state)
         numbers = {group: number for number, (group, _) in enumerate(groups)}
         specs = {
-            name: [list(entry.stages), [numbers[group] for group in entry.groups]] for name, entry in self.specs.items()
+            name: [entry.stages, [numbers[group] for group in entry.groups], entry.routes]
+            for name, entry in self.specs.items()
         }
         body = json.dumps({"groups": groups, "specs": specs}, separators=(",", ":")).encode()
         first, second = os.fsencode("\n".join(paths)), values.tobytes()
@@ -159,12 +160,13 @@ GLOBAL = {"engine", "packages", "absent", "folders"}
 
 
 class Entry:
-    """A spec that is up to date: the ids of its stages, and the groups of files that this rests on."""
+    """A spec that is up to date: the ids of its stages, the groups of files that this rests on, routes by label."""
 
-    __slots__ = ("groups", "stages")
+    __slots__ = ("groups", "routes", "stages")
 
-    def __init__(self, stages: tuple[str, ...], groups: tuple[str, ...]) -> None:
-        """Both as they are."""
+    def __init__(self, stages: tuple[str, ...], groups: tuple[str, ...], routes: dict[str, list[str]]) -> None:
+        """All as they are."""
+        self.routes = routes
         self.stages = stages
         self.groups = groups
 

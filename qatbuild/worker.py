@@ -20,7 +20,7 @@ import traceback
 from collections.abc import Iterator
 from pathlib import Path
 
-from qatbuild import console
+from qatbuild import console, witness
 from qatbuild.artifact import Manifest, write_text
 from qatbuild.errors import QatbuildError, StageError
 from qatbuild.lock import held
@@ -68,10 +68,11 @@ def _perform(request: Request) -> None:
     # The user's own network is imported from the project.
     sys.path.insert(0, str(request.project))
     module = request.stage.partition(".")[0]  # deploy.vela is the stage deploy on the route vela
-    facts = importlib.import_module(f"qatbuild.stages.{module}").run(request)
+    with witness.watching() as seen:
+        facts = importlib.import_module(f"qatbuild.stages.{module}").run(request)
     manifest = Manifest.of(request.stage, request.out, facts)
     write_text(Manifest.path_of(request.work, request.stage), manifest.to_json())
-    _write_run(request, time.time() - started)
+    _write_run(request, time.time() - started, witness.inside(seen, request.project, request.downloads.parent))
 
 
 def _expected(request: Request, fault: OSError) -> Exception:
@@ -87,8 +88,8 @@ def _where(request: Request, fault: OSError) -> list[tuple[str, object]]:
     return [("stage", request.stage), ("folder", fault.filename or request.folder), ("reason", fault.strerror)]
 
 
-def _write_run(request: Request, seconds: float) -> None:
-    """Clocks and sizes of this run: of interest to people, of no influence on anything."""
+def _write_run(request: Request, seconds: float, opened: list[str]) -> None:
+    """Clocks and sizes of this run, and the files it opened: of interest to people, of no influence on anything."""
     peak_bytes = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
     finished = time.strftime("%Y-%m-%dT%H:%M:%S%z")
     fields = {
@@ -96,6 +97,8 @@ def _write_run(request: Request, seconds: float) -> None:
         "seconds": round(seconds, 3),
         "peak_memory_bytes": peak_bytes,
         "threads": request.threads,
+        "opened": opened,
+        "key": request.key,
     }
     write_text(request.folder / f"{request.stage}.run.json", json.dumps(fields, indent=1) + "\n")
 

@@ -67,16 +67,20 @@ class Subject:
 class Outcome:
     """What a route made and found.
 
-    `versions` of the tools it used. `answers`: file -> its probabilities for the images [n, classes]; the first one is
-    the route's own, the others stand beside it. Where nothing could be run `why_not_run` says so. `gates` are as in
-    report.json. `figures` are the route's own findings, plain data; `warnings` are sentences for the user.
+    `artifact` is the file or folder that goes to the target, `versions` are of the tools it used.
+    `answers`: file -> its probabilities for the images [n, classes]; the first one is the route's own, the others stand
+    beside it. Where nothing could be run `why_not_run` says so. `gates` are as in report.json. `figures` are the
+    route's own findings, plain data, `notes` the few of them that a table shows, in
+    words; `warnings` are sentences for the user.
     """
 
+    artifact: str
     versions: Mapping[str, str]
     answers: Mapping[str, NDArray[Any]] = field(default_factory=dict)
     why_not_run: str = ""
     gates: tuple[dict[str, Any], ...] = ()
     figures: Mapping[str, Any] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
 
 

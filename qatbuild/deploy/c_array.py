@@ -57,8 +57,21 @@ def build(subject: Subject, options: Mapping[str, Any], out: Path) -> Outcome:
     rerun = subject.work / "round_trip.tflite"
     rerun.write_bytes(back)
     answers = subject.real(Model(rerun, kernels="reference").run(subject.images))
-    figures = {"array": names["array"], "model_bytes": len(data), "vectors": count, "operators": _resolver(model)}
-    return Outcome(versions, {"model_data.cc": answers}, gates=tuple(gates), figures=figures, warnings=warnings)
+    figures: dict[str, Any] = {
+        "array": names["array"],
+        "model_bytes": len(data),
+        "vectors": count,
+        "operators": _resolver(model),
+    }
+    return Outcome(
+        artifact="model_data.cc",
+        versions=versions,
+        answers={"model_data.cc": answers},
+        gates=tuple(gates),
+        figures=figures,
+        notes=(f"{len(data):,} bytes in flash", f"{len(figures['operators'])} operators", f"{count} test vectors"),
+        warnings=warnings,
+    )
 
 
 def _names(name: str) -> dict[str, str]:

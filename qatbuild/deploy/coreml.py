@@ -91,18 +91,21 @@ def build(subject: Subject, options: Mapping[str, Any], out: Path) -> Outcome:
             {**gate, "name": f"{name} {gate['name']}"}
             for gate in agreement_gate(options["min_agreement"], agreed, "the float graph")
         ]
+    sizes = {
+        path.name: sum(each.stat().st_size for each in (path, *path.rglob("*")) if each.is_file())
+        for path in (subject.float_graph, package, model)
+    }
     return Outcome(
+        artifact=package.name,
         versions={"coremltools": needs.version("coremltools")},
         answers=answers,
         why_not_run="" if answers else _WHY,
         gates=tuple(gates),
         figures={
-            "bytes": {
-                path.name: sum(each.stat().st_size for each in (path, *path.rglob("*")) if each.is_file())
-                for path in (subject.float_graph, package, model)
-            },
+            "bytes": sizes,
             "weights": {name: len(weights) for name, weights in found.items()},
         },
+        notes=(f"{model.name} {sizes[model.name]:,} bytes", "compared with its weights de-quantized"),
         warnings=("Core ML predicts on macOS only: run predict_on_mac.py there.",),
     )
 

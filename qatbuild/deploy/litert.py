@@ -61,10 +61,12 @@ def build(subject: Subject, options: Mapping[str, Any], out: Path) -> Outcome:
     )
     figures = {"mean": subject.mean, "std": subject.std_dev, "labels": len(subject.class_names)}
     return Outcome(
+        artifact=model.name,
         versions={"ai-edge-litert": needs.version("ai-edge-litert")},
         answers={model.name: subject.real(outputs)},
         gates=gates,
         figures=figures,
+        notes=(f"{len(subject.class_names)} labels", f"mean {subject.mean:g}, std {subject.std_dev:g}"),
         warnings=_benchmark(model, options, out),
     )
 

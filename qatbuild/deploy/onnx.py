@@ -33,16 +33,19 @@ def build(subject: Subject, options: Mapping[str, Any], out: Path) -> Outcome:
         raise DeployError("tf2onnx cannot convert the model.", facts, "another opset may be able to") from fault
     answers = _run(path, subject)
     agreed = agreement_percent(answers, subject.reference)
+    differ = round(100 * float(np.mean(answers != subject.reference)), 4)
     operators = [node.op_type for node in model.graph.node]
     return Outcome(
+        artifact=path.name,
         versions={name: needs.version(name) for name in ("tf2onnx", "onnx", "onnxruntime")},
         answers={path.name: subject.real(answers)},
         gates=agreement_gate(options["min_agreement"], agreed, "LiteRT's reference kernels"),
         figures={
             "opset": options["opset"],
             "operators": {name: operators.count(name) for name in sorted(set(operators))},
-            "values_that_differ_percent": round(100 * float(np.mean(answers != subject.reference)), 4),
+            "values_that_differ_percent": differ,
         },
+        notes=(f"opset {options['opset']}", f"{differ:g} % of the values differ"),
     )
 
 

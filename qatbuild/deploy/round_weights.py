@@ -47,15 +47,18 @@ def build(subject: Subject, options: Mapping[str, Any], out: Path) -> Outcome:
         "got": "every output" if same else f"outputs that differ by up to {differs:.3g}",
         "passed": same,
     }
+    sizes = {path.name: _sizes(path) for path in (original, subject.frozen_graph, *map(out.joinpath, made))}
     return Outcome(
+        artifact="baked_graph.pb",
         versions={"tensorflow": tf.__version__},
         answers={name: answers[name] for name in ("baked_graph.pb", "rounded_graph.pb")},
         gates=(identical, *agreement_gate(options["min_agreement"], got, original.name)),
         figures={
             "num_steps": options["num_steps"],
             "rounded": original.name,
-            "bytes": {path.name: _sizes(path) for path in (original, subject.frozen_graph, *map(out.joinpath, made))},
+            "bytes": sizes,
         },
+        notes=("zipped: " + ", ".join(f"{name} {size['zipped']:,}" for name, size in sizes.items()),),
     )
 
 

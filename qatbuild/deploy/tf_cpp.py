@@ -65,8 +65,10 @@ def build(subject: Subject, options: Mapping[str, Any], out: Path) -> Outcome:
     }
     version = needs.called([compiler, "--version"], "The compiler does not run.").splitlines()[0]
     return Outcome(
+        artifact=graph.name,
         versions={"libtensorflow_cc": printed.splitlines()[-1], "compiler": version},
         answers={graph.name: answers},
         gates=(gate,),
+        notes=("the outputs are Python's" if not differs else f"up to {differs:.3g} from Python's",),
         figures={"largest_difference": differs},
     )

@@ -54,7 +54,22 @@ def build(subject: Subject, options: Mapping[str, Any], out: Path) -> Outcome:
         "got": f"{share:g} %: {on_cpu} of {on_npu + on_cpu} on the CPU{_left(printed)}",
         "passed": share >= options["min_npu_percent"],
     }
-    return Outcome({"ethos-u-vela": needs.version("ethos-u-vela")}, why_not_run=_WHY, gates=(gate,), figures=figures)
+    notes = (
+        f"{share:g} % of the operators on the NPU",
+        f"{figures['cycles']:,} cycles",
+        f"{figures['inferences_per_second']:,.0f} inferences/s at {figures['clock_hz'] / 1e6:g} MHz (estimates)",
+        f"SRAM {figures['sram_kib']:.1f} KiB",
+        f"flash {figures['on_chip_flash_kib'] + figures['off_chip_flash_kib']:.1f} KiB",
+        *([f"DRAM {figures['dram_kib']:.1f} KiB"] if figures["dram_kib"] else []),
+    )
+    return Outcome(
+        artifact=f"{subject.tflite.stem}_vela.tflite",
+        versions={"ethos-u-vela": needs.version("ethos-u-vela")},
+        why_not_run=_WHY,
+        gates=(gate,),
+        figures=figures,
+        notes=notes,
+    )
 
 
 def _operators(printed: str) -> tuple[float, int, int]:

@@ -9,7 +9,7 @@ A network is a function `network(images, classes, *, training, **options) -> log
 
 A shipped network lives in the module of its own name, so that an edit of one network leaves the others' digests
 alone. A network of the user's is named "package.module:function" and imported from the project; it may return a Keras 3
-model instead. Keras files are networks too (keras_model).
+model instead. Files of Keras (keras_model) and meta graphs of TensorFlow 1 (meta_graph) are networks too.
 """
 
 from __future__ import annotations
@@ -29,19 +29,23 @@ import tensorflow as tf
 
 from qatbuild.errors import QatbuildError, StageError
 
-_PARTS = ("keras_model", "keras_refusals", "layers")
+_PARTS = ("keras_model", "keras_refusals", "layers", "meta_graph")
 
 
 def build(images: tf.Tensor, classes: int, *, training: bool, model: Mapping[str, Any]) -> tf.Tensor:
     """Add a network to the default graph and return its logits, float32 [batch, classes].
 
     `images` is float32 [batch, height, width, channels]; `model` is {"name": ...} or {"call": "module:function"},
-    each with optional "options", or {"keras": path}. StageError if there is no such network, it does not know an
-    option, cannot take images of this shape, or returns something else than logits.
+    each with optional "options", {"keras": path}, or {"meta_graph": path, "input": tensor, "logits": tensor}.
+    StageError if there is no such network, it does not know an option, cannot take images of this shape, or returns
+    something else than logits.
     """
     if "keras" in model:
         foreign = _part("keras_model")
         logits = foreign.build(images, foreign.load(Path(model["keras"])).model, training=training)
+    elif "meta_graph" in model:
+        path, names = Path(model["meta_graph"]), {"source": model["input"], "logits": model["logits"]}
+        logits = _part("meta_graph").build(images, path, **names)
     else:
         logits = _called(images, classes, training=training, model=model)
     _check_logits(logits, classes, model)
@@ -123,7 +127,7 @@ def predict(logits: tf.Tensor) -> tf.Tensor:
 
 def cures(model: Mapping[str, Any]) -> Mapping[str, str]:
     """What to write in a spec against an operation that integers cannot do: op type -> text, as the module says."""
-    if "keras" in model:
+    if not {"name", "call"} & set(model):
         return {}
     known: Mapping[str, str] = getattr(_module(model)[0], "CURES", {})
     return known
@@ -131,8 +135,8 @@ def cures(model: Mapping[str, Any]) -> Mapping[str, str]:
 
 def title(model: Mapping[str, Any]) -> str:
     """How people are told which network: its name, the function it is, or its file's name."""
-    if "keras" in model:
-        return Path(model["keras"]).name
+    if not {"name", "call"} & set(model):
+        return Path(model.get("keras") or model["meta_graph"]).name
     return str(model.get("name") or model.get("call"))
 
 

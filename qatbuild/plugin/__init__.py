@@ -4,19 +4,28 @@ A dodo.py needs two lines:
 
     from qatbuild.plugin import door
     DOIT_CONFIG, task_specs = door(__file__)
+
+and one that has tasks of its own (see guest.py):
+
+    from qatbuild.plugin import qatbuild_tasks
+    task_models = qatbuild_tasks("models")
 """
 
 from __future__ import annotations
 
 from typing import Any
 
-__all__ = ["door"]
+__all__ = ["door", "qatbuild_tasks"]
 
 
 def __getattr__(name: str) -> Any:
     """Import on demand: doit imports this package for its commands, also in projects without a spec."""
     if name not in __all__:
         raise AttributeError(name)
-    from qatbuild.plugin import entrance  # noqa: PLC0415
+    if name == "door":
+        from qatbuild.plugin.entrance import door  # noqa: PLC0415
 
-    return getattr(entrance, name)
+        return door
+    from qatbuild.plugin.guest import qatbuild_tasks  # noqa: PLC0415
+
+    return qatbuild_tasks

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from doit.exceptions import InvalidDodoFile
 
-from qatbuild.errors import ArtifactError, QatbuildError
+from qatbuild.errors import QatbuildError
 from qatbuild.plugin import asked
 from qatbuild.plugin.project import Project
 from qatbuild.plugin.reporter import BuildReporter
@@ -31,32 +31,20 @@ def door(dodo_file: str, executor: Executor | None = None) -> Door:
     `executor` is where requests run; by default in processes of this machine.
     """
     try:
-        project = _project(Path(dodo_file).absolute().parent)
+        project = Project.prepared(Path(dodo_file).absolute().parent)
         run = asked.current()
         if run is None:
             return _opened(project, executor, None, None)
         gc.disable()  # What is loaded stays: looking for garbage in it is most of the time that loading takes.
         run.folders.append(project.memory)
         shortcut = Shortcut(project)
-        if not run.always and os.getcwd() == str(project.root):  # noqa: PTH109  The record's paths begin there.
+        if not (run.always or project.patterns) and os.getcwd() == str(project.root):  # noqa: PTH109  The record's paths begin there.
             shortcut.look(run.names)
         if shortcut.load == []:
             return _up_to_date(project, shortcut)
         return _opened(project, executor, shortcut, run)
     except QatbuildError as error:
         raise InvalidDodoFile(error.block()) from error
-
-
-def _project(root: Path) -> Project:
-    project = Project.at(root)
-    try:
-        project.memory.mkdir(parents=True, exist_ok=True)
-    except OSError as fault:
-        facts = [("folder", project.build), ("reason", fault.strerror)]
-        raise ArtifactError(
-            "The build folder cannot be made.", facts, "make it writable, or name another in [tool.qatbuild] build"
-        ) from fault
-    return project
 
 
 def _up_to_date(project: Project, shortcut: Shortcut) -> Door:
@@ -74,12 +62,11 @@ def _opened(project: Project, executor: Executor | None, shortcut: Shortcut | No
     """What is to be loaded, as tasks."""
     from qatbuild.plugin.opened import Opened  # noqa: PLC0415  A build with nothing to do needs none of it.
 
-    opened = Opened.of(project, executor, shortcut.load if shortcut else None)
-    config = {**_config(project, shortcut), **opened.config()}
+    opened = Opened.of(project, executor, shortcut.load if shortcut else None, run)
+    config = {**_config(project, shortcut), **opened.config(shortcut.routes() if shortcut else {})}
     if shortcut is None or run is None:
         return config, opened.tasks
     config["reporter"].fresh = shortcut.stages(opened.plan.stages)
-    opened.builder.run = run
     run.finish.append(lambda: shortcut.remember(opened))
     if not shortcut.named:
         return config, opened.tasks

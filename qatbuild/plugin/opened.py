@@ -5,15 +5,19 @@ The commands find an opened project again by its task creator, which is a method
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
+
+from doit.exceptions import InvalidDodoFile
 
 from qatbuild.errors import QatbuildError, SpecError
 from qatbuild.execute import Executor
 from qatbuild.execute.local import LocalExecutor
 from qatbuild.forecast import Verdict, forecast
 from qatbuild.plan import Plan
+from qatbuild.plugin import asked
 from qatbuild.plugin.project import Project
 from qatbuild.plugin.reporter import reporter
 from qatbuild.plugin.state import checker
@@ -31,41 +35,63 @@ class Opened:
     descriptions: dict[str, str]
     errors: dict[str, QatbuildError]
     builder: Builder
+    prefix: str = ""
+    """What the names of its tasks begin with, in a dodo.py that has others."""
 
     @classmethod
-    def of(cls, project: Project, executor: Executor | None, specs: Sequence[str] | None) -> Opened:
-        """The specs of a project that are named; None for all, of which there must be some."""
+    def of(
+        cls, project: Project, executor: Executor | None, specs: Sequence[str] | None, run: asked.Asked | None
+    ) -> Opened:
+        """The specs of a project that are named, for a run; without names all, of which there must be some."""
         plan, descriptions, errors = project.load(specs)
         rebuilder = Rebuilder.of(project.root, project.build, project.threads)
-        opened = cls(
-            project, plan, descriptions, errors, Builder(plan, rebuilder, executor or LocalExecutor(), project.store)
-        )
+        builder = Builder(plan, rebuilder, executor or LocalExecutor(), project.store)
+        builder.run = run
+        opened = cls(project, plan, descriptions, errors, builder)
         if specs is None:
             _check_default(opened)
         return opened
 
-    def config(self) -> dict[str, Any]:
-        """What doit is told of them, besides where its state is."""
+    def config(self, others: Mapping[str, Sequence[str]]) -> dict[str, Any]:
+        """What doit is told of them, besides where its state is. `others` are labels that were not loaded."""
+        builder, labels = self.builder, {**others, **self.plan.routes}
         return {
-            "check_file_uptodate": checker(self.builder.rebuilder.digests),
-            "reporter": reporter(self.project.build, self.builder.reasons, self.builder.restorable),
+            "check_file_uptodate": checker(builder.rebuilder.digests),
+            "reporter": reporter(self.project.build, builder.reasons, builder.restorable, labels),
         }
 
     def tasks(self) -> Iterator[dict[str, Any]]:
         """Every spec below the project's specs folder, as doit tasks."""
-        return tasks(self.plan, self.descriptions, self.errors, self.builder)
+        own = tasks(self.plan, self.descriptions, self.errors, self.builder)
+        if not self.prefix:
+            return own
+        from qatbuild.plugin.guest import prefixed  # noqa: PLC0415
+
+        return prefixed(self, own)
+
+    def task(self, label: str) -> str:
+        """The name of a label's task."""
+        return f"{self.prefix}/{label}" if self.prefix else label
 
     def select(self, names: Iterable[str]) -> list[str]:
         """The ids of the stages that labels, specs, or either with :STAGE name; without names, of plain doit.
 
         The error of a spec that cannot be read is raised where it is asked for; SpecError for what there is not.
         """
-        chosen = list(names) or list(self.project.default or [*self.plan.labels, *self.errors])
+        everything = [*self.plan.labels, *self.errors]
+        chosen = self.plain(names) or list(everything if self.prefix else self.project.default or everything)
         return list(dict.fromkeys(id_ for name in chosen for id_ in self._ids(name)))
 
     def forecast(self, names: Iterable[str]) -> dict[str, Verdict]:
         """What would become of the stages that are named, and of all that they need."""
         return forecast(self.plan, self.builder.rebuilder, self.select(names), self.builder.store)
+
+    def plain(self, names: Iterable[str]) -> list[str]:
+        """Names without the prefix; none, which is all, if the prefix itself is among them."""
+        names = list(names)
+        if not self.prefix:
+            return names
+        return [] if self.prefix in names else [name.removeprefix(f"{self.prefix}/") for name in names]
 
     def _ids(self, name: str) -> list[str]:
         wanted, _, stage = name.partition(":")
@@ -76,11 +102,11 @@ class Opened:
         else:
             labels = [label for label in self.plan.labels if wanted in (label, label.partition("@")[0])]
             found = [self.plan.labels[label] for label in labels]
-            if labels and stage and not any(stage in stages for stages in found):
+            if labels and stage and not any(_named(stage, each) for stages in found for each in stages):
                 known = dict.fromkeys(each for stages in found for each in stages)
                 facts = [("it has", ", ".join(known))]
                 raise SpecError(f'"{wanted}" has no stage "{stage}".{suggest(stage, known)}', facts)
-            ids = [id_ for stages in found for each, id_ in stages.items() if stage in ("", each)]
+            ids = [id_ for stages in found for each, id_ in stages.items() if _named(stage, each)]
         if not ids:
             raise SpecError(f'There is no label "{name}".{suggest(wanted, self.known())}')
         return ids
@@ -90,10 +116,27 @@ class Opened:
         return {*self.plan.labels, *self.descriptions, *self.errors}
 
 
+def _named(stage: str, each: str) -> bool:
+    """Whether a stage is meant: by its name, by "deploy" for every route, or by nothing for all."""
+    return stage in ("", each, each.partition(".")[0])
+
+
+def opening(root: Path, executor: Executor | None) -> Opened:
+    """The project at `root`, all of it; doit's InvalidDodoFile for what is wrong with it as a whole."""
+    try:
+        project = Project.prepared(root)
+        run = asked.current()
+        if run is not None:
+            run.folders.append(project.memory)
+        return Opened.of(project, executor, None, run)
+    except QatbuildError as error:
+        raise InvalidDodoFile(error.block()) from error
+
+
 def _check_default(opened: Opened) -> None:
     project, known = opened.project, opened.known()
     if not known:
-        facts = [("folder", project.specs)]
+        facts = [("folder", pattern) for pattern in project.patterns] or [("folder", str(project.specs))]
         raise SpecError(
             "There are no specs.", facts, "a spec is a JSON file in that folder; [tool.qatbuild] specs names another"
         )

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from qatbuild.errors import QatbuildError, SpecError
+from qatbuild.errors import ArtifactError, QatbuildError, SpecError
 
 if TYPE_CHECKING:
     from qatbuild.plan import Plan
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 _SETTINGS: dict[str, type | tuple[type, ...]] = {
     "default": list,
-    "specs": str,
+    "specs": (str, list),
     "build": str,
     "allow": list,
     "threads": int,
@@ -30,7 +30,8 @@ class Project:
     """Where things are: `specs` and `build` folders, labels that plain doit builds, folders that specs may point at.
 
     `threads` is how many a stage computes with: by default one for each core of the machine. `store` is where results
-    are kept, None if nowhere.
+    are kept, None if nowhere. With `patterns` the specs are in the folders that these match below the root; `specs` is
+    then the root.
     """
 
     root: Path
@@ -40,6 +41,7 @@ class Project:
     allowed: tuple[Path, ...]
     threads: int
     store: Path | None
+    patterns: tuple[str, ...] = ()
 
     @property
     def memory(self) -> Path:
@@ -52,31 +54,52 @@ class Project:
         file = root / "pyproject.toml"
         settings = _settings(file) if file.is_file() else {}
         default = settings.get("default")
+        specs = settings.get("specs", "specs")
         return cls(
             root,
-            root / settings.get("specs", "specs"),
+            root / specs if isinstance(specs, str) else root,
             root / settings.get("build", "build"),
             None if default is None else tuple(default),
             tuple(Path(os.path.normpath(root.absolute() / path)) for path in settings.get("allow", ())),
             settings.get("threads") or os.cpu_count() or 1,
             _store(root, settings),
+            _patterns(specs),
         )
+
+    @classmethod
+    def prepared(cls, root: Path) -> Project:
+        """The project, with a folder for what the engine remembers. ArtifactError if that cannot be made."""
+        project = cls.at(root)
+        try:
+            project.memory.mkdir(parents=True, exist_ok=True)
+        except OSError as fault:
+            facts = [("folder", project.build), ("reason", fault.strerror)]
+            raise ArtifactError(
+                "The build folder cannot be made.", facts, "make it writable, or name another in [tool.qatbuild] build"
+            ) from fault
+        return project
+
+    def files(self) -> list[tuple[str, Path]]:
+        """Name and file of every spec."""
+        from qatbuild.spec.load import find, find_below  # noqa: PLC0415  A build with nothing to do reads no specs.
+
+        return find_below(self.root, self.patterns) if self.patterns else list(find(self.specs).items())
 
     def load(self, names: Iterable[str] | None = None) -> tuple[Plan, dict[str, str], dict[str, QatbuildError]]:
         """The plan of all good specs, their descriptions by name, and the error of each bad one by name.
 
         With `names`, of these specs alone.
         """
-        from qatbuild.plan import plan  # noqa: PLC0415  A build with nothing to do reads no specs.
-        from qatbuild.spec.load import find, load  # noqa: PLC0415
+        from qatbuild.plan import plan  # noqa: PLC0415
+        from qatbuild.spec.load import load  # noqa: PLC0415
         from qatbuild.spec.rules import Territory  # noqa: PLC0415
 
         variants: list[Variant] = []
         descriptions: dict[str, str] = {}
         errors: dict[str, QatbuildError] = {}
         territory = Territory(self.root, self.allowed)
-        files = find(self.specs) if names is None else {name: self.specs / f"{name}.json" for name in names}
-        for name, file in files.items():
+        files = self.files() if names is None else [(name, self.specs / f"{name}.json") for name in names]
+        for name, file in files:
             try:
                 loaded = load(name, file, territory)
             except QatbuildError as error:
@@ -85,6 +108,16 @@ class Project:
                 variants += loaded
                 descriptions[name] = loaded[0].description
         return plan(variants, self.root), descriptions, errors
+
+
+def _patterns(specs: str | list[Any]) -> tuple[str, ...]:
+    """What a list of folders says. SpecError for one that leads out of the project."""
+    patterns = tuple(map(str, specs)) if isinstance(specs, list) else ()
+    for pattern in patterns:
+        if not pattern or Path(pattern).is_absolute() or ".." in Path(pattern).parts:
+            where = f'"{pattern}" must be a folder below the project, or a pattern of such'
+            raise SpecError("The project's settings have faults.", [("tool.qatbuild.specs", where)])
+    return patterns
 
 
 def _store(root: Path, settings: dict[str, Any]) -> Path | None:

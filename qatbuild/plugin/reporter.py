@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -22,12 +23,16 @@ _REASONS = 2
 """How many reasons fit in a line."""
 
 
-def reporter(build: Path, reasons: dict[str, list[Reason]], restorable: set[str]) -> type[ConsoleReporter]:
+def reporter(
+    build: Path, reasons: dict[str, list[Reason]], restorable: set[str], labels: Mapping[str, Sequence[str]]
+) -> type[ConsoleReporter]:
     """The reporter class for doit, which makes the instance itself.
 
-    `reasons` says, by stage id, why a stage runs; `restorable` has the ids of those whose result is in the store.
+    `reasons` says, by stage id, why a stage runs; `restorable` has the ids of those whose result is in the store;
+    `labels`: label -> routes, which the page and the JUnit file list.
     """
-    return type("Reporter", (BuildReporter,), {"build": build, "reasons": reasons, "restorable": restorable})
+    fields = {"build": build, "reasons": reasons, "restorable": restorable, "labels": labels}
+    return type("Reporter", (BuildReporter,), fields)
 
 
 class BuildReporter(ConsoleReporter):  # type: ignore[misc]
@@ -36,9 +41,10 @@ class BuildReporter(ConsoleReporter):  # type: ignore[misc]
     desc = "qatbuild: stages that run, with reasons, and the table of models"
     build: ClassVar[Path]
     reasons: ClassVar[dict[str, list[Reason]]]
+    restorable: ClassVar[set[str]]
     fresh: ClassVar[int] = 0
     """Stages that are up to date and were not even loaded."""
-    restorable: ClassVar[set[str]]
+    labels: ClassVar[Mapping[str, Sequence[str]]]
 
     def __init__(self, outstream: Any, options: dict[str, Any]) -> None:
         """Called by doit."""
@@ -56,7 +62,7 @@ class BuildReporter(ConsoleReporter):  # type: ignore[misc]
         reasons = self.reasons.get(stage.id) if stage else None
         if stage is not None and reasons:  # Without a reason doit has forgotten it, and it will be found current.
             mark, more = ("<", " (restored)") if stage.id in self.restorable else (".", "")
-            self.write(f"{mark}  {_shown(stage)}: {_in_brief(reasons)}{more}\n")
+            self.write(f"{mark}  {_shown(stage)}: {in_brief(reasons)}{more}\n")
             self.outstream.flush()
 
     def skip_uptodate(self, task: Any) -> None:
@@ -89,12 +95,9 @@ class BuildReporter(ConsoleReporter):  # type: ignore[misc]
         self.write(f"\n{name} FAILED\n{_indented(text)}\n")
 
     def complete_run(self) -> None:
-        """Print the table of the models that were evaluated, and the counts."""
-        judged = [stage for stage in (*self.built, *self.restored, *self.refused) if stage.name == "evaluate"]
-        reports = [self.build / stage.home / "report.json" for stage in judged]
-        text = "" if not reports else _table([path for path in reports if path.is_file()], self.build)
-        if text:
-            self.write("\n" + text)
+        """Print the tables of the models that were evaluated and the routes that were taken, and the counts."""
+        if self.built or self.restored or self.refused:
+            self._write_tables()
         restored = (len(self.restored), "restored")
         counts = [(len(self.built), "built"), restored, (self.current, "up to date"), (len(self.failed), "failed")]
         parts = [f"{count} {what}" for count, what in counts if count]
@@ -103,11 +106,43 @@ class BuildReporter(ConsoleReporter):  # type: ignore[misc]
         if self.runtime_errors:
             self.write("\n".join(self.runtime_errors) + "\n")
 
+    def _write_tables(self) -> None:
+        from qatbuild.report.layers import worst_layers  # noqa: PLC0415  Only for a build that made something.
+        from qatbuild.report.table import routes, table  # noqa: PLC0415
 
-def _table(reports: list[Path], build: Path) -> str:
-    from qatbuild.report.table import table  # noqa: PLC0415  Only for a build that made a model.
+        done = (*self.built, *self.restored, *self.refused)
+        names = {stage.home: "route.json" if stage.route else "report.json" for stage in done if _is_judged(stage)}
+        there = sorted(path for home, name in names.items() if (path := self.build / home / name).is_file())
+        for text in (
+            table([path for path in there if path.name == "report.json"], self.build),
+            routes([path for path in there if path.name == "route.json"]),
+        ):
+            if text:
+                self.write("\n" + text)
+        for stage in self.refused:
+            self.write(worst_layers(self.build / stage.home / "report.json"))
+        if there:
+            self._write_pages()
 
-    return table(reports, build)
+    def _write_pages(self) -> None:
+        """Refresh report.html and junit.xml. They show what the reports say, and no stage depends on them."""
+        from qatbuild.artifact import write_text  # noqa: PLC0415
+        from qatbuild.report.found import found  # noqa: PLC0415
+        from qatbuild.report.html import page  # noqa: PLC0415
+        from qatbuild.report.junit import junit  # noqa: PLC0415
+
+        models = found(self.build, self.labels)
+        try:
+            write_text(self.build / "report.html", page(models))
+            write_text(self.build / "junit.xml", junit(models))
+        except OSError as fault:
+            self.write(f"{self.build / 'report.html'} cannot be written: {fault.strerror}\n")
+        else:
+            self.write(f"{(self.build / 'report.html').relative_to(self.build.parent)}\n")
+
+
+def _is_judged(stage: Stage) -> bool:
+    return stage.name == "evaluate" or bool(stage.route)
 
 
 def _stage(task: Any) -> Stage | None:
@@ -119,7 +154,8 @@ def _shown(stage: Stage) -> str:
     return f"{stage.labels[0]}:{stage.name}{more}"
 
 
-def _in_brief(reasons: list[Reason]) -> str:
+def in_brief(reasons: list[Reason]) -> str:
+    """The first reasons, and how many more there are."""
     more = len(reasons) - _REASONS
     return "; ".join(reason.text for reason in reasons[:_REASONS]) + (f" and {more} more" if more > 0 else "")
 

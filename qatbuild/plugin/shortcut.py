@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import sys
@@ -44,6 +45,13 @@ class Shortcut:
         """How many stages were asked for and are up to date, besides those that were loaded."""
         return self._count if self._ids is None else len(self._ids.difference(loaded))
 
+    def routes(self) -> dict[str, list[str]]:
+        """The routes by label of the specs that are not to be loaded."""
+        if self._record is None or self.load is None:
+            return {}
+        entries = (entry for name, entry in self._record.specs.items() if name not in self.load)
+        return {label: routes for entry in entries for label, routes in entry.routes.items()}
+
     def look(self, names: Sequence[str]) -> None:
         """Look at the files of the project. `names` are labels, specs or either with :STAGE; none for plain doit."""
         record = self._record = Record.load(self._path, _environment(self.project))
@@ -76,17 +84,21 @@ class Shortcut:
 
     def remember(self, opened: Opened) -> None:
         """Record what is up to date now: of what was loaded, what was found or built; of the rest, what was known."""
-        record = self._record or Record(_environment(self.project))
+        if self.load == [] or self.project.patterns:
+            return
+        record = (self._record if self.load is not None else None) or Record(_environment(self.project))
         record.unfold()
         present = self._present()
         seen = {*opened.descriptions, *opened.errors} - self._current
         record.specs = {name: entry for name, entry in record.specs.items() if name in present and name not in seen}
         verified_ns = opened.builder.verify(self.began_ns)
+        routes = opened.plan.routes
         for name, labels in _by_spec(opened).items():
             ids = dict.fromkeys(id_ for label in labels for id_ in opened.plan.labels[label].values())
             if all(id_ in verified_ns for id_ in ids):
-                groups = dict.fromkeys(self._groups(record, opened, name, ids, verified_ns))
-                record.specs[name] = Entry(tuple(ids), tuple(groups))
+                with contextlib.suppress(OSError, ValueError):  # Something is being changed at this moment.
+                    groups = dict.fromkeys(self._groups(record, opened, name, ids, verified_ns))
+                    record.specs[name] = Entry(tuple(ids), tuple(groups), {label: routes[label] for label in labels})
         record.others = [name for name in present if name not in record.specs]
         self._put_globals(record, opened)
         record.save(self._path)

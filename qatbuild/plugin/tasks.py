@@ -202,7 +202,8 @@ def _stage_tasks(plan: Plan, builder: Builder) -> Iterator[dict[str, Any]]:
             "doc": f"{stage.name} of {', '.join(stage.labels)}",
             "actions": [(builder.build, [stage])],
             "file_dep": [*map(str, upstream), *_files(stage)],
-            "task_dep": [":".join(_task_name(plan.stages[id_])) for id_ in stage.inputs.values()] + _after(stage),
+            "task_dep": [":".join(_task_name(plan.stages[id_])) for id_ in (*stage.inputs.values(), *stage.after)]
+            + _judged(stage),
             "targets": [str(builder.rebuilder.manifest_path(stage))],
             "uptodate": [current(stage)],
             "clean": [(builder.clean, [stage])],
@@ -210,7 +211,7 @@ def _stage_tasks(plan: Plan, builder: Builder) -> Iterator[dict[str, Any]]:
         }
 
 
-def _after(stage: Stage) -> list[str]:
+def _judged(stage: Stage) -> list[str]:
     """What must have been done before, without being an input: a model is judged before it is sent anywhere."""
     return [f"{stage.labels[0]}:evaluate"] if stage.route else []
 

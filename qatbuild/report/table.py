@@ -19,12 +19,36 @@ def table(reports: Iterable[Path], build: Path) -> str:
     if not read:
         return ""
     rows = [_row(report) for _, report in read]
-    widths = [max(len(row[column]) for row in (*_HEAD, *rows)) for column in range(len(_HEAD[0]))]
-    lines = [_line(row, widths) for row in (*_HEAD, *rows)]
+    lines = aligned((*_HEAD, *rows), left={0, len(_HEAD[0]) - 1})
     lines += [
         f"{(path.parent / 'model.tflite').relative_to(build.parent)}" for path, report in read if not _failed(report)
     ]
     return "\n".join(lines) + "\n"
+
+
+def routes(paths: Iterable[Path]) -> str:
+    """The table of some route.json files; '' without any. Warnings stand below it, once."""
+    read = [json.loads(path.read_text(encoding="utf-8")) for path in paths]
+    if not read:
+        return ""
+    head = ("route", "bytes", "agreement %", "most LSB", "verdict")
+    rows = [_route(each) for each in read]
+    lines = aligned((head, *rows), left={0, len(head) - 1})
+    lines += [f"{each['route']}: {warning}" for each in read for warning in each["warnings"]]
+    return "\n".join(lines) + "\n"
+
+
+def _route(told: dict[str, Any]) -> tuple[str, ...]:
+    compared = told["comparison"]
+    figures = (f"{compared['top1_percent']:.2f}", f"{compared['max_lsb']:g}") if compared else ("not run", "-")
+    verdict = "; ".join((told["verdict"], *told["notes"]))
+    return (f"{told['label']}:deploy.{told['route']}", f"{told['bytes']:,}", *figures, verdict)
+
+
+def aligned(rows: Sequence[Sequence[str]], left: set[int]) -> list[str]:
+    """Rows of equally many cells as lines: columns in `left` begin at one place, the others end at one."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return [_line(row, widths, left) for row in rows]
 
 
 def _row(report: dict[str, Any]) -> tuple[str, ...]:
@@ -46,9 +70,9 @@ def _failed(report: dict[str, Any]) -> list[str]:
     return [gate["name"] for gate in report["gates"] if not gate["passed"]]
 
 
-def _line(row: Sequence[str], widths: Sequence[int]) -> str:
-    first, *middle, last = (
-        cell.ljust(width) if column in (0, len(row) - 1) else cell.rjust(width)
+def _line(row: Sequence[str], widths: Sequence[int], left: set[int]) -> str:
+    cells = (
+        cell.ljust(width) if column in left else cell.rjust(width)
         for column, (cell, width) in enumerate(zip(row, widths, strict=True))
     )
-    return "  ".join([first, *middle, last]).rstrip()
+    return "  ".join(cells).rstrip()

@@ -7,8 +7,7 @@ import json
 import math
 import os
 import re
-from collections.abc import Iterator, Mapping
-from dataclasses import replace
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +15,9 @@ from qatbuild.errors import SpecError
 from qatbuild.spec import faults, matrix, model
 from qatbuild.spec.faults import Fault, Layer
 from qatbuild.spec.matrix import Cell, Combination
-from qatbuild.spec.routes import ROUTES, Route
+from qatbuild.spec.methods import left_behind
 from qatbuild.spec.rules import Territory, broken
+from qatbuild.spec.typed import each, typed
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
 _DEEPEST = 32
@@ -42,6 +42,22 @@ def find(specs: Path) -> dict[str, Path]:
     }
 
 
+def find_below(root: Path, patterns: Iterable[str]) -> list[tuple[str, Path]]:
+    """Label and file of every spec in the folders below `root` that patterns match, in the order of the labels.
+
+    A label is the path from the root without folders called specs: vision/specs/net.json is vision/net. Hidden folders
+    are not looked into. Two files may claim one label: whoever plans them refuses that.
+    """
+    found = {}
+    for pattern in patterns:
+        for folder in root.glob(pattern):
+            for file in folder.rglob("*.json") if folder.is_dir() else [folder]:
+                *folders, name = file.relative_to(root).with_suffix("").parts
+                if file.is_file() and not any(part.startswith(("_", ".")) for part in (*folders, name)):
+                    found[file] = "/".join([*(part for part in folders if part != "specs"), name])
+    return sorted((name, file) for file, name in found.items())
+
+
 def load(name: str, file: Path, territory: Territory) -> list[model.Variant]:
     """The variants of the spec `name` in `file`, at least one. SpecError with every fault of it."""
     layers = list(_layers(file, territory))
@@ -58,9 +74,9 @@ def load(name: str, file: Path, territory: Territory) -> list[model.Variant]:
         patches = {"": {}}
     variants = []
     for (variant, patch), combination in itertools.product(patches.items(), combined):
-        document = merge_patch(merged, patch if isinstance(patch, dict) else {})
+        document = patched(merged, patch if isinstance(patch, dict) else {})
         for cell in combination.cells:
-            document = merge_patch(document, cell.patch)
+            document = patched(document, cell.patch)
         over = [Layer(_holder(layers, cell), cell.place, cell.patch, len(cell.field)) for cell in combination.cells]
         if variant:
             over += [Layer(layer.file, ("variants", variant), _variant(layer.document, variant)) for layer in layers]
@@ -68,7 +84,7 @@ def load(name: str, file: Path, territory: Territory) -> list[model.Variant]:
         _note(found, mine, [*over, *layers])
         if not found:
             label = ",".join(filter(None, (variant, combination.name)))
-            variants.append(_typed(f"{name}@{label}" if label else name, file, document))
+            variants.append(typed(f"{name}@{label}" if label else name, file, document))
     if found:
         raise _error(file, found)
     return variants
@@ -109,12 +125,17 @@ def merge_patch(target: Any, patch: Any, *, keep_null: bool = False) -> Any:
     return merged
 
 
+def patched(document: Any, patch: Any) -> Any:
+    """The document with a merge patch, but for what a change of quantize.method leaves behind."""
+    return merge_patch(left_behind(document, patch), patch)
+
+
 def _merged(layers: list[Layer]) -> tuple[Any, Any]:
     """The document that layers make together, strongest first, and the patches of its variants."""
     merged: Any = {}
     patches: Any = None
     for layer in reversed(layers):
-        merged = merge_patch(merged, {key: value for key, value in layer.document.items() if key != "variants"})
+        merged = patched(merged, {key: value for key, value in layer.document.items() if key != "variants"})
         if "variants" in layer.document:
             patches = merge_patch(patches, layer.document["variants"], keep_null=True)
     if isinstance(patches, dict):  # A variant that is null is one that a base has and this spec does without.
@@ -223,15 +244,15 @@ def _rebase(document: Any, folder: Path, home: Path) -> None:
             holder = part
             for section in sections:
                 holder = holder.get(section) if isinstance(holder, dict) else None
-            if isinstance(holder, dict) and isinstance(holder.get(name), str):
-                holder[name] = str(folder / holder[name])
+            if isinstance(holder, dict) and name in holder:
+                holder[name] = each(holder[name], lambda path: str(folder / path))
 
 
 def _rebase_matrix(cells: dict[str, Any], folder: Path, home: Path) -> None:
     """Paths in a matrix become relative to the spec, for they make names, and a name says nothing of this machine."""
 
-    def moved(path: Any) -> Any:
-        return os.path.relpath(folder / path, home) if isinstance(path, str) else path
+    def moved(paths: Any) -> Any:
+        return each(paths, lambda path: os.path.relpath(folder / path, home))
 
     for field in map(".".join, model.PATHS):
         values = _list(cells.get(field))
@@ -261,75 +282,3 @@ def _error(file: Path, found: Mapping[tuple[Path, str, str], None]) -> SpecError
     facts = [(where if at == file else f"{at.name} {where}", text) for at, where, text in found]
     count = "1 fault" if len(facts) == 1 else f"{len(facts)} faults"
     return SpecError(f"A spec has {count}.", [("file", file), *facts])
-
-
-def _typed(label: str, file: Path, document: Mapping[str, Any]) -> model.Variant:
-    """The typed value of a document without faults, with every default that depends on other fields filled in."""
-    part = {name: dict(document.get(name) or {}) for name in ("dataset", "model", "train", "quantize")}
-    for section, name in (path for path in model.PATHS if path[0] in part):
-        if part[section].get(name) is not None:
-            part[section][name] = os.path.normpath(file.parent.absolute() / part[section][name])
-    own = {name: part["model"].pop(name) for name in ("lrn", "width") if name in part["model"]}
-    options = own or part["model"].pop("options", {})
-    quantize = model.Quantize(**{**part["quantize"], "learning_rate": _rate(part["quantize"].get("learning_rate"))})
-    train = _train(part["train"], quantize)
-    return model.Variant(
-        label=label,
-        file=file,
-        description=document.get("description", ""),
-        dataset=model.Dataset(**part["dataset"]),
-        input=model.Input(float(document["input"]["mean"]), float(document["input"]["std_dev"])),
-        augment=model.Augment(**document.get("augment", {})),
-        model=model.Model(**{**part["model"], "options": options}),
-        train=train,
-        quantize=_tuned(quantize, train),
-        convert=model.Convert(**document.get("convert", {})),
-        evaluate=model.Evaluate(**document.get("evaluate", {})),
-        deploy={
-            name: _route(name, options, label, file) for name, options in sorted(document.get("deploy", {}).items())
-        },
-    )
-
-
-def _route(name: str, options: Mapping[str, Any], label: str, file: Path) -> Route:
-    filled = dict(options)
-    if name == "c_array" and filled.get("name") is None:
-        filled["name"] = re.sub(r"[^a-z0-9_]", "_", f"m{label}" if label[0].isdigit() else label.lower())
-    if name == "vela":
-        filled = {**dict.fromkeys(("system_config", "memory_mode")), **filled}
-        u65 = "u65" in filled.get("accelerator", "")
-        filled["system_config"] = (
-            filled["system_config"] or f"Ethos_{'U65_High_End' if u65 else 'U55_High_End_Embedded'}"
-        )
-        filled["memory_mode"] = filled["memory_mode"] or ("Dedicated_Sram" if u65 else "Shared_Sram")
-        if filled.get("config") is not None:
-            filled["config"] = os.path.normpath(file.parent.absolute() / filled["config"])
-    return ROUTES[name](**filled)
-
-
-def _rate(fields: Mapping[str, Any] | None) -> model.LearningRate | None:
-    if fields is None:
-        return None
-    lists = {name: tuple(fields[name]) for name in ("boundaries", "values") if name in fields}
-    return model.LearningRate(**{**fields, **lists})
-
-
-def _train(fields: Mapping[str, Any], quantize: model.Quantize) -> model.Train:
-    if not fields:  # Only given weights: the batch size, optimizer and seed of the fine-tuning are the defaults.
-        return model.Train(0, quantize.learning_rate or model.LearningRate(1e-3), checkpoint_every=1)
-    rate = _rate(fields["learning_rate"])
-    optimizer = model.Optimizer(**fields.get("optimizer", {}))
-    every = fields.get("checkpoint_every") or max(1, fields["steps"] // 5)
-    return model.Train(**{**fields, "learning_rate": rate, "optimizer": optimizer, "checkpoint_every": every})
-
-
-def _tuned(quantize: model.Quantize, train: model.Train) -> model.Quantize:
-    if quantize.start == "scratch":
-        return replace(
-            quantize, steps=train.steps, learning_rate=train.learning_rate, checkpoint_every=train.checkpoint_every
-        )
-    steps = quantize.steps or max(1, train.steps // 5)
-    rate = quantize.learning_rate or model.LearningRate(train.learning_rate.initial / 10, "cosine")
-    return replace(
-        quantize, steps=steps, learning_rate=rate, checkpoint_every=quantize.checkpoint_every or max(1, steps // 5)
-    )

@@ -16,11 +16,12 @@ from qatbuild.spec.routes import Route
 PATHS: tuple[tuple[str, ...], ...] = (
     ("dataset", "path"),
     ("model", "weights"),
+    ("model", "files"),
     ("model", "keras"),
     ("model", "meta_graph"),
     ("deploy", "vela", "config"),
 )
-"""The fields that hold a path, in a spec relative to the file that it is written in."""
+"""The fields that hold a path, or a list of them, in a spec relative to the file that it is written in."""
 
 
 @dataclass(frozen=True)
@@ -54,7 +55,7 @@ class Augment:
 class Model:
     """The network. `options` are its keyword arguments; `weights` is an absolute checkpoint prefix.
 
-    `keras` and `meta_graph` are absolute paths; `input` and `logits` name tensors of the meta graph.
+    `keras`, `meta_graph` and `files` are absolute paths; `input` and `logits` name tensors of the meta graph.
     """
 
     name: str | None = None
@@ -65,6 +66,7 @@ class Model:
     input: str | None = None
     logits: str | None = None
     weights: str | None = None
+    files: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -109,16 +111,42 @@ class Train:
 
 
 @dataclass(frozen=True)
-class Quantize:
-    """How the network becomes 8 bits."""
+class Calibration:
+    """How ranges are measured. `percentile` is None unless `range` asks for it."""
 
+    images: int = 512
+    range: str = "min_max"
+    percentile: float | None = None
+
+
+Range = tuple[float, float]
+
+
+@dataclass(frozen=True)
+class Override:
+    """An exception for the layers that match the pattern `layer`."""
+
+    layer: str
+    range: Range | None = None
+    bits: int | None = None
+    float: bool = False
+
+
+@dataclass(frozen=True)
+class Quantize:
+    """How the network becomes 8 bits. What belongs to the other method has its default."""
+
+    mode: str = "integer"
     method: str = "qat"
     scheme: str = "uint8"
     start: str = "float"
     steps: int | None = None
     quant_delay: int = 0
+    freeze_bn_delay: int | None = None
     learning_rate: LearningRate | None = None
     checkpoint_every: int | None = None
+    calibration: Calibration = field(default_factory=Calibration)
+    overrides: tuple[Override, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -23,7 +23,7 @@ class Armnn:
     """The .tflite in Arm NN's CpuRef."""
 
     images: int = 100
-    min_agreement: float | None = 98.0
+    min_agreement: float | None = 95.0
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,7 @@ class Coreml:
 
     image_input: bool = True
     images: int = 500
-    min_agreement: float | None = 98.0
+    min_agreement: float | None = 95.0
 
 
 @dataclass(frozen=True)
@@ -82,7 +82,7 @@ class Onnx:
 
     opset: int = 18
     images: int = 500
-    min_agreement: float | None = 98.0
+    min_agreement: float | None = 95.0
 
 
 Route = Litert | Armnn | Coreml | RoundWeights | TfCpp | Vela | CArray | Onnx

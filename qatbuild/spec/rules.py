@@ -13,8 +13,12 @@ from pathlib import Path
 from typing import Any
 
 from qatbuild.spec.faults import Fault, suggest
+from qatbuild.spec.methods import DEFAULT, OWN
 from qatbuild.spec.model import PATHS
 from qatbuild.spec.routes import MEMORY_MODES, SYSTEM_CONFIGS
+
+_BITS = 8
+_ENDS = 2
 
 
 @dataclass(frozen=True)
@@ -39,6 +43,9 @@ class Territory:
 def broken(document: Any, folder: Path, territory: Territory) -> Iterator[Fault]:
     """Every rule that a merged document breaks. `folder` is what its paths are relative to."""
     yield from _steps(document)
+    yield from _method(document)
+    yield from _mode(document)
+    yield from _overrides(document)
     yield from _checkpoint(document)
     yield from _learning_rate(document, ("train", "learning_rate"), _integer(document, "train", "steps"))
     yield from _learning_rate(document, ("quantize", "learning_rate"), _quantized_steps(document))
@@ -50,17 +57,73 @@ def broken(document: Any, folder: Path, territory: Territory) -> Iterator[Fault]
 
 def _steps(document: Any) -> Iterator[Fault]:
     steps = _quantized_steps(document)
-    delay = _integer(document, "quantize", "quant_delay")
-    if steps is not None and delay is not None and delay >= steps:
-        yield Fault(
-            ("quantize", "quant_delay"),
-            f"must be less than the {steps} steps of its training, or nothing is quantized; got {delay}.",
-        )
+    for name, otherwise in (("quant_delay", "nothing is quantized"), ("freeze_bn_delay", "nothing is frozen")):
+        delay = _integer(document, "quantize", name)
+        if steps is not None and delay is not None and delay >= steps:
+            text = f"must be less than the {steps} steps of its training, or {otherwise}; got {delay}."
+            yield Fault(("quantize", name), text)
+
+
+def _method(document: Any) -> Iterator[Fault]:
+    """What is of the other method; a patch that changes the method has left such fields behind already."""
+    ptq = _ptq(document)
+    for name in OWN["qat" if ptq else "ptq"]:
+        given = _at(document, "quantize", name)
+        if given is None or (name, given) == ("start", "float"):
+            continue
+        reason = "ptq trains nothing" if ptq else "calibration is for ptq, in training ranges are learnt"
+        yield Fault(("quantize", name), f'{reason}: remove it, or write "method": "{"qat" if ptq else "ptq"}".')
+    if _at(document, "quantize", "calibration", "percentile") is not None:
+        wanted = _at(document, "quantize", "calibration", "range")
+        if wanted != "percentile":
+            text = f'is for "range": "percentile", and the range is {wanted or "min_max"}.'
+            yield Fault(("quantize", "calibration", "percentile"), text)
+
+
+def _mode(document: Any) -> Iterator[Fault]:
+    if _at(document, "quantize", "mode") != "tf1":
+        return
+    if _at(document, "quantize", "scheme") == "int8_per_channel":
+        text = 'tf.contrib.quantize has no ranges per channel: "mode": "tf1" goes with uint8, or int8 (its symmetric).'
+        yield Fault(("quantize", "scheme"), text)
+    if _at(document, "quantize", "overrides"):
+        text = 'tf.contrib.quantize has no exceptions by layer: remove them, or write "mode": "integer".'
+        yield Fault(("quantize", "overrides"), text)
+
+
+def _overrides(document: Any) -> Iterator[Fault]:
+    overrides = _at(document, "quantize", "overrides")
+    scheme = _at(document, "quantize", "scheme") or "uint8"
+    for index, override in enumerate(overrides if isinstance(overrides, list) else ()):
+        path = ("quantize", "overrides", index)
+        ends, bits, stays_float = (_at(override, name) for name in ("range", "bits", "float"))
+        if isinstance(override, dict) and ends is None and bits is None and not stays_float:
+            yield Fault(path, "says nothing: give a range, bits, or float.")
+        if stays_float and not (ends is None and bits is None):
+            yield Fault(path, "a layer that stays float has neither range nor bits.")
+        if _is_pair(ends) and not ends[0] <= 0 <= ends[1]:
+            text = f"must contain 0, which padding and ReLU need exactly; got {ends[0]} .. {ends[1]}."
+            yield Fault((*path, "range"), text)
+        elif _is_pair(ends) and not ends[0] < ends[1]:
+            yield Fault((*path, "range"), f"must not be empty: the least comes first; got {ends[0]} .. {ends[1]}.")
+        if scheme == "uint8" and isinstance(bits, int) and bits != _BITS:
+            text = f"uint8 kernels compute wrongly with other than {_BITS} bits, got {bits}: take int8."
+            yield Fault((*path, "bits"), text)
+
+
+def _is_pair(value: Any) -> bool:
+    return isinstance(value, list) and len(value) == _ENDS and all(isinstance(end, int | float) for end in value)
+
+
+def _ptq(document: Any) -> bool:
+    return (_at(document, "quantize", "method") or DEFAULT) == "ptq"
 
 
 def _checkpoint(document: Any) -> Iterator[Fault]:
     path = ("convert", "checkpoint")
     wanted, steps = _at(document, *path), _quantized_steps(document)
+    if _ptq(document) and isinstance(wanted, int):
+        yield Fault(path, f'ptq trains nothing and leaves one checkpoint: write "last"; got {wanted}.')
     if isinstance(wanted, int) and wanted > 0 and steps is not None and steps > 0:
         scratch = _at(document, "quantize", "start") == "scratch"
         every = _integer(document, "train" if scratch else "quantize", "checkpoint_every") or max(1, steps // 5)
@@ -71,8 +134,10 @@ def _checkpoint(document: Any) -> Iterator[Fault]:
 
 
 def _quantized_steps(document: Any) -> int | None:
-    """Steps of the training that quantizes, with load.py's default of a fifth of the float training."""
+    """Steps of the training that quantizes, with load.py's default of a fifth of the float training; ptq has none."""
     train, own = _integer(document, "train", "steps"), _integer(document, "quantize", "steps")
+    if _ptq(document):
+        return None
     if _at(document, "quantize", "start") == "scratch":
         return train
     return own if own is not None or train is None else max(1, train // 5)
@@ -99,15 +164,7 @@ def _start(document: Any) -> Iterator[Fault]:
     scratch = _at(document, "quantize", "start") == "scratch"
     weights = _at(document, "model", "weights")
     if _at(document, "train") is None:
-        if weights is None and _at(document, "model", "keras") is None:
-            text = "missing. It may be absent only where model.weights or model.keras names trained weights."
-            yield Fault(("train",), text)
-        elif scratch:
-            yield Fault(("train",), 'missing. With quantize.start "scratch" train.steps counts.')
-        else:
-            for name in ("steps", "learning_rate"):
-                if _at(document, "quantize", name) is None:
-                    yield Fault(("quantize", name), "missing. Without train it has no default.")
+        yield from _without_train(document, scratch=scratch)
     if scratch and weights is not None:
         yield Fault(
             ("model", "weights"), 'a training from "scratch" starts from random weights; use quantize.start "float".'
@@ -116,6 +173,18 @@ def _start(document: Any) -> Iterator[Fault]:
         for name in ("steps", "learning_rate"):
             if _at(document, "quantize", name) is not None:
                 yield Fault(("quantize", name), f'with quantize.start "scratch" train.{name} counts; remove this one.')
+
+
+def _without_train(document: Any, *, scratch: bool) -> Iterator[Fault]:
+    if _at(document, "model", "weights") is None and _at(document, "model", "keras") is None:
+        text = "missing. It may be absent only where model.weights or model.keras names trained weights."
+        yield Fault(("train",), text)
+    elif scratch:
+        yield Fault(("train",), 'missing. With quantize.start "scratch" train.steps counts.')
+    elif not _ptq(document):
+        for name in ("steps", "learning_rate"):
+            if _at(document, "quantize", name) is None:
+                yield Fault(("quantize", name), "missing. Without train it has no default.")
 
 
 def _meta_graph(document: Any) -> Iterator[Fault]:
@@ -152,12 +221,11 @@ def _deploy(document: Any) -> Iterator[Fault]:
 
 def _places(document: Any, folder: Path, territory: Territory) -> Iterator[Fault]:
     for path in PATHS:
-        given = _at(document, *path)
-        if isinstance(given, str) and given and not territory.holds(folder / given):
-            yield Fault(
-                path,
-                f"lies outside the project: {given}. Link it into the project, or list it in [tool.qatbuild] allow.",
-            )
+        named = _at(document, *path)
+        for given in named if isinstance(named, list) else [named]:
+            if isinstance(given, str) and given and not territory.holds(folder / given):
+                cure = "Link it into the project, or list it in [tool.qatbuild] allow."
+                yield Fault(path, f"lies outside the project: {given}. {cure}")
     if _at(document, "dataset", "name") in (None, "digits"):
         for name in ("path", "url"):
             if _at(document, "dataset", name) is not None:

@@ -10,7 +10,7 @@ from typing import Any
 
 from qatbuild import models, quantize
 from qatbuild.request import Request
-from qatbuild.stages import learning
+from qatbuild.stages import learning, rewriting
 from qatbuild.training.inference import inference
 
 
@@ -22,6 +22,7 @@ def run(request: Request) -> dict[str, Any]:
     """
     network = learning.network(request)
     target = inference(network)
-    quantize.check_network(target.graph, target.input, target.logits, models.cures(network.model))
+    cures = models.cures(network.model)
+    quantize.check_network(target.graph, target.input, target.logits, cures, rewriting.options(request))
     types = Counter(operation.type for operation in target.graph.get_operations())
     return {"operations": dict(sorted(types.items()))}

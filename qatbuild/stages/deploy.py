@@ -1,8 +1,9 @@
 """The deploy stage, once for each route: deploy.vela translates for `qatbuild.deploy.vela`, and judges what it did.
 
-route.json (keys that scripts may rely on): `route`, `label`, `versions`, `files` [{`name`, `bytes`, `sha256`}],
-`comparison` and `comparisons` {`file`, `examples`, `top1_percent`, `max_lsb`, `accuracy_percent`}, or `comparison` null
-and `why_not_run`; `figures` of the route's own; `gates` as in report.json, `warnings`, `verdict`.
+route.json (keys that scripts may rely on): `route`, `label`, `artifact` and its `bytes`, `versions`,
+`files` [{`name`, `bytes`, `sha256`}], `comparison` and `comparisons` {`file`, `examples`, `top1_percent`, `max_lsb`,
+`accuracy_percent`}, or `comparison` null and `why_not_run`; `figures` of the route's own, and `notes` on them;
+`gates` as in report.json, `warnings`, `verdict`.
 """
 
 from __future__ import annotations
@@ -89,6 +90,8 @@ def _facts(request: Request, route: str, subject: Subject, outcome: Outcome) -> 
     return {
         "route": route,
         "label": request.settings["label"],
+        "artifact": outcome.artifact,
+        "bytes": sum(path.stat().st_size for path in paths if path.is_relative_to(request.out / outcome.artifact)),
         "versions": dict(outcome.versions),
         "files": [
             {
@@ -102,6 +105,7 @@ def _facts(request: Request, route: str, subject: Subject, outcome: Outcome) -> 
         "comparisons": comparisons,
         "why_not_run": outcome.why_not_run,
         "figures": dict(outcome.figures),
+        "notes": list(outcome.notes),
         "gates": list(outcome.gates),
         "warnings": list(outcome.warnings),
         "verdict": f"REFUSED: {', '.join(failed)}" if failed else "passed",

@@ -1,13 +1,15 @@
 """The evaluate stage: the float graph, the fake-quantized graph and the .tflite, on the whole test set.
 
 Accuracy is top-1 in percent. Where scores are equal the lowest class index wins, in all three: the 256 values of a
-quantized softmax have ties that a float one has not.
+quantized softmax have ties that a float one has not. A sample of the images is followed through every layer.
 """
 
 from __future__ import annotations
 
+import contextlib
 import json
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -19,6 +21,7 @@ from qatbuild import console
 from qatbuild.artifact import Manifest, write_text
 from qatbuild.errors import AcceptanceError, DatasetError
 from qatbuild.request import Request
+from qatbuild.tflite import layers
 from qatbuild.tflite.gates import gate
 from qatbuild.tflite.interpret import Model
 from qatbuild.training.session import session
@@ -27,6 +30,8 @@ _BATCH = 250
 _KERNELS = "xnnpack"
 _LATENCY_THREADS = 1
 _DECIMALS = 4
+_LAYER_IMAGES = 64
+_NAMED_LAYERS = 3
 
 
 def run(request: Request) -> dict[str, Any]:
@@ -61,6 +66,7 @@ def run(request: Request) -> dict[str, Any]:
         "bytes": _bytes(frozen, converted),
         "input": converted.facts["input"],
         "output": converted.facts["output"],
+        "layers": _layers(model.path, frozen, images, settings["input"]),
         "gates": found,
     }
     single = Model(model.path, _LATENCY_THREADS, _KERNELS)
@@ -70,8 +76,9 @@ def run(request: Request) -> dict[str, Any]:
     failed = [each for each in found if not each["passed"]]
     if failed:
         rows = [(each["name"], f"wanted {each['wanted']}, got {each['got']}") for each in failed]
+        worst = "\n".join(layers.described(each) for each in facts["layers"][:_NAMED_LAYERS])
         message = f"{settings['label']} was built, and does not pass its gates."
-        raise AcceptanceError(message, [*rows, ("report", request.folder / "report.json")])
+        raise AcceptanceError(message, [*rows, ("worst layers", worst), ("report", request.folder / "report.json")])
     return facts
 
 
@@ -106,6 +113,27 @@ def _graph_scores(
             scores.append(opened.run(wanted, {given: (batch.astype(np.float32) - mean) / std_dev}))
             done(len(batch))
     return np.concatenate(scores)
+
+
+def _layers(
+    model: Path, frozen: Manifest, images: NDArray[np.uint8], scaling: Mapping[str, float]
+) -> list[dict[str, Any]]:
+    """A row for each layer (see `tflite.layers`), from images that are spread over the whole test set."""
+    count = min(_LAYER_IMAGES, layers.affordable(model))
+    chosen = images[np.unique(np.linspace(0, len(images) - 1, count, dtype=int))]
+    reals = (chosen.astype(np.float32) - np.float32(scaling["mean"])) / np.float32(scaling["std_dev"])
+    graphs = {
+        name: tf.compat.v1.GraphDef.FromString(frozen.file(f"{name}_graph.pb").read_bytes())
+        for name in ("frozen", "float")
+    }
+    with contextlib.ExitStack() as sessions:
+
+        def opened(definition: Any) -> layers.Run:
+            with tf.Graph().as_default() as graph:
+                tf.import_graph_def(definition, name="")
+            return sessions.enter_context(session(graph, as_written=True)).run
+
+        return layers.measure(model, chosen, reals, graphs, given=frozen.facts["input"], opened=opened)
 
 
 def _top1_percent(scores: NDArray[Any], labels: NDArray[Any]) -> float:

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from qatbuild import quantize
 from qatbuild.request import Request
-from qatbuild.stages import learning
+from qatbuild.stages import learning, rewriting
 from qatbuild.training.frozen import without_weights
 from qatbuild.training.inference import inference
 
@@ -18,7 +17,8 @@ def run(request: Request) -> dict[str, Any]:
     there as operations and have no values; dropout, augmentation and initial values are not there at all.
     """
     network = learning.network(request)
-    for name, rewrite in (("inference_graph.pb", quantize.create_eval_graph), ("float_inference_graph.pb", None)):
+    quantized = rewriting.fake_quantization(rewriting.options(request), []).inference
+    for name, rewrite in (("inference_graph.pb", quantized), ("float_inference_graph.pb", None)):
         target = inference(network, rewrite)
         (request.out / name).write_bytes(without_weights(target).SerializeToString(deterministic=True))
     return {

@@ -17,8 +17,7 @@ def run(request: Request) -> dict[str, Any]:
     """Train in float, from random weights or from given ones; publishes model.ckpt-<step> and events.
 
     Given are those of the source "weights", restored by name, all of the network's or none, or else those of the
-    network's own file. With them, 0 steps are allowed: then they are published as they are. The input "check" says
-    that the network can become an integer one.
+    network's own file. With them, 0 steps are allowed: then they are published as they are.
     """
     network = learning.network(request)
     settings = request.settings["train"]
@@ -26,7 +25,7 @@ def run(request: Request) -> dict[str, Any]:
     weights = request.sources.get("weights")
     start_from = _own_weights(request, network) if weights is None else _prefix(weights.path)
     progress, _ = learning.learn(request, network, course, rewrite=None, start_from=start_from)
-    return learning.facts(progress)
+    return {**learning.facts(progress), "from_weights": start_from is not None}
 
 
 def _own_weights(request: Request, network: Network) -> Path | None:

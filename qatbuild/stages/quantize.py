@@ -1,26 +1,33 @@
-"""The quantize stage: train with fake quantization, so that the network learns to live with 8 bits."""
+"""The quantize stage: the network gets its ranges, in a training that learns to live with 8 bits, or measured."""
 
 from __future__ import annotations
 
+import importlib
 from typing import Any
 
-import tensorflow as tf
-
 from qatbuild import quantize
-from qatbuild.artifact import write_text
-from qatbuild.errors import StageError
 from qatbuild.request import Request
-from qatbuild.stages import learning
+from qatbuild.stages import doubts, learning, rewriting
 from qatbuild.training import checkpoint
-from qatbuild.training.rewrite import Rewrite
+
+_CALIBRATE = "qatbuild.stages.calibrate"
 
 
 def run(request: Request) -> dict[str, Any]:
-    """Train with fake quantization; publishes model.ckpt-<step> with the ranges, events, and rewrite.json.
+    """Publish model.ckpt-<step> with weights and ranges, and rewrite.json; a training leaves events, too.
 
-    It starts from the float stage's last checkpoint, with a fresh optimizer and a learning rate of its own; with
-    "start": "scratch" from random weights, for train.steps, quantized from step quant_delay on.
+    Method "qat": train with fake quantization, from the float stage's last checkpoint, with a fresh optimizer and a
+    learning rate of its own; with "start": "scratch" from random weights, for train.steps, quantized from step
+    quant_delay on. Method "ptq": see stages/calibrate.py.
     """
+    if request.settings["quantize"]["method"] == "ptq":
+        # By name, as the plan names it for this method alone: a change of the calibration makes no training stale.
+        facts: dict[str, Any] = importlib.import_module(_CALIBRATE).run(request)
+        return facts
+    return _train(request)
+
+
+def _train(request: Request) -> dict[str, Any]:
     network = learning.network(request)
     train, settings = request.settings["train"], request.settings["quantize"]
     if settings["start"] == "scratch":
@@ -30,34 +37,13 @@ def run(request: Request) -> dict[str, Any]:
         start_from = checkpoint.prefix(given.folder, int(given.facts["last"]))
         course = learning.course(settings, int(settings["steps"]), int(train["log_every"]))
     reports: list[quantize.RewriteReport] = []
-    rewrite = fake_quantization(int(settings["quant_delay"]), reports)
+    rewrite = rewriting.fake_quantization(rewriting.options(request), reports)
+    early = doubts.of_start(settings, course.steps)
+    doubts.tell(request, early)
     progress, graph = learning.learn(request, network, course, rewrite=rewrite, start_from=start_from)
+    late = doubts.of_statistics(request, course.steps, folded=bool(reports[-1].folded))
+    doubts.tell(request, late)
+    ends = [end for pair in graph.ranges.values() for end in pair]
     last = checkpoint.prefix(request.out, progress.kept[-1])
-    ends: dict[str, list[int]] = {f"{tensor}/{end}": [] for tensor in graph.ranges for end in ("min", "max")}
-    values = checkpoint.values(last, ends)
-    ranges = {tensor: [float(values[f"{tensor}/{end}"]) for end in ("min", "max")] for tensor in graph.ranges}
-    _check_ranges(ranges)
-    write_text(request.out / "rewrite.json", reports[-1].to_json())
-    return {**learning.facts(progress), "fake_quants": len(ranges), "ranges": ranges}
-
-
-def fake_quantization(quant_delay: int, reports: list[quantize.RewriteReport]) -> Rewrite:
-    """The rewrite of the quantizer, for the training room; what it did to the training graph is added to `reports`."""
-
-    def training(graph: tf.Graph) -> dict[str, tuple[str, str]]:
-        report = quantize.create_training_graph(graph, quant_delay)
-        reports.append(report)
-        ends = [(row.min_variable, row.max_variable) for row in report.quantized]
-        return {low.removesuffix("/min"): (low, high) for low, high in ends}
-
-    return Rewrite(training, quantize.create_eval_graph)
-
-
-def _check_ranges(ranges: dict[str, list[float]]) -> None:
-    """StageError naming each tensor without a range; `not <` also finds what is not a number."""
-    empty: list[tuple[str, object]] = [
-        (tensor, f"{low:g} .. {high:g}") for tensor, (low, high) in ranges.items() if not low < high
-    ]
-    if empty:
-        hint = "Such a layer only gives zeros: lower the learning rate, or look at its weights in the float checkpoint."
-        raise StageError("Fake-quantized tensors have no range after the training.", empty, hint)
+    values = checkpoint.values(last, {end.op.name: end.shape.as_list() for end in ends})
+    return {**learning.facts(progress), **rewriting.facts(request, reports[-1], values), "warnings": [*early, *late]}

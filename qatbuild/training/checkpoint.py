@@ -97,6 +97,16 @@ _ANOTHER = "The checkpoint is of another network, of other options of it, or of 
 _TRAINING_ONLY = re.compile(r"^global_step$|/(Momentum|Adam(_1)?|ExponentialMovingAverage)$")
 
 
+def explain(variables: Iterable[tf.Variable], *, restored: Iterable[tf.Variable], new: Iterable[tf.Variable]) -> None:
+    """StageError naming each of the variables that is neither restored from a checkpoint nor known to begin anew."""
+    known = {variable.op.name for variable in (*restored, *new)}
+    unexplained = sorted(variable.op.name for variable in variables if variable.op.name not in known)
+    if unexplained:
+        facts: list[tuple[str, object]] = [("variables", "\n".join(unexplained))]
+        hint = "They would silently begin with other values. A network makes all its variables in its own function."
+        raise StageError("Variables are neither in the checkpoint nor known to begin anew.", facts, hint)
+
+
 def restore(session: tf.compat.v1.Session, variables: Iterable[tf.Variable], prefix: Path) -> None:
     """Give each variable its value in the checkpoint, by name; raises what `values` raises."""
     by_name = {variable.op.name: variable for variable in variables}

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import tensorflow as tf
 
 from qatbuild import models
-from qatbuild.training.inference import Network
+from qatbuild.training.inference import INPUT, Network
 from qatbuild.training.optimizer import Optimizer, loss
 from qatbuild.training.rewrite import Rewrite
 from qatbuild.training.session import deterministic
@@ -29,7 +29,8 @@ class Training:
     loss           float32 scalar, before the step
     step           the operation that does one step
     model          the network's own variables: what a float checkpoint holds
-    ranges         minimum and maximum of each fake-quantized tensor, by its name
+    ranges         minimum and maximum of each fake-quantized tensor, by its name: scalars, or float32 [channels]
+    new            what begins anew in every training: ranges and their averages, counters, the optimizer's
     """
 
     graph: tf.Graph
@@ -40,6 +41,7 @@ class Training:
     step: tf.Operation
     model: tuple[tf.Variable, ...]
     ranges: dict[str, tuple[tf.Variable, tf.Variable]]
+    new: tuple[tf.Variable, ...]
 
     @property
     def published(self) -> dict[str, tf.Variable]:
@@ -60,15 +62,22 @@ def training(
         images = v1.placeholder(tf.uint8, [None, *network.shape], name="images")
         labels = v1.placeholder(tf.int32, [None], name="labels")
         learning_rate = v1.placeholder(tf.float32, [], name="learning_rate")
-        real = (tf.cast(images, tf.float32) - network.mean) / network.std_dev
+        real = tf.divide(tf.cast(images, tf.float32) - network.mean, network.std_dev, name=INPUT)
         logits = models.build(real, network.classes, training=True, model=network.model)
         probabilities = models.predict(logits)
         model = tuple(variable for variable in v1.global_variables() if variable.op.name != global_step.op.name)
-        names = rewrite.training(graph) if rewrite else {}
+        names = rewrite.training(graph, real.op.name, logits.op.name) if rewrite else {}
         kernels = [weights for weights in v1.trainable_variables() if weights.shape.rank > 1]
         total = loss(labels, probabilities.op.inputs[0], kernels, weight_decay)
         with tf.control_dependencies(v1.get_collection(v1.GraphKeys.UPDATE_OPS)):
-            step = optimizer.build(learning_rate).minimize(total, global_step)
+            built = optimizer.build(learning_rate)
+            step = built.minimize(total, global_step)
         named = {variable.op.name: variable for variable in v1.global_variables()}
+        scopes = tuple(f"{tensor}/" for tensor in names)
+        counters = {global_step.op.name, *(rewrite.counters if rewrite else ())}
+        slots = {variable.op.name for variable in built.variables()}
+        new = [
+            variable for name, variable in named.items() if name in counters or name in slots or name.startswith(scopes)
+        ]
         ranges = {tensor: (named[low], named[high]) for tensor, (low, high) in names.items()}
-    return Training(graph, images, labels, learning_rate, total, step, model, ranges)
+    return Training(graph, images, labels, learning_rate, total, step, model, ranges, tuple(new))

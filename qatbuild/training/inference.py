@@ -46,7 +46,7 @@ class Inference:
     output: str
 
 
-def inference(network: Network, rewrite: Callable[[tf.Graph], object] | None = None) -> Inference:
+def inference(network: Network, rewrite: Callable[[tf.Graph, str, str], object] | None = None) -> Inference:
     """The network's inference graph: in float, or as `rewrite` leaves it."""
     graph = tf.Graph()
     with graph.as_default():
@@ -56,5 +56,5 @@ def inference(network: Network, rewrite: Callable[[tf.Graph], object] | None = N
         logits = models.build(images, network.classes, training=False, model=network.model)
         output = models.predict(logits)
         if rewrite is not None:
-            rewrite(graph)
+            rewrite(graph, INPUT, logits.op.name)
     return Inference(graph, INPUT, logits.op.name, output.op.name)

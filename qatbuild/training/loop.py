@@ -68,7 +68,9 @@ def train(
             resume.restore(opened, run.full, progress)
             log.write(f"The training goes on from step {progress.step}.")
         elif start_from is not None:
+            checkpoint.explain(v1.global_variables(), restored=target.model, new=target.new)
             checkpoint.restore(opened, target.model, start_from)
+            log.write(f"{len(target.model)} variables are those of {start_from.name}, {len(target.new)} begin anew.")
         with Interrupt() as run.interrupt, Events(resume.events, run.progress.step) as run.events:
             run.steps(batches, title)
     for step in run.progress.kept:
@@ -134,7 +136,8 @@ class _Run:
 
     def _log(self, named: dict[str, float]) -> None:
         for tensor, ends in self.session.run(self.target.ranges).items():
-            named[f"ranges/{tensor}/min"], named[f"ranges/{tensor}/max"] = ends
+            low, high = ends
+            named[f"ranges/{tensor}/min"], named[f"ranges/{tensor}/max"] = low.min(), high.max()
         self.events.scalars(self.progress.step, named)
 
     def _checkpoint(self, note: str) -> None:

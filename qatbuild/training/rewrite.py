@@ -13,11 +13,15 @@ import tensorflow as tf
 
 @dataclass(frozen=True)
 class Rewrite:
-    """Two functions that change a graph in place; both name the range variables alike.
+    """Two functions of (graph, input, logits) that change the graph in place; both name the range variables alike.
+
+    `input` and `logits` are names of operations: the float32 real values, and what the softmax reads.
 
     training   for the graph that learns; returns the names of the (minimum, maximum) variables by tensor
     inference  for the graph that is deployed
+    counters   names of variables that it makes beside those in the tensors' scopes
     """
 
-    training: Callable[[tf.Graph], Mapping[str, tuple[str, str]]]
-    inference: Callable[[tf.Graph], object]
+    training: Callable[[tf.Graph, str, str], Mapping[str, tuple[str, str]]]
+    inference: Callable[[tf.Graph, str, str], object]
+    counters: frozenset[str] = frozenset()

@@ -34,7 +34,8 @@ class Validation:
             with target.graph.as_default():
                 self._open = target, session(target.graph), v1.train.Saver()
         target, opened, saver = self._open
-        saver.restore(opened, str(prefix))
+        with target.graph.as_default():  # Outside of a graph a Saver takes it that TensorFlow is eager.
+            saver.restore(opened, str(prefix))
         right = 0
         for start in range(0, len(self.images), _BATCH):
             part = slice(start, start + _BATCH)

@@ -77,7 +77,7 @@ def test_editing_checkpoint_choice_does_not_train(toy: ToyProject) -> None:
 def test_editing_std_dev_runs_what_reads_it(toy: ToyProject) -> None:
     toy.built()
     toy.spec("net", input={"mean": 121, "std_dev": 32})
-    assert set(toy.built()) == {"float", "quantize", "freeze", "convert", "evaluate"}
+    assert set(toy.built()) == {"check", "float", "quantize", "export", "freeze", "convert", "evaluate"}
 
 
 def test_equal_output_cuts_off_what_follows(toy: ToyProject) -> None:

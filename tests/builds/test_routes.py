@@ -109,3 +109,23 @@ def test_every_route_of_the_schema_has_its_module() -> None:
 
     for route in KNOWN:
         assert (Path(REPOSITORY) / "qatbuild/deploy" / f"{route}.py").is_file()
+
+
+def test_closing_tables_page_and_junit_list_the_routes_and_make_nothing_stale(toy: ToyProject) -> None:
+    toy.spec("net", deploy=ROUTES)
+    printed = toy.doit().stdout
+    assert "net:deploy.vela" in printed
+    assert "passed; a note" in printed
+    assert "build/report.html" in printed
+    page, suite = toy.root / "build/report.html", toy.root / "build/junit.xml"
+    assert "deploy/vela/model.bin" in page.read_text()
+    assert "max_accuracy_drop" not in suite.read_text()
+    toy.runs()
+    page.write_text("edited")
+    assert toy.built() == []
+    page.unlink()
+    toy.spec("net", deploy={"vela": {}})
+    assert toy.built() == []
+    toy.spec("net", deploy={"vela": {"optimise": "Size"}})
+    assert toy.built() == ["deploy.vela"]
+    assert page.is_file()

@@ -84,12 +84,16 @@ class ToyExecutor:
         return {
             "route": name,
             "label": request.settings["label"],
+            "artifact": "model.bin",
+            "bytes": 1000,
+            "versions": {"toy": "1"},
             "files": [{"name": "model.bin", "bytes": 1000, "sha256": ""}],
             "comparison": {"file": "model.bin", "examples": 100, "top1_percent": 99.0, "max_lsb": 2.0},
             "comparisons": [],
             "why_not_run": "",
             "figures": {"options": request.settings[name]},
             "gates": [],
+            "notes": ["a note"],
             "warnings": ["The toy route warns."],
             "verdict": "passed",
         }

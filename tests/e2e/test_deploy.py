@@ -13,6 +13,7 @@ import os
 import re
 import shutil
 import subprocess
+import sys
 import zipfile
 import zlib
 from pathlib import Path
@@ -116,6 +117,8 @@ def test_second_build_takes_no_route_and_an_edit_takes_one(deployed: Project) ->
     assert ran(deployed.build(LABEL)) == ["deploy.vela"]
     assert "256" in (home / "vela.txt").read_text().partition("System")[0]
     path.write_text(before)
+    (home / "model_vela.tflite").unlink()
+    shutil.rmtree(deployed.root / "build/.store")
     assert ran(deployed.build(LABEL)) == ["deploy.vela"]
     for file in json.loads((kept / "route.json").read_text())["files"]:  # equal options, equal bytes
         if not file["name"].endswith(".csv"):
@@ -214,3 +217,13 @@ def test_onnx_model_is_quantized_at_both_ends(deployed: Project) -> None:
     runtime = pytest.importorskip("onnxruntime")
     session = runtime.InferenceSession(str(folder(deployed, "onnx") / "model.onnx"), providers=["CPUExecutionProvider"])
     assert [end.type for end in (*session.get_inputs(), *session.get_outputs())] == ["tensor(uint8)"] * 2
+
+
+def test_python_of_the_readme_runs_the_model(deployed: Project) -> None:
+    readme = (REPOSITORY / "README.md").read_text()
+    (program,) = [block for block in re.findall(r"```python\n(.*?)```", readme, re.DOTALL) if "Interpreter(" in block]
+    folder(deployed, "litert")
+    done = subprocess.run(
+        [sys.executable, "-c", program], cwd=deployed.root, capture_output=True, text=True, check=False
+    )
+    assert done.stdout.strip() in list("0123456789"), done.stderr

@@ -132,7 +132,7 @@ def test_a_model_without_softmax_is_refused_with_wanted_and_got(build):
 def test_the_report_has_the_keys_that_scripts_rely_on(built):
     report = built.evaluate().report
     assert list(report) == [
-        "label", "examples", "top1", "agreement", "bytes", "input", "output", "latency_ms", "gates",
+        "label", "examples", "top1", "agreement", "bytes", "input", "output", "layers", "latency_ms", "gates",
     ]  # fmt: skip
     for key, inner in {
         "top1": {"float", "fake_quant", "tflite"},
@@ -145,6 +145,19 @@ def test_the_report_has_the_keys_that_scripts_rely_on(built):
         assert set(report[key]) == inner
     assert all(set(each) == {"name", "wanted", "got", "passed"} for each in report["gates"])
     assert (report["label"], report["examples"]) == ("tiny@uint8", 120)
+
+
+def test_every_operator_has_a_row_of_figures(built):
+    report = built.evaluate().report
+    rows = report["layers"]
+    assert {row["operator"] for row in rows} == {"CONV_2D", "MAX_POOL_2D", "RESHAPE", "FULLY_CONNECTED", "SOFTMAX"}
+    assert sorted(row["position"] for row in rows) == list(range(6))
+    for row in rows:
+        assert set(row) == {
+            "position", "name", "operator", "partner", "sqnr_db", "max_lsb", "codes_used_percent", "saturated_percent",
+        }  # fmt: skip
+        assert row["max_lsb"]["same_inputs"] <= 1
+        assert row["sqnr_db"]["fake_quant"] > 30
 
 
 def test_accuracy_and_agreement_are_measured_on_the_same_images(built):
@@ -187,10 +200,11 @@ def test_only_the_gates_that_the_spec_sets_stand_beside_those_of_the_conversion(
 def test_a_failed_gate_names_wanted_and_got_and_leaves_the_report(built, gates, name):
     (limit,) = gates.values()
     done = built.evaluate(**gates)
-    ((label, value), (_, report)) = done.error.facts
+    ((label, value), (_, worst), (_, report)) = done.error.facts
     assert label == name
     assert f"{limit} " in value
     assert ", got " in value
+    assert [line.split()[0] for line in worst.splitlines()] == [each["name"] for each in done.report["layers"][:3]]
     assert report == str(done.request.folder / "report.json")
     assert [each["name"] for each in done.report["gates"] if not each["passed"]] == [name]
 
@@ -202,7 +216,9 @@ def test_a_model_that_is_better_than_its_float_graph_has_dropped_nothing(built):
 
 def test_all_failed_gates_are_one_error(built):
     done = built.evaluate(max_accuracy_drop=-100.0, min_top1=100.5, min_agreement=100.5)
-    assert len(done.error.facts) == 4
+    assert [label for label, _ in done.error.facts] == [
+        "max_accuracy_drop", "min_top1", "min_agreement", "worst layers", "report",
+    ]  # fmt: skip
 
 
 def test_equal_scores_go_to_the_lowest_class():

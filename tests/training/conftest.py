@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 from sklearn.datasets import load_digits
 
-from qatbuild.stages.quantize import fake_quantization
+from qatbuild.quantize import Options
+from qatbuild.stages.rewriting import fake_quantization
 from qatbuild.training.batches import Augmentation, Batches
 from qatbuild.training.graph import training
 from qatbuild.training.inference import Network
@@ -21,6 +22,7 @@ from qatbuild.training.schedule import Schedule
 from tests.training.project import Project
 
 NETWORK = Network({"name": "digitsnet"}, (8, 8, 1), 10, 128.0, 64.0)
+QUANTIZED = Options(mean=128, std_dev=64)
 
 
 @pytest.fixture(autouse=True)
@@ -55,7 +57,7 @@ def learn(digits: tuple[np.ndarray, np.ndarray]) -> Callable[..., Progress]:
         **more: Any,
     ) -> Progress:
         images, labels = digits
-        rewrite = fake_quantization(0, []) if quantized else None
+        rewrite = fake_quantization(QUANTIZED, []) if quantized else None
         graph = training(NETWORK, Optimizer(optimizer), weight_decay=1e-4, seed=seed, rewrite=rewrite)
         batches = Batches(images[:200], labels[:200], 32, seed, Augmentation(1, flip_left_right=True, fill=128))
         course = Course(steps, Schedule("cosine", rate, warm_up_steps=2), every, log_every=3, precision=precision)

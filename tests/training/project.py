@@ -24,7 +24,8 @@ TRAIN = {
     "checkpoint_every": 20,
     "log_every": 10,
 }
-QUANTIZE = {"method": "qat", "scheme": "uint8", "start": "float", "steps": 6, "quant_delay": 0, "checkpoint_every": 3}
+QUANTIZE = {"mode": "tf1", "method": "qat", "scheme": "uint8", "start": "float", "steps": 6, "quant_delay": 0}
+QUANTIZE |= {"freeze_bn_delay": None, "checkpoint_every": 3, "overrides": []}
 
 
 class Project:

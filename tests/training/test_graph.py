@@ -7,7 +7,8 @@ import pytest
 import tensorflow as tf
 
 from qatbuild.errors import StageError
-from qatbuild.stages.quantize import fake_quantization
+from qatbuild.quantize import Options
+from qatbuild.stages.rewriting import fake_quantization
 from qatbuild.training.graph import Training, training
 from qatbuild.training.inference import Network
 from qatbuild.training.optimizer import Optimizer
@@ -17,6 +18,7 @@ from qatbuild.training.session import session
 pytestmark = pytest.mark.tf
 
 NETWORK = Network({"name": "digitsnet"}, (8, 8, 1), 10, 100.0, 50.0)
+REWRITE = fake_quantization(Options(mean=100, std_dev=50, mode="tf1"), [])
 
 
 def _graph(*, weight_decay: float = 0.0, rewrite: Rewrite | None = None, optimizer: str = "sgd") -> Training:
@@ -35,14 +37,14 @@ def _ancestors(tensor: tf.Tensor) -> set[str]:
 
 
 def test_loss_is_of_the_fake_quantized_network_up_to_its_logits() -> None:
-    target = _graph(rewrite=fake_quantization(0, []))
+    target = _graph(rewrite=REWRITE)
     fake_quants = {op.name for op in target.graph.get_operations() if op.type == "FakeQuantWithMinMaxVars"}
     assert len(fake_quants) == 10
     assert fake_quants <= _ancestors(target.loss)
 
 
 def test_every_weight_has_a_gradient_through_the_fake_quantization() -> None:
-    target = _graph(rewrite=fake_quantization(0, []))
+    target = _graph(rewrite=REWRITE)
     with target.graph.as_default():
         gradients = tf.gradients(target.loss, [variable for variable in target.model if "weights" in variable.op.name])
     assert all(gradient is not None for gradient in gradients)
@@ -54,7 +56,7 @@ def test_float_training_has_no_trace_of_fake_quantization() -> None:
     assert not [op for op in target.graph.get_operations() if "FakeQuant" in op.type]
 
 
-@pytest.mark.parametrize("rewrite", [None, fake_quantization(0, [])])
+@pytest.mark.parametrize("rewrite", [None, REWRITE])
 def test_weight_decay_adds_half_the_square_of_float_kernels_and_of_nothing_else(rewrite: Rewrite | None) -> None:
     images, labels = np.arange(128, dtype=np.uint8).reshape(2, 8, 8, 1), np.array([3, 5])
     losses, kernels = [], {}

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from qatbuild.stages.quantize import fake_quantization
+from qatbuild.quantize import Options
+from qatbuild.stages.rewriting import fake_quantization
 from qatbuild.training import precision
 from qatbuild.training.graph import training
 from qatbuild.training.optimizer import Optimizer
@@ -48,7 +49,7 @@ def _types_that_ran(wanted: str, quantized: Callable[[tf.Graph], object] | None)
 
 
 def test_bfloat16_layers_compute_in_bfloat16_and_what_must_not_lose_bits_in_float32() -> None:
-    ran = _types_that_ran("bfloat16", fake_quantization(0, []))
+    ran = _types_that_ran("bfloat16", fake_quantization(Options(mean=128, std_dev=64), []))
     for layer in ("Conv2D", "MatMul", "Conv2DBackpropFilter", "Conv2DBackpropInput"):
         assert ran[layer] == {"bfloat16"}, layer
     for exact in ("LogSoftmax", "ResourceApplyMomentum", "AssignSub", "L2Loss"):

@@ -50,14 +50,16 @@ class Affected(SpecCommand):
         found, removed = _compare(opened, revision)
         if names:
             opened.select(names)
-            found = {label: stages for label, stages in found.items() if {label, label.partition("@")[0]} & {*names}}
+            mine = set(opened.plain(names))
+            found = {label: found[label] for label in found if not mine or {label, label.partition("@")[0]} & mine}
+        found = {opened.task(label): stages for label, stages in found.items()}
         if options["json"]:
             write_json(
                 {
                     "since": options["since"],
                     "commit": revision.commit,
                     "labels": [{"label": label, "stages": _stages(stages)} for label, stages in found.items()],
-                    "removed": removed,
+                    "removed": list(map(opened.task, removed)),
                     "unreadable": sorted(opened.errors),
                 }
             )

@@ -54,12 +54,14 @@ class SpecCommand(Command):  # type: ignore[misc]
         given = [part for option, value in options for part in ((option, value) if value else (option,))]
         return super().parse_execute([*given, "--", *names])
 
-    def execute(self, opt_values: Any, pos_args: list[str]) -> int:
+    def execute(self, opt_values: Any, pos_args: list[str]) -> Any:
         """Open the project and look; an expected error is one block."""
         self.loader.setup(opt_values)
-        opened = self.opened()
+        projects = self.opened()
+        if not projects and f"task_{self.name}" in self.loader.namespace:  # It had the name before qatbuild came.
+            return self._task(pos_args)
         try:
-            status = self.look(opened, opt_values, pos_args)
+            status = self.look(self._chosen(projects, pos_args), opt_values, pos_args)
             sys.stdout.flush()
         except QatbuildError as error:
             raise InvalidCommand(error.block()) from error
@@ -68,14 +70,30 @@ class SpecCommand(Command):  # type: ignore[misc]
             return 0
         return status
 
-    def opened(self) -> Opened:
-        """The project that the dodo.py opened."""
+    def opened(self) -> list[Opened]:
+        """The projects that the dodo.py opened."""
         values = getattr(self.loader, "namespace", None) or {}
         owners = (getattr(value, "__self__", None) for value in values.values() if inspect.ismethod(value))
-        for owner in owners:
-            if isinstance(owner, Opened):
-                return owner
-        raise InvalidCommand(f"`doit {self.name}` is about the specs of qatbuild, and this dodo.py has none of them.")
+        return list({id(owner): owner for owner in owners if isinstance(owner, Opened)}.values())
+
+    def _chosen(self, projects: list[Opened], names: list[str]) -> Opened:
+        """The project that names are of; if there is but one, that one."""
+        if not projects:
+            raise InvalidCommand(
+                f"`doit {self.name}` is about the specs of qatbuild, and this dodo.py has none of them."
+            )
+        fitting = [each for each in projects if names and all(_begins(name, each.prefix) for name in names)]
+        if len(projects) > 1 and len(fitting) != 1:
+            known = ", ".join(each.prefix or "(none)" for each in projects)
+            raise InvalidCommand(f"This dodo.py has several projects: name labels of one of them. Prefixes: {known}.")
+        return fitting[0] if fitting else projects[0]
+
+    def _task(self, arguments: list[str]) -> Any:
+        """Run the task that has the command's name."""
+        run = self.cmds.get_plugin("run")(
+            task_loader=self.loader, config=self.config, bin_name=self.bin_name, cmds=self.cmds, opt_vals=self.opt_vals
+        )
+        return run.parse_execute([self.name, *arguments])
 
     def look(self, opened: Opened, options: Any, names: list[str]) -> int:
         """Do what the command is for; its exit status."""
@@ -85,6 +103,10 @@ class SpecCommand(Command):  # type: ignore[misc]
 def seeking(options: Iterable[Option]) -> list[Option]:
     """A loader's options with `-k` as the default: the dodo.py may stand in a folder above."""
     return [{**option, "default": True} if option["name"] == "seek_file" else option for option in options]
+
+
+def _begins(name: str, prefix: str) -> bool:
+    return not prefix or name == prefix or name.startswith(f"{prefix}/")
 
 
 def write_json(value: object) -> None:

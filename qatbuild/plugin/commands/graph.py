@@ -36,7 +36,9 @@ class Graph(SpecCommand):
         """Print the graph; 0."""
         stages = list(needed(opened.plan, opened.select(names)))
         if options["format"] == "json":
-            write_json({"stages": [_fields(stage) for stage in stages]})
+            write_json(
+                {"stages": [{**_fields(stage), "labels": list(map(opened.task, stage.labels))} for stage in stages]}
+            )
         else:
             lines = _dot(stages) if options["format"] == "dot" else _mermaid(stages)
             sys.stdout.writelines(f"{line}\n" for line in lines)
@@ -47,7 +49,6 @@ def _fields(stage: Stage) -> dict[str, Any]:
     return {
         "id": stage.id,
         "stage": stage.name,
-        "labels": list(stage.labels),
         "inputs": dict(stage.inputs),
         "sources": dict(stage.sources),
     }

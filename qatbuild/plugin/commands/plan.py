@@ -25,12 +25,12 @@ class Plan(SpecCommand):
         verdicts = list(opened.forecast(names).values())
         counts = Counter(verdict.will for verdict in verdicts)
         if options["json"]:
-            write_json({**to_json(verdicts), "counts": counts})
+            write_json({**to_json(verdicts, opened), "counts": counts})
             return 0
         for verdict in verdicts:
             if verdict.will != CURRENT:
                 reasons = "; ".join(reason.text for reason in verdict.reasons)
-                sys.stdout.write(f"{verdict.will:7}  {shown(verdict)}: {reasons}\n")
+                sys.stdout.write(f"{verdict.will:7}  {shown(verdict, opened)}: {reasons}\n")
         summary = ", ".join(f"{count} {'up to date' if will == CURRENT else will}" for will, count in counts.items())
         sys.stdout.write(f"{summary}\n")
         return 0

@@ -1,0 +1,112 @@
+"""doit's own commands, as doit has them, with what a project of many folders needs.
+
+The dodo.py may stand in a folder above, as with -k. A name that there is not is answered with the nearest. And a
+project that has a task called `check` keeps it: the names of qatbuild's commands forbid none.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from typing import Any
+
+from doit.cmd_base import DoitCmdBase
+from doit.cmd_clean import Clean as DoitClean
+from doit.cmd_forget import Forget as DoitForget
+from doit.cmd_ignore import Ignore as DoitIgnore
+from doit.cmd_info import Info as DoitInfo
+from doit.cmd_list import List as DoitList
+from doit.cmd_resetdep import ResetDep as DoitResetDep
+from doit.exceptions import InvalidCommand
+
+COMMANDS = ("affected", "check", "explain", "gc", "graph", "plan")
+"""The commands that qatbuild adds."""
+
+
+class Below(DoitCmdBase):  # type: ignore[misc]
+    """To be inherited from before a command of doit."""
+
+    def __init__(self, task_loader: Any, **kwargs: Any) -> None:
+        """Called by doit."""
+        task_loader.cmd_names = [name for name in task_loader.cmd_names if name not in COMMANDS]
+        super().__init__(task_loader=task_loader, **kwargs)
+
+    def get_options(self) -> Any:
+        """Called by doit: the options, with -k as the default."""
+        options = super().get_options()
+        for option in options:
+            if option.name == "seek_file":
+                option.set_default(True)
+        return options
+
+    def execute(self, params: Any, args: list[str]) -> Any:
+        """Called by doit."""
+        try:
+            return super().execute(params, args)
+        except InvalidCommand as error:
+            name = error.not_found or next(iter(re.findall(r"^'(.*)' is not a task", str(error))), None)
+            near = nearest(name, (task.name for task in getattr(self, "task_list", ()))) if name else ""
+            raise (_NotFound(error, near) if near else error) from error
+
+
+class _NotFound(InvalidCommand):  # type: ignore[misc]
+    """doit's error, and what was most likely meant."""
+
+    def __init__(self, error: InvalidCommand, near: str) -> None:
+        super().__init__(*error.args, not_found=error.not_found)
+        self.near = near
+
+    def __str__(self) -> str:
+        return f"{super().__str__().rstrip()}\nDid you mean {self.near}?"
+
+
+def nearest(name: str, tasks: Iterable[str]) -> str:
+    """The task or command that a name is closest to; '' if to none."""
+    import difflib  # noqa: PLC0415  A build without mistakes needs none.
+
+    return next(iter(difflib.get_close_matches(name, [*tasks, *COMMANDS], 1, 0.6)), "")
+
+
+class Clean(Below, DoitClean):  # type: ignore[misc]
+    """`doit clean`."""
+
+    name = "clean"
+
+
+class Forget(Below, DoitForget):  # type: ignore[misc]
+    """`doit forget`."""
+
+    name = "forget"
+
+
+class Ignore(Below, DoitIgnore):  # type: ignore[misc]
+    """`doit ignore`."""
+
+    name = "ignore"
+
+
+class Info(Below, DoitInfo):  # type: ignore[misc]
+    """`doit info`."""
+
+    name = "info"
+
+
+class List(Below, DoitList):  # type: ignore[misc]
+    """`doit list`."""
+
+    name = "list"
+
+
+class ResetDep(Below, DoitResetDep):  # type: ignore[misc]
+    """`doit reset-dep`."""
+
+    name = "reset-dep"
+
+
+def own(loader: Any, tasks: Iterable[Any]) -> list[str] | None:
+    """The tasks that are a dodo.py's own, not specs under a prefix; None, which is all, if there are no others."""
+    values = (getattr(loader, "namespace", None) or {}).values()
+    prefixes = {getattr(getattr(value, "__self__", None), "prefix", "") for value in values} - {""}
+    names = [task.name for task in tasks]
+    mine = [name for name in names if not any(name == each or name.startswith(f"{each}/") for each in prefixes)]
+    return mine if mine and len(mine) < len(names) else None

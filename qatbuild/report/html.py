@@ -1,0 +1,180 @@
+"""One page for all models: accuracy, gates, sizes, latency, routes, layers. It needs no script and no other file."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from html import escape
+from typing import Any
+
+from qatbuild.report.found import Found
+
+_STYLE = """
+:root { color-scheme: light dark; --line: #8884; --soft: #8881; --good: #1a7f37; --bad: #cf222e; --bar: #3b82f6; }
+body { font: 15px/1.5 system-ui, sans-serif; max-width: 76rem; margin: 2rem auto; padding: 0 1rem; }
+h1 { font-size: 1.5rem; } h2 { font-size: 1.25rem; margin-top: 2.5rem; border-bottom: 1px solid var(--line); }
+h3 { font-size: 1rem; margin: 1.4rem 0 .4rem; }
+table { border-collapse: collapse; font-variant-numeric: tabular-nums; }
+th, td { text-align: left; padding: .25rem .9rem .25rem 0; border-bottom: 1px solid var(--line); vertical-align: top; }
+th { font-weight: 600; white-space: nowrap; } td.number, th.number { text-align: right; white-space: nowrap; }
+td ul { margin: 0; padding-left: 1rem; } code { font: .9em ui-monospace, monospace; }
+.good { color: var(--good); } .bad { color: var(--bad); font-weight: 600; } .quiet { opacity: .7; }
+.wide { overflow-x: auto; } .bar { height: .8rem; background: var(--bar); border-radius: 2px; min-width: 2px; }
+.bars { display: grid; grid-template-columns: max-content max-content 1fr; gap: .3rem .9rem; align-items: center; }
+"""
+
+
+def page(models: Iterable[Found]) -> str:
+    """The page of some models, in the order in which they are given."""
+    models = list(models)
+    body = "".join(_model(model) for model in models)
+    return (
+        '<!doctype html>\n<html lang="en"><head><meta charset="utf-8"><title>qatbuild report</title>'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">'
+        f"<style>{_STYLE}</style></head>\n<body><h1>qatbuild: {len(models)} model{'s' * (len(models) != 1)}</h1>\n"
+        f"{_overview(models)}{body}</body></html>\n"
+    )
+
+
+def _overview(models: Sequence[Found]) -> str:
+    heads = (
+        "model",
+        "top-1 float %",
+        "fake-quant %",
+        ".tflite %",
+        "agreement %",
+        "most LSB",
+        "bytes",
+        "smaller",
+        "ms",
+        "gates",
+    )
+    rows = []
+    for model in models:
+        report = model.report
+        top1, agreed, size = report["top1"], report["agreement"], report["bytes"]
+        latency = report.get("latency_ms", {}).get("median")
+        rows.append(
+            [
+                f'<a href="#{escape(model.label)}">{escape(model.label)}</a>',
+                *(f"{top1[kind]:.2f}" for kind in ("float", "fake_quant", "tflite")),
+                f"{agreed['top1_percent']:.2f}",
+                f"{agreed['max_lsb']:g}",
+                f"{size['tflite']:,}",
+                f"{size['ratio']:.2f} x",
+                "" if latency is None else f"{latency:.3f}",
+                _counted([gate for _, gate in model.gates]),
+            ]
+        )
+    return _table(heads, rows, numbers=range(1, 9))
+
+
+def _model(model: Found) -> str:
+    report = model.report
+    parts = [f'<h2 id="{escape(model.label)}">{escape(model.label)}</h2>\n']
+    parts.append(f'<p class="quiet">{report.get("examples", 0):,} test images. {_ends(report)}</p>\n')
+    parts.append("<h3>Gates</h3>" + _gates(model))
+    parts.append("<h3>Sizes</h3>" + _bars(report["bytes"]))
+    if latency := report.get("latency_ms"):
+        parts.append(
+            f"<h3>Latency</h3><p>median {latency['median']} ms, 95th percentile {latency['p95']} ms; one image, "
+            f"{latency['threads']} thread, {escape(str(latency['kernels']))} kernels, on the machine that built it</p>"
+        )
+    if model.routes:
+        parts.append("<h3>Routes</h3>" + _routes(model.routes))
+    if rows := report.get("layers"):
+        parts.append("<h3>Layers, worst first</h3>" + _layers(rows))
+    return "".join(parts)
+
+
+def _ends(report: dict[str, Any]) -> str:
+    ends = [
+        f"{name} {each['dtype']} {each['shape']}, scale {each['scale']:.7g}, zero point {each['zero_point']}"
+        for name in ("input", "output")
+        if (each := report.get(name))
+    ]
+    return escape("; ".join(ends))
+
+
+def _gates(model: Found) -> str:
+    rows = [
+        [
+            escape(f"{where}: {gate['name']}" if where else gate["name"]),
+            escape(str(gate["wanted"])),
+            escape(str(gate["got"])),
+            _verdict("passed" if gate["passed"] else "REFUSED"),
+        ]
+        for where, gate in model.gates
+    ]
+    return _table(("gate", "wanted", "got", ""), rows)
+
+
+def _bars(sizes: dict[str, Any]) -> str:
+    files = {name: size for name, size in sizes.items() if isinstance(size, int)}
+    most = max(files.values(), default=1) or 1
+    cells = "".join(
+        f"<span>{escape(name.replace('_', ' '))}</span><span>{size:,} bytes</span>"
+        f'<div class="bar" style="width:{100 * size / most:.1f}%"></div>'
+        for name, size in files.items()
+    )
+    return f'<div class="bars">{cells}</div>'
+
+
+def _routes(routes: Iterable[dict[str, Any]]) -> str:
+    rows = []
+    for told in routes:
+        compared = told["comparison"]
+        remarks = [*told["notes"], *([] if compared else [told["why_not_run"]]), *told["warnings"]]
+        items = "".join(f"<li>{escape(remark)}</li>" for remark in remarks)
+        versions = ", ".join(f"{name} {version}" for name, version in told["versions"].items())
+        rows.append(
+            [
+                f"<b>{escape(told['route'])}</b>",
+                f"<code>deploy/{escape(told['route'])}/{escape(told['artifact'])}</code>",
+                f"{told['bytes']:,}",
+                f"{compared['top1_percent']:.2f}" if compared else "not run",
+                f"{compared['max_lsb']:g}" if compared else "",
+                f"{compared['examples']}" if compared else "",
+                _verdict(told["verdict"]),
+                f'<ul>{items}</ul><span class="quiet">{escape(versions)}</span>',
+            ]
+        )
+    heads = ("route", "artifact", "bytes", "agreement %", "most LSB", "images", "verdict", "")
+    return _table(heads, rows, numbers=range(2, 6))
+
+
+def _layers(rows: Sequence[dict[str, Any]]) -> str:
+    """The rows as they are: a key that holds others makes a column for each of them."""
+    flat = [dict(_flattened(row)) for row in rows]
+    heads = list(dict.fromkeys(key for row in flat for key in row))
+    cells = [[escape("" if row.get(key) is None else str(row[key])) for key in heads] for row in flat]
+    numbers = [column for column, key in enumerate(heads) if any(isinstance(row.get(key), int | float) for row in flat)]
+    return _table([key.replace("_", " ") for key in heads], cells, numbers=numbers)
+
+
+def _flattened(row: dict[str, Any]) -> Iterable[tuple[str, Any]]:
+    for key, value in row.items():
+        if isinstance(value, dict):
+            yield from ((f"{key} {inner}", each) for inner, each in value.items())
+        else:
+            yield key, value
+
+
+def _counted(gates: Sequence[dict[str, Any]]) -> str:
+    failed = [gate["name"] for gate in gates if not gate["passed"]]
+    return _verdict(f"REFUSED: {', '.join(failed)}" if failed else f"{len(gates)} of {len(gates)} passed")
+
+
+def _verdict(text: str) -> str:
+    return f'<span class="{"bad" if text.startswith("REFUSED") else "good"}">{escape(text)}</span>'
+
+
+def _table(heads: Sequence[str], rows: Iterable[Sequence[str]], numbers: Iterable[int] = ()) -> str:
+    """A table of cells that are HTML already; `numbers` are the columns that stand to the right."""
+    right = set(numbers)
+
+    def line(tag: str, cells: Sequence[str]) -> str:
+        kinds = [' class="number"' if column in right else "" for column in range(len(cells))]
+        return "".join(f"<{tag}{kind}>{cell}</{tag}>" for kind, cell in zip(kinds, cells, strict=True))
+
+    body = "".join(f"<tr>{line('td', row)}</tr>\n" for row in rows)
+    return f'<div class="wide"><table><tr>{line("th", list(map(escape, heads)))}</tr>\n{body}</table></div>\n'

@@ -1,0 +1,64 @@
+"""The table of a model's layers, worst first: where a point of accuracy was lost."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from qatbuild.report.table import aligned
+
+_HEAD = (
+    ("", "", "dB", "dB from", "dB from", "LSB, same", "LSB,", "codes", "satu-"),
+    ("layer", "operator", "alone", "float", "fake-quant", "inputs", "whole net", "used %", "rated %"),
+)
+
+
+def layer_table(report: Mapping[str, Any], most: int | None = None) -> str:
+    """The table of report.json's "layers", or of the first `most` of them; '' for a report without any.
+
+    dB are signal to quantization noise (SQNR): "alone" is the layer by itself, in float, given the .tflite's own
+    inputs. LSB are steps of the layer's output in the .tflite, from the fake-quantized graph. "=" is nothing lost, "?"
+    nothing to compare with.
+    """
+    layers: Sequence[Mapping[str, Any]] = report.get("layers", [])
+    if not layers:
+        return ""
+    text = aligned((*_HEAD, *(_row(layer) for layer in layers[:most])), left={0, 1})
+    rest = len(layers) - len(layers[:most])
+    return "\n".join([*text, *([f"and {rest} more in report.json"] if rest else [])]) + "\n"
+
+
+def worst_layers(path: Path, most: int = 5) -> str:
+    """What is printed of a refused model: the worst of its report's layers; '' if it has none."""
+    if not path.is_file():
+        return ""
+    report = json.loads(path.read_text(encoding="utf-8"))
+    text = layer_table(report, most)
+    return f"\nworst layers of {report['label']}\n{text}" if text else ""
+
+
+def _row(layer: Mapping[str, Any]) -> tuple[str, ...]:
+    sqnr, lsb = layer["sqnr_db"], layer["max_lsb"]
+    return (
+        layer["name"] or "?",
+        layer["operator"],
+        _db(sqnr["alone"], lsb["same_inputs"]),
+        _db(sqnr["float"], lsb["fake_quant"]),
+        _db(sqnr["fake_quant"], lsb["fake_quant"]),
+        _number(lsb["same_inputs"]),
+        _number(lsb["fake_quant"]),
+        f"{layer['codes_used_percent']:.1f}",
+        f"{layer['saturated_percent']:.2f}",
+    )
+
+
+def _db(value: float | None, compared: float | None) -> str:
+    if value is None:
+        return "?" if compared is None else "="
+    return f"{value:.1f}"
+
+
+def _number(value: float | None) -> str:
+    return "?" if value is None else f"{value:g}"

@@ -1,0 +1,36 @@
+"""`doit layers`: the layers of what was evaluated."""
+
+from __future__ import annotations
+
+import json
+
+from tests.builds.conftest import ToyProject
+from tests.unit.test_layer_table import row
+
+
+def evaluated(toy: ToyProject) -> None:
+    """A build whose report has one layer."""
+    toy.built()
+    report = toy.root / "build" / "net" / "report.json"
+    report.write_text(json.dumps({"layers": [row("conv1", "CONV_2D")]}))
+
+
+def test_a_model_s_layers_are_printed_below_its_label(toy: ToyProject) -> None:
+    evaluated(toy)
+    done = toy.doit("layers", "net")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith("net\n")
+    assert "conv1  CONV_2D" in done.stdout
+
+
+def test_json_has_the_rows_by_label(toy: ToyProject) -> None:
+    evaluated(toy)
+    assert json.loads(toy.doit("layers", "--json").stdout) == {"net": [row("conv1", "CONV_2D")]}
+
+
+def test_a_model_that_was_not_evaluated_is_one_error_with_the_cure(toy: ToyProject) -> None:
+    done = toy.doit("layers", "net")
+    assert done.returncode != 0
+    assert "There is no report with layers." in done.stderr
+    assert "cure: doit net" in done.stderr
+    assert "Traceback" not in done.stderr

@@ -1,0 +1,162 @@
+"""Specs in a repository of many things: beside other tasks, in any folder, from any folder, among other projects."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from tests.builds.conftest import SPEC, ToyProject
+
+DODO = """
+from qatbuild.plugin import qatbuild_tasks
+from tests.builds.toolchain import ToyExecutor
+
+task_models = qatbuild_tasks("models", executor=ToyExecutor())
+
+def task_hello():
+    return {"actions": ["echo hello >> said.txt"]}
+
+def task_ship():
+    return {"actions": ["echo shipped >> said.txt"], "task_dep": ["models/net:convert"]}
+"""
+
+
+@pytest.fixture
+def guest(toy: ToyProject) -> ToyProject:
+    """A project with tasks of its own, and specs under the prefix `models`."""
+    (toy.root / "dodo.py").write_text(DODO)
+    return toy
+
+
+def said(toy: ToyProject) -> list[str]:
+    path = toy.root / "said.txt"
+    lines = path.read_text().split() if path.exists() else []
+    path.unlink(missing_ok=True)
+    return lines
+
+
+def test_specs_are_built_under_their_prefix_only_when_they_are_named(guest: ToyProject) -> None:
+    assert guest.built("hello") == []
+    assert guest.built("models/net:float") == ["dataset", "check", "float"]
+    assert "convert" in guest.built("models")
+    assert (guest.root / "build/net/model.tflite").is_file()
+    assert guest.built("models/net") == []
+
+
+def test_plain_doit_runs_what_it_ran_before(guest: ToyProject) -> None:
+    (guest.root / "dodo.py").write_text(DODO.partition("def task_ship")[0])
+    assert guest.built() == []
+    assert said(guest) == ["hello"]
+
+
+def test_another_task_may_wait_for_a_stage(guest: ToyProject) -> None:
+    assert "convert" in guest.built("ship")
+    assert said(guest) == ["shipped"]
+
+
+def test_doit_s_own_reporter_says_why_a_stage_runs(guest: ToyProject) -> None:
+    guest.built("models")
+    guest.spec("net", evaluate={"min_top1": 50})
+    assert ".  models/net:evaluate: evaluate.min_top1: null -> 50" in guest.doit("models").stdout
+
+
+def test_commands_take_and_print_names_with_the_prefix(guest: ToyProject) -> None:
+    assert guest.doit("explain", "models/net:dataset").stdout.startswith("models/net:dataset  run")
+    assert json.loads(guest.doit("check", "models", "--json").stdout)["labels"] == ["models/net"]
+    assert "models/net:evaluate: not built yet" in guest.doit("plan").stdout
+
+
+def test_a_spec_with_faults_leaves_other_tasks_alone(guest: ToyProject) -> None:
+    guest.spec("bad", trian={})
+    assert guest.built("hello") == []
+    assert guest.doit("models/bad").returncode == 1
+
+
+def test_a_prefix_that_makes_no_name_is_one_error(guest: ToyProject) -> None:
+    (guest.root / "dodo.py").write_text(DODO.replace('"models"', '"a=b"'))
+    done = guest.doit("hello")
+    assert done.returncode == 3
+    assert "make a prefix" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_several_projects_in_one_dodo_are_told_apart_by_their_prefixes(guest: ToyProject) -> None:
+    audio = ToyProject(guest.root / "audio")
+    audio.spec("kws", dataset={"name": "cifar10", "path": "data.bin"})
+    (audio.root / "specs/data.bin").write_text("sounds")
+    (guest.root / "dodo.py").write_text(f'{DODO}\ntask_audio = qatbuild_tasks("audio", "audio", ToyExecutor())\n')
+    assert guest.built("audio") == []  # the stages note themselves in their own project
+    assert "convert" in audio.runs()
+    assert guest.doit("explain", "audio/kws").stdout == "8 up to date\n"
+    done = guest.doit("explain")
+    assert done.returncode == 3
+    assert "Prefixes: models, audio" in done.stderr or "Prefixes: audio, models" in done.stderr
+
+
+def documents(toy: ToyProject, *files: str) -> None:
+    for file in files:
+        (toy.root / file).parent.mkdir(parents=True, exist_ok=True)
+        document: dict[str, Any] = {**SPEC, "dataset": {"name": "cifar10", "path": "data.bin"}}
+        (toy.root / file).write_text(json.dumps(document))
+        (toy.root / file).with_name("data.bin").write_text("pixels")
+
+
+def settings(toy: ToyProject, specs: str) -> None:
+    (toy.root / "pyproject.toml").write_text(f"[tool.qatbuild]\nstore = false\nspecs = {specs}\n")
+
+
+def test_specs_of_many_folders_have_labels_by_folder(toy: ToyProject) -> None:
+    documents(toy, "vision/specs/deep.json", "audio/models/kws.json", "vision/package.json", "vision/specs/_base.json")
+    settings(toy, '["specs", "*/specs", "audio/models"]')
+    assert json.loads(toy.doit("check", "--json").stdout)["labels"] == ["audio/models/kws", "net", "vision/deep"]
+    assert "convert" in toy.built("vision/deep:convert")
+    assert (toy.root / "build/vision/deep/model.tflite").is_file()
+
+
+@pytest.mark.parametrize(
+    ("specs", "text"),
+    [
+        ('["specs", "*/specs"]', "Two specs claim one label"),
+        ('["../elsewhere"]', "must be a folder below the project"),
+        ("7", "must be a str or list"),
+        ('["nowhere"]', "There are no specs"),
+    ],
+)
+def test_folders_that_cannot_be_are_one_error(toy: ToyProject, specs: str, text: str) -> None:
+    documents(toy, "a/specs/same.json", "specs/a/same.json")
+    settings(toy, specs)
+    done = toy.doit("list")
+    assert done.returncode == 3
+    assert text in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_doit_works_from_a_folder_below(toy: ToyProject) -> None:
+    below = ToyProject(toy.root / "specs/deep/deeper")
+    below.root.mkdir(parents=True)
+    assert below.doit("net:dataset").returncode == 0
+    assert toy.runs() == ["dataset"]
+    assert "net" in below.doit("list").stdout
+    assert below.doit("clean", "net").returncode == 0
+    assert below.doit("info", "net:dataset").returncode in (0, 1)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "near"),
+    [(("nett",), "net"), (("net:flot",), "net:float"), (("explian",), "explain"), (("list", "nett"), "net")],
+)
+def test_a_mistyped_name_is_answered_with_the_nearest(toy: ToyProject, arguments: tuple[str, ...], near: str) -> None:
+    done = toy.doit(*arguments)
+    assert done.returncode == 3
+    assert f"Did you mean {near}?" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_project_without_qatbuild_keeps_its_tasks_called_like_a_command(toy: ToyProject) -> None:
+    (toy.root / "dodo.py").write_text("def task_check():\n    return {'actions': ['echo checked > said.txt']}\n")
+    for arguments in ((), ("run", "check"), ("check",)):
+        assert toy.doit(*arguments).returncode == 0
+        assert said(toy) == ["checked"]
+    assert "check" in toy.doit("list").stdout

@@ -1,0 +1,195 @@
+"""The figures of a model's layers: what each row says, and which layer is called the worst."""
+
+from __future__ import annotations
+
+import contextlib
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from qatbuild.tflite import inspect, layers
+from qatbuild.tflite.pairing import Network, float_partner, partner
+from qatbuild.training.session import session
+from tests.tflite import nets
+
+pytestmark = pytest.mark.tf
+
+v1 = tf.compat.v1
+IMAGES = np.random.default_rng(3).integers(0, 256, (12, nets.SIDE_PX, nets.SIDE_PX, nets.CHANNELS), np.uint8)
+REALS = (IMAGES.astype(np.float32) - 121) / 64
+
+
+def graphs(folder):
+    return {name: v1.GraphDef.FromString((folder / f"{name}_graph.pb").read_bytes()) for name in ("frozen", "float")}
+
+
+def measured(folder, definitions=None):
+    """The rows of the net in a folder, worst first."""
+    with contextlib.ExitStack() as sessions:
+
+        def opened(definition):
+            with tf.Graph().as_default() as graph:
+                tf.import_graph_def(definition, name="")
+            return sessions.enter_context(session(graph, as_written=True)).run
+
+        return layers.measure(
+            folder / "model.tflite", IMAGES, REALS, definitions or graphs(folder), given="input", opened=opened
+        )
+
+
+@pytest.fixture(scope="module", params=[(net, scheme) for net in nets.NETS for scheme in nets.SCHEMES], ids="-".join)
+def folder(request, tmp_path_factory):
+    made = tmp_path_factory.mktemp("net")
+    nets.build(*request.param, made)
+    return made
+
+
+@pytest.fixture(scope="module")
+def mobile(tmp_path_factory):
+    made = tmp_path_factory.mktemp("mobile")
+    nets.build("mobile", "uint8", made)
+    return made
+
+
+def test_every_operator_has_a_partner_that_it_equals_within_one_step_given_the_same_inputs(folder):
+    rows = measured(folder)
+    assert len(rows) == len(inspect.read(folder / "model.tflite").operators)
+    assert [(row["name"], row["operator"]) for row in rows if not (row["max_lsb"]["same_inputs"] or 0) <= 1] == []
+    assert all(row["partner"] for row in rows)
+
+
+def test_equal_models_give_equal_rows(mobile):
+    assert measured(mobile) == measured(mobile)
+
+
+def test_rows_come_worst_first_and_say_where_they_stand_in_the_net(mobile):
+    rows = measured(mobile)
+    alone = [row["sqnr_db"]["alone"] for row in rows if row["operator"] not in {"RESHAPE", "SOFTMAX"}]
+    assert alone == sorted(alone)
+    assert {row["operator"] for row in rows[len(alone) :]} == {"RESHAPE", "SOFTMAX"}
+    assert [row["operator"] for row in sorted(rows, key=lambda row: row["position"])] == [
+        operator.name for operator in inspect.read(mobile / "model.tflite").operators
+    ]
+
+
+def test_what_only_moves_codes_loses_nothing(mobile):
+    (flatten,) = (row for row in measured(mobile) if row["operator"] == "RESHAPE")
+    assert flatten["sqnr_db"]["alone"] is None
+    assert flatten["max_lsb"]["same_inputs"] == 0
+    assert flatten["sqnr_db"]["float"] is not None  # what was lost before it
+
+
+def narrowed(monkeypatch, folder, layer, ends):
+    """The mobile net, with the range of one layer replaced before it is converted."""
+    usual = nets.Layers.range
+    monkeypatch.setattr(
+        nets.Layers,
+        "range",
+        lambda make, net, low, high, name: usual(make, net, *(ends if name == layer else (low, high)), name),
+    )
+    nets.build("mobile", "uint8", folder)
+    return measured(folder)
+
+
+def test_a_layer_whose_range_is_too_narrow_is_the_worst_and_saturated(monkeypatch, tmp_path):
+    worst, *others = narrowed(monkeypatch, tmp_path, "depthwise2", (0.0, 0.3))
+    assert worst["name"] == "depthwise2"
+    assert worst["saturated_percent"] > 20
+    assert worst["sqnr_db"]["alone"] < 10
+    assert worst["max_lsb"]["same_inputs"] <= 1  # the .tflite does what the fake-quantized graph does
+    assert "depthwise2" not in {row["name"] for row in others}
+
+
+def test_a_layer_whose_range_is_too_wide_is_the_worst_and_uses_few_codes(monkeypatch, tmp_path):
+    worst, *_ = narrowed(monkeypatch, tmp_path, "depthwise2", (0.0, 400.0))
+    assert worst["name"] == "depthwise2"
+    assert worst["codes_used_percent"] < 5
+    assert worst["saturated_percent"] == 0
+
+
+def test_a_layer_that_the_device_computes_otherwise_comes_first(mobile):
+    definitions = graphs(mobile)
+    (biases,) = (node for node in definitions["frozen"].node if node.name == "logits/BiasAdd/bias")
+    values = tf.make_ndarray(biases.attr["value"].tensor).copy()
+    values[0] += 20 * 11 / 255
+    biases.attr["value"].tensor.CopyFrom(tf.make_tensor_proto(values))
+    first, *_ = measured(mobile, definitions)
+    assert first["name"] == "logits"
+    assert first["max_lsb"]["same_inputs"] == pytest.approx(20, abs=1)
+
+
+def test_a_layer_without_a_partner_has_a_row_that_says_so_and_so_has_what_reads_it(mobile):
+    definitions = graphs(mobile)
+    for node in definitions["frozen"].node:
+        node.name = node.name.replace("logits/", "other/")
+        for slot, name in enumerate(node.input):
+            node.input[slot] = name.replace("logits/", "other/")
+    rows = {row["name"]: row for row in measured(mobile, definitions)}
+    assert rows["logits"]["partner"] is None
+    assert set(rows["logits"]["sqnr_db"].values()) == set(rows["logits"]["max_lsb"].values()) == {None}
+    assert rows["logits"]["codes_used_percent"] > 20
+    assert rows["Softmax"]["max_lsb"]["same_inputs"] is None
+    assert rows["Softmax"]["max_lsb"]["fake_quant"] is not None
+    assert layers.described(rows["logits"]).startswith("logits (FULLY_CONNECTED): nothing to compare with")
+
+
+def test_a_fake_quant_of_another_scale_is_not_believed(mobile):
+    frozen = Network(graphs(mobile)["frozen"])
+    model = inspect.read(mobile / "model.tflite")
+    right = model.tensors[model.operators[0].outputs[0]]
+    wrong = inspect.Tensor(right.name, right.dtype, right.shape, (right.scales[0] * 2,), right.zero_points)
+    assert partner(right, frozen) == "conv1/act_quant:0"
+    assert partner(wrong, frozen) is None
+
+
+def test_a_range_behind_another_operation_is_not_a_pool_s_even_if_it_is_the_same():
+    """In a residual block with one range, the sum's FakeQuant gives the scale of the pooled shortcut, too."""
+    with tf.Graph().as_default() as graph:
+        images = v1.placeholder(tf.float32, [None, 4, 4, 2], name="input")
+        ranged = tf.quantization.fake_quant_with_min_max_vars(images, 0.0, 6.0, name="block/act_quant")
+        pooled = v1.nn.max_pool(ranged, 1, 2, "SAME", name="shortcut/MaxPool")
+        summed = tf.nn.relu6(
+            tf.add(pooled, v1.nn.avg_pool(images, 2, 2, "SAME", name="main"), name="add"), name="Relu6"
+        )
+        tf.quantization.fake_quant_with_min_max_vars(summed, 0.0, 6.0, name="act_quant")
+    network = Network(graph.as_graph_def())
+
+    def found(name):
+        return partner(inspect.Tensor(name, "uint8", (1, 2, 2, 2), (6 / 255,), (0,)), network)
+
+    assert found("shortcut/MaxPool") == "shortcut/MaxPool:0"
+    assert found("Relu6;add") == "act_quant:0"
+
+
+def test_the_float_graph_is_followed_where_folding_changed_the_names():
+    """What the next operation reads counts, not what the layer is called: a batch norm was there."""
+    with tf.Graph().as_default() as folded:
+        images = v1.placeholder(tf.float32, [None, 4], name="input")
+        net = tf.identity(tf.matmul(images, np.eye(4, dtype=np.float32), name="MatMul_Fold"))
+        net = tf.quantization.fake_quant_with_min_max_vars(
+            tf.add(net, 1.0, name="add_fold"), -1.0, 1.0, name="act_quant"
+        )
+        tf.nn.softmax(net, name="Softmax")
+    with tf.Graph().as_default() as floats:
+        images = v1.placeholder(tf.float32, [None, 4], name="input")
+        net = tf.matmul(images, np.eye(4, dtype=np.float32), name="MatMul")
+        tf.nn.softmax(tf.multiply(net, 2.0, name="BatchNorm/mul"), name="Softmax")
+    found = float_partner("act_quant:0", Network(folded.as_graph_def()), Network(floats.as_graph_def()))
+    assert found == "BatchNorm/mul:0"
+
+
+def test_fewer_images_are_followed_through_a_larger_model(mobile, monkeypatch):
+    monkeypatch.setattr(layers, "_PRODUCTS", 10**7)
+    products = 36 * 8 * 27 + 36 * 8 * 9 + 36 * 8 * 8 + 72 * nets.CLASSES  # conv1, depthwise2, project3, logits
+    assert layers.affordable(mobile / "model.tflite") == 10**7 // products
+    monkeypatch.setattr(layers, "_PRODUCTS", 1)
+    assert layers.affordable(mobile / "model.tflite") == 4
+
+
+def test_a_model_is_followed_in_parts_where_it_has_many_values(mobile, monkeypatch):
+    whole = measured(mobile)
+    monkeypatch.setattr(layers, "_VALUES", 5000)  # a few images at once
+    parts = measured(mobile)
+    assert [row["max_lsb"] for row in parts] == [row["max_lsb"] for row in whole]
+    assert [row["saturated_percent"] for row in parts] == [row["saturated_percent"] for row in whole]

@@ -1,0 +1,132 @@
+"""What people and their continuous integration read of a build: the tables, the page, the JUnit file."""
+
+from __future__ import annotations
+
+import json
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree as ET
+
+import pytest
+
+from qatbuild.report.found import found
+from qatbuild.report.html import page
+from qatbuild.report.junit import junit
+from qatbuild.report.table import routes
+
+
+def gate(name: str, *, passed: bool = True) -> dict[str, Any]:
+    return {"name": name, "wanted": "at most <1> & no more", "got": "1", "passed": passed}
+
+
+def report(label: str, **more: Any) -> dict[str, Any]:
+    return {
+        "label": label,
+        "examples": 360,
+        "top1": {"float": 90.0, "fake_quant": 89.5, "tflite": 89.25},
+        "agreement": {"top1_percent": 99.5, "max_lsb": 2},
+        "bytes": {"frozen_graph": 400, "float_graph": 390, "tflite": 100, "ratio": 4.0},
+        "gates": [gate("max_accuracy_drop")],
+        **more,
+    }
+
+
+def route(name: str, **more: Any) -> dict[str, Any]:
+    return {
+        "route": name,
+        "label": "net",
+        "artifact": "model.bin",
+        "bytes": 12345,
+        "versions": {"tool": "1.2"},
+        "comparison": {"file": "model.bin", "examples": 100, "top1_percent": 99.0, "max_lsb": 2.5},
+        "why_not_run": "",
+        "notes": ["a note"],
+        "warnings": [],
+        "gates": [gate("agrees")],
+        "verdict": "passed",
+        **more,
+    }
+
+
+@pytest.fixture
+def build(tmp_path: Path) -> Path:
+    """Two models, one of which went two ways; one way was refused."""
+    refused = route("vela", comparison=None, why_not_run="no interpreter runs it", verdict="REFUSED: min_npu_percent")
+    refused["gates"] = [gate("min_npu_percent", passed=False)]
+    files = {
+        "net/report.json": report("net", layers=[{"name": "conv1", "sqnr_db": {"float": 31.5, "alone": None}}]),
+        "net/deploy/onnx/route.json": route("onnx", warnings=["Mind <this>."]),
+        "net/deploy/vela/route.json": refused,
+        "net/deploy/gone/route.json": route("gone"),
+        "other/report.json": report("other"),
+        "gone/report.json": report("gone"),
+    }
+    for name, content in files.items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(json.dumps(content))
+    (tmp_path / "broken").mkdir()
+    (tmp_path / "broken/report.json").write_text("{")
+    return tmp_path
+
+
+LABELS = {"net": ["onnx", "vela", "untaken"], "other": [], "broken": [], "unbuilt": ["vela"]}
+
+
+class Texts(HTMLParser):
+    """The visible texts of a page, and its tags."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.texts: list[str] = []
+        self.opened: list[str] = []
+        self.feed(text)
+
+    def handle_data(self, data: str) -> None:
+        self.texts.append(data)
+
+    def handle_starttag(self, tag: str, attrs: Any) -> None:  # noqa: ARG002
+        self.opened.append(tag)
+
+
+def test_only_models_of_the_plan_with_a_report_that_can_be_read_are_listed(build: Path) -> None:
+    assert [model.label for model in found(build, LABELS)] == ["net", "other"]
+
+
+def test_page_shows_models_gates_routes_and_layers_and_needs_nothing_else(build: Path) -> None:
+    text = page(found(build, LABELS))
+    seen = Texts(text)
+    shown = " ".join(seen.texts)
+    for words in (
+        "2 models", "89.25", "at most <1> & no more", "deploy/onnx/model.bin", "12,345", "Mind <this>.", "a note",
+        "no interpreter runs it", "REFUSED: min_npu_percent", "conv1", "31.5", "sqnr db float",
+    ):  # fmt: skip
+        assert words in shown
+    assert "gone" not in shown
+    assert not {"script", "link", "img", "iframe"} & set(seen.opened)
+    assert "http" not in text
+
+
+def test_page_of_nothing_is_a_page() -> None:
+    assert "0 models" in page([])
+
+
+def test_junit_has_a_case_for_each_gate_and_a_failure_for_each_that_failed(build: Path) -> None:
+    root = ET.fromstring(junit(found(build, LABELS)))
+    assert (root.get("tests"), root.get("failures")) == ("4", "1")
+    names = [(case.get("classname"), case.get("name")) for case in root.iter("testcase")]
+    assert ("net", "max_accuracy_drop") in names
+    assert ("net:deploy.vela", "min_npu_percent") in names
+    (failure,) = root.iter("failure")
+    assert failure.get("message") == "wanted at most <1> & no more, got 1"
+
+
+def test_table_of_routes_has_size_agreement_and_verdict_and_warnings_below(build: Path) -> None:
+    text = routes([build / f"net/deploy/{name}/route.json" for name in ("onnx", "vela")])
+    _, onnx, vela, warning = text.splitlines()
+    assert onnx.split()[:4] == ["net:deploy.onnx", "12,345", "99.00", "2.5"]
+    assert "passed; a note" in onnx
+    assert "not run" in vela
+    assert "REFUSED: min_npu_percent" in vela
+    assert warning == "onnx: Mind <this>."
+    assert routes([]) == ""
