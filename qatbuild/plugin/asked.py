@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from qatbuild.lock import Owner
+from qatbuild.pools import Pools
 
 
 @dataclass
@@ -15,13 +16,16 @@ class Asked:
     """One run: the names on its command line, and whether every stage is to run, current or not (-a).
 
     `folders` are those of the memories of the doors that were opened, so there is a door if there are any. `finish` is
-    what a door wants done when all stages have run, whatever became of them.
+    what a door wants done when all stages have run, whatever became of them; `stop` ends those that run. `pools` say
+    what may run side by side.
     """
 
     names: tuple[str, ...]
     always: bool = False
     folders: list[Path] = field(default_factory=list)
     finish: list[Callable[[], None]] = field(default_factory=list)
+    stop: list[Callable[[], None]] = field(default_factory=list)
+    pools: Pools = field(default_factory=lambda: Pools({}))
     _owners: list[Owner] = field(default_factory=list)
 
     @property
@@ -36,6 +40,11 @@ class Asked:
         self._owners = [Owner(folder / "lock") for folder in sorted(set(self.folders))]
         waited = [owner.take() for owner in self._owners]
         return any(waited)
+
+    def interrupt(self) -> None:
+        """End the stages that run."""
+        for what in self.stop:
+            what()
 
     def end(self) -> None:
         """Do what the doors want done, and let others in."""

@@ -22,6 +22,7 @@ from qatbuild.plugin.project import Project
 from qatbuild.plugin.reporter import reporter
 from qatbuild.plugin.state import checker
 from qatbuild.plugin.tasks import Builder, tasks
+from qatbuild.pools import Pools
 from qatbuild.rebuild import Rebuilder
 from qatbuild.spec.faults import suggest
 
@@ -47,6 +48,9 @@ class Opened:
         rebuilder = Rebuilder.of(project.root, project.build, project.threads)
         builder = Builder(plan, rebuilder, executor or LocalExecutor(), project.store)
         builder.run = run
+        if run is not None:
+            run.pools = Pools(dict(project.pools), dict(project.takes), project.threads)
+            run.stop.append(builder.executor.stop)
         opened = cls(project, plan, descriptions, errors, builder)
         if specs is None:
             _check_default(opened)

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import math
 import os
 import tomllib
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from qatbuild.errors import ArtifactError, QatbuildError, SpecError
+from qatbuild.pools import POOLS
 
 if TYPE_CHECKING:
     from qatbuild.plan import Plan
@@ -22,6 +24,8 @@ _SETTINGS: dict[str, type | tuple[type, ...]] = {
     "allow": list,
     "threads": int,
     "store": (str, bool),
+    "pools": dict,
+    "takes": dict,
 }
 
 
@@ -31,7 +35,7 @@ class Project:
 
     `threads` is how many a stage computes with: by default one for each core of the machine. `store` is where results
     are kept, None if nowhere. With `patterns` the specs are in the folders that these match below the root; `specs` is
-    then the root.
+    then the root. `pools` and `takes` are for pools.py.
     """
 
     root: Path
@@ -42,6 +46,8 @@ class Project:
     threads: int
     store: Path | None
     patterns: tuple[str, ...] = ()
+    pools: tuple[tuple[str, float], ...] = ()
+    takes: tuple[tuple[str, dict[str, float]], ...] = ()
 
     @property
     def memory(self) -> Path:
@@ -64,6 +70,11 @@ class Project:
             settings.get("threads") or os.cpu_count() or 1,
             _store(root, settings),
             _patterns(specs),
+            tuple(_amounts("pools", settings.get("pools", {})).items()),
+            tuple(
+                (stage, _amounts(f"takes.{stage}", amounts, {*POOLS, *settings.get("pools", {})}))
+                for stage, amounts in settings.get("takes", {}).items()
+            ),
         )
 
     @classmethod
@@ -118,6 +129,23 @@ def _patterns(specs: str | list[Any]) -> tuple[str, ...]:
             where = f'"{pattern}" must be a folder below the project, or a pattern of such'
             raise SpecError("The project's settings have faults.", [("tool.qatbuild.specs", where)])
     return patterns
+
+
+def _amounts(where: str, given: Any, known: Collection[str] = ()) -> dict[str, float]:
+    """Numbers by pool. SpecError for what is none, and for a pool that there is not."""
+    facts = []
+    if not isinstance(given, dict):
+        facts.append((f"tool.qatbuild.{where}", f"must be a table of pools, got {given!r}."))
+    for name, amount in given.items() if isinstance(given, dict) else ():
+        if isinstance(amount, bool) or not isinstance(amount, int | float) or not 0 <= amount < math.inf:
+            facts.append((f"tool.qatbuild.{where}.{name}", f"must be a number of at least 0, got {amount!r}."))
+        elif known and name not in known:
+            facts.append(
+                (f"tool.qatbuild.{where}.{name}", f"there is no such pool. Known: {', '.join(sorted(known))}.")
+            )
+    if facts:
+        raise SpecError("The project's settings have faults.", facts)
+    return {name: float(amount) for name, amount in given.items()}
 
 
 def _store(root: Path, settings: dict[str, Any]) -> Path | None:

@@ -92,6 +92,8 @@ class Builder:
             facts = [("stage", stage.id), ("file", fault.filename), ("reason", fault.strerror)]
             return TaskFailed(StageError("An artifact cannot be written or read.", facts).block())
         except KeyboardInterrupt:
+            if self.run is not None:  # `doit run` says so, and once for all stages that ran side by side.
+                raise
             sys.stderr.write("\ninterrupted; run doit again to go on\n")
             raise SystemExit(128 + signal.SIGINT) from None
 
@@ -208,6 +210,7 @@ def _stage_tasks(plan: Plan, builder: Builder) -> Iterator[dict[str, Any]]:
             "uptodate": [current(stage)],
             "clean": [(builder.clean, [stage])],
             "meta": {"stage": stage},
+            "io": {"capture": False},  # A stage's own output is in its log; and doit captures for all threads at once.
         }
 
 
