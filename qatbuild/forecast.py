@@ -56,13 +56,13 @@ def forecast(plan: Plan, rebuilder: Rebuilder, wanted: Iterable[str], store: Sto
 
 
 def needed(plan: Plan, wanted: Iterable[str]) -> Iterator[Stage]:
-    """The stages whose ids are wanted and all that they need, in the plan's order: inputs first."""
+    """The stages whose ids are wanted and all that goes before them, in the plan's order: inputs first."""
     waiting, found = list(wanted), set[str]()
     while waiting:
         id_ = waiting.pop()
         if id_ not in found:
             found.add(id_)
-            waiting.extend(plan.stages[id_].inputs.values())
+            waiting.extend((*plan.stages[id_].inputs.values(), *plan.stages[id_].after))
     return (stage for id_, stage in plan.stages.items() if id_ in found)
 
 

@@ -11,11 +11,11 @@ from tests.builds.conftest import ToyProject
 def test_every_input_is_an_edge_in_each_language(toy: ToyProject) -> None:
     toy.spec("net", variants={"a": {}, "b": {"quantize": {"steps": 7}}})
     stages = json.loads(toy.doit("graph", "--format", "json").stdout)["stages"]
-    edges = sum(len(stage["inputs"]) for stage in stages)
+    inputs, order = (sum(len(stage[kind]) for stage in stages) for kind in ("inputs", "after"))
     assert len(stages) == 3 + 2 * 5
     dot, mermaid = (toy.doit("graph", "--format", language).stdout for language in ("dot", "mermaid"))
-    assert len(re.findall(r'" -> "', dot)) == edges
-    assert len(re.findall(r"s\d+ --> s\d+", mermaid)) == edges
+    assert len(re.findall(r'" -> "', dot)) == inputs + order
+    assert [len(re.findall(rf"s\d+ {arrow} s\d+", mermaid)) for arrow in ("-->", "-.->")] == [inputs, order]
     assert '"net@b:quantize"' not in dot
     assert r"dataset\nnet@a (and 1 more)" in dot
 

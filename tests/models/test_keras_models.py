@@ -228,6 +228,28 @@ def test_folded_it_learns_as_unfolded_and_its_moving_averages_move(function: str
         np.testing.assert_allclose(folded, plain, rtol=1e-3, atol=1e-4)
 
 
+def test_after_the_freeze_each_layer_runs_one_convolution() -> None:
+    built = Built(call("plain"), training=True)
+    with built.graph.as_default():
+        for each in find_batch_norms(built.graph, training=True, biased=True):
+            fold(each, freeze_delay_steps=2)
+        loss = tf.reduce_mean(built.logits)
+        updates = v1.get_collection(v1.GraphKeys.UPDATE_OPS)
+        with tf.control_dependencies(updates):
+            step = v1.train.GradientDescentOptimizer(0.01).minimize(loss, built.step)
+        counted = v1.global_variables()[-1]
+    built.start()
+    built.session.run(counted.initializer)
+    images, ran = np.random.default_rng(1).random([8, 8, 8, 3], np.float32), []
+    for _ in range(3):
+        options, traced = v1.RunOptions(trace_level=v1.RunOptions.FULL_TRACE), v1.RunMetadata()
+        built.session.run([loss, step], {built.images: images}, options, traced)
+        labels = [each.timeline_label for device in traced.step_stats.dev_stats for each in device.node_stats]
+        kernels = [label.partition(" = ")[2].partition("(")[0] for label in labels]
+        ran.append(sum("onv" in kernel and "Backprop" not in kernel for kernel in kernels))
+    assert ran == [4, 2, 2]
+
+
 def test_names_are_the_models_the_layers_and_the_variables_in_both_graphs() -> None:
     training, inference = (Built(call("plain"), training=training) for training in (True, False))
     assert list(training.variables) == list(inference.variables)

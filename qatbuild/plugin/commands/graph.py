@@ -19,7 +19,7 @@ class Graph(SpecCommand):
     name = "graph"
     doc_purpose = "print the graph of stages as dot, mermaid or JSON"
     doc_usage = "[--format dot|mermaid|json] [LABEL[:STAGE]] ..."
-    doc_description = "An arrow leads from a stage to those that wait for it."
+    doc_description = "An arrow leads from a stage to those that wait for it; dashed, if they take nothing from it."
     cmd_options = (
         {
             "name": "format",
@@ -50,6 +50,7 @@ def _fields(stage: Stage) -> dict[str, Any]:
         "id": stage.id,
         "stage": stage.name,
         "inputs": dict(stage.inputs),
+        "after": list(stage.after),
         "sources": dict(stage.sources),
     }
 
@@ -60,12 +61,19 @@ def _title(stage: Stage) -> tuple[str, str]:
     return stage.name, f"{first} (and {len(others)} more)" if others else first
 
 
+def _edges(stage: Stage) -> Iterator[tuple[str, str]]:
+    """Where an arrow to the stage comes from; with mermaid's dashes if it only goes before, and gives no input."""
+    yield from ((id_, "") for id_ in dict.fromkeys(stage.inputs.values()))
+    yield from ((id_, "-.->") for id_ in stage.after if id_ not in stage.inputs.values())
+
+
 def _dot(stages: Sequence[Stage]) -> Iterator[str]:
     yield "digraph qatbuild {"
     yield "  rankdir=LR; node [shape=box];"
     for stage in stages:
         yield f"  {json.dumps(stage.id)} [label={json.dumps(chr(10).join(_title(stage)))}];"
-        yield from (f"  {json.dumps(id_)} -> {json.dumps(stage.id)};" for id_ in dict.fromkeys(stage.inputs.values()))
+        for id_, style in _edges(stage):
+            yield f"  {json.dumps(id_)} -> {json.dumps(stage.id)}{' [style=dashed]' if style else ''};"
     yield "}"
 
 
@@ -74,4 +82,4 @@ def _mermaid(stages: Sequence[Stage]) -> Iterator[str]:
     yield "flowchart LR"
     for stage in stages:
         yield f'  s{numbers[stage.id]}["{"<br/>".join(_title(stage))}"]'
-        yield from (f"  s{numbers[id_]} --> s{numbers[stage.id]}" for id_ in dict.fromkeys(stage.inputs.values()))
+        yield from (f"  s{numbers[id_]} {style or '-->'} s{numbers[stage.id]}" for id_, style in _edges(stage))
