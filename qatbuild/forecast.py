@@ -76,7 +76,33 @@ def reasons(plan: Plan, rebuilder: Rebuilder, stage: Stage, request: Request) ->
     if found and found[0].kind == "never" and stage.home not in stage.labels:
         former = next(filter(None, (_former(plan, rebuilder, label, stage.name) for label in stage.labels)), None)
         return found if former is None else changes(former, request, rebuilder.code_table) or found
+    if any(reason.kind == "input" for reason in found):
+        former = _recorded(Request.path_of(request.folder, request.stage))
+        for reason in () if former is None else _deeper(rebuilder, former, request):
+            if reason not in found:  # Values may be lists: a set holds none.
+                found.append(reason)
     return found
+
+
+def _deeper(rebuilder: Rebuilder, former: Request, now: Request) -> Iterator[Reason]:
+    """Why inputs are not what they were, where another folder is asked for them: what led to the one, and the other."""
+    for role, given in now.inputs.items():
+        before = former.inputs.get(role)
+        if before is not None and before.path != given.path:
+            records = [_recorded(Request.path_of(path.parent, role)) for path in (before.path, given.path)]
+            if None not in records:
+                one, other = records
+                assert one is not None
+                assert other is not None
+                yield from (each for each in changes(one, other, rebuilder.code_table) if each.kind != "input")
+                yield from _deeper(rebuilder, one, other)
+
+
+def _recorded(path: Path) -> Request | None:
+    try:
+        return Request.from_json(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
 
 
 def _former(plan: Plan, rebuilder: Rebuilder, label: str, name: str) -> Request | None:
@@ -91,9 +117,8 @@ def _former(plan: Plan, rebuilder: Rebuilder, label: str, name: str) -> Request 
         if record in seen:
             continue
         seen.add(record)
-        try:
-            request = Request.from_json(record.read_text(encoding="utf-8"))
-        except (OSError, ValueError, KeyError):
+        request = _recorded(record)
+        if request is None:
             continue
         if stage == name:
             return request

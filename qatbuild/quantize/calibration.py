@@ -17,6 +17,7 @@ import numpy.typing as npt
 import tensorflow as tf
 
 from qatbuild.errors import RewriteError
+from qatbuild.quantize.learning import SMALLEST_RANGE
 from qatbuild.quantize.order import Percentile
 from qatbuild.quantize.outcome import QuantizedTensor, RewriteReport
 from qatbuild.quantize.ranges import DECAY
@@ -137,6 +138,7 @@ def calibrate(
 
     measured = {_range(row): _finished(_union(found[_range(row)]), row) for row in rows}
     _refuse_empty(rows, measured)
+    measured = {ends: _not_too_small(pair) for ends, pair in measured.items()}
     return {
         name: end.astype(np.float32) for ends, pair in measured.items() for name, end in zip(ends, pair, strict=True)
     }
@@ -173,8 +175,10 @@ def _extremes(parts: Iterable[tuple[Values, int | None]]) -> Ends:
 
 
 def _least_and_greatest(values: Values, channels: int | None) -> Ends:
-    axes = None if channels is None else tuple(axis for axis in range(values.ndim) if axis != channels % values.ndim)
-    return values.min(axes).astype(np.float64), values.max(axes).astype(np.float64)
+    """Of all values, or with an axis of each index along it and the axes behind it, flattened, as in training."""
+    axes = None if channels is None else tuple(range(channels))
+    low, high = (np.asarray(end, np.float64) for end in (values.min(axes), values.max(axes)))
+    return (low, high) if channels is None else (low.reshape(-1), high.reshape(-1))
 
 
 def _union(ranges: Sequence[Ends]) -> Ends:
@@ -201,12 +205,18 @@ def _finished(ends: Ends, row: QuantizedTensor) -> Ends:
     return np.minimum(low, high / ratio), np.maximum(high, low * ratio)
 
 
+def _not_too_small(ends: Ends) -> Ends:
+    """The same, at least as wide as training leaves a range; a symmetric one stays so."""
+    low, high = ends
+    return np.where(low == -high, np.minimum(low, -SMALLEST_RANGE), low), np.maximum(high, low + SMALLEST_RANGE)
+
+
 def _refuse_what_is_no_number(rows: Iterable[QuantizedTensor], values: Iterable[Any]) -> None:
     # A least or greatest value is no finite number if any value is none.
     faults: list[tuple[str, object]] = [
         (row.tensor, f"{row.layer}: has values that are no numbers (NaN or infinite)")
         for row, value in zip(rows, values, strict=True)
-        if not np.isfinite(value.min() + value.max())
+        if not (np.isfinite(value.min()) and np.isfinite(value.max()))
     ]
     if faults:
         hint = "The float network itself computes them: look at its weights and its validation top-1."

@@ -68,6 +68,7 @@ CONSTRUCTS = frozenset({"LRN", "BatchNorm", "Dropout", "PerImageStandardization"
 
 DEFAULT_CURES = {
     "BatchNorm": "put it straight behind a convolution or dense layer without biases, or leave it out",
+    "Conv2D": "an atrous convolution is tf.nn.conv2d(..., dilations=...)",
     "Sum": "use the mean (tf.reduce_mean) instead",
     "Square": "multiply the tensor with itself",
     "Neg": "multiply with -1, or subtract",

@@ -17,8 +17,8 @@ FEWEST_BITS = 2
 class Override:
     """An exception for the layers whose name matches `pattern` (as fnmatch has it), names as a report's rows have them.
 
-    `range` fixes the range of the layer's output, `bits` is how many its weights and output have, `keep_float` leaves
-    the layer without any FakeQuant: it stays float, also in the .tflite.
+    `range` fixes the range of the layer's output, `bits` is how many its weights have (outputs have 8), `keep_float`
+    leaves the layer without any FakeQuant: it stays float, also in the .tflite, and so does what it feeds.
     """
 
     pattern: str
@@ -87,7 +87,7 @@ def _faults(override: Override, scheme: str) -> list[str]:
     if override.range is not None and not override.range[0] <= 0 <= override.range[1] > override.range[0]:
         faults.append(f"the range {override.range[0]:g} .. {override.range[1]:g} must contain 0 and not be empty")
     if override.bits is not None and not FEWEST_BITS <= override.bits <= BITS:
-        faults.append(f"{override.bits} bits: numbers have {FEWEST_BITS} to {BITS}")
+        faults.append(f"{override.bits} bits: weights have {FEWEST_BITS} to {BITS}")
     elif override.bits not in {None, BITS} and scheme == "uint8":
         faults.append(f"{override.bits} bits: uint8 kernels compute wrongly with other than {BITS}")
     return faults

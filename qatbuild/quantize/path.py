@@ -84,7 +84,7 @@ class Path:
             folded={each: norm for each, norm in folded.items() if each in taken},
             standing={each: norm for each, norm in standing.items() if each in taken},
             random=frozenset(_touched(noise, frozenset(operations))),
-            scope=_scope(operations),
+            scope=_scope(operations, folded),
         )
 
     def only_reader(self, tensor: tf.Tensor) -> tf.Operation | None:
@@ -154,7 +154,9 @@ def _touched(noise: Iterable[tf.Operation], path: frozenset[tf.Operation]) -> se
     return touched
 
 
-def _scope(operations: Iterable[tf.Operation]) -> str:
-    """The name scope that the whole network stands in: "CifarNet/", or ''."""
-    first = {operation.name.partition("/")[0] for operation in operations}
+def _scope(operations: Iterable[tf.Operation], folded: Mapping[tf.Operation, BatchNorm]) -> str:
+    """The name scope that the whole network stands in: "CifarNet/", or ''. An unnamed dropout stands outside."""
+    every = [folded[each].layer.name if each in folded else each.name for each in operations]
+    layers = [name for each, name in zip(operations, every, strict=True) if each in folded or each.type in DATA_OPERAND]
+    first = {name.partition("/")[0] for name in (layers if len(layers) > 1 else every)}
     return f"{first.pop()}/" if len(first) == 1 else ""

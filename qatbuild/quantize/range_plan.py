@@ -72,7 +72,6 @@ class _Group:
 
     fixed: tuple[float, float] | None = None
     forced: bool = False
-    bits: int = BITS
     joined_to: int | None = None
     members: list[int] = field(default_factory=list)
 
@@ -157,7 +156,6 @@ class _Planner:
         return self._own(number, step, setting)
 
     def _own(self, number: int, step: Step, setting: Override | None) -> int:
-        bits = setting.bits if setting is not None and setting.bits else BITS
         if step.is_layer:
             self._placed.append((number, "weights", "weights_quant", None, None))
         for operand in step.operands:
@@ -165,7 +163,7 @@ class _Planner:
         fixed, forced = (FIXED[step.operation.type], True) if step.rule == "fixed" else (None, False)
         if setting is not None and setting.range is not None:
             fixed = setting.range
-        self._groups.append(_Group(fixed, forced, bits, members=[number]))
+        self._groups.append(_Group(fixed, forced, members=[number]))
         self._placed.append((number, "output", step.role, len(self._groups) - 1, None))
         return len(self._groups) - 1
 
@@ -186,7 +184,6 @@ class _Planner:
                 self.offences.append(Offence(step.layer, kind(step.operation), why, step.operation))
                 continue
             one.fixed, one.forced = one.fixed or other.fixed, one.forced or other.forced
-            one.bits = min(one.bits, other.bits)
             one.members += other.members
             other.joined_to = first
         return first
@@ -199,7 +196,7 @@ class _Planner:
         taken: set[str] = set()
         for number, place, role, group, operand in self._placed:
             step = None if number == INPUT else self._steps[number]
-            scope = "" if step is None else parent(step.operation.name)
+            scope = self._path.scope.rstrip("/") if step is None else parent(step.operation.name)
             prefix = _free(f"{scope}/{role}" if scope else role, taken)
             taken.add(prefix)
             if group is None:
@@ -211,7 +208,7 @@ class _Planner:
                     one = self._groups[root]
                     indices[root] = len(ranges)
                     members = tuple(each for each in one.members if each != INPUT)
-                    ranges.append(Range(prefix, one.fixed, () if one.fixed else members, bits=one.bits))
+                    ranges.append(Range(prefix, one.fixed, () if one.fixed else members))
                 index = indices[root]
             layer = "input" if step is None else step.layer
             quants.append(Quant(number, place, layer, role, prefix, index, operand))

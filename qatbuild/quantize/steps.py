@@ -28,6 +28,8 @@ from qatbuild.quantize.integer_ops import (
 from qatbuild.quantize.layers import ACTIVATION_TYPES
 from qatbuild.quantize.path import Path
 
+_ATROUS = "between SpaceToBatchND and BatchToSpaceND, with any number of images, the converter computes it in float"
+
 Rule = Literal["own", "same", "moved", "joined", "fixed"]
 
 
@@ -116,8 +118,7 @@ def _step(path: Path, operation: tf.Operation, done: set[tf.Operation], *, train
 
 def _layer(path: Path, operation: tf.Operation, done: set[tf.Operation]) -> Step:
     """A layer, with the addition of its bias and its activation."""
-    end = _passed(path, operation.outputs[0], done, {"BatchToSpaceND"})
-    end = _passed(path, end, done)
+    end = _passed(path, operation.outputs[0], done)
     reader = path.only_reader(end)
     if reader is not None and _adds_bias(path, reader):
         done.add(reader)
@@ -131,8 +132,8 @@ def _normalized(path: Path, operation: tf.Operation, done: set[tf.Operation]) ->
     norm = path.folded.get(operation) or path.standing[operation]
     if isinstance(norm, BatchNorm):
         result, named = norm.result, norm.layer
-        if named.type not in WEIGHTS_OPERAND:  # LAYER_TYPES has no other
-            return Offence(path.layer(named), kind(named), reason(kind(named)), named)
+        if any(each.type == "BatchToSpaceND" for each in norm.between):
+            return Offence(path.layer(named), kind(named), _ATROUS, named)
     else:
         result, named = norm.operation.outputs[0], norm.operation
         why = norm.why if not norm.alone else "" if _has_channels(norm.x) else f"{norm.why}, and it has no 4 dimensions"
@@ -154,6 +155,8 @@ def _why_not(path: Path, operation: tf.Operation) -> str:
         return "it has its channels first (NCHW)"
     sources = path.sources[operation]
     if operation.type in WEIGHTS_OPERAND:
+        if any(each.type == "BatchToSpaceND" for each in path.readers.get(operation.outputs[0].name, ())):
+            return _ATROUS
         if not sources:
             return "the network's values are its weights: they must come as the other operand"
         if operation.inputs[WEIGHTS_OPERAND[operation.type]].name in {tensor.name for tensor in sources}:
@@ -176,11 +179,10 @@ def _is_noise(path: Path, operation: tf.Operation) -> bool:
     return scales and bool(readers) and all(each in path.random for each in readers)
 
 
-def _passed(path: Path, tensor: tf.Tensor, done: set[tf.Operation], types: frozenset[str] | set[str] = frozenset()
-) -> tf.Tensor:  # fmt: skip
-    """The tensor behind any Identity, or an operation of one of the types, that alone reads it."""
+def _passed(path: Path, tensor: tf.Tensor, done: set[tf.Operation]) -> tf.Tensor:
+    """The tensor behind any Identity that alone reads it."""
     reader = path.only_reader(tensor)
-    while reader is not None and reader.type in {"Identity", *types} and reader not in path.folded:
+    while reader is not None and reader.type == "Identity" and reader not in path.folded:
         done.add(reader)
         tensor = reader.outputs[0]
         reader = path.only_reader(tensor)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 import math
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -31,17 +31,25 @@ _SHOWN = 5
 
 
 def convert(
-    frozen_graph: Path, *, input_name: str, output_name: str, mean: float, std_dev: float, scheme: str
+    frozen_graph: Path,
+    *,
+    input_name: str,
+    output_name: str,
+    mean: float,
+    std_dev: float,
+    scheme: str,
+    float_layers: Collection[str] = (),
 ) -> bytes:
     """The .tflite file of a frozen GraphDef whose tensors carry fake quantization.
 
     `input_name` is a placeholder, float32 [None, height, width, channels] of real values (byte - mean) / std_dev; it
     becomes an integer input with scale 1 / std_dev whose zero point stands for `mean` (an integer, 0..255).
-    `output_name` is the softmax, float32 [None, classes]. `scheme` is uint8, int8 or int8_per_channel. Equal graphs
-    give equal bytes. Raises ConversionError if the graph's ranges do not fit the scheme, or the converter fails.
+    `output_name` is the softmax, float32 [None, classes]. `scheme` is uint8, int8 or int8_per_channel; the weights of
+    `float_layers` have no ranges. Equal graphs give equal bytes. Raises ConversionError if the graph's ranges do not
+    fit the scheme, or the converter fails.
     """
     _check_input(mean, std_dev)
-    check_ranges(_read(frozen_graph), scheme)
+    check_ranges(_read(frozen_graph), scheme, float_layers)
     zero_point = int(mean) - (0 if scheme == "uint8" else 128)
     try:
         converter = tf.compat.v1.lite.TFLiteConverter.from_frozen_graph(str(frozen_graph), [input_name], [output_name])
@@ -55,7 +63,7 @@ def convert(
         raise ConversionError("TensorFlow's converter refused the frozen graph.", facts, hint) from fault
 
 
-def check_ranges(graph: Any, scheme: str) -> None:
+def check_ranges(graph: Any, scheme: str, float_layers: Collection[str] = ()) -> None:
     """Refuse a GraphDef whose ranges the converter would take without a word and turn into a wrong file.
 
     All weights need a range: for constants without one the converter chooses it by itself, and the graph that was
@@ -65,7 +73,8 @@ def check_ranges(graph: Any, scheme: str) -> None:
     """
     nodes = {node.name: node for node in graph.node}
     scope = scope_of(node.name for node in graph.node if node.op in _LAYERS)
-    faults: list[tuple[str, object]] = [(layer_of(name, scope), why) for name, why in _unfit_ranges(nodes, scheme)]
+    named = ((layer_of(name, scope), why) for name, why in _unfit_ranges(nodes, scheme))
+    faults: list[tuple[str, object]] = [(layer, why) for layer, why in named if layer not in float_layers]
     if faults:
         cure = 'train all ranges, with the "scheme" that is asked for: uint8 is per tensor, int8 symmetric.'
         raise ConversionError(f"The graph's ranges do not fit the scheme {scheme}.", faults, cure)

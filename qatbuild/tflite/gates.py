@@ -6,6 +6,7 @@ A gate is plain data, as the report shows it: {"name", "wanted", "got", "passed"
 from __future__ import annotations
 
 import math
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
@@ -25,17 +26,19 @@ def gate(name: str, wanted: str, got: str, *, passed: bool) -> dict[str, Any]:
     return {"name": name, "wanted": wanted, "got": got, "passed": passed}
 
 
-def gates(path: Path, *, mean: float, std_dev: float, scheme: str) -> list[dict[str, Any]]:
+def gates(
+    path: Path, *, mean: float, std_dev: float, scheme: str, float_layers: Collection[str] = ()
+) -> list[dict[str, Any]]:
     """The gates of the converted file at `path`: fully integer, loads, input, output.
 
     The input must be real = (byte - mean) / std_dev, the output a softmax of scale 1/256 from 0 on; as int8 both zero
-    points are 128 lower. Raises ConversionError if the file is not a .tflite.
+    points are 128 lower. `float_layers` may stay float. Raises ConversionError if the file is not a .tflite.
     """
     dtype, shift = ("uint8", 0) if scheme == "uint8" else ("int8", 128)
     model = read(path)
-    found = violations(model, scheme)
+    found = violations(model, scheme, float_layers)
     given, result = (model.tensors[index] for index in (model.inputs[0], model.outputs[0]))
-    integers = f"{dtype} and int32 only"
+    integers = f"{dtype} and int32 only" + (f", {', '.join(sorted(float_layers))} in float" if float_layers else "")
     got = f"{len(found)} operations that are not" if found else integers
     return [
         gate(FULLY_INTEGER, integers, got, passed=not found),

@@ -7,7 +7,7 @@ nothing it makes is believed before it was read back here.
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,7 @@ from qatbuild.errors import ConversionError
 
 _LAYERS = ("CONV_2D", "DEPTHWISE_CONV_2D", "TRANSPOSE_CONV", "FULLY_CONNECTED", "ADD", "LEAKY_RELU")
 _MALFORMED = (OSError, struct.error, ValueError, IndexError, TypeError, AttributeError)
+_CASTS = ("DEQUANTIZE", "QUANTIZE", "FAKE_QUANT")
 _CURES = {
     "LOCAL_RESPONSE_NORMALIZATION": 'LRN has no integer kernel, leave it out: `"lrn": false`',
     "RANDOM_UNIFORM": "dropout is still in the graph: export the network with training=False",
@@ -126,15 +127,19 @@ def refusal(found: Iterable[Violation]) -> ConversionError:
     return ConversionError("The converted model is not fully integer.", facts, f"{hint}.")
 
 
-def violations(model: Flatbuffer, scheme: str) -> tuple[Violation, ...]:
-    """Every operation that has a tensor of another type than `scheme`'s (uint8 or int8) or int32, and every cast.
+def violations(model: Flatbuffer, scheme: str, float_layers: Collection[str] = ()) -> tuple[Violation, ...]:
+    """Every operation that has a tensor of another type than `scheme`'s (uint8; int8, int4) or int32, and every cast.
 
-    The cure stands with the operations that are the cause; the others are float only because those are.
+    What belongs to `float_layers` may be float, and so may the casts at their borders. The cure stands with the
+    operations that are the cause; the others are float only because those are.
     """
-    allowed = ("uint8" if scheme == "uint8" else "int8", "int32")
+    # Weights of 4 bits and fewer are packed, which int8 kernels alone can read.
+    allowed = ("uint8", "int32") if scheme == "uint8" else ("int8", "int4", "int32")
+    granted = _granted(model, float_layers)
     found = [
         Violation(*fault, _cure(model, operator))
         for operator in model.operators
+        if operator not in granted
         for fault in _faults(model, operator, allowed)
     ]
     used = {index for operator in model.operators for index in (*operator.inputs, *operator.outputs)}
@@ -142,6 +147,19 @@ def violations(model: Flatbuffer, scheme: str) -> tuple[Violation, ...]:
         if index not in used and tensor.dtype not in allowed:
             found.append(Violation("", "no operator", f"unused, of {tensor.dtype}", (tensor.name,)))
     return tuple(found)
+
+
+def _granted(model: Flatbuffer, float_layers: Collection[str]) -> set[Operator]:
+    """The operations of the layers that may be float, and the casts that nothing else takes from or gives to."""
+    granted = {each for each in model.operators if model.layer(each) in float_layers and each.name not in _CASTS}
+    given = {index for each in granted for index in each.outputs}
+    for cast in model.operators:
+        takers = [each for each in model.operators if set(cast.outputs) & set(each.inputs)]
+        if (cast.name == "DEQUANTIZE" and takers and granted.issuperset(takers)) or (
+            cast.name == "QUANTIZE" and given.issuperset(cast.inputs)
+        ):
+            granted.add(cast)
+    return granted
 
 
 def layer_of(name: str, scope: str) -> str:
@@ -174,7 +192,7 @@ def _faults(
     tensors = [model.tensors[index] for index in (*operator.inputs, *operator.outputs)]
     wrong = [tensor for tensor in tensors if tensor.dtype not in allowed]
     types = ", ".join(dict.fromkeys(tensor.dtype for tensor in wrong))
-    if operator.name in ("DEQUANTIZE", "QUANTIZE", "FAKE_QUANT"):
+    if operator.name in _CASTS:
         why = f"casts from {tensors[0].dtype} to {tensors[-1].dtype}"
     elif wrong:
         why = f"computes in {types}"

@@ -133,3 +133,13 @@ def test_a_project_without_qatbuild_says_so_in_a_line(toy: ToyProject) -> None:
     done = toy.doit("explain")
     assert done.returncode == 3
     assert done.stderr == "ERROR: `doit explain` is about the specs of qatbuild, and this dodo.py has none of them.\n"
+
+
+def test_going_back_to_what_is_built_names_the_field_that_leads_there(toy: ToyProject) -> None:
+    toy.built()
+    stepwise = {"initial": 0.05, "schedule": "step", "boundaries": [50], "values": [0.01]}
+    toy.spec("net", train={"steps": 100, "learning_rate": stepwise}, quantize={"steps": 20})
+    toy.built()
+    toy.spec("net", quantize={"steps": 20})
+    assert explained(toy)["float"]["will"] == "current"
+    assert "train.learning_rate.initial: 0.05 -> 0.1" in reasons(toy, "freeze")

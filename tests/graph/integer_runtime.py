@@ -47,11 +47,12 @@ def options(scheme="uint8", **more):
     return Options(mean=MEAN, std_dev=STD_DEV, scheme=scheme, **more)
 
 
-def inference_graph(body, classes=5):
-    """The input, the network that `body` adds, a dense layer of logits unless it gives them itself, softmax."""
+def network_graph(body, *, training=False, dropout=True, classes=5):
+    """The input, the network that `body` adds, dropout in training, a dense layer of logits, softmax."""
     with tf.Graph().as_default() as graph:
         value = v1.placeholder(tf.float32, [None, *IMAGES.shape[1:]], name="input")
-        logits = body(value)
+        logits = body(value, training)
+        logits = tf.nn.dropout(logits, 0.3) if training and dropout else logits
         if logits.shape.rank == 4:
             logits = tf.reshape(logits, [-1, int(np.prod(logits.shape[1:]))])
         with v1.variable_scope("logits"):
@@ -64,7 +65,7 @@ def inference_graph(body, classes=5):
 
 def measured(body, asked, values=None):
     """Ranges by variable, from the float network on the images; the plan's report."""
-    graph, logits = inference_graph(body)
+    graph, logits = network_graph(body)
     report = plan_inference(graph, asked, input="input", logits=logits)
     ranges = {}
     with graph.as_default(), v1.Session() as session:
@@ -90,7 +91,7 @@ def measured(body, asked, values=None):
 
 def drawn(variable, session):
     """The variable's initial value, or weights of its own: equal ones of two layers the converter makes one of."""
-    if "weights" not in variable.op.name:
+    if not variable.op.name.endswith("/weights"):
         return session.run(variable)
     shape = variable.shape.as_list()
     fan_in = np.prod(shape[:2] if shape[-1] == 1 else shape[:-1])
@@ -98,6 +99,7 @@ def drawn(variable, session):
     return random.normal(size=shape).astype(np.float32) * np.float32(np.sqrt(2 / fan_in))
 
 
+# Their range is their input's, which is measured there.
 ROUNDED_AS_THE_INPUT = {
     "avg_pool_quant",
     "mean_quant",
@@ -121,7 +123,7 @@ def restore(session, values):
 def converted(body, folder: Path, scheme="uint8", values=None, kernels="reference", **more: Any) -> Outcome:
     asked = options(scheme, **more)
     values, _ = measured(body, asked, values)
-    graph, logits = inference_graph(body)
+    graph, logits = network_graph(body)
     report = rewrite_inference(graph, asked, input="input", logits=logits)
     with graph.as_default(), v1.Session() as session:
         session.run(v1.global_variables_initializer())
@@ -134,12 +136,14 @@ def converted(body, folder: Path, scheme="uint8", values=None, kernels="referenc
     frozen = v1.graph_util.remove_training_nodes(frozen, protected_nodes=[output.name])
     (folder / "frozen.pb").write_bytes(frozen.SerializeToString())
     data = convert(
-        folder / "frozen.pb", input_name="input", output_name=output.name, mean=MEAN, std_dev=STD_DEV, scheme=scheme
-    )
+        folder / "frozen.pb", input_name="input", output_name=output.name, mean=MEAN, std_dev=STD_DEV, scheme=scheme,
+        float_layers={each.layer for each in report.left_float},
+    )  # fmt: skip
     path = folder / "model.tflite"
     path.write_bytes(data)
     model = inspect.read(path)
     (scale,), (zero_point,) = (getattr(model.tensors[model.outputs[0]], name) for name in ("scales", "zero_points"))
     codes = Model(path, kernels=kernels).run(IMAGES).astype(np.float32) - zero_point
     operators = [each.name for each in model.operators]
-    return Outcome(report, operators, inspect.violations(model, scheme), scores / scale, codes, path)
+    left = {each.layer for each in report.left_float}
+    return Outcome(report, operators, inspect.violations(model, scheme, left), np.rint(scores / scale), codes, path)

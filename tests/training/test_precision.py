@@ -49,7 +49,7 @@ def _types_that_ran(wanted: str, quantized: Callable[[tf.Graph], object] | None)
 
 
 def test_bfloat16_layers_compute_in_bfloat16_and_what_must_not_lose_bits_in_float32() -> None:
-    ran = _types_that_ran("bfloat16", fake_quantization(Options(mean=128, std_dev=64), []))
+    ran = _types_that_ran("bfloat16", fake_quantization(Options(mean=128, std_dev=64, mode="tf1"), []))
     for layer in ("Conv2D", "MatMul", "Conv2DBackpropFilter", "Conv2DBackpropInput"):
         assert ran[layer] == {"bfloat16"}, layer
     for exact in ("LogSoftmax", "ResourceApplyMomentum", "AssignSub", "L2Loss"):

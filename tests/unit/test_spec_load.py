@@ -28,6 +28,8 @@ OBJECTS = {
     "convert": model.Convert,
     "evaluate": model.Evaluate,
     "learning_rate": model.LearningRate,
+    "calibration": model.Calibration,
+    "override": model.Override,
     **ROUTES,
 }
 
@@ -148,6 +150,42 @@ def test_fine_tuning_takes_a_fifth_of_the_steps_at_a_tenth_of_the_rate(tmp_path:
     assert (variant.quantize.steps, variant.quantize.quant_delay) == (200, 0)
     assert variant.quantize.learning_rate is not None
     assert variant.quantize.learning_rate.initial == pytest.approx(0.01)
+
+
+def test_variant_that_changes_the_method_leaves_the_other_one_s_fields_behind(tmp_path: Path) -> None:
+    document = {
+        "input": {"mean": 0, "std_dev": 1}, "model": {"name": "lenet"},
+        "train": {"steps": 10, "learning_rate": {"initial": 0.1}},
+        "quantize": {"scheme": "int8", "steps": 5, "quant_delay": 2, "learning_rate": {"initial": 0.1}},
+        "variants": {
+            "qat": {},
+            "ptq": {"quantize": {"method": "ptq", "calibration": {"range": "percentile"}}},
+            "same": {"quantize": {"method": "qat"}},
+        },
+    }  # fmt: skip
+    qat, ptq, same = load("net", write(tmp_path, "net.json", document), Territory(tmp_path))
+    assert qat.quantize == same.quantize
+    assert (ptq.quantize.scheme, ptq.quantize.steps, ptq.quantize.quant_delay) == ("int8", None, 0)
+    assert ptq.quantize.calibration == model.Calibration(512, "percentile", 99.99)
+
+
+def test_overrides_keep_their_order_and_lose_their_nulls(tmp_path: Path) -> None:
+    document = {
+        "input": {"mean": 0, "std_dev": 1}, "model": {"name": "lenet"},
+        "train": {"steps": 10, "learning_rate": {"initial": 0.1}},
+        "quantize": {"overrides": [{"layer": "conv*", "range": [0, 6], "bits": None}, {"layer": "fc3", "float": True}]},
+    }  # fmt: skip
+    (variant,) = load("net", write(tmp_path, "net.json", document), Territory(tmp_path))
+    assert variant.quantize.overrides == (model.Override("conv*", (0.0, 6.0)), model.Override("fc3", float=True))
+
+
+def test_ptq_of_given_weights_needs_no_train(tmp_path: Path) -> None:
+    document = {
+        "input": {"mean": 0, "std_dev": 1}, "model": {"name": "lenet", "weights": "w.ckpt"},
+        "quantize": {"method": "ptq"},
+    }  # fmt: skip
+    (variant,) = load("net", write(tmp_path, "net.json", document), Territory(tmp_path))
+    assert (variant.train.steps, variant.quantize.learning_rate) == (0, None)
 
 
 def test_the_guides_own_scheme_is_expressible(tmp_path: Path) -> None:

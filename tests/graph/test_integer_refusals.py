@@ -1,0 +1,124 @@
+"""What cannot become fully integer is refused before anything is changed: by layer, with the reason and the cure."""
+
+from __future__ import annotations
+
+import pytest
+import tensorflow as tf
+
+from qatbuild.errors import RewriteError
+from qatbuild.quantize import Override, check_network, plan_inference, rewrite_inference, rewrite_training
+from tests.graph.integer_runtime import network_graph, options
+from tests.graph.networks import batch_norm, folding_layer, layer, v1, variable
+
+pytestmark = pytest.mark.tf
+
+
+def atrous(x):
+    x = tf.space_to_batch(x, [2, 2], [[2, 2], [2, 2]])
+    with v1.variable_scope("atrous"):
+        x = tf.nn.conv2d(x, variable("weights", [3, 3, 4, 4]), 1, "VALID", name="Conv2D")
+    return tf.nn.relu(tf.batch_to_space(x, [2, 2], [[0, 0], [0, 0]]))
+
+
+def attention(x):
+    x = tf.reshape(layer(x, "conv"), [64, 4])
+    return tf.reshape(tf.matmul(x, x, transpose_b=True, name="attention/MatMul"), [1, 4096])
+
+
+REFUSED = {
+    "lrn": (lambda x: tf.nn.lrn(layer(x, "c"), name="norm1"), "norm1", "LRN: local response", ""),
+    "dropout": (lambda x: tf.nn.dropout(layer(x, "c"), 0.5, name="drop"), "drop", "random numbers", "training off"),
+    "noise": (lambda x: x + tf.random.normal([8, 8, 4]), "add", "Dropout: it draws random numbers", "training off"),
+    "elu": (lambda x: tf.nn.elu(layer(x, "c"), name="act/Elu"), "act", "Elu: it is not among", ""),
+    "sum": (lambda x: tf.reduce_sum(layer(x, "c"), [1, 2], name="sum/Sum"), "sum", "compute wrongly", "the mean"),
+    "square": (lambda x: tf.square(layer(x, "c"), name="two/Square"), "two", "Square", "multiply"),
+    "negative": (lambda x: tf.negative(layer(x, "c"), name="minus/Neg"), "minus", "Neg", "multiply with -1"),
+    "clip": (lambda x: tf.minimum(layer(x, "c"), 1.0, name="clip/Minimum"), "clip", "compares with a constant", ""),
+    "division": (lambda x: tf.divide(1.0, layer(x, "c") + 1.0, name="one/by"), "one", "division by anything but", ""),
+    "attention": (attention, "attention", "both its operands", ""),
+    "atrous": (atrous, "atrous", "SpaceToBatchND", "dilations"),
+    "batch statistics": (lambda x: folding_layer(x, "c"), "c/BatchNorm", "each batch's own statistics", "behind"),
+    "batch norm of a vector": (
+        lambda x: batch_norm(tf.nn.relu(tf.reduce_mean(layer(x, "c"), [1, 2])), "unfused", training=False),
+        "BatchNorm/batchnorm", "it has no 4 dimensions", "behind a convolution",
+    ),
+    "fixed beside learnt": (
+        lambda x: tf.concat([tf.sigmoid(layer(x, "c")), layer(x, "d")], 3, name="both/concat"), "both",
+        "ConcatV2: it joins tensors whose ranges cannot be one: 0 .. 0.996094", "",
+    ),
+    "standardization": (
+        lambda x: layer(tf.image.per_image_standardization(x), "c"),
+        "per_image_standardization", "each image gets a scale", '"mean"',
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_offence_names_layer_reason_and_cure_and_changes_nothing(name):
+    body, where, why, cure = REFUSED[name]
+    graph, logits = network_graph(lambda x, _: body(x))
+    before = graph.as_graph_def()
+    texts = []
+    for ask in (
+        lambda: rewrite_inference(graph, options(), input="input", logits=logits),
+        lambda: plan_inference(graph, options(), input="input", logits=logits),
+        lambda: check_network(graph, "input", logits, {}, options()),
+    ):
+        with pytest.raises(RewriteError, match="cannot be made fully integer") as caught:
+            ask()
+        texts.append(str(caught.value))
+    assert len(set(texts)) == 1
+    assert [label for label, text in caught.value.facts if why in text] == [where]
+    assert cure in caught.value.hint
+    assert graph.as_graph_def() == before
+
+
+def test_all_offences_come_at_once_and_the_networks_own_cure_goes_first():
+    graph, logits = network_graph(lambda x, _: tf.nn.elu(tf.nn.lrn(layer(x, "c"), name="norm1"), name="act/Elu"))
+    with pytest.raises(RewriteError) as caught:
+        check_network(graph, "input", logits, {"LRN": '"lrn": false'}, options())
+    assert [label for label, _ in caught.value.facts] == ["norm1", "act"]
+    assert caught.value.hint == '"lrn": false (for LRN)'
+
+
+def test_what_does_not_lead_to_the_logits_does_not_count():
+    graph, logits = network_graph(lambda x, _: layer(x, "c"))
+    with graph.as_default():
+        tf.nn.elu(graph.get_tensor_by_name("c/activation:0"))
+    check_network(graph, "input:0", f"{logits}:0", {}, options())
+
+
+def test_dropout_is_no_offence_in_training():
+    graph, logits = network_graph(lambda x, _: tf.nn.dropout(layer(x, "c"), 0.5), training=True)
+    report = rewrite_training(graph, options(), input="input", logits=logits)
+    assert [each.role for each in report.quantized].count("act_quant") == 2
+
+
+@pytest.mark.parametrize(
+    ("override", "fragments"),
+    [
+        (Override("conv9", range=(0, 1)), ["matches no layer", "conv9", "c, d, logits"]),
+        (Override("logits", keep_float=True), ["fully integer", "the model's output would be float"]),
+    ],
+)
+def test_override_that_cannot_be(override, fragments):
+    graph, logits = network_graph(lambda x, _: layer(layer(x, "c"), "d"))
+    before = graph.as_graph_def()
+    with pytest.raises(RewriteError) as caught:
+        rewrite_inference(graph, options(overrides=(override,)), input="input", logits=logits)
+    assert all(each in str(caught.value) for each in fragments)
+    assert graph.as_graph_def() == before
+
+
+@pytest.mark.parametrize("names", [("input", "nowhere"), ("nowhere", "logits/BiasAdd"), ("logits/weights", "input")])
+def test_tensor_that_is_not_there_or_not_connected(names):
+    graph, _ = network_graph(lambda x, _: layer(x, "c"))
+    with pytest.raises(RewriteError, match=r"no such tensor|do not depend"):
+        rewrite_inference(graph, options(), input=names[0], logits=names[1])
+
+
+def test_network_without_a_layer():
+    with tf.Graph().as_default() as graph:
+        tf.nn.softmax(tf.reshape(v1.placeholder(tf.float32, [1, 4], name="input"), [1, 4], name="logits"))
+    with pytest.raises(RewriteError, match="no layer that could be quantized"):
+        rewrite_inference(graph, options(), input="input", logits="logits")

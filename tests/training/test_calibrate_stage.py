@@ -1,0 +1,143 @@
+"""The quantize stage by the method ptq, and what both methods say when statistics have seen too little."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from qatbuild.errors import StageError
+from qatbuild.stages import export, freeze, quantize
+from qatbuild.stages import float as floating
+from qatbuild.training import checkpoint
+from tests.training.project import Project
+from tests.training.reading import CHECKPOINT_FILES, tensors
+
+pytestmark = pytest.mark.tf
+
+PTQ = {"mode": "integer", "method": "ptq", "scheme": "uint8", "overrides": []}
+
+
+def calibration(images: int = 128, method: str = "min_max", percentile: float | None = None) -> dict[str, Any]:
+    return {**PTQ, "calibration": {"images": images, "range": method, "percentile": percentile}}
+
+
+@pytest.fixture
+def trained(project: Project) -> Project:
+    """A project with its float network trained and published."""
+    project.run(floating.run, "dataset")
+    return project
+
+
+def test_calibration_leaves_what_a_training_leaves(trained: Project) -> None:
+    trained.settings["quantize"] = calibration()
+    made = trained.run(quantize.run, "dataset", "float")
+    assert made.facts["steps"] == [0]
+    assert (made.facts["last"], made.facts["best"]) == (0, 0)
+    assert set(made.facts["validation_top1"]) == {"0"}
+    assert set(made.files) == {"rewrite.json", *(f"model.ckpt-0{end}" for end in CHECKPOINT_FILES)}
+    assert made.facts["fake_quants"] == len(json.loads(made.file("rewrite.json").read_text())["quantized"])
+    assert made.facts["ranges"]["DigitsNet/conv1/act_quant"][0] == 0
+    assert made.facts["warnings"] == []
+    trained.run(export.run, "dataset")
+    assert trained.run(freeze.run, "export", "quantize", "float").facts["checkpoint_step"] == 0
+
+
+def test_weights_are_the_float_network_s_to_the_last_bit(trained: Project) -> None:
+    trained.settings["quantize"] = calibration()
+    made = trained.run(quantize.run, "dataset", "float")
+    before, after = tensors(trained.root / "work/float/out/model.ckpt-40"), tensors(made.folder / "model.ckpt-0")
+    names = [name for name in before if name != "global_step"]
+    assert {name: after[name] for name in names} == {name: before[name] for name in names}
+
+
+def test_equal_calibrations_leave_equal_bytes_and_the_seed_chooses_the_images(trained: Project) -> None:
+    trained.settings["quantize"] = calibration(16)
+    found = []
+    for seed in (1, 1, 2):
+        trained.settings["train"] = {"seed": seed}
+        made = trained.run(quantize.run, "dataset", "float")
+        found.append((made.facts, made.file("model.ckpt-0.data-00000-of-00001").read_bytes()))
+    assert found[0] == found[1]
+    assert found[0] != found[2]
+
+
+def test_only_training_images_are_looked_at(trained: Project) -> None:
+    trained.settings["quantize"] = calibration(260)
+    first = trained.run(quantize.run, "dataset", "float").facts["ranges"]
+    folder = trained.root / "dataset"
+    with np.load(folder / "dataset.npz") as arrays:
+        changed = {name: arrays[name] if name.startswith("train") else np.zeros_like(arrays[name]) for name in arrays}
+    np.savez(folder / "dataset.npz", **changed)
+    trained.publish("dataset", folder, {"shape": [8, 8, 1], "classes": 10})
+    assert trained.run(quantize.run, "dataset", "float").facts["ranges"] == first
+
+
+@pytest.mark.parametrize("settings", [calibration(64, "moving_average"), calibration(64, "percentile", 99.0)])
+def test_other_methods_give_narrower_ranges(trained: Project, settings: dict[str, Any]) -> None:
+    highs = []
+    for each in (calibration(64), settings):
+        trained.settings["quantize"] = each
+        highs.append(trained.run(quantize.run, "dataset", "float").facts["ranges"]["DigitsNet/conv1/act_quant"][1])
+    assert 0 < highs[1] < highs[0]
+
+
+def test_ranges_per_channel_are_lists(trained: Project) -> None:
+    trained.settings["quantize"] = {**calibration(64), "scheme": "int8_per_channel"}
+    made = trained.run(quantize.run, "dataset", "float")
+    low, high = made.facts["ranges"]["DigitsNet/conv1/weights_quant"]
+    assert len(low) == len(high) > 1
+    assert low == [-end for end in high]
+    assert checkpoint.values(made.folder / "model.ckpt-0", {"DigitsNet/conv1/weights_quant/max": [len(high)]})
+
+
+def test_more_images_than_there_are_is_refused(trained: Project) -> None:
+    trained.settings["quantize"] = calibration(261)
+    with pytest.raises(StageError, match="fewer training images") as refused:
+        trained.run(quantize.run, "dataset", "float")
+    assert dict(refused.value.facts) == {"quantize.calibration.images": "261", "training images": "260"}
+
+
+def test_few_images_or_few_batches_are_doubted_aloud(trained: Project, capsys: pytest.CaptureFixture[str]) -> None:
+    learnt = trained.run(quantize.run, "dataset", "float")
+    assert "only 6 batches" in learnt.facts["warnings"][0]
+    trained.settings["quantize"] = calibration(20)
+    assert "only 20 images" in trained.run(quantize.run, "dataset", "float").facts["warnings"][0]
+    said = capsys.readouterr().out
+    assert "warning: The ranges are averages over only 6 batches" in said
+    assert "warning: The ranges are measured on only 20 images" in said
+
+
+def test_scratch_that_is_quantized_at_once_is_doubted_before_it_trains(project: Project) -> None:
+    project.settings["train"] = {**project.settings["train"], "steps": 20, "checkpoint_every": 20}
+    for delay, doubted in ((1, True), (2, False)):
+        project.settings["quantize"] = {**project.settings["quantize"], "start": "scratch", "quant_delay": delay}
+        told = project.run(quantize.run, "dataset").facts["warnings"]
+        assert any("never learns" in text for text in told) == doubted
+
+
+@pytest.mark.parametrize(("from_weights", "doubted"), [(False, True), (True, False)])
+def test_young_batch_norms_are_doubted_unless_their_age_is_unknown(
+    project: Project, *, from_weights: bool, doubted: bool
+) -> None:
+    project.settings["model"] = {"name": "resnet8", "options": {}}
+    project.settings["train"] = {**project.settings["train"], "steps": 1, "checkpoint_every": 1}
+    project.run(floating.run, "dataset")
+    folder = project.root / "work/float/out"
+    facts = json.loads((project.root / "work/float/out/float.manifest.json").read_text())["facts"]
+    project.publish("float", folder, {**facts, "from_weights": from_weights})
+    project.settings["quantize"] = calibration(100)
+    told = project.run(quantize.run, "dataset", "float").facts["warnings"]
+    assert any("only 1 steps" in text for text in told) == doubted
+
+
+def test_variable_that_is_neither_restored_nor_new_is_named() -> None:
+    with tf.Graph().as_default():
+        restored, new, lost = (tf.compat.v1.Variable(0.0, name=name) for name in ("restored", "new", "lost"))
+        checkpoint.explain([restored, new], restored=[restored], new=[new])
+        with pytest.raises(StageError, match="nor known to begin anew") as refused:
+            checkpoint.explain([restored, new, lost], restored=[restored], new=[new])
+    assert dict(refused.value.facts) == {"variables": "lost"}
