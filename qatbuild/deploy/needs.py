@@ -14,6 +14,8 @@ from types import ModuleType
 from qatbuild.errors import DeployError
 
 _SHOWN_LINES = 12
+_PACKAGES = {"ethosu": "ethos-u-vela"}
+"""Packages of pip that are not called as their modules are."""
 
 
 def module(name: str, route: str) -> ModuleType:
@@ -21,7 +23,7 @@ def module(name: str, route: str) -> ModuleType:
     try:
         return importlib.import_module(name)
     except ImportError as fault:
-        package = name.partition(".")[0]
+        package = _PACKAGES.get(name.partition(".")[0], name.partition(".")[0])
         hint = f"pip install 'qatbuild[{route}]' (in a checkout of qatbuild: pip install -e '.[{route}]')"
         facts = [("missing", package), ("reason", fault)]
         raise DeployError(f"The route {route} needs a package that is not installed.", facts, hint) from fault

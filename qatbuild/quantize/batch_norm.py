@@ -52,6 +52,12 @@ class BatchNorm:
     moving_variance: MovingAverage | None = None
 
     @property
+    def x(self) -> tf.Tensor:
+        """What it normalizes."""
+        before: tf.Tensor = (self.between[-1] if self.between else self.layer).outputs[0]
+        return before
+
+    @property
     def training(self) -> bool:
         """Whether it normalizes with the statistics of the batch."""
         return self.moving_variance is not None

@@ -54,11 +54,11 @@ def batch_statistics(batch_norm: BatchNorm, freeze_delay_steps: int | None) -> S
                 name="statistics",
             )
             for average in (mean, variance):
-                _hold(average, frozen)
+                hold(average, frozen)
         for each in (new_mean, tracked, new_variance):
             each.set_shape(batch_norm.mean.shape)
-    _move_readers(batch_norm.mean, new_mean)
-    _move_readers(batch_norm.variance, tracked)
+    move_readers(batch_norm.mean, new_mean)
+    move_readers(batch_norm.variance, tracked)
     return Statistics(new_mean, new_variance)
 
 
@@ -95,17 +95,21 @@ def _computed_anew(batch_norm: BatchNorm) -> tuple[tf.Tensor, tf.Tensor, tf.Tens
     """The same for either form, with a layer of its own to compute them from: for the inside of a branch."""
     graph = batch_norm.mean.graph
     with graph.gradient_override_map({batch_norm.operation.type: GRADIENT} if batch_norm.fused else {}):
-        mean, variance = _copied([batch_norm.mean, batch_norm.variance], batch_norm.layer)
+        layer = batch_norm.layer
+        known: dict[tf.Operation, tf.Operation | None] = {tensor.op: None for tensor in layer.inputs}
+        known[layer] = duplicate(layer, layer.inputs)
+        mean, variance = _copied([batch_norm.mean, batch_norm.variance], known)
     return mean, variance, _biased(mean.op) if batch_norm.fused else variance
 
 
-def _copied(tensors: list[tf.Tensor], layer: tf.Operation) -> list[tf.Tensor]:
-    """The tensors again, computed by copies of the layer and of everything between it and them."""
-    known: dict[tf.Operation, tf.Operation | None] = {tensor.op: None for tensor in layer.inputs}
-    known[layer] = duplicate(layer, layer.inputs)
+def _copied(tensors: list[tf.Tensor], known: dict[tf.Operation, tf.Operation | None]) -> list[tf.Tensor]:
+    """The tensors again, computed by copies of everything between `known` operations and them.
+
+    `known` has the operations to begin at with what takes their place, and None for those that are to stay.
+    """
 
     def copy(operation: tf.Operation) -> tf.Operation | None:
-        """The copy of an operation behind the layer, None of any other."""
+        """The copy of an operation behind those to begin at, None of any other."""
         if operation not in known:
             copies = [copy(tensor.op) for tensor in operation.inputs]
             inputs = [
@@ -131,7 +135,25 @@ def _count(x: tf.Tensor, mean: tf.Tensor) -> tf.Tensor:
     return tf.cast(tf.size(x) / tf.size(mean), tf.float32)
 
 
-def _hold(average: MovingAverage, frozen: tf.Tensor) -> None:
+def frozen_statistics(batch_norm: BatchNorm, frozen: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    """Mean and variance of an unfused batch norm: the moving averages where `frozen`, else the batch's.
+
+    The reductions that compute the latter stand on the other side of the switch.
+    """
+    averages = [each for each in (batch_norm.moving_mean, batch_norm.moving_variance) if each is not None]
+    statistics = [batch_norm.mean, batch_norm.variance]
+    mean, variance = v1.cond(
+        frozen,
+        lambda: tuple(_shaped(each.value, batch_norm.mean) for each in averages),
+        lambda: tuple(_copied(statistics, {batch_norm.x.op: batch_norm.x.op})),
+        name="statistics",
+    )
+    for each in (mean, variance):
+        each.set_shape(batch_norm.mean.shape)
+    return mean, variance
+
+
+def hold(average: MovingAverage, frozen: tf.Tensor) -> None:
     """Keep an average exactly as it is once it is frozen: its value times decay plus itself times rate is not it."""
     if not average.assigns_a_difference:
         new = average.update.inputs[1]
@@ -144,7 +166,7 @@ def _shaped(value: tf.Tensor, like: tf.Tensor) -> tf.Tensor:
     return tf.reshape(value, like.shape) if like.shape.is_fully_defined() else tf.identity(value)
 
 
-def _move_readers(old: tf.Tensor, new: tf.Tensor) -> None:
+def move_readers(old: tf.Tensor, new: tf.Tensor) -> None:
     """Move the readers of a statistic, except those who have a part in computing it (SquaredDifference)."""
     own = {"SquaredDifference", "StopGradient"}
     readers = [each for each in old.consumers() if each.type not in own]

@@ -55,8 +55,8 @@ def fold(batch_norm: BatchNorm, freeze_delay_steps: int | None = None) -> Folded
                 bias = tf.subtract(batch_norm.beta, shift * scale, name="bias")
             if batch_norm.training:
                 correction = _correction(batch_norm, factor)
-                by_correction = _along_outputs(correction, layer, "correction_reshape")
-            by_scale = _along_outputs(scale, layer, "scale_reshape")
+                by_correction = along_outputs(correction, layer, "correction_reshape")
+            by_scale = along_outputs(scale, layer, "scale_reshape")
         if correction is not None:
             weights = tf.multiply(by_correction, weights, name="correction_mult")
         weights = tf.multiply(weights, by_scale, name="mul_fold")
@@ -87,7 +87,7 @@ def _correction(batch_norm: BatchNorm, factor: tf.Tensor) -> tf.Tensor | None:
         return tf.divide(tf.math.rsqrt(shifted), factor, name="correction_scale")
 
 
-def _along_outputs(vector: tf.Tensor, layer: tf.Operation, name: str) -> tf.Tensor:
+def along_outputs(vector: tf.Tensor, layer: tf.Operation, name: str) -> tf.Tensor:
     """A vector over the layer's output channels in a shape that scales the layer's weights."""
     weights = layer.inputs[1].shape
     if layer.type == "DepthwiseConv2dNative":  # [height, width, inputs, multiplier]

@@ -24,11 +24,13 @@ from qatbuild.quantize.learning import Ends, LearntRange, observe
 from qatbuild.quantize.options import Options
 from qatbuild.quantize.outcome import FoldedBatchNorm, QuantizedTensor, RewriteReport, SharedTensor
 from qatbuild.quantize.path import Path
+from qatbuild.quantize.pooled import behind_pool
 from qatbuild.quantize.range_plan import INPUT, Plan, Quant, Range, plan
 from qatbuild.quantize.rewire import replace_input
 from qatbuild.quantize.rewrite import refuse_closed_graphs, refuse_optimizers
 from qatbuild.quantize.standalone import as_layer
 from qatbuild.quantize.steps import Offence, Step, read
+from qatbuild.quantize.training_fold import fold_in_training
 
 v1 = tf.compat.v1
 
@@ -51,9 +53,10 @@ class Site:
 
 @dataclass(frozen=True)
 class _Folded:
-    """What a step's tensors are once its batch norm is a part of its layer."""
+    """What a step's tensors are once its batch norm is a part of its layer; `weights` are inference's."""
 
-    weighted: tf.Operation
+    layer: tf.Operation
+    weights: tf.Tensor
     output: tf.Tensor
 
 
@@ -96,11 +99,11 @@ class Integer:
                     for each in find_batch_norms(self._graph, training=self._training, biased=True)
                     if each.operation is norm.operation and isinstance(each, BatchNorm)
                 )
-            record = fold(norm, freeze)
+            # A batch norm whose statistics are given is folded alike for training and for inference.
+            record = fold_in_training(norm, freeze) if norm.training else fold(norm)
             weights, output = (self._graph.get_tensor_by_name(name) for name in (record.weights, record.output))
-            (weighted,) = weights.consumers()
             complete = output if step.output is norm.result else step.output
-            found[number] = _Folded(weighted, complete)
+            found[number] = _Folded(norm.layer, weights, complete)
             records.append(record)
         return found, records
 
@@ -123,12 +126,17 @@ class Integer:
             return Site(quant, settings, quant.operand, (step.operation,))
         if quant.place == "output":
             output = step.output if after is None else after.output
+            if self._training:
+                output = behind_pool(output)
             return Site(quant, settings, output, _consumers(output))
-        layer = after.weighted if after is not None else step.weighted
+        layer = step.weighted if after is None else after.layer
         assert layer is not None
-        weights = layer.inputs[WEIGHTS_OPERAND[layer.type]]
-        # Only layers read the fake-quantized weights: weight decay goes on to see the float ones.
-        readers = tuple(each for each in _consumers(weights) if each is layer or each in self._weighted())
+        if after is None:
+            weights = layer.inputs[WEIGHTS_OPERAND[layer.type]]
+            # Only layers read the fake-quantized weights: weight decay goes on to see the float ones.
+            readers = tuple(each for each in _consumers(weights) if each is layer or each in self._weighted())
+        else:
+            weights, readers = after.weights, _consumers(after.weights)
         per_channel = self._options.scheme == "int8_per_channel"
         axis = {"Conv2D": 3, "DepthwiseConv2dNative": 2}.get(layer.type) if per_channel else None
         return Site(quant, settings, weights, readers, axis)

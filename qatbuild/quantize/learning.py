@@ -24,6 +24,8 @@ from typing import Any, Literal
 import numpy as np
 import tensorflow as tf
 
+from qatbuild.quantize.pooled import never_negative
+
 v1 = tf.compat.v1
 
 RATE = 0.001
@@ -44,9 +46,8 @@ def observe(tensors: Sequence[tf.Tensor], *, symmetric: bool = False, channel_ax
     With a `channel_axis` each index along that axis and those behind it, flattened, has a range of its own.
     """
     axes = None if channel_axis is None else list(range(channel_axis))
-    tensors = [tf.stop_gradient(each) for each in tensors]  # a range is measured, not trained
-    lows = [_flat(tf.reduce_min(each, axes, name="BatchMin"), axes) for each in tensors]
-    highs = [_flat(tf.reduce_max(each, axes, name="BatchMax"), axes) for each in tensors]
+    lows = [_least(each, axes) for each in tensors]
+    highs = [_flat(tf.reduce_max(tf.stop_gradient(each), axes, name="BatchMax"), axes) for each in tensors]
     low = tf.minimum(lows[0] if len(lows) == 1 else tf.reduce_min(tf.stack(lows), 0), 0.0, name="Minimum")
     high = tf.maximum(highs[0] if len(highs) == 1 else tf.reduce_max(tf.stack(highs), 0), 0.0, name="Maximum")
     if symmetric:
@@ -111,6 +112,13 @@ class LearntRange:
                 name=f"{self._prefix}/{name}",
                 dtype=tf.float32,
             )
+
+
+def _least(tensor: tf.Tensor, axes: list[int] | None) -> tf.Tensor:
+    if axes is None and never_negative(tensor):
+        return tf.constant(0.0, name="BatchMin")
+    # A range is measured, not trained.
+    return _flat(tf.reduce_min(tf.stop_gradient(tensor), axes, name="BatchMin"), axes)
 
 
 def _flat(tensor: tf.Tensor, axes: list[int] | None) -> tf.Tensor:

@@ -143,8 +143,8 @@ def _routes(routes: Iterable[dict[str, Any]]) -> str:
 
 
 def _layers(rows: Sequence[dict[str, Any]]) -> str:
-    """The rows as they are: a key that holds others makes a column for each of them."""
-    flat = [dict(_flattened(row)) for row in rows]
+    """The rows as they are: a key that holds others makes a column for each of them. Names of tensors are too long."""
+    flat = [dict(_flattened({key: value for key, value in row.items() if key != "partner"})) for row in rows]
     heads = list(dict.fromkeys(key for row in flat for key in row))
     cells = [[escape("" if row.get(key) is None else str(row[key])) for key in heads] for row in flat]
     numbers = [column for column, key in enumerate(heads) if any(isinstance(row.get(key), int | float) for row in flat)]

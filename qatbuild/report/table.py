@@ -34,7 +34,7 @@ def routes(paths: Iterable[Path]) -> str:
     head = ("route", "bytes", "agreement %", "most LSB", "verdict")
     rows = [_route(each) for each in read]
     lines = aligned((head, *rows), left={0, len(head) - 1})
-    lines += [f"{each['route']}: {warning}" for each in read for warning in each["warnings"]]
+    lines += dict.fromkeys(f"{each['route']}: {warning}" for each in read for warning in each["warnings"])
     return "\n".join(lines) + "\n"
 
 

@@ -9,69 +9,25 @@ import tensorflow as tf
 from qatbuild.quantize import create_eval_graph, experimental_create_training_graph
 from qatbuild.quantize.batch_norm import find_batch_norms
 from qatbuild.quantize.fold import fold
-from tests.graph.networks import DECAY, EPSILON, FUSED, folding_layer, images, v1
+from tests.graph.folding import (
+    BIASED,
+    FORMS,
+    ROWS,
+    Network,
+    assert_close,
+    batches,
+    convolutions_run,
+    start_biases_at,
+)
+from tests.graph.networks import DECAY, EPSILON, FUSED, v1
 
 pytestmark = pytest.mark.tf
 
-FORMS = [*FUSED, "unfused", "shifted"]
 NEVER = 1_000_000
-STEPS = 5
-ROWS = [
-    *(("conv", form, {}) for form in FORMS),
-    *((kind, form, {}) for kind in ("depthwise", "dense") for form in ("FusedBatchNormV3", "unfused", "keepdims")),
-    ("conv", "keepdims", {"update": "blend"}),
-    ("transposed", "unfused", {}),
-    *(
-        ("conv", form, columns)
-        for form in ("FusedBatchNormV3", "unfused")
-        for columns in ({"variables": "ref"}, {"update": "blend"}, {"activation": "identity", "forced": True})
-    ),
-]
 rows = pytest.mark.parametrize(("kind", "form", "columns"), ROWS)
 forms = pytest.mark.parametrize("form", FORMS)
-BIASED = [(kind, form, bias) for kind in ("conv", "depthwise", "dense", "transposed") for form in
-          ("FusedBatchNormV3", "unfused", "keepdims") for bias in ("bias_add", "addv2")]  # fmt: skip
 some_forms = pytest.mark.parametrize("form", ["FusedBatchNormV3", "unfused"])
 kinds = pytest.mark.parametrize("kind", ["conv", "depthwise", "dense"])
-
-
-class Network:
-    """Two layers with batch norm and a loss; `rewrite` None leaves them float."""
-
-    def __init__(self, rewrite=None, kind="conv", **columns):
-        self.graph = tf.Graph()
-        self.shape = (8, 12) if kind in ("dense", "transposed") else (4, 6, 6, 3)
-        with self.graph.as_default():
-            value = folding_layer(images(self.shape), "first", kind, **columns)
-            value = folding_layer(value, "second", kind, **columns)
-            self.output = tf.negative(value, name="probe")
-            self.loss = tf.reduce_sum(tf.sin(3 * self.output))
-            if rewrite:
-                self.report = rewrite(self.graph)
-            self.trained = v1.trainable_variables()
-            self.gradients = tf.gradients(self.loss, [self.graph.get_tensor_by_name("input:0"), *self.trained])
-            self.updates = v1.get_collection(v1.GraphKeys.UPDATE_OPS)
-            self.averages = {each.op.name: each for each in v1.global_variables() if "/moving_" in each.op.name}
-            self.session = v1.Session()
-            self.session.run(v1.global_variables_initializer())
-
-    def step(self, batch):
-        """Output and gradients of one step, the moving averages updated with it."""
-        output, gradients, _ = self.session.run([self.output, self.gradients, self.updates], {"input:0": batch})
-        return output, gradients
-
-    def moving_averages(self):
-        return self.session.run(self.averages)
-
-    def assign(self, values):
-        with self.graph.as_default():
-            for name, value in values.items():
-                self.averages[name].load(value, self.session)
-
-
-def batches(network, count=STEPS):
-    random = np.random.default_rng(5)
-    return [2 * random.normal(size=network.shape).astype(np.float32) + 1 for _ in range(count)]
 
 
 def training(freeze=None, quant_delay=NEVER):
@@ -87,11 +43,6 @@ def folded_only(*, with_batches=True, freeze=None):
             return [fold(each, freeze) for each in found]
 
     return rewrite
-
-
-def assert_close(found, expected, tolerance=1e-4):
-    for mine, other in zip(found, expected, strict=True):
-        np.testing.assert_allclose(mine, other, rtol=tolerance, atol=tolerance * max(1, np.abs(other).max()))
 
 
 @rows
@@ -132,7 +83,7 @@ def test_bias_in_front_is_folded_with_its_gradient(kind, form, bias, freeze):
     columns = {"form": form, "bias": bias, "update": "blend"}
     plain, folded = (Network(each, kind, **columns) for each in (None, folded_only(freeze=freeze)))
     for network in (plain, folded):
-        _start_biases_at(network, 0.7)
+        start_biases_at(network, 0.7)
     for step, batch in enumerate(batches(plain, 3), start=1):
         before = folded.moving_averages()
         output, gradients = folded.step(batch)
@@ -142,7 +93,7 @@ def test_bias_in_front_is_folded_with_its_gradient(kind, form, bias, freeze):
             assert_close(folded.moving_averages().values(), plain.moving_averages().values(), 1e-5)
             continue
         frozen = Network(None, kind, **columns, training=False)
-        _start_biases_at(frozen, 0.7)
+        start_biases_at(frozen, 0.7)
         frozen.assign(before)
         expected, expected_gradients = frozen.step(batch)
         assert_close([output, *gradients], [expected, *expected_gradients])
@@ -156,17 +107,10 @@ def test_bias_in_front_of_a_batch_norm_with_given_statistics_is_folded(kind, for
     plain, folded = (Network(each, kind, **columns) for each in (None, folded_only(with_batches=False)))
     batch = batches(plain, 1)[0]
     for network in (plain, folded):
-        _start_biases_at(network, 0.7)
+        start_biases_at(network, 0.7)
     (output, gradients), (expected, expected_gradients) = folded.step(batch), plain.step(batch)
     assert_close([output, *gradients], [expected, *expected_gradients])
     assert len(folded.report) == 2
-
-
-def _start_biases_at(network, value):
-    with network.graph.as_default():
-        for each in v1.trainable_variables():
-            if each.op.name.endswith("biases"):
-                each.load(np.full(each.shape, value, np.float32), network.session)
 
 
 @some_forms
@@ -201,25 +145,6 @@ def test_frozen_training_graph_and_inference_graph_quantize_alike(form):
         for each in v1.global_variables():
             each.load(values[each.op.name], inference.session)
     np.testing.assert_array_equal(inference.step(batch)[0], output)
-
-
-def convolutions_run(network, batch):
-    """The convolution kernels of one step, of the layers' outputs and of their gradients."""
-    options, ran = v1.RunOptions(trace_level=v1.RunOptions.FULL_TRACE), v1.RunMetadata()
-    fetches = [network.output, network.gradients, network.updates]
-    network.session.run(fetches, {"input:0": batch}, options, ran)
-    kernels = [
-        _plain(kernel.timeline_label.partition(" = ")[2].partition("(")[0])
-        for device in ran.step_stats.dev_stats
-        for kernel in device.node_stats
-    ]
-    kinds = ("Conv2D", "Conv2DBackpropFilter", "Conv2DBackpropInput")
-    return [kernels.count(kind) for kind in kinds]
-
-
-def _plain(kernel):
-    """The kind of a kernel that TensorFlow's own optimizer may have fused with a bias."""
-    return kernel.removeprefix("_MklNative").removeprefix("_").removeprefix("Fused").removesuffix("WithBias")
 
 
 @pytest.mark.parametrize(
