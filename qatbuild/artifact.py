@@ -14,11 +14,12 @@ import os
 import shutil
 import threading
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from qatbuild.errors import ArtifactError
+from qatbuild.memory import Memory
 
 LOGS = ("events",)
 """Folders of a stage that are published and not in its manifest: TensorBoard events carry clocks."""
@@ -54,33 +55,27 @@ def canonical_json(value: object) -> str:
     return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False, ensure_ascii=False)
 
 
-@dataclass
 class Digests:
-    """File digests, remembered by size, mtime, ctime and inode, so that an unchanged file is read once."""
+    """File digests, remembered (see memory.py), so that an unchanged file is read once, whoever asks."""
 
-    path: Path | None = None
-    known: dict[str, list[Any]] = field(default_factory=dict)
-    changed: bool = False
+    def __init__(self, memory: Memory | None = None) -> None:
+        """Digests with a memory; by default one of this process alone."""
+        self.memory = memory or Memory()
 
     @classmethod
     def load(cls, path: Path) -> Digests:
         """The digests remembered in `path`; an unreadable memory is an empty one, for it is only a shortcut."""
-        try:
-            return cls(path, json.loads(path.read_text(encoding="utf-8")))
-        except (OSError, ValueError):
-            return cls(path)
+        return cls(Memory(path, "digests"))
 
     def sha256(self, path: Path) -> str:
         """SHA-256 of a file; FileNotFoundError where there is none."""
         status = path.stat()
-        identity = [status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino]
-        known = self.known.get(str(path))
-        if known is not None and known[:4] == identity:
-            return str(known[4])
-        digest = file_sha256(path)
-        self.known[str(path)] = [*identity, digest]
-        self.changed = True
-        return digest
+        name = str(path)
+        known = self.memory.get(name, status)
+        if known is None:
+            known = file_sha256(path)
+            self.memory.put(name, status, known)
+        return known
 
     def tree_sha256(self, path: Path) -> str:
         """SHA-256 of a file, or of all files below a folder with their relative names."""
@@ -92,9 +87,7 @@ class Digests:
 
     def save(self) -> None:
         """Write the memory, if there is anything new in it."""
-        if self.path is not None and self.changed:
-            write_text(self.path, json.dumps(dict(self.known)))
-            self.changed = False
+        self.memory.save()
 
 
 @dataclass(frozen=True)

@@ -13,9 +13,9 @@ import json
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
-from qatbuild.artifact import canonical_json, write_text
+from qatbuild.artifact import canonical_json
+from qatbuild.memory import Memory
 
 PACKAGE = Path(__file__).parent
 TALK = frozenset({"qatbuild.console", "qatbuild.errors"})
@@ -26,31 +26,34 @@ _DOCUMENTED = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
 
 @dataclass
 class Code:
-    """Fingerprints and imports of source files, remembered by size, mtime, ctime and inode."""
+    """Fingerprints and imports of source files, remembered (see memory.py) as long as the files do not change."""
 
     project: Path
-    path: Path | None = None
-    known: dict[str, list[Any]] = field(default_factory=dict)
-    changed: bool = False
+    memory: Memory = field(default_factory=Memory)
     package: Path = PACKAGE
     """The folder of qatbuild itself."""
+    digests: dict[tuple[str, ...], str] = field(default_factory=dict)
+    looked: dict[str, bool] = field(default_factory=dict)
+    """Every path where a module was looked for, and whether it was there."""
 
     @classmethod
     def load(cls, project: Path, path: Path) -> Code:
         """The fingerprints remembered in `path`, if it can be read."""
-        try:
-            return cls(project, path, json.loads(path.read_text(encoding="utf-8")))
-        except (OSError, ValueError):
-            return cls(project, path)
+        return cls(project, Memory(path, "code"))
 
     def save(self) -> None:
         """Write the memory, if there is anything new in it."""
-        if self.path is not None and self.changed:
-            write_text(self.path, json.dumps(dict(self.known)))
-            self.changed = False
+        self.memory.save()
 
     def digest(self, modules: Iterable[str]) -> str:
-        """SHA-256 over the fingerprints of the modules and all that they import."""
+        """SHA-256 over the fingerprints of the modules and all that they import, as they were when first asked for."""
+        names = tuple(modules)
+        if names not in self.digests:
+            self.digests[names] = self.digest_now(names)
+        return self.digests[names]
+
+    def digest_now(self, modules: Iterable[str]) -> str:
+        """The digest as it is now."""
         return hashlib.sha256(canonical_json(sorted(self.table(modules).items())).encode()).hexdigest()
 
     def table(self, modules: Iterable[str]) -> dict[str, str]:
@@ -79,14 +82,16 @@ class Code:
     def _file(self, module: str) -> Path | None:
         top, *rest = module.split(".")
         stem = self.package.joinpath(*rest) if top == PACKAGE.name else self.project.joinpath(top, *rest)
-        candidates = (stem / "__init__.py", stem.with_name(stem.name + ".py"))
-        return next((path for path in candidates if path.is_file()), None)
+        for path in (stem / "__init__.py", stem.with_name(stem.name + ".py")):
+            self.looked[str(path)] = found = path.is_file()
+            if found:
+                return path
+        return None
 
     def _read(self, module: str, file: Path) -> tuple[str, list[str]]:
         status = file.stat()
-        identity = [status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino]
-        known = self.known.get(str(file))
-        if known is None or known[:4] != identity:
+        known = self.memory.get(str(file), status)
+        if known is None:
             source = file.read_bytes()
             try:
                 tree = ast.parse(source)
@@ -95,10 +100,10 @@ class Code:
             else:
                 package = module if file.name == "__init__.py" else module.rpartition(".")[0]
                 fingerprint, imports = _fingerprint(tree), sorted(set(_imports(tree, package)))
-            known = [*identity, fingerprint, imports]
-            self.known[str(file)] = known
-            self.changed = True
-        return known[4], known[5]
+            known = json.dumps([fingerprint, imports])
+            self.memory.put(str(file), status, known)
+        fingerprint, imports = json.loads(known)
+        return fingerprint, imports
 
 
 def _parents(module: str) -> list[str]:

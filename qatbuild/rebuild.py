@@ -37,13 +37,15 @@ class Rebuilder:
     code: Code
     modules: dict[str, tuple[str, ...]] = field(default_factory=dict)
     """Code digest -> the modules that it was asked for, of the requests made so far."""
+    intact: dict[Path, tuple[str, ...]] = field(default_factory=dict)
+    """Manifests that were found to be those of their request, with the names of their artifacts, all as published."""
 
     @classmethod
     def of(cls, project: Path, build: Path, threads: int) -> Rebuilder:
         """A rebuilder for the project at `project` with its artifacts below `build`; stages compute with `threads`."""
         memory = build / ".qatbuild"
-        digests = Digests.load(memory / "digests.json")
-        return cls(project, build, threads, digests, Code.load(project, memory / "code.json"))
+        digests = Digests.load(memory / "files.db")
+        return cls(project, build, threads, digests, Code.load(project, memory / "files.db"))
 
     def folder(self, stage: Stage) -> Path:
         """Where the stage's artifacts live."""
@@ -84,10 +86,15 @@ class Rebuilder:
             former = Request.from_json(Request.path_of(request.folder, request.stage).read_text(encoding="utf-8"))
         except (ArtifactError, OSError, ValueError, KeyError):
             return [Reason("never")]
-        return changes(former, request, self.code_table) or [
+        path = Manifest.path_of(request.folder, request.stage)
+        self.intact.pop(path, None)
+        reasons = changes(former, request, self.code_table) or [
             Reason("artifact", name, now=how)
             for name, _, how in (fault.rpartition(": ") for fault in manifest.damage(self.digests))
         ]
+        if not reasons:
+            self.intact[path] = tuple(manifest.files)
+        return reasons
 
     def publish(self, request: Request, stage: Stage) -> Manifest:
         """Move what the worker left into place; StageError, and nothing recorded, if an input changed meanwhile."""
@@ -98,7 +105,7 @@ class Rebuilder:
         for role, source in request.sources.items():
             if self.source_sha256(source.path) != source.sha256:
                 raise _changed(request, role, source.path)
-        if self.code.digest(stage.modules) != request.code:
+        if self.code.digest_now(stage.modules) != request.code:
             raise _changed(request, "code", self.project)
         self._keep_table(request.code)
         made = Manifest.read(Manifest.path_of(request.work, request.stage))
@@ -136,11 +143,8 @@ class Rebuilder:
 
     def save(self) -> None:
         """Write the remembered digests. They are a shortcut: it is no error if they cannot be written."""
-        try:
-            self.digests.save()
-            self.code.save()
-        except OSError:
-            return
+        self.digests.save()
+        self.code.save()
 
     def input(self, upstream: Stage) -> Input:
         """What a stage is given of one before it, as it is now; ArtifactError if that has not been built."""

@@ -53,6 +53,12 @@ class LocalExecutor:
             raise from_json(error.read_text(encoding="utf-8"))
         raise _crash(request, status)
 
+    def stop(self) -> None:
+        """Close the server: it ends its stages and waits for them."""
+        with self._lock:
+            if self._server is not None:
+                self._server.close()
+
     def _current(self) -> _Server:
         with self._lock:
             if self._server is None or not self._server.is_mine_and_alive():
@@ -71,7 +77,7 @@ class _Server:
         command = [sys.executable, "-P", "-m", "qatbuild.server"]
         self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=_environment())
         threading.Thread(target=self._listen, daemon=True).start()
-        atexit.register(self._close)
+        atexit.register(self.close)
 
     def is_mine_and_alive(self) -> bool:
         """Whether it can be asked: a fork of doit (-n N) inherits the object, but not the answers."""
@@ -106,7 +112,8 @@ class _Server:
                 for done, _ in self._waiting.values():
                     done.set()
 
-    def _close(self) -> None:
+    def close(self) -> None:
+        """Have the server end its stages, and itself."""
         if self._owner == os.getpid() and self._process.poll() is None:
             assert self._process.stdin is not None
             self._process.stdin.close()

@@ -1,26 +1,28 @@
-"""What a dodo.py calls: it opens a project, and hands its tasks to doit.
+"""An opened project: its specs, what is planned for them, and what builds that.
 
 The commands find an opened project again by its task creator, which is a method of it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from doit.exceptions import InvalidDodoFile
 
-from qatbuild.errors import ArtifactError, QatbuildError, SpecError
+from qatbuild.errors import QatbuildError, SpecError
 from qatbuild.execute import Executor
 from qatbuild.execute.local import LocalExecutor
 from qatbuild.forecast import Verdict, forecast
 from qatbuild.plan import Plan
+from qatbuild.plugin import asked
 from qatbuild.plugin.project import Project
 from qatbuild.plugin.reporter import reporter
 from qatbuild.plugin.state import checker
 from qatbuild.plugin.tasks import Builder, tasks
+from qatbuild.pools import Pools
 from qatbuild.rebuild import Rebuilder
 from qatbuild.spec.faults import suggest
 
@@ -36,6 +38,31 @@ class Opened:
     builder: Builder
     prefix: str = ""
     """What the names of its tasks begin with, in a dodo.py that has others."""
+
+    @classmethod
+    def of(
+        cls, project: Project, executor: Executor | None, specs: Sequence[str] | None, run: asked.Asked | None
+    ) -> Opened:
+        """The specs of a project that are named, for a run; without names all, of which there must be some."""
+        plan, descriptions, errors = project.load(specs)
+        rebuilder = Rebuilder.of(project.root, project.build, project.threads)
+        builder = Builder(plan, rebuilder, executor or LocalExecutor(), project.store)
+        builder.run = run
+        if run is not None:
+            run.pools = Pools(dict(project.pools), dict(project.takes), project.threads)
+            run.stop.append(builder.executor.stop)
+        opened = cls(project, plan, descriptions, errors, builder)
+        if specs is None:
+            _check_default(opened)
+        return opened
+
+    def config(self, others: Mapping[str, Sequence[str]]) -> dict[str, Any]:
+        """What doit is told of them, besides where its state is. `others` are labels that were not loaded."""
+        builder, labels = self.builder, {**others, **self.plan.routes}
+        return {
+            "check_file_uptodate": checker(builder.rebuilder.digests),
+            "reporter": reporter(self.project.build, builder.reasons, builder.restorable, labels),
+        }
 
     def tasks(self) -> Iterator[dict[str, Any]]:
         """Every spec below the project's specs folder, as doit tasks."""
@@ -98,45 +125,16 @@ def _named(stage: str, each: str) -> bool:
     return stage in ("", each, each.partition(".")[0])
 
 
-def door(dodo_file: str, executor: Executor | None = None) -> tuple[dict[str, Any], Callable[[], Any]]:
-    """DOIT_CONFIG and the task creator for the project of a dodo.py, given its __file__.
-
-    `executor` is where requests run; by default in processes of this machine.
-    """
-    opened = opening(Path(dodo_file).absolute().parent, executor)
-    project = opened.project
-    config = {
-        "backend": "sqlite3",
-        "dep_file": str(project.memory / "doit.db"),
-        "check_file_uptodate": checker(opened.builder.rebuilder.digests),
-        "reporter": reporter(project.build, opened.builder.reasons, opened.builder.restorable, opened.plan.routes),
-        "verbosity": 2,
-    }
-    if project.default is not None:
-        config["default_tasks"] = list(project.default)
-    return config, opened.tasks
-
-
 def opening(root: Path, executor: Executor | None) -> Opened:
-    """The project at `root`; doit's InvalidDodoFile for what is wrong with it as a whole."""
+    """The project at `root`, all of it; doit's InvalidDodoFile for what is wrong with it as a whole."""
     try:
-        project = Project.at(root)
-        try:
-            project.memory.mkdir(parents=True, exist_ok=True)
-        except OSError as fault:
-            facts = [("folder", project.build), ("reason", fault.strerror)]
-            raise ArtifactError(
-                "The build folder cannot be made.", facts, "make it writable, or name another in [tool.qatbuild] build"
-            ) from fault
-        plan, descriptions, errors = project.load()
-        rebuilder = Rebuilder.of(project.root, project.build, project.threads)
-        opened = Opened(
-            project, plan, descriptions, errors, Builder(plan, rebuilder, executor or LocalExecutor(), project.store)
-        )
-        _check_default(opened)
+        project = Project.prepared(root)
+        run = asked.current()
+        if run is not None:
+            run.folders.append(project.memory)
+        return Opened.of(project, executor, None, run)
     except QatbuildError as error:
         raise InvalidDodoFile(error.block()) from error
-    return opened
 
 
 def _check_default(opened: Opened) -> None:

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import math
 import os
 import tomllib
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from qatbuild.errors import QatbuildError, SpecError
-from qatbuild.plan import Plan, plan
-from qatbuild.spec.load import find, find_below, load
-from qatbuild.spec.model import Variant
-from qatbuild.spec.rules import Territory
+from qatbuild.errors import ArtifactError, QatbuildError, SpecError
+from qatbuild.pools import POOLS
+
+if TYPE_CHECKING:
+    from qatbuild.plan import Plan
+    from qatbuild.spec.model import Variant
 
 _SETTINGS: dict[str, type | tuple[type, ...]] = {
     "default": list,
@@ -21,6 +24,8 @@ _SETTINGS: dict[str, type | tuple[type, ...]] = {
     "allow": list,
     "threads": int,
     "store": (str, bool),
+    "pools": dict,
+    "takes": dict,
 }
 
 
@@ -30,7 +35,7 @@ class Project:
 
     `threads` is how many a stage computes with: by default one for each core of the machine. `store` is where results
     are kept, None if nowhere. With `patterns` the specs are in the folders that these match below the root; `specs` is
-    then the root.
+    then the root. `pools` and `takes` are for pools.py.
     """
 
     root: Path
@@ -41,6 +46,8 @@ class Project:
     threads: int
     store: Path | None
     patterns: tuple[str, ...] = ()
+    pools: tuple[tuple[str, float], ...] = ()
+    takes: tuple[tuple[str, dict[str, float]], ...] = ()
 
     @property
     def memory(self) -> Path:
@@ -63,19 +70,47 @@ class Project:
             settings.get("threads") or os.cpu_count() or 1,
             _store(root, settings),
             _patterns(specs),
+            tuple(_amounts("pools", settings.get("pools", {})).items()),
+            tuple(
+                (stage, _amounts(f"takes.{stage}", amounts, {*POOLS, *settings.get("pools", {})}))
+                for stage, amounts in settings.get("takes", {}).items()
+            ),
         )
+
+    @classmethod
+    def prepared(cls, root: Path) -> Project:
+        """The project, with a folder for what the engine remembers. ArtifactError if that cannot be made."""
+        project = cls.at(root)
+        try:
+            project.memory.mkdir(parents=True, exist_ok=True)
+        except OSError as fault:
+            facts = [("folder", project.build), ("reason", fault.strerror)]
+            raise ArtifactError(
+                "The build folder cannot be made.", facts, "make it writable, or name another in [tool.qatbuild] build"
+            ) from fault
+        return project
 
     def files(self) -> list[tuple[str, Path]]:
         """Name and file of every spec."""
+        from qatbuild.spec.load import find, find_below  # noqa: PLC0415  A build with nothing to do reads no specs.
+
         return find_below(self.root, self.patterns) if self.patterns else list(find(self.specs).items())
 
-    def load(self) -> tuple[Plan, dict[str, str], dict[str, QatbuildError]]:
-        """The plan of all good specs, their descriptions by name, and the error of each bad one by name."""
+    def load(self, names: Iterable[str] | None = None) -> tuple[Plan, dict[str, str], dict[str, QatbuildError]]:
+        """The plan of all good specs, their descriptions by name, and the error of each bad one by name.
+
+        With `names`, of these specs alone.
+        """
+        from qatbuild.plan import plan  # noqa: PLC0415
+        from qatbuild.spec.load import load  # noqa: PLC0415
+        from qatbuild.spec.rules import Territory  # noqa: PLC0415
+
         variants: list[Variant] = []
         descriptions: dict[str, str] = {}
         errors: dict[str, QatbuildError] = {}
         territory = Territory(self.root, self.allowed)
-        for name, file in self.files():
+        files = self.files() if names is None else [(name, self.specs / f"{name}.json") for name in names]
+        for name, file in files:
             try:
                 loaded = load(name, file, territory)
             except QatbuildError as error:
@@ -94,6 +129,23 @@ def _patterns(specs: str | list[Any]) -> tuple[str, ...]:
             where = f'"{pattern}" must be a folder below the project, or a pattern of such'
             raise SpecError("The project's settings have faults.", [("tool.qatbuild.specs", where)])
     return patterns
+
+
+def _amounts(where: str, given: Any, known: Collection[str] = ()) -> dict[str, float]:
+    """Numbers by pool. SpecError for what is none, and for a pool that there is not."""
+    facts = []
+    if not isinstance(given, dict):
+        facts.append((f"tool.qatbuild.{where}", f"must be a table of pools, got {given!r}."))
+    for name, amount in given.items() if isinstance(given, dict) else ():
+        if isinstance(amount, bool) or not isinstance(amount, int | float) or not 0 <= amount < math.inf:
+            facts.append((f"tool.qatbuild.{where}.{name}", f"must be a number of at least 0, got {amount!r}."))
+        elif known and name not in known:
+            facts.append(
+                (f"tool.qatbuild.{where}.{name}", f"there is no such pool. Known: {', '.join(sorted(known))}.")
+            )
+    if facts:
+        raise SpecError("The project's settings have faults.", facts)
+    return {name: float(amount) for name, amount in given.items()}
 
 
 def _store(root: Path, settings: dict[str, Any]) -> Path | None:

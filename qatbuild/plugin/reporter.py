@@ -5,19 +5,14 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from doit.exceptions import TaskFailed, UnmetDependency
 from doit.reporter import ConsoleReporter
 
-from qatbuild.artifact import write_text
-from qatbuild.plan import Stage
-from qatbuild.reason import Reason
-from qatbuild.report.found import found
-from qatbuild.report.html import page
-from qatbuild.report.junit import junit
-from qatbuild.report.layers import worst_layers
-from qatbuild.report.table import routes, table
+if TYPE_CHECKING:
+    from qatbuild.plan import Stage
+    from qatbuild.reason import Reason
 
 
 class Refused(TaskFailed):  # type: ignore[misc]
@@ -47,13 +42,15 @@ class BuildReporter(ConsoleReporter):  # type: ignore[misc]
     build: ClassVar[Path]
     reasons: ClassVar[dict[str, list[Reason]]]
     restorable: ClassVar[set[str]]
+    fresh: ClassVar[int] = 0
+    """Stages that are up to date and were not even loaded."""
     labels: ClassVar[Mapping[str, Sequence[str]]]
 
     def __init__(self, outstream: Any, options: dict[str, Any]) -> None:
         """Called by doit."""
         super().__init__(outstream, options)
         self.started = time.monotonic()
-        self.current = 0
+        self.current = self.fresh
         self.built: list[Stage] = []
         self.restored: list[Stage] = []
         self.failed: list[Stage] = []
@@ -99,6 +96,20 @@ class BuildReporter(ConsoleReporter):  # type: ignore[misc]
 
     def complete_run(self) -> None:
         """Print the tables of the models that were evaluated and the routes that were taken, and the counts."""
+        if self.built or self.restored or self.refused:
+            self._write_tables()
+        restored = (len(self.restored), "restored")
+        counts = [(len(self.built), "built"), restored, (self.current, "up to date"), (len(self.failed), "failed")]
+        parts = [f"{count} {what}" for count, what in counts if count]
+        if parts:
+            self.write(f"{', '.join(parts)} in {time.monotonic() - self.started:.1f} s\n")
+        if self.runtime_errors:
+            self.write("\n".join(self.runtime_errors) + "\n")
+
+    def _write_tables(self) -> None:
+        from qatbuild.report.layers import worst_layers  # noqa: PLC0415  Only for a build that made something.
+        from qatbuild.report.table import routes, table  # noqa: PLC0415
+
         done = (*self.built, *self.restored, *self.refused)
         names = {stage.home: "route.json" if stage.route else "report.json" for stage in done if _is_judged(stage)}
         there = sorted(path for home, name in names.items() if (path := self.build / home / name).is_file())
@@ -112,16 +123,14 @@ class BuildReporter(ConsoleReporter):  # type: ignore[misc]
             self.write(worst_layers(self.build / stage.home / "report.json"))
         if there:
             self._write_pages()
-        restored = (len(self.restored), "restored")
-        counts = [(len(self.built), "built"), restored, (self.current, "up to date"), (len(self.failed), "failed")]
-        parts = [f"{count} {what}" for count, what in counts if count]
-        if parts:
-            self.write(f"{', '.join(parts)} in {time.monotonic() - self.started:.1f} s\n")
-        if self.runtime_errors:
-            self.write("\n".join(self.runtime_errors) + "\n")
 
     def _write_pages(self) -> None:
         """Refresh report.html and junit.xml. They show what the reports say, and no stage depends on them."""
+        from qatbuild.artifact import write_text  # noqa: PLC0415
+        from qatbuild.report.found import found  # noqa: PLC0415
+        from qatbuild.report.html import page  # noqa: PLC0415
+        from qatbuild.report.junit import junit  # noqa: PLC0415
+
         models = found(self.build, self.labels)
         try:
             write_text(self.build / "report.html", page(models))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 from collections.abc import Callable
 from pathlib import Path, PurePosixPath
@@ -18,7 +19,7 @@ class Revision:
         """The revision `name` of the repository that `root` lies in; ArtifactError if there is none."""
         self._folder = root
         self.name = name
-        self.top = Path(self._git("rev-parse", "--show-toplevel").decode().strip())
+        self.top = Path(os.fsdecode(self._git("rev-parse", "--show-toplevel")).rstrip("\n"))
         commit = self._git("rev-parse", "--verify", "--quiet", "--end-of-options", f"{name}^{{commit}}")
         self.commit = commit.decode().strip()
         self._folder = self.top
@@ -27,11 +28,11 @@ class Revision:
         """The files that differ from the revision, below the repository; those that git ignores are not looked at."""
         differing = self._git("diff", "--name-only", "--no-renames", "-z", self.commit, "--")
         untracked = self._git("ls-files", "--others", "--exclude-standard", "-z")
-        return {name for name in (differing + untracked).decode().split("\0") if name}
+        return {name for name in os.fsdecode(differing + untracked).split("\0") if name}
 
     def extract(self, folder: Path, wanted: Callable[[PurePosixPath], bool]) -> None:
         """Write the revision's files that are wanted, by their paths below the repository, into `folder`."""
-        rows = (row.partition("\t") for row in self._git("ls-tree", "-r", "-z", self.commit).decode().split("\0"))
+        rows = (row.partition("\t") for row in os.fsdecode(self._git("ls-tree", "-r", "-z", self.commit)).split("\0"))
         files = {name: about.split()[2] for about, _, name in rows if about.startswith(_FILE_MODES)}
         files = {name: blob for name, blob in files.items() if wanted(PurePosixPath(name))}
         output = self._git("cat-file", "--batch", given="".join(f"{blob}\n" for blob in files.values()).encode())

@@ -1,13 +1,19 @@
-"""How doit knows a file again: by its content, hashed once however many tasks read it."""
+"""How doit knows a file again, and where it keeps what it knows.
+
+The truth is what lies beside the artifacts (rebuild.py); doit's state is a shortcut. It is written at once all the
+same, so that a build that is killed has lost nothing.
+"""
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from doit.dependency import FileChangedChecker
+from doit.dependency import FileChangedChecker, SqliteDB
 
-from qatbuild.artifact import Digests
+if TYPE_CHECKING:
+    from qatbuild.artifact import Digests
 
 
 def checker(digests: Digests) -> type[FileChangedChecker]:
@@ -24,3 +30,76 @@ def checker(digests: Digests) -> type[FileChangedChecker]:
             return None if digest == current_state else digest
 
     return ContentChecker
+
+
+_LAST = {"deps:", "ignore:"}
+"""What doit sets last for a task."""
+
+
+class WriteThrough(SqliteDB):  # type: ignore[misc]
+    """doit's sqlite state, of the same form, so that doit's other commands read it; committed after each task.
+
+    In WAL mode readers do not wait for a build. It is opened when something is asked of it, which a build with
+    nothing to do never does; one that is broken is begun anew.
+    """
+
+    desc = "qatbuild: sqlite, written after each task, safe to read meanwhile"
+
+    def __init__(self, name: str, codec: Any, *, module_name: str | None = None) -> None:  # noqa: ARG002
+        """Called by doit. Nothing is opened yet."""
+        self.name = name
+        self.codec = codec
+        self._cache: dict[str, dict[str, Any]] = {}
+        self._dirty: set[str] = set()
+        self._opened: Any = None
+
+    @property
+    def _conn(self) -> Any:
+        if self._opened is None:
+            try:
+                self._opened = self._connected()
+            except Exception as fault:
+                import sqlite3  # noqa: PLC0415  A build with nothing to do needs none.
+
+                from doit.dependency import DatabaseException  # noqa: PLC0415
+
+                if isinstance(fault, sqlite3.OperationalError) or not isinstance(
+                    fault, sqlite3.DatabaseError | DatabaseException
+                ):
+                    raise
+                for suffix in ("", "-wal", "-shm"):
+                    with contextlib.suppress(OSError):
+                        Path(self.name + suffix).unlink()
+                self._opened = self._connected()
+        return self._opened
+
+    def _connected(self) -> Any:
+        connection = self._sqlite3(self.name)
+        connection.execute("pragma busy_timeout = 10000")
+        connection.execute("pragma journal_mode = wal")
+        connection.execute("pragma synchronous = normal")
+        return connection
+
+    def set(self, task_id: str, dependency: str, value: Any) -> None:
+        """Store a value; with the last one of a task, write them all."""
+        super().set(task_id, dependency, value)
+        if dependency in _LAST:
+            self._write()
+
+    def remove(self, task_id: str) -> None:
+        """Forget a task, at once."""
+        super().remove(task_id)
+        self._conn.commit()
+
+    def dump(self) -> None:
+        """Write what is left and close."""
+        if self._opened is not None:
+            self._write()
+            self._opened.close()
+            self._opened = None
+
+    def _write(self) -> None:
+        rows = [(task_id, self.codec.encode(self._cache[task_id])) for task_id in self._dirty]
+        self._conn.executemany("insert or replace into doit values (?, ?)", rows)
+        self._conn.commit()
+        self._dirty.clear()

@@ -8,7 +8,9 @@ import re
 import shutil
 import signal
 import sys
+import time
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, nullcontext
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -21,6 +23,7 @@ from qatbuild.execute import Executor
 from qatbuild.forecast import reasons
 from qatbuild.lock import held
 from qatbuild.plan import STAGES, Plan, Stage
+from qatbuild.plugin.asked import Asked
 from qatbuild.plugin.reporter import Refused
 from qatbuild.reason import Reason
 from qatbuild.rebuild import Rebuilder
@@ -38,6 +41,9 @@ class Builder:
         self.rebuilder = rebuilder
         self.executor = executor
         self.reasons: dict[str, list[Reason]] = {}
+        self.run: Asked | None = None
+        self._made: set[str] = set()
+        self._files: dict[tuple[str, ...], list[str]] = {}
         self.restorable = set[str]()
         self._kept = kept
 
@@ -47,6 +53,13 @@ class Builder:
 
     def is_current(self, stage: Stage) -> bool:
         """Whether the stage's artifacts are what its request of now would make; the reasons why not are kept."""
+        found = self._reasons(stage)
+        if found and self.run is not None and self.run.own():  # Whoever built here meanwhile may have built this.
+            found = self._reasons(stage)
+        self.reasons[stage.id] = found
+        return not found
+
+    def _reasons(self, stage: Stage) -> list[Reason]:
         try:
             request = self.request(stage)
             found = reasons(self.plan, self.rebuilder, stage, request)
@@ -54,21 +67,22 @@ class Builder:
                 self.restorable.add(stage.id)
         except QatbuildError as error:
             found = [Reason("blocked", now=error.message)]
-        self.reasons[stage.id] = found
         self.rebuilder.save()
-        return not found
+        return found
 
     def build(self, stage: Stage) -> dict[str, bool] | TaskFailed:
         """Run the stage, unless it is current: doit forgets what a killed build had finished, the disk does not."""
         try:
-            with held(self.rebuilder.build / ".qatbuild" / "locks" / f"{stage.home}-{stage.name}"):
+            with self._alone():
                 request = self.request(stage)
-                stale = bool(self.rebuilder.stale(request))
-                restored = stale and self._restore(request)
+                always = self.run is not None and self.run.always
+                stale = bool(self.rebuilder.stale(request)) or always
+                restored = stale and not always and self._restore(request)
                 if stale and not restored:
                     self._run(request)
                 if stale:
                     self._publish(request, stage, keep=not restored)
+                self._made.add(stage.id)
                 return {"ran": stale and not restored, "restored": restored}
         except AcceptanceError as error:
             return Refused(error.block())
@@ -78,8 +92,33 @@ class Builder:
             facts = [("stage", stage.id), ("file", fault.filename), ("reason", fault.strerror)]
             return TaskFailed(StageError("An artifact cannot be written or read.", facts).block())
         except KeyboardInterrupt:
+            if self.run is not None:  # `doit run` says so, and once for all stages that ran side by side.
+                raise
             sys.stderr.write("\ninterrupted; run doit again to go on\n")
             raise SystemExit(128 + signal.SIGINT) from None
+
+    def _alone(self) -> AbstractContextManager[object]:
+        """No other doit builds here meanwhile: `doit run` has seen to that, but not if doit was not told of it."""
+        if self.run is not None and self.run.owned:
+            return nullcontext()
+        return held(self.rebuilder.build / ".qatbuild" / "lock")
+
+    def verify(self, since_ns: int) -> dict[str, int]:
+        """The stages that are up to date now: since when that is known, in ns. `since_ns` is when the build began."""
+        known = {id_: since_ns for id_, reasons in self.reasons.items() if not reasons and id_ not in self._made}
+        now = time.time_ns()
+        for id_ in self._made:
+            with contextlib.suppress(QatbuildError, OSError):
+                if not self.rebuilder.stale(self.request(self.plan.stages[id_])):
+                    known[id_] = now
+        self.rebuilder.save()
+        return known
+
+    def code_files(self, stage: Stage) -> list[str]:
+        """The files that a stage's code is in."""
+        if stage.modules not in self._files:
+            self._files[stage.modules] = [str(file) for _, file, _ in self.rebuilder.code.closure(stage.modules)]
+        return self._files[stage.modules]
 
     @cached_property
     def store(self) -> Store | None:
@@ -171,6 +210,7 @@ def _stage_tasks(plan: Plan, builder: Builder) -> Iterator[dict[str, Any]]:
             "uptodate": [current(stage)],
             "clean": [(builder.clean, [stage])],
             "meta": {"stage": stage},
+            "io": {"capture": False},  # A stage's own output is in its log; and doit captures for all threads at once.
         }
 
 

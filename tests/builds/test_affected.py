@@ -126,7 +126,7 @@ def test_a_project_below_the_root_of_its_repository(tmp_path: Path) -> None:
 
 def test_labels_may_be_chosen(versioned: ToyProject) -> None:
     (versioned.root / "specs/data.bin").write_text("others")
-    assert affected(versioned, "net") == ["net"]
+    assert affected(versioned, "net:float") == ["net"]
 
 
 def test_a_spec_with_faults_fails_and_the_others_are_told(versioned: ToyProject) -> None:

@@ -122,7 +122,11 @@ def test_what_another_checkout_has_built_stays_in_the_store_they_share(toy: ToyP
     assert other.built() == []
 
 
-def test_labels_of_another_kind_are_refused(former: ToyProject) -> None:
-    done = former.doit("gc", "net")
+@pytest.mark.parametrize(
+    ("arguments", "text"), [(("net",), "takes no labels"), (("--age", "-1"), "at least 0"), (("--size", "x"), "'x'")]
+)
+def test_what_gc_does_not_take_is_refused(toy: ToyProject, arguments: tuple[str, ...], text: str) -> None:
+    done = toy.doit("gc", *arguments)
     assert done.returncode == 3
-    assert "takes no labels" in done.stderr
+    assert text in done.stderr
+    assert "Traceback" not in done.stderr

@@ -145,7 +145,7 @@ def test_doit_works_from_a_folder_below(toy: ToyProject) -> None:
 
 @pytest.mark.parametrize(
     ("arguments", "near"),
-    [(("nett",), "net"), (("net:flot",), "net:float"), (("explian",), "explain"), (("list", "nett"), "net")],
+    [(("net:flot",), "net:float"), (("explian",), "explain"), (("list", "nett"), "net")],
 )
 def test_a_mistyped_name_is_answered_with_the_nearest(toy: ToyProject, arguments: tuple[str, ...], near: str) -> None:
     done = toy.doit(*arguments)

@@ -29,6 +29,9 @@ ARTIFACTS = {
 class ToyExecutor:
     """Runs a request by writing down what it says."""
 
+    def stop(self) -> None:
+        """A toy is done before it could be stopped."""
+
     def run(self, request: Request) -> None:
         project = request.project
         request.out.mkdir(parents=True, exist_ok=True)

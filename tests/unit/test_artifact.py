@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from qatbuild.artifact import Digests, Manifest, publish, write_text
+from qatbuild import artifact, memory
+from qatbuild.artifact import Digests, Manifest, file_sha256, publish, write_text
 from qatbuild.errors import ArtifactError
 
 
@@ -79,14 +80,35 @@ def test_digest_notices_an_edit_that_keeps_size_and_mtime(tmp_path: Path) -> Non
     assert digests.sha256(path) != before
 
 
-def test_digest_memory_is_written_and_read_back(tmp_path: Path) -> None:
+def test_digest_memory_is_written_and_read_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(memory, "TICK_NS", -1)  # What was written this moment is not remembered, else.
     (tmp_path / "a").write_text("one")
-    digests = Digests.load(tmp_path / "memory.json")
+    digests = Digests.load(tmp_path / "memory.db")
     digest = digests.sha256(tmp_path / "a")
     digests.save()
-    again = Digests.load(tmp_path / "memory.json")
+    monkeypatch.setattr(artifact, "file_sha256", lambda _: "read again")
+    again = Digests.load(tmp_path / "memory.db")
     assert again.sha256(tmp_path / "a") == digest
-    assert not again.changed
+
+
+def test_digest_of_a_file_that_was_changed_this_moment_is_not_remembered(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(memory, "TICK_NS", 10**12)
+    (tmp_path / "a").write_text("one")
+    digests = Digests()
+    digests.sha256(tmp_path / "a")
+    monkeypatch.setattr(artifact, "file_sha256", lambda _: "read again")
+    assert digests.sha256(tmp_path / "a") == "read again"
+
+
+@pytest.mark.parametrize("text", ["", "no memory at all", "SQLite format 3\0 and then garbage" * 100])
+def test_broken_memory_is_an_empty_one(tmp_path: Path, text: str) -> None:
+    (tmp_path / "memory.db").write_text(text)
+    (tmp_path / "a").write_text("one")
+    digests = Digests.load(tmp_path / "memory.db")
+    assert digests.sha256(tmp_path / "a") == file_sha256(tmp_path / "a")
+    digests.save()
 
 
 def test_failed_write_leaves_the_former_text(tmp_path: Path) -> None:

@@ -50,7 +50,7 @@ class Affected(SpecCommand):
         found, removed = _compare(opened, revision)
         if names:
             opened.select(names)
-            mine = set(opened.plain(names))
+            mine = {name.partition(":")[0] for name in opened.plain(names)}
             found = {label: found[label] for label in found if not mine or {label, label.partition("@")[0]} & mine}
         found = {opened.task(label): stages for label, stages in found.items()}
         if options["json"]:

@@ -49,6 +49,9 @@ class Gc(SpecCommand):
         """Remove, and say what; 0."""
         if names:
             raise SpecError("gc takes no labels: it is about what no label needs.", [("given", " ".join(names))])
+        for name in ("age", "size"):
+            if (options[name] or 0) < 0:
+                raise SpecError(f"--{name} must be at least 0, got {options[name]:g}.")
         if opened.errors:
             facts = [("spec", name) for name in opened.errors]
             raise SpecError("As long as specs have faults, nobody knows what they need.", facts, "see doit check")

@@ -1,0 +1,95 @@
+"""Stages side by side: `doit -n N` with a thread for each stage that runs, which waits for its worker process.
+
+doit's own parallel runners fork doit itself N times, or hand a thread a task before there is room for it. Here tasks
+are chosen, recorded and reported in the main thread alone; a stage is started when the pools have what it takes.
+"""
+
+from __future__ import annotations
+
+import queue
+import threading
+from collections import deque
+from collections.abc import Callable
+from typing import Any
+
+from doit.runner import Runner
+
+from qatbuild.pools import Pools
+
+
+class PoolRunner(Runner):  # type: ignore[misc]
+    """Runs up to `num_process` tasks at once. Tasks that are no stages take nothing but their place among these."""
+
+    def __init__(self, *arguments: Any, num_process: int, pools: Pools, stop: Callable[[], None]) -> None:
+        """As doit's own runners, with pools. `stop` ends the stages that run, as Ctrl-C would."""
+        super().__init__(*arguments)
+        self.places = max(1, num_process)
+        self.pools = pools
+        self._stop = stop
+        self._ready: deque[Any] = deque()
+        self._running: dict[str, dict[str, float]] = {}
+        self._done: queue.SimpleQueue[tuple[Any, Any, BaseException | None]] = queue.SimpleQueue()
+
+    def run_tasks(self, task_dispatcher: Any) -> None:
+        """Called by doit: run everything that was selected."""
+        processed = None
+        try:
+            while True:
+                self._draw(task_dispatcher, processed)
+                self._start()
+                if not self._running:
+                    return
+                processed, result, fault = self._done.get()
+                self.pools.give_back(self._running.pop(processed.task.name))
+                if fault is not None:
+                    raise fault  # noqa: TRY301  As if it had happened here.
+                self.process_task_result(processed, result)
+        except BaseException:
+            self._stop()
+            self._wait()
+            raise
+
+    def _draw(self, dispatcher: Any, processed: Any) -> None:
+        """Take from doit every task that can be decided on now."""
+        while not self._stop_running:
+            try:
+                node = dispatcher.generator.send(processed)
+            except StopIteration:
+                return
+            processed = None
+            if node == "hold on":
+                return
+            if self.select_task(node, dispatcher.tasks):
+                self._ready.append(node)
+            else:
+                processed = node
+
+    def _start(self) -> None:
+        """Start what there is room for, first come first served, but let smaller ones pass who waits for a pool."""
+        waiting, self._ready = self._ready, deque()
+        for node in waiting:
+            if self._stop_running:
+                return
+            stage = (node.task.meta or {}).get("stage")
+            taken = None
+            if len(self._running) < self.places:
+                taken = self.pools.take(stage.name) if stage else {}
+            if taken is None:
+                self._ready.append(node)
+                continue
+            self._running[node.task.name] = taken
+            if node.task.teardown:
+                self.teardown_list.append(node.task)
+            self.reporter.execute_task(node.task)
+            threading.Thread(target=self._perform, args=(node,), daemon=True).start()
+
+    def _perform(self, node: Any) -> None:
+        try:
+            self._done.put((node, node.task.execute(self.stream), None))
+        except BaseException as fault:  # noqa: BLE001  Whatever it is, it is the main thread's.
+            self._done.put((node, None, fault))
+
+    def _wait(self) -> None:
+        while self._running:
+            node, *_ = self._done.get()
+            self._running.pop(node.task.name)

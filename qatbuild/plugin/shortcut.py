@@ -1,0 +1,190 @@
+"""Which specs a run need not even load, for they were up to date and nothing of them has changed (see record.py)."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import sys
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from qatbuild.record import GLOBAL, Entry, Record, tree
+
+if TYPE_CHECKING:
+    from qatbuild.plugin.opened import Opened
+    from qatbuild.plugin.project import Project
+
+_PACKAGE = str(Path(__file__).parent.parent)
+_FORMAT = 1
+
+
+class Shortcut:
+    """What a run knows before it loads anything.
+
+    `load` are the names of the specs to load, None for all: without a record that can be used. `named` are those that
+    were asked for by name and are up to date.
+    """
+
+    def __init__(self, project: Project) -> None:
+        """Nothing is known yet; what is looked at from now on counts."""
+        self.project = project
+        self.began_ns = time.time_ns()
+        self.load: list[str] | None = None
+        self.named: list[str] = []
+        self._ids: set[str] | None = None
+        self._count = 0
+        self._current: set[str] = set()
+        self._path = project.memory / "record"
+        self._record: Record | None = None
+        self._done: set[str] = set()
+
+    def stages(self, loaded: Iterable[str] = ()) -> int:
+        """How many stages were asked for and are up to date, besides those that were loaded."""
+        return self._count if self._ids is None else len(self._ids.difference(loaded))
+
+    def routes(self) -> dict[str, list[str]]:
+        """The routes by label of the specs that are not to be loaded."""
+        if self._record is None or self.load is None:
+            return {}
+        entries = (entry for name, entry in self._record.specs.items() if name not in self.load)
+        return {label: routes for entry in entries for label, routes in entry.routes.items()}
+
+    def look(self, names: Sequence[str]) -> None:
+        """Look at the files of the project. `names` are labels, specs or either with :STAGE; none for plain doit."""
+        record = self._record = Record.load(self._path, _environment(self.project))
+        if record is None:
+            return
+        differing = record.differing()
+        if differing & (GLOBAL - {"folders"}):
+            return
+        wanted = names or self.project.default
+        if not differing and not record.others and wanted is None:
+            self.load, self._count = [], record.count
+            return
+        record.read()
+        present = self._present() if "folders" in differing else [*record.specs, *record.others]
+        specs = {name: _spec(name) for name in (present if wanted is None else wanted)}
+        if not set(specs.values()) <= set(present):
+            return  # Whoever loads everything says best what there is not.
+        current = {name for name in present if name in record.specs and differing.isdisjoint(record.specs[name].groups)}
+        # What is asked for in part is loaded: doit knows best what a part needs.
+        fresh = [name for name, spec in specs.items() if name == spec and spec in current]
+        self.load = list(dict.fromkeys(spec for name, spec in specs.items() if name != spec or spec not in current))
+        self.named = [name for name in fresh if names and name not in self.load]
+        self._ids = {id_ for name in fresh for id_ in record.specs[name].stages}
+        self._current = current
+
+    def _present(self) -> list[str]:
+        from qatbuild.spec.load import find  # noqa: PLC0415  A build with nothing to do reads no specs.
+
+        return list(find(self.project.specs))
+
+    def remember(self, opened: Opened) -> None:
+        """Record what is up to date now: of what was loaded, what was found or built; of the rest, what was known."""
+        if self.load == [] or self.project.patterns:
+            return
+        record = (self._record if self.load is not None else None) or Record(_environment(self.project))
+        record.unfold()
+        present = self._present()
+        seen = {*opened.descriptions, *opened.errors} - self._current
+        record.specs = {name: entry for name, entry in record.specs.items() if name in present and name not in seen}
+        verified_ns = opened.builder.verify(self.began_ns)
+        routes = opened.plan.routes
+        for name, labels in _by_spec(opened).items():
+            ids = dict.fromkeys(id_ for label in labels for id_ in opened.plan.labels[label].values())
+            if all(id_ in verified_ns for id_ in ids):
+                with contextlib.suppress(OSError, ValueError):  # Something is being changed at this moment.
+                    groups = dict.fromkeys(self._groups(record, opened, name, ids, verified_ns))
+                    record.specs[name] = Entry(tuple(ids), tuple(groups), {label: routes[label] for label in labels})
+        record.others = [name for name in present if name not in record.specs]
+        self._put_globals(record, opened)
+        record.save(self._path)
+
+    def _groups(
+        self, record: Record, opened: Opened, name: str, ids: Iterable[str], verified_ns: dict[str, int]
+    ) -> Iterator[str]:
+        """The names of the groups that a spec rests on; those that are new are put into the record."""
+        for file in self._documents(self.project.specs / f"{name}.json"):
+            yield self._put(record, "file", [file])
+        rebuilder = opened.builder.rebuilder
+        for id_ in ids:
+            stage = opened.plan.stages[id_]
+            manifest = rebuilder.manifest_path(stage)
+            group = f"stage {id_}"
+            files = [self._short(manifest.parent / artifact) for artifact in rebuilder.intact[manifest]]
+            record.put(group, [self._short(manifest), *files], verified_ns[id_])
+            yield group
+            for source in stage.sources.values():
+                yield self._put(record, "source", _content(self._short(Path(source))))
+            for file in opened.builder.code_files(stage):
+                if not file.startswith(_PACKAGE + os.sep):
+                    yield self._put(record, "file", [self._short(Path(file))])
+
+    def _put(self, record: Record, kind: str, files: list[str]) -> str:
+        group = f"{kind} {files[0]}"
+        if group not in self._done:
+            self._done.add(group)
+            record.put(group, files, self.began_ns)
+        return group
+
+    def _documents(self, file: Path) -> Iterator[str]:
+        """A spec's file and those that it extends."""
+        while True:
+            yield self._short(file)
+            base = json.loads(file.read_text(encoding="utf-8-sig")).get("extends")
+            if base is None:
+                return
+            file = Path(os.path.normpath(file.parent / base))
+
+    def _put_globals(self, record: Record, opened: Opened) -> None:
+        _, engine = tree(_PACKAGE, {"__pycache__": None})
+        record.put("engine", engine, self.began_ns)
+        record.put("packages", _site(), self.began_ns)
+        folders, _ = tree(self._short(self.project.specs))
+        record.put("folders", folders, self.began_ns)
+        missing = [self._short(Path(path)) for path, found in opened.builder.rebuilder.code.looked.items() if not found]
+        record.absent("absent", dict.fromkeys([*record.files.get("absent", []), *missing]))
+
+    def _short(self, path: Path) -> str:
+        """Relative to the project where that is shorter: it is what doit makes the working directory."""
+        return os.path.relpath(path, self.project.root) if path.is_relative_to(self.project.root) else str(path)
+
+
+def _spec(name: str) -> str:
+    return name.partition(":")[0].partition("@")[0]
+
+
+def _by_spec(opened: Opened) -> dict[str, list[str]]:
+    found: dict[str, list[str]] = {}
+    for label in opened.plan.labels:
+        found.setdefault(_spec(label), []).append(label)
+    return found
+
+
+def _content(path: str) -> list[str]:
+    """All that decides what a source holds: a file; a folder with all below it; or the parts of a checkpoint."""
+    if os.path.isdir(path):  # noqa: PTH112
+        folders, files = tree(path)
+        return [*folders, *files]
+    if os.path.exists(path):  # noqa: PTH110
+        return [path]
+    folder, name = os.path.split(path)
+    try:
+        names = sorted(path.name for path in Path(folder or ".").iterdir())
+    except OSError:
+        names = []
+    return [path, folder or ".", *(os.path.join(folder, each) for each in names if each.startswith(f"{name}."))]  # noqa: PTH118
+
+
+def _site() -> list[str]:
+    """The folders that packages are installed in: installing or removing one changes them."""
+    return [path for path in sys.path if path.endswith(("site-packages", "dist-packages"))]
+
+
+def _environment(project: Project) -> str:
+    """What decides about every spec and is in no file that is looked at."""
+    devices = os.environ.get("CUDA_VISIBLE_DEVICES")
+    return json.dumps([_FORMAT, repr(project), sys.version, _site(), os.environ.get("PYTHONPATH"), devices, _PACKAGE])

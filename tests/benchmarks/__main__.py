@@ -1,0 +1,175 @@
+"""The cost of a build with nothing to do, and with little, beside plain doit, ninja, Snakemake and DVC.
+
+    python -m tests.benchmarks --variants 10 100 1000 --repeat 5 --out benchmarks.json
+
+builds each graph once, then takes the tools in turns, so that a busy machine is busy for all of them, and prints a
+table of medians. The JSON file holds every single figure. The numbers are of this machine and this hour: compare rows
+of one run only. With `--keep FOLDER` the built projects stay there and are used again.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import sys
+import tempfile
+from dataclasses import asdict
+from pathlib import Path
+
+from tests.benchmarks.graph import TOOLS, Project
+from tests.benchmarks.measure import Cost, FailedRunError, cost, median
+
+_BIG = {"snakemake": 100, "dvc": 10}
+"""Up to how many variants a tool manages in the time that a benchmark may take."""
+
+_DATA_BYTES = 200_000_000
+
+
+def main(arguments: list[str]) -> int:
+    """Measure, print the table, write the file."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--variants", type=int, nargs="+", default=[10, 100, 1000])
+    parser.add_argument("--tools", nargs="+", default=list(TOOLS), choices=list(TOOLS))
+    parser.add_argument("--repeat", type=int, default=5)
+    parser.add_argument("--out", type=Path, default=Path("benchmarks.json"))
+    parser.add_argument("--keep", type=Path)
+    given = parser.parse_args(arguments)
+    with tempfile.TemporaryDirectory() as folder:
+        rows = [
+            row
+            for variants in given.variants
+            for row in _measure((given.keep or Path(folder)).absolute(), variants, given.tools, given.repeat)
+        ]
+        rows += _big_data(Path(folder), given.repeat)
+    host = {"python": platform.python_version(), "machine": platform.machine(), "cores": os.cpu_count()}
+    given.out.write_text(json.dumps({"host": host, "rows": rows}, indent=1) + "\n")
+    sys.stdout.write(_table(rows))
+    return 0
+
+
+def _measure(folder: Path, variants: int, tools: list[str], repeat: int) -> list[dict[str, object]]:
+    rows: list[dict[str, object]] = []
+    projects: dict[str, Project] = {}
+    for tool in tools:
+        project = _built(folder / f"{tool}-{variants}", tool, variants, rows)
+        if project is not None:
+            projects[tool] = project
+            for _ in range(2):  # What was built a moment ago is looked at twice, for clocks are coarse.
+                cost(project.build, project.root, project.environment)
+    found: dict[tuple[str, str], list[Cost]] = {}
+    for turn in range(repeat):
+        for tool, project in projects.items():
+            found.setdefault((tool, "no-op"), []).append(cost(project.build, project.root, project.environment))
+            if project.list:
+                listed = cost(project.list, project.root, project.environment)
+                found.setdefault((tool, "list"), []).append(listed)
+        for tool, project in projects.items():
+            spec = project.spec(turn % variants)
+            spec.write_text(_other(spec.read_text()))
+            edited = cost(project.build, project.root, project.environment)
+            found.setdefault((tool, "one edited"), []).append(edited)
+            cost(project.build, project.root, project.environment)
+    return rows + [_row(tool, variants, what, costs) for (tool, what), costs in found.items()]
+
+
+def _built(where: Path, tool: str, variants: int, rows: list[dict[str, object]]) -> Project | None:
+    """A tool's project, built here or in an earlier run; None, and a row that says why, if it is left out."""
+    if variants > _BIG.get(tool, variants):
+        rows.append({"tool": tool, "variants": variants, "what": "build", "skipped": "takes too long"})
+        return None
+    if where.exists():
+        with tempfile.TemporaryDirectory() as elsewhere:
+            project = TOOLS[tool](Path(elsewhere) / "again", variants)
+        return None if isinstance(project, str) else _moved(project, where)
+    project = TOOLS[tool](where, variants)
+    if isinstance(project, str):
+        rows.append({"tool": tool, "variants": variants, "what": "build", "skipped": project})
+        return None
+    rows.append(_row(tool, variants, "build", [cost(project.build, project.root, project.environment)]))
+    return project
+
+
+def _moved(project: Project, root: Path) -> Project:
+    return Project(
+        root,
+        project.build,
+        project.list,
+        lambda number: root / project.spec(number).relative_to(project.root),
+        project.environment,
+    )
+
+
+def _other(text: str) -> str:
+    """The spec with another seed, one that no variant has."""
+    document = json.loads(text)
+    part = document.get("train", document)
+    part["seed"] += 1_000_000
+    return json.dumps(document)
+
+
+def _big_data(folder: Path, repeat: int) -> list[dict[str, object]]:
+    """A data set of 200 MB that 100 variants share: built, unchanged, touched, and unchanged again."""
+    rows = []
+    variants = 100
+    for tool in ("qatbuild", "doit"):
+        project = TOOLS[tool](folder / f"{tool}-data", variants)
+        assert isinstance(project, Project)
+        data = project.root / "specs/data.bin"
+        data.write_bytes(os.urandom(1 << 20).hex().encode() * (_DATA_BYTES >> 21))
+        if tool == "doit":  # There every variant's float training reads it, which is where the hours go.
+            text = (project.root / "dodo.py").read_text()
+            text = text.replace('"targets": files[name]', '"targets": files[name], "uptodate": [True]')
+            text = text.replace('"file_dep": [f"specs/v{number}', '"file_dep": ["specs/data.bin", f"specs/v{number}')
+            (project.root / "dodo.py").write_text(text.replace("(name).read()", "(name).read(1000)"))
+        found: dict[str, list[Cost]] = {}
+        cost(project.build, project.root, project.environment)
+        for _ in range(min(repeat, 3)):
+            data.touch()
+            touched = cost(project.build, project.root, project.environment)
+            found.setdefault("200 MB touched", []).append(touched)
+            after = cost(project.build, project.root, project.environment)
+            found.setdefault("200 MB, after the touch", []).append(after)
+        rows += [_row(tool, variants, what, costs) for what, costs in found.items()]
+    return rows
+
+
+def _row(tool: str, variants: int, what: str, costs: list[Cost]) -> dict[str, object]:
+    return {
+        "tool": tool,
+        "variants": variants,
+        "what": what,
+        "median": asdict(median(costs)),
+        "all": [asdict(item) for item in costs],
+    }
+
+
+def _table(rows: list[dict[str, object]]) -> str:
+    lines = [
+        "| variants | what | tool | wall s | CPU s | peak MiB | wall / plain doit |",
+        "|--:|---|---|--:|--:|--:|--:|",
+    ]
+    wall = {
+        (row["variants"], row["what"], row["tool"]): row["median"]["wall_seconds"]  # type: ignore[index]
+        for row in rows
+        if "median" in row
+    }
+    for row in sorted(rows, key=lambda row: (row["variants"], str(row["what"]))):
+        head = f"| {row['variants']} | {row['what']} | {row['tool']} |"
+        if "skipped" in row:
+            lines.append(f"{head} {row['skipped']} | | | |")
+            continue
+        mid: dict[str, float] = row["median"]  # type: ignore[assignment]
+        plain = wall.get((row["variants"], row["what"], "doit"))
+        ratio = f"{mid['wall_seconds'] / plain:.2f}" if plain else ""
+        figures = f"{mid['wall_seconds']:.3f} | {mid['cpu_seconds']:.3f} | {mid['peak_bytes'] / 2**20:.0f}"
+        lines.append(f"{head} {figures} | {ratio} |")
+    return "\n".join(lines) + "\n"
+
+
+if __name__ == "__main__":
+    try:
+        sys.exit(main(sys.argv[1:]))
+    except FailedRunError as failure:
+        sys.exit(str(failure))

@@ -1,0 +1,62 @@
+"""How long a command takes, and how much memory: of itself and of all that it started and waited for."""
+
+from __future__ import annotations
+
+import os
+import statistics
+import subprocess
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class Cost:
+    """Wall and CPU (user + system) seconds; `peak_bytes` is the largest resident set of any one process."""
+
+    wall_seconds: float
+    cpu_seconds: float
+    peak_bytes: int
+
+
+class FailedRunError(Exception):
+    """The command did not succeed, or took longer than it may."""
+
+
+def cost(command: Sequence[str], folder: Path, environment: dict[str, str], *, limit_seconds: float = 900) -> Cost:
+    """Run a command to its end in `folder`."""
+    with (folder / "output.txt").open("w") as output:
+        started = time.perf_counter()
+        process = subprocess.Popen(
+            command, cwd=folder, env={**os.environ, **environment}, stdout=output, stderr=subprocess.STDOUT
+        )
+        status, usage = _wait(process.pid, started + limit_seconds)
+        wall = time.perf_counter() - started
+        process.returncode = os.waitstatus_to_exitcode(status)
+    if process.returncode:
+        raise FailedRunError(
+            f"{' '.join(command)}: {process.returncode}\n{(folder / 'output.txt').read_text()[-2000:]}"
+        )
+    return Cost(wall, usage.ru_utime + usage.ru_stime, usage.ru_maxrss * 1024)
+
+
+def _wait(pid: int, deadline: float) -> tuple[int, os.struct_rusage]:
+    while True:
+        ended, status, usage = os.wait4(pid, os.WNOHANG)
+        if ended:
+            return status, usage
+        if time.perf_counter() > deadline:
+            os.kill(pid, 9)
+            os.wait4(pid, 0)
+            raise FailedRunError("stopped: it took too long")
+        time.sleep(0.0005)
+
+
+def median(costs: Sequence[Cost]) -> Cost:
+    """The median of each figure by itself."""
+    return Cost(
+        statistics.median(item.wall_seconds for item in costs),
+        statistics.median(item.cpu_seconds for item in costs),
+        int(statistics.median(item.peak_bytes for item in costs)),
+    )

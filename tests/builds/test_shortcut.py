@@ -1,0 +1,173 @@
+"""A build with nothing to do looks at files, not into specs; and it is not fooled."""
+
+from __future__ import annotations
+
+import json
+import os
+import sqlite3
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.architecture.test_contracts import imported
+from tests.builds.conftest import SPEC, ToyProject
+
+BUILT = {"dataset", "check", "float", "quantize", "export", "freeze", "convert", "evaluate"}
+
+
+@pytest.fixture
+def settled(toy: ToyProject) -> ToyProject:
+    """Two specs, one of them with a network of the user's, built, and found up to date once more."""
+    (toy.root / "net.py").write_text("def build(images, classes, *, training):\n    return images\n")
+    (toy.root / "specs/_base.json").write_text(json.dumps({"train": {"steps": 100}}))
+    toy.spec("own", model={"call": "net:build"}, extends="_base.json")
+    toy.built()
+    toy.built()
+    assert recorded(toy) == {"net", "own"}
+    return toy
+
+
+def recorded(toy: ToyProject) -> set[str]:
+    """The specs that the next build will not load if nothing changes."""
+    text = (toy.root / "build/.qatbuild/record").read_bytes()
+    return set(json.loads(text[text.rindex(b'{"groups"') :])["specs"])
+
+
+def test_nothing_to_do_is_found_without_reading_a_spec(settled: ToyProject) -> None:
+    assert not {"jsonschema", "tensorflow", "numpy", "sqlite3"} & imported("doit", cwd=settled.root)
+    assert settled.doit().stdout.startswith("15 up to date")
+
+
+def test_one_edited_spec_is_loaded_alone_and_all_are_counted(settled: ToyProject) -> None:
+    settled.spec("net", evaluate={"min_top1": 50})
+    done = settled.doit()
+    assert settled.runs() == ["evaluate"]
+    assert "1 built, 14 up to date" in done.stdout
+    assert settled.built() == []
+
+
+def rewritten(path: Path, data: bytes) -> None:
+    """Write in place and put the mtime back."""
+    status = path.stat()
+    path.write_bytes(data)
+    os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
+
+
+def test_edits_that_keep_the_mtime_are_seen(settled: ToyProject) -> None:
+    model = settled.root / "build/net/model.tflite"
+    whole = model.read_bytes()
+    rewritten(model, whole[:10])
+    assert settled.built() == ["convert"]
+    assert model.read_bytes() == whole
+    rewritten(settled.root / "specs/data.bin", b"others")
+    assert "dataset" in settled.built()
+    settled.built()
+    network = settled.root / "net.py"
+    rewritten(network, network.read_bytes().replace(b"return images", b"return -images"))
+    assert "float" in settled.built()
+
+
+def test_what_a_spec_extends_is_looked_at(settled: ToyProject) -> None:
+    (settled.root / "specs/_base.json").write_text(json.dumps({"evaluate": {"min_top1": 9}}))
+    assert settled.built() == ["evaluate"]
+
+
+def test_new_and_removed_specs_are_seen(settled: ToyProject) -> None:
+    settled.spec("third", evaluate={"min_top1": 7})
+    assert set(settled.built()) >= {"export", "evaluate"}
+    (settled.root / "specs/third.json").unlink()
+    assert settled.built() == []
+    assert settled.doit("third").returncode == 3
+    assert settled.doit().stdout.startswith("15 up to date")
+
+
+def test_a_module_that_shadows_an_installed_one_is_seen(settled: ToyProject) -> None:
+    (settled.root / "tensorflow.py").write_text("VALUE = 1\n")
+    assert "float" in settled.built()
+
+
+def test_settings_and_devices_count(settled: ToyProject, monkeypatch: pytest.MonkeyPatch) -> None:
+    (settled.root / "pyproject.toml").write_text("[tool.qatbuild]\nstore = false\nthreads = 7\n")
+    assert "float" in settled.built()
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "3")
+    assert "float" in settled.built()
+
+
+def test_names_on_the_command_line_load_no_more_than_they_need(settled: ToyProject) -> None:
+    assert settled.doit("net").stdout.startswith("8 up to date")
+    assert settled.doit("net", "own:float").returncode == 0
+    assert settled.doit("net:float", "own").stdout.startswith("15 up to date") or settled.runs() == []
+    done = settled.doit("nett")
+    assert done.returncode == 3
+    assert "nett" in done.stderr
+
+
+def test_always_execute_runs_what_is_up_to_date(settled: ToyProject) -> None:
+    assert set(settled.built("-a", "net")) == BUILT
+    assert settled.built() == []
+
+
+@pytest.mark.parametrize("keep", [0, 10, 1000])
+def test_broken_record_is_none(settled: ToyProject, keep: int) -> None:
+    record = settled.root / "build/.qatbuild/record"
+    record.write_bytes(record.read_bytes()[:keep])
+    assert settled.doit().stdout.startswith("15 up to date")
+    assert settled.runs() == []
+    assert recorded(settled) == {"net", "own"}
+
+
+def test_spec_with_faults_is_loaded_every_time(settled: ToyProject) -> None:
+    (settled.root / "specs/bad.json").write_text(json.dumps({**SPEC, "trian": {}}))
+    for _ in range(2):
+        done = settled.doit("-c")
+        assert done.returncode != 0
+        assert "unknown field" in done.stdout
+        assert "15 up to date" in done.stdout
+
+
+def test_clean_and_forget_are_not_undone_by_the_record(settled: ToyProject) -> None:
+    assert settled.doit("clean", "net").returncode == 0
+    settled.doit()
+    assert (settled.root / "build/net/model.tflite").is_file()
+    assert settled.doit("forget", "net").returncode == 0
+    assert settled.doit().stdout.startswith("15 up to date")
+
+
+def test_state_is_readable_by_doit_s_other_commands_and_survives_garbage(settled: ToyProject) -> None:
+    assert settled.doit("info", "net:convert").returncode == 0
+    state = settled.root / "build/.qatbuild/doit.db"
+    (mode,) = sqlite3.connect(state).execute("pragma journal_mode").fetchone()
+    assert mode == "wal"
+    state.write_text("no database at all, " * 500)
+    settled.spec("net", evaluate={"min_top1": 51})
+    assert settled.built() == ["evaluate"]
+
+
+def test_second_build_waits_and_says_for_whom_and_readers_do_not_wait(toy: ToyProject) -> None:
+    lock = toy.root / "build/.qatbuild/lock"
+    holding = (
+        "import sys; from pathlib import Path; from qatbuild.lock import Owner; "
+        f"owner = Owner(Path({str(lock)!r})); owner.take() or print('held', flush=True); sys.stdin.read()"
+    )
+    holder = subprocess.Popen([sys.executable, "-c", holding], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    assert holder.stdin is not None
+    assert holder.stdout is not None
+    assert holder.stdout.readline() == "held\n"
+    second = subprocess.Popen(
+        [sys.executable, "-m", "doit"],
+        cwd=toy.root,
+        env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert second.stderr is not None
+    assert f"waiting for another build of this folder: process {holder.pid}, -c" in second.stderr.readline()
+    assert toy.doit("list").returncode == 0
+    assert toy.runs() == []
+    holder.communicate("")
+    assert second.wait() == 0
+    assert "evaluate" in toy.runs()
+    second.communicate()

@@ -1,0 +1,126 @@
+"""`doit -n N`: what runs at once, what does not, and that it makes no difference to what is made."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.builds.conftest import ToyProject
+
+DODO = """
+import threading
+from pathlib import Path
+from qatbuild.plugin import door
+from tests.builds.toolchain import ToyExecutor
+
+class Meeting(ToyExecutor):
+    together = threading.Barrier(2)
+    lock = threading.Lock()
+    inside = most = 0
+
+    def run(self, request):
+        if request.stage != "float":
+            return super().run(request)
+        with self.lock:
+            Meeting.inside += 1
+            Meeting.most = max(Meeting.most, Meeting.inside)
+            Path("most.txt").write_text(str(Meeting.most))
+        {how}
+        super().run(request)
+        with self.lock:
+            Meeting.inside -= 1
+
+DOIT_CONFIG, task_specs = door(__file__, Meeting())
+"""
+
+
+@pytest.fixture
+def two(toy: ToyProject) -> ToyProject:
+    """Two specs that share nothing but their dataset and check."""
+    toy.spec("other", train={"steps": 7, "learning_rate": {"initial": 0.1}})
+    return toy
+
+
+def artifacts(root: Path) -> dict[str, bytes]:
+    """All that was published, by name."""
+    folder = root / "build"
+    files = [path for path in folder.rglob("*") if path.is_file() and ".qatbuild" not in path.parts]
+    kept = {".manifest.json", ".pb", ".tflite", ".npz", ".index"}
+    return {str(path.relative_to(folder)): path.read_bytes() for path in files if "".join(path.suffixes[-2:]) in kept}
+
+
+def test_independent_stages_run_at_once(two: ToyProject) -> None:
+    (two.root / "dodo.py").write_text(DODO.format(how="self.together.wait(60)"))
+    assert two.doit("-n", "2").returncode == 0
+
+
+def test_a_pool_keeps_them_apart_and_the_result_is_the_same(two: ToyProject) -> None:
+    (two.root / "dodo.py").write_text(DODO.format(how="pass"))
+    two.built()
+    alone = artifacts(two.root)
+    two.doit("clean")
+    with (two.root / "pyproject.toml").open("a") as file:
+        file.write("[tool.qatbuild.pools]\ngpu = 1\n")
+    (two.root / "most.txt").unlink()
+    assert two.built("-n", "8", "-a").count("float") == 2
+    assert (two.root / "most.txt").read_text() == "1"
+    assert artifacts(two.root) == alone
+
+
+def test_one_failure_stops_what_has_not_begun_and_with_c_only_what_needs_it(two: ToyProject) -> None:
+    (two.root / "broken.txt").write_text("check fail")
+    done = two.doit("-n", "4")
+    assert done.returncode == 1
+    assert set(two.runs()) == {"dataset", "check"}
+    (two.root / "broken.txt").write_text("export fail")
+    done = two.doit("-n", "4", "-c")
+    assert done.returncode != 0
+    assert two.runs().count("quantize") == 2
+    assert "net:freeze: not built" in done.stdout
+
+
+def test_interrupted_while_several_run_says_so_once_and_goes_on_later(two: ToyProject) -> None:
+    how = "print('here', flush=True); self.together.wait(60); import os, signal; os.kill(os.getpid(), signal.SIGINT)"
+    (two.root / "dodo.py").write_text(DODO.format(how=how))
+    done = two.doit("-n", "2")
+    assert done.returncode == 128 + signal.SIGINT
+    assert done.stderr.count("interrupted; run doit again to go on") == 1
+    assert "Traceback" not in done.stderr
+    two.runs()
+    (two.root / "dodo.py").write_text(DODO.format(how="pass"))
+    ran = two.built("-n", "2")
+    assert "dataset" not in ran
+    assert "evaluate" in ran
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("pools = {gpu = -1}", "tool.qatbuild.pools.gpu  must be a number of at least 0, got -1."),
+        ("takes = {float = {gpus = 1}}", "tool.qatbuild.takes.float.gpus  there is no such pool."),
+        ("takes = {float = 1}", "tool.qatbuild.takes.float  must be a table of pools, got 1."),
+    ],
+)
+def test_pool_that_makes_no_sense_is_named(toy: ToyProject, text: str, said: str) -> None:
+    (toy.root / "pyproject.toml").write_text(f"[tool.qatbuild]\n{text}\n")
+    done = toy.doit()
+    assert done.returncode == 3
+    assert said in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_doit_without_specs_runs_as_doit_does(tmp_path: Path) -> None:
+    (tmp_path / "dodo.py").write_text(
+        "import os\n\ndef task_a():\n    for name in 'xy':\n"
+        f"        yield {{'name': name, 'actions': [lambda: print(os.getpid() == {os.getpid()})]}}\n"
+    )
+    command = [sys.executable, "-m", "doit", "-n", "2", "-v2"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 0
+    assert done.stdout.count("False") == 2
+    assert (tmp_path / ".doit.db").exists() or list(tmp_path.glob(".doit.db*"))
