@@ -24,7 +24,7 @@ _PASSED_ON = ("Identity", "ReadVariableOp")
 _CLOSE = 1e-4
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)  # arrays have no equality that is one truth
 class Weights:
     """One layer's weights [out, ...] in Core ML's order: as the float model has them, and as its 8 bits say."""
 
