@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,7 @@ def run(request: Request) -> dict[str, Any]:
     settings, frozen = request.settings, request.inputs["freeze"].manifest
     mean, std_dev = settings["input"]["mean"], settings["input"]["std_dev"]
     scheme = settings["quantize"]["scheme"]
+    float_layers = request.inputs["export"].manifest.facts["float_layers"]
     data = convert.convert(
         frozen.file("frozen_graph.pb"),
         input_name=frozen.facts["input"],
@@ -28,15 +29,16 @@ def run(request: Request) -> dict[str, Any]:
         mean=mean,
         std_dev=std_dev,
         scheme=scheme,
+        float_layers=float_layers,
     )
     draft = request.work / "refused" / "model.tflite"
     draft.parent.mkdir(parents=True, exist_ok=True)
     draft.write_bytes(data)
     model = inspect.read(draft)
-    found = gates(draft, mean=mean, std_dev=std_dev, scheme=scheme)
+    found = gates(draft, mean=mean, std_dev=std_dev, scheme=scheme, float_layers=float_layers)
     failed = [each for each in found if not each["passed"]]
     if failed:
-        raise _refusal(draft, model, scheme, failed)
+        raise _refusal(draft, inspect.violations(model, scheme, float_layers), failed)
     draft.replace(request.out / "model.tflite")
     return {
         "input": _described(model.tensors[model.inputs[0]]),
@@ -48,10 +50,9 @@ def run(request: Request) -> dict[str, Any]:
 
 
 def _refusal(
-    draft: Path, model: inspect.Flatbuffer, scheme: str, failed: Iterable[Mapping[str, Any]]
+    draft: Path, violations: Sequence[inspect.Violation], failed: Iterable[Mapping[str, Any]]
 ) -> ConversionError:
     """One error for all failed gates: the violations themselves say more than the gate that counts them."""
-    violations = inspect.violations(model, scheme)
     rest = [gate for gate in failed if not (violations and gate["name"] == FULLY_INTEGER)]
     rows: list[tuple[str, object]] = [(gate["name"], f"wanted {gate['wanted']}\ngot {gate['got']}") for gate in rest]
     rows.append(("refused file", draft))

@@ -74,7 +74,8 @@ def check_ranges(graph: Any, scheme: str, float_layers: Collection[str] = ()) ->
     nodes = {node.name: node for node in graph.node}
     scope = scope_of(node.name for node in graph.node if node.op in _LAYERS)
     named = ((layer_of(name, scope), why) for name, why in _unfit_ranges(nodes, scheme))
-    faults: list[tuple[str, object]] = [(layer, why) for layer, why in named if layer not in float_layers]
+    ends = tuple(f"/{layer}" for layer in float_layers)
+    faults: list[tuple[str, object]] = [(layer, why) for layer, why in named if not f"/{layer}".endswith(ends)]
     if faults:
         cure = 'train all ranges, with the "scheme" that is asked for: uint8 is per tensor, int8 symmetric.'
         raise ConversionError(f"The graph's ranges do not fit the scheme {scheme}.", faults, cure)

@@ -151,7 +151,9 @@ def violations(model: Flatbuffer, scheme: str, float_layers: Collection[str] = (
 
 def _granted(model: Flatbuffer, float_layers: Collection[str]) -> set[Operator]:
     """The operations of the layers that may be float, and the casts that nothing else takes from or gives to."""
-    granted = {each for each in model.operators if model.layer(each) in float_layers and each.name not in _CASTS}
+    # A file whose input has a FakeQuant of its own has no common scope: its layers are NETWORK/LAYER.
+    ends = tuple(f"/{layer}" for layer in float_layers)
+    granted = {each for each in model.operators if each.name not in _CASTS and f"/{model.layer(each)}".endswith(ends)}
     given = {index for each in granted for index in each.outputs}
     for cast in model.operators:
         takers = [each for each in model.operators if set(cast.outputs) & set(each.inputs)]

@@ -59,7 +59,8 @@ class Build:
 
     def convert(self, scheme="uint8"):
         """Run the convert stage and publish what it made."""
-        request = self.request("convert", {"input": INPUT, "quantize": {"scheme": scheme}}, "freeze")
+        self.published("export", {}, {"float_layers": []})
+        request = self.request("convert", {"input": INPUT, "quantize": {"scheme": scheme}}, "export", "freeze")
         facts = convert.run(request)
         publish(Manifest.of("convert", request.out, facts), request.folder, record(self.folder))
         return facts

@@ -62,6 +62,7 @@ def test_float_then_quantize_then_export_then_freeze(project: Project, digits: t
         "output": "DigitsNet/Predictions/Softmax",
         "shape": [8, 8, 1],
         "classes": 10,
+        "float_layers": [],
     }
 
     frozen = project.run(freeze.run, "export", "quantize", "float")
@@ -239,3 +240,9 @@ def test_inference_graph_has_no_weights_no_dropout_and_no_initial_values(project
         assert [size.size for size in placeholder.attr["shape"].shape.dim] == [-1, 8, 8, 1]
         assert not any("dropout" in node.name or "Random" in node.op or "Assign" in node.op for node in definition.node)
         assert len(definition.SerializeToString()) < 20_000
+
+
+def test_what_overrides_keep_in_float_is_named_for_the_conversion(project: Project) -> None:
+    overrides = [{"layer": "conv1", "range": None, "bits": None, "float": True}]
+    project.settings["quantize"] = {**project.settings["quantize"], "mode": "integer", "overrides": overrides}
+    assert "conv1" in project.run(export.run, "dataset").facts["float_layers"]
