@@ -10,12 +10,14 @@ from __future__ import annotations
 import ast
 import hashlib
 import json
+import os
+import time
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from qatbuild.artifact import canonical_json
-from qatbuild.memory import Memory
+from qatbuild.memory import TICK_NS, Memory
 
 PACKAGE = Path(__file__).parent
 TALK = frozenset({"qatbuild.console", "qatbuild.errors"})
@@ -35,6 +37,7 @@ class Code:
     digests: dict[tuple[str, ...], str] = field(default_factory=dict)
     looked: dict[str, bool] = field(default_factory=dict)
     """Every path where a module was looked for, and whether it was there."""
+    _files: dict[tuple[str, ...], tuple[int, list[str]]] = field(default_factory=dict)
 
     @classmethod
     def load(cls, project: Path, path: Path) -> Code:
@@ -49,12 +52,27 @@ class Code:
         """SHA-256 over the fingerprints of the modules and all that they import, as they were when first asked for."""
         names = tuple(modules)
         if names not in self.digests:
-            self.digests[names] = self.digest_now(names)
+            before = time.time_ns()
+            rows, files = {}, []
+            for module, file, fingerprint in self.closure(names):
+                files.append(str(file))
+                if module not in TALK:
+                    rows[module] = fingerprint
+            self.digests[names] = hashlib.sha256(canonical_json(sorted(rows.items())).encode()).hexdigest()
+            self._files[names] = (before, files)
         return self.digests[names]
 
     def digest_now(self, modules: Iterable[str]) -> str:
-        """The digest as it is now."""
-        return hashlib.sha256(canonical_json(sorted(self.table(modules).items())).encode()).hexdigest()
+        """The digest as it is now: another one only if one of its files has changed since it was first asked for."""
+        names = tuple(modules)
+        first = self.digest(names)
+        since, files = self._files[names]
+        try:
+            if all(os.stat(file).st_ctime_ns < since - TICK_NS for file in files):  # noqa: PTH116  Many, and often.
+                return first
+        except OSError:  # One is gone.
+            pass
+        return hashlib.sha256(canonical_json(sorted(self.table(names).items())).encode()).hexdigest()
 
     def table(self, modules: Iterable[str]) -> dict[str, str]:
         """Module -> fingerprint: what a digest is made of."""
