@@ -25,7 +25,7 @@ _DIGITS = 18
 _FOLDERS = {"shared", "work", "downloads"}
 _COMMANDS = {
     "auto", "clean", "dumpdb", "forget", "help", "ignore", "info", "list", "reset-dep", "run", "strace",
-    "tabcompletion", "explain", "plan", "affected", "check", "graph", "gc",
+    "tabcompletion", "explain", "plan", "affected", "check", "graph", "gc", "layers",
 }  # fmt: skip
 RESERVED = _FOLDERS | _COMMANDS
 """Names that are no label: folders of the build, and what the command line takes for a command."""

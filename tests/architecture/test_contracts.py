@@ -6,9 +6,13 @@ import ast
 import os
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
+
+from qatbuild.plugin.commands.below import COMMANDS
+from qatbuild.spec.load import RESERVED
 
 REPOSITORY = Path(__file__).parents[2]
 SOURCES = sorted((REPOSITORY / "qatbuild").rglob("*.py"))
@@ -40,6 +44,13 @@ def test_module_is_small_documented_and_named_after_a_concept(path: Path) -> Non
 def test_median_module_is_short() -> None:
     lengths = sorted(len(path.read_text().splitlines()) for path in SOURCES)
     assert lengths[len(lengths) // 2] < 120
+
+
+def test_a_command_s_name_is_no_label_and_forbids_no_task_of_another_project() -> None:
+    points = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["project"]["entry-points"]["doit.COMMAND"]
+    assert set(points) <= RESERVED
+    inherited = {name for name, place in points.items() if ".below:" in place} | {"run"}
+    assert set(points) - inherited == set(COMMANDS)
 
 
 def imported(*command: str, cwd: Path) -> set[str]:

@@ -19,7 +19,7 @@ from doit.cmd_list import List as DoitList
 from doit.cmd_resetdep import ResetDep as DoitResetDep
 from doit.exceptions import InvalidCommand
 
-COMMANDS = ("affected", "check", "explain", "gc", "graph", "plan")
+COMMANDS = ("affected", "check", "explain", "gc", "graph", "layers", "plan")
 """The commands that qatbuild adds."""
 
 
