@@ -32,10 +32,10 @@ def door(dodo_file: str, executor: Executor | None = None) -> Door:
     """
     try:
         project = Project.prepared(Path(dodo_file).absolute().parent)
+        gc.disable()  # What is loaded stays: looking for garbage in it is much of the time that loading takes.
         run = asked.current()
         if run is None:
             return _opened(project, executor, None, None)
-        gc.disable()  # What is loaded stays: looking for garbage in it is most of the time that loading takes.
         run.folders.append(project.memory)
         shortcut = Shortcut(project)
         if not (run.always or project.patterns) and os.getcwd() == str(project.root):  # noqa: PTH109  The record's paths begin there.

@@ -102,9 +102,11 @@ class Project:
         With `names`, of these specs alone.
         """
         from qatbuild.plan import plan  # noqa: PLC0415
+        from qatbuild.spec.faults import SOUND  # noqa: PLC0415
         from qatbuild.spec.load import load  # noqa: PLC0415
         from qatbuild.spec.rules import Territory  # noqa: PLC0415
 
+        SOUND.load(self.memory / "sound")
         variants: list[Variant] = []
         descriptions: dict[str, str] = {}
         errors: dict[str, QatbuildError] = {}
@@ -118,6 +120,9 @@ class Project:
             else:
                 variants += loaded
                 descriptions[name] = loaded[0].description
+        if names is not None:  # Those of the other specs are still needed.
+            SOUND.met |= SOUND.known
+        SOUND.save(self.memory / "sound")
         return plan(variants, self.root), descriptions, errors
 
 

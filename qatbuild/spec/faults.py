@@ -6,13 +6,17 @@ the value (or that would have to hold a missing one).
 
 from __future__ import annotations
 
+import contextlib
 import difflib
+import hashlib
 import json
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from qatbuild.artifact import canonical_json, write_text
 
 if TYPE_CHECKING:
     from jsonschema import Draft202012Validator
@@ -60,8 +64,52 @@ def validator() -> Draft202012Validator:
     return Draft202012Validator(json.loads(SCHEMA_PATH.read_text(encoding="utf-8")))
 
 
+class Sound:
+    """Documents that were found to be without faults, by digest, so that no spec is held against the schema twice."""
+
+    def __init__(self) -> None:
+        """None is known."""
+        self.known: set[str] = set()
+        self.met: set[str] = set()
+
+    def load(self, path: Path) -> None:
+        """What an earlier process found; a file that cannot be read is none."""
+        with contextlib.suppress(OSError, ValueError):
+            self.known = set(path.read_text(encoding="utf-8").split())
+
+    def save(self, path: Path) -> None:
+        """Write those that were met since, if any of them is new."""
+        if self.met - self.known:
+            with contextlib.suppress(OSError):
+                write_text(path, "\n".join(sorted(self.met)))
+
+    def key(self, document: object) -> str:
+        """The digest of a document and the schema; '' for what is not even JSON."""
+        try:
+            return hashlib.sha256((_schema_sha256() + canonical_json(document)).encode()).hexdigest()
+        except (TypeError, ValueError):
+            return ""
+
+
+@cache
+def _schema_sha256() -> str:
+    return hashlib.sha256(SCHEMA_PATH.read_bytes()).hexdigest()
+
+
+SOUND = Sound()
+"""What this process knows."""
+
+
 def of_schema(document: object) -> list[Fault]:
     """Every way in which a merged document breaks schema.json."""
+    key = SOUND.key(document)
+    found = [] if key in SOUND.known else _of_schema(document)
+    if key and not found:
+        SOUND.met.add(key)
+    return found
+
+
+def _of_schema(document: object) -> list[Fault]:
     errors = sorted(validator().iter_errors(document), key=lambda error: [str(key) for key in error.absolute_path])
     return [fault for error in errors for fault in _faults(error)]
 
