@@ -42,12 +42,12 @@ def documents(draw: st.DrawFn) -> Any:
             case "add" if isinstance(holder, dict):
                 section = SCHEMA["$defs"].get(draw(st.sampled_from(sorted(SCHEMA["$defs"]))), {})
                 names = sorted(section.get("properties", {"unknown": None}))
-                holder[draw(st.sampled_from(names))] = draw(VALUES)
+                holder[draw(st.sampled_from(names))] = copy.deepcopy(draw(VALUES))
             case "swap":
                 other, name = draw(st.sampled_from(places(document) or [({}, "")]))
                 holder[key] = copy.deepcopy(other.get(name)) if isinstance(other, dict) else None
             case _:
-                holder[key] = draw(VALUES)
+                holder[key] = copy.deepcopy(draw(VALUES))
     return document
 
 
