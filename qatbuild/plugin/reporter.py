@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -26,14 +26,17 @@ _REASONS = 2
 
 
 def reporter(
-    build: Path, reasons: dict[str, list[Reason]], restorable: set[str], labels: Mapping[str, Sequence[str]]
+    build: Path,
+    reasons: dict[str, list[Reason]],
+    restorable: set[str],
+    labels: Callable[[], Mapping[str, Sequence[str]]],
 ) -> type[ConsoleReporter]:
     """The reporter class for doit, which makes the instance itself.
 
     `reasons` says, by stage id, why a stage runs; `restorable` has the ids of those whose result is in the store;
-    `labels`: label -> routes, which the page and the JUnit file list.
+    `labels` tells label -> routes, which the page and the JUnit file list.
     """
-    fields = {"build": build, "reasons": reasons, "restorable": restorable, "labels": labels}
+    fields = {"build": build, "reasons": reasons, "restorable": restorable, "labels": staticmethod(labels)}
     return type("Reporter", (BuildReporter,), fields)
 
 
@@ -46,7 +49,6 @@ class BuildReporter(ConsoleReporter):  # type: ignore[misc]
     restorable: ClassVar[set[str]]
     fresh: ClassVar[int] = 0
     """Stages that are up to date and were not even loaded."""
-    labels: ClassVar[Mapping[str, Sequence[str]]]
 
     def __init__(self, outstream: Any, options: dict[str, Any]) -> None:
         """Called by doit."""
@@ -63,6 +65,11 @@ class BuildReporter(ConsoleReporter):  # type: ignore[misc]
     def unread(self) -> Iterable[str]:
         """Specs that this build has not read, and nobody knows to be up to date."""
         return ()
+
+    @staticmethod
+    def labels() -> Mapping[str, Sequence[str]]:
+        """Label -> routes, of all that there is."""
+        return {}
 
     def execute_task(self, task: Any) -> None:
         """Say what runs, and why."""
@@ -145,23 +152,20 @@ class BuildReporter(ConsoleReporter):  # type: ignore[misc]
         forgotten = (self.build / _FAILURES).is_file()
         known = update(self.build, self.lost, self.good)
         if there or known or forgotten:
-            self._write_pages(known)
+            self._write_pages(known.values())
 
-    def _write_pages(self, known: Mapping[str, Failure]) -> None:
+    def _write_pages(self, failures: Iterable[Failure]) -> None:
         """Refresh report.html and junit.xml. They show what the reports say, and no stage depends on them."""
-        from qatbuild.artifact import write_text  # noqa: PLC0415
-        from qatbuild.report.found import found, with_kept  # noqa: PLC0415
-        from qatbuild.report.html import page  # noqa: PLC0415
-        from qatbuild.report.junit import junit  # noqa: PLC0415
+        from qatbuild.report.found import with_kept  # noqa: PLC0415
+        from qatbuild.report.pages import refresh  # noqa: PLC0415
 
         try:
-            models = found(self.build, with_kept(self.build, self.labels, self.unread()), known)
-            write_text(self.build / "report.html", page(models))
-            write_text(self.build / "junit.xml", junit(models))
+            labels = with_kept(self.build, self.labels(), self.unread())
+            page = refresh(self.build, labels, self.build / ".qatbuild" / "pages", failures)
         except OSError as fault:
             self.write(f"{self.build / 'report.html'} cannot be written: {fault.strerror}\n")
         else:
-            self.write(f"{(self.build / 'report.html').relative_to(self.build.parent)}\n")
+            self.write(f"{page.relative_to(self.build.parent)}\n")
 
 
 def _is_judged(stage: Stage) -> bool:

@@ -18,6 +18,8 @@ from qatbuild.quantize.integer_ops import (
     KEEPS_ITS_RANGE,
     NEEDS_A_RANGE,
     POOLS,
+    SPLITS,
+    UNREAD_PARTS,
     kind,
     reason,
 )
@@ -136,12 +138,17 @@ class Path:
             return name, "; ".join([*self._whys_unfolded(operation)[:1], reason(name)])
         if name != operation.type:
             return name, reason(name)
+        if operation.type in SPLITS and not all(self._is_read(each) for each in operation.outputs):
+            return name, UNREAD_PARTS
         if operation.type in KEEPS_ITS_RANGE | HAS_A_FIXED_RANGE or self._has_range(operation):
             return None
         if operation.type in LAYER_TYPES and operation not in self.chains:
             # Of a layer in front of a batch norm, the batch norm is the offence.
             return None if unfolded_batch_norm(operation) is not None else (name, why_unmatched(operation))
         return name, reason(name)
+
+    def _is_read(self, part: tf.Tensor) -> bool:
+        return any(each in self.on_path for each in part.consumers())
 
     def _whys_unfolded(self, part: tf.Operation) -> list[str]:
         """What is known about the batch norm that the operation is a part of: the known one is its last sum."""
