@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -24,14 +24,17 @@ _REASONS = 2
 
 
 def reporter(
-    build: Path, reasons: dict[str, list[Reason]], restorable: set[str], labels: Mapping[str, Sequence[str]]
+    build: Path,
+    reasons: dict[str, list[Reason]],
+    restorable: set[str],
+    labels: Callable[[], Mapping[str, Sequence[str]]],
 ) -> type[ConsoleReporter]:
     """The reporter class for doit, which makes the instance itself.
 
     `reasons` says, by stage id, why a stage runs; `restorable` has the ids of those whose result is in the store;
-    `labels`: label -> routes, which the page and the JUnit file list.
+    `labels` tells label -> routes, which the page and the JUnit file list.
     """
-    fields = {"build": build, "reasons": reasons, "restorable": restorable, "labels": labels}
+    fields = {"build": build, "reasons": reasons, "restorable": restorable, "labels": staticmethod(labels)}
     return type("Reporter", (BuildReporter,), fields)
 
 
@@ -44,7 +47,6 @@ class BuildReporter(ConsoleReporter):  # type: ignore[misc]
     restorable: ClassVar[set[str]]
     fresh: ClassVar[int] = 0
     """Stages that are up to date and were not even loaded."""
-    labels: ClassVar[Mapping[str, Sequence[str]]]
 
     def __init__(self, outstream: Any, options: dict[str, Any]) -> None:
         """Called by doit."""
@@ -55,6 +57,11 @@ class BuildReporter(ConsoleReporter):  # type: ignore[misc]
         self.restored: list[Stage] = []
         self.failed: list[Stage] = []
         self.refused: list[Stage] = []
+
+    @staticmethod
+    def labels() -> Mapping[str, Sequence[str]]:
+        """Label -> routes, of all that there is."""
+        return {}
 
     def execute_task(self, task: Any) -> None:
         """Say what runs, and why."""
@@ -126,19 +133,14 @@ class BuildReporter(ConsoleReporter):  # type: ignore[misc]
 
     def _write_pages(self) -> None:
         """Refresh report.html and junit.xml. They show what the reports say, and no stage depends on them."""
-        from qatbuild.artifact import write_text  # noqa: PLC0415
-        from qatbuild.report.found import found  # noqa: PLC0415
-        from qatbuild.report.html import page  # noqa: PLC0415
-        from qatbuild.report.junit import junit  # noqa: PLC0415
+        from qatbuild.report.pages import refresh  # noqa: PLC0415
 
-        models = found(self.build, self.labels)
         try:
-            write_text(self.build / "report.html", page(models))
-            write_text(self.build / "junit.xml", junit(models))
+            page = refresh(self.build, self.labels(), self.build / ".qatbuild" / "pages")
         except OSError as fault:
             self.write(f"{self.build / 'report.html'} cannot be written: {fault.strerror}\n")
         else:
-            self.write(f"{(self.build / 'report.html').relative_to(self.build.parent)}\n")
+            self.write(f"{page.relative_to(self.build.parent)}\n")
 
 
 def _is_judged(stage: Stage) -> bool:

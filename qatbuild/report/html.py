@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Container, Iterable, Sequence
 from html import escape
 from typing import Any
 
@@ -23,49 +23,53 @@ td ul { margin: 0; padding-left: 1rem; } code { font: .9em ui-monospace, monospa
 """
 
 
+_HEADS = (
+    "model",
+    "top-1 float %",
+    "fake-quant %",
+    ".tflite %",
+    "agreement %",
+    "most LSB",
+    "bytes",
+    "smaller",
+    "ms",
+    "gates",
+)
+_NUMBERS = range(1, 9)
+
+
 def page(models: Iterable[Found]) -> str:
     """The page of some models, in the order in which they are given."""
-    models = list(models)
-    body = "".join(_model(model) for model in models)
+    return joined([piece(model) for model in models])
+
+
+def piece(model: Found) -> tuple[str, str]:
+    """What a page says of one model: its row of the overview, and its section."""
+    report = model.report
+    top1, agreed, size = report["top1"], report["agreement"], report["bytes"]
+    latency = report.get("latency_ms", {}).get("median")
+    cells = [
+        f'<a href="#{escape(model.label)}">{escape(model.label)}</a>',
+        *(f"{top1[kind]:.2f}" for kind in ("float", "fake_quant", "tflite")),
+        f"{agreed['top1_percent']:.2f}",
+        f"{agreed['max_lsb']:g}",
+        f"{size['tflite']:,}",
+        f"{size['ratio']:.2f} x",
+        "" if latency is None else f"{latency:.3f}",
+        _counted([gate for _, gate in model.gates]),
+    ]
+    return _rows([cells], _NUMBERS), _model(model)
+
+
+def joined(pieces: Sequence[tuple[str, str]]) -> str:
+    """A page of pieces."""
+    overview = _framed(_HEADS, "".join(row for row, _ in pieces), _NUMBERS)
     return (
         '<!doctype html>\n<html lang="en"><head><meta charset="utf-8"><title>qatbuild report</title>'
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
-        f"<style>{_STYLE}</style></head>\n<body><h1>qatbuild: {len(models)} model{'s' * (len(models) != 1)}</h1>\n"
-        f"{_overview(models)}{body}</body></html>\n"
+        f"<style>{_STYLE}</style></head>\n<body><h1>qatbuild: {len(pieces)} model{'s' * (len(pieces) != 1)}</h1>\n"
+        f"{overview}{''.join(section for _, section in pieces)}</body></html>\n"
     )
-
-
-def _overview(models: Sequence[Found]) -> str:
-    heads = (
-        "model",
-        "top-1 float %",
-        "fake-quant %",
-        ".tflite %",
-        "agreement %",
-        "most LSB",
-        "bytes",
-        "smaller",
-        "ms",
-        "gates",
-    )
-    rows = []
-    for model in models:
-        report = model.report
-        top1, agreed, size = report["top1"], report["agreement"], report["bytes"]
-        latency = report.get("latency_ms", {}).get("median")
-        rows.append(
-            [
-                f'<a href="#{escape(model.label)}">{escape(model.label)}</a>',
-                *(f"{top1[kind]:.2f}" for kind in ("float", "fake_quant", "tflite")),
-                f"{agreed['top1_percent']:.2f}",
-                f"{agreed['max_lsb']:g}",
-                f"{size['tflite']:,}",
-                f"{size['ratio']:.2f} x",
-                "" if latency is None else f"{latency:.3f}",
-                _counted([gate for _, gate in model.gates]),
-            ]
-        )
-    return _table(heads, rows, numbers=range(1, 9))
 
 
 def _model(model: Found) -> str:
@@ -170,11 +174,19 @@ def _verdict(text: str) -> str:
 
 def _table(heads: Sequence[str], rows: Iterable[Sequence[str]], numbers: Iterable[int] = ()) -> str:
     """A table of cells that are HTML already; `numbers` are the columns that stand to the right."""
-    right = set(numbers)
+    numbers = set(numbers)
+    return _framed(heads, _rows(rows, numbers), numbers)
 
-    def line(tag: str, cells: Sequence[str]) -> str:
-        kinds = [' class="number"' if column in right else "" for column in range(len(cells))]
-        return "".join(f"<{tag}{kind}>{cell}</{tag}>" for kind, cell in zip(kinds, cells, strict=True))
 
-    body = "".join(f"<tr>{line('td', row)}</tr>\n" for row in rows)
-    return f'<div class="wide"><table><tr>{line("th", list(map(escape, heads)))}</tr>\n{body}</table></div>\n'
+def _rows(rows: Iterable[Sequence[str]], numbers: Container[int]) -> str:
+    return "".join(f"<tr>{_line('td', row, numbers)}</tr>\n" for row in rows)
+
+
+def _framed(heads: Sequence[str], rows: str, numbers: Container[int]) -> str:
+    head = _line("th", list(map(escape, heads)), numbers)
+    return f'<div class="wide"><table><tr>{head}</tr>\n{rows}</table></div>\n'
+
+
+def _line(tag: str, cells: Sequence[str], numbers: Container[int]) -> str:
+    kinds = [' class="number"' if column in numbers else "" for column in range(len(cells))]
+    return "".join(f"<{tag}{kind}>{cell}</{tag}>" for kind, cell in zip(kinds, cells, strict=True))
