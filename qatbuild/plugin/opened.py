@@ -5,7 +5,7 @@ The commands find an opened project again by its task creator, which is a method
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,6 @@ from doit.exceptions import InvalidDodoFile
 
 from qatbuild.errors import QatbuildError, SpecError
 from qatbuild.execute import Executor
-from qatbuild.execute.local import LocalExecutor
 from qatbuild.forecast import Verdict, forecast
 from qatbuild.plan import Plan
 from qatbuild.plugin import asked
@@ -46,7 +45,7 @@ class Opened:
         """The specs of a project that are named, for a run; without names all, of which there must be some."""
         plan, descriptions, errors = project.load(specs)
         rebuilder = Rebuilder.of(project.root, project.build, project.threads)
-        builder = Builder(plan, rebuilder, executor or LocalExecutor(), project.store)
+        builder = Builder(plan, rebuilder, executor or _local(), project.store)
         builder.run = run
         if run is not None:
             run.pools = Pools(dict(project.pools), dict(project.takes), project.threads)
@@ -56,9 +55,13 @@ class Opened:
             _check_default(opened)
         return opened
 
-    def config(self, others: Mapping[str, Sequence[str]]) -> dict[str, Any]:
-        """What doit is told of them, besides where its state is. `others` are labels that were not loaded."""
-        builder, labels = self.builder, {**others, **self.plan.routes}
+    def config(self, others: Callable[[], Mapping[str, Sequence[str]]]) -> dict[str, Any]:
+        """What doit is told of them, besides where its state is. `others` tells the labels that were not loaded."""
+        builder = self.builder
+
+        def labels() -> Mapping[str, Sequence[str]]:
+            return {**others(), **self.plan.routes}
+
         return {
             "check_file_uptodate": checker(builder.rebuilder.digests),
             "reporter": reporter(self.project.build, builder.reasons, builder.restorable, labels),
@@ -118,6 +121,12 @@ class Opened:
     def known(self) -> set[str]:
         """Every label, and every name of a spec."""
         return {*self.plan.labels, *self.descriptions, *self.errors}
+
+
+def _local() -> Executor:
+    from qatbuild.execute.local import LocalExecutor  # noqa: PLC0415
+
+    return LocalExecutor()
 
 
 def _named(stage: str, each: str) -> bool:

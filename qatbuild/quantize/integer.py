@@ -14,11 +14,11 @@ from dataclasses import dataclass
 import tensorflow as tf
 
 from qatbuild.errors import RewriteError
-from qatbuild.quantize.batch_norm import BatchNorm, find_batch_norms
+from qatbuild.quantize.batch_norm import BatchNorm, Unfoldable, find_batch_norms
 from qatbuild.quantize.biases import rounded
 from qatbuild.quantize.fold import fold
 from qatbuild.quantize.gate import delayed
-from qatbuild.quantize.integer_ops import CONSTRUCTS, DEFAULT_CURES, WEIGHTS_OPERAND
+from qatbuild.quantize.integer_ops import CONSTRUCTS, DEFAULT_CURES, ONLY_AS_UINT8, ONLY_UINT8, WEIGHTS_OPERAND
 from qatbuild.quantize.layers import FAKE_QUANT_TYPES
 from qatbuild.quantize.learning import Ends, LearntRange, observe
 from qatbuild.quantize.options import Options
@@ -104,17 +104,13 @@ class Integer:
         freeze = self._options.freeze_bn_delay_steps if self._training else None
         found: dict[int, _Folded] = {}
         records: list[FoldedBatchNorm] = []
+        layered = self._standing_as_layers()
         for number, step in enumerate(self._steps):
             norm = step.norm
             if norm is None:
                 continue
             if not isinstance(norm, BatchNorm):
-                as_layer(norm)
-                norm = next(
-                    each
-                    for each in find_batch_norms(self._graph, training=self._training, biased=True)
-                    if each.operation is norm.operation and isinstance(each, BatchNorm)
-                )
+                norm = layered[norm.operation]
             # A layer that others read without its batch norm goes on beside the folded one, with its own weights; and
             # a batch norm whose statistics are given is folded alike for training and for inference.
             alone = norm.training and norm.layer not in self._weighted()
@@ -125,6 +121,18 @@ class Integer:
             found[number] = _Folded(norm.layer, weights, bias, complete)
             records.append(record)
         return found, records
+
+    def _standing_as_layers(self) -> dict[tf.Operation, BatchNorm]:
+        """Each batch norm that stands alone, by its operation, now that it has a layer in front of it.
+
+        All get theirs before any is folded: a fold changes what those behind it normalize.
+        """
+        standing = [step.norm for step in self._steps if isinstance(step.norm, Unfoldable)]
+        for norm in standing:
+            as_layer(norm)
+        found = find_batch_norms(self._graph, training=self._training, biased=True) if standing else ()
+        operations = {each.operation for each in standing}
+        return {each.operation: each for each in found if isinstance(each, BatchNorm) and each.operation in operations}
 
     def _sites(self, folded: Mapping[int, _Folded]) -> Iterator[Site]:
         """Where the planned FakeQuants go; consumers are those before any of them is made."""
@@ -188,6 +196,9 @@ def examine(
     """
     path = Path.between(graph, input, logits, training=training)
     steps, offences = read(path, training=training)
+    if options.scheme != "uint8":
+        unknown = [each for each in path.operations if each.type in ONLY_UINT8]
+        offences += [Offence(path.layer(each), each.type, ONLY_AS_UINT8, each) for each in unknown]
     if offences:
         raise refusal(offences, cures)
     if not any(step.is_layer for step in steps):

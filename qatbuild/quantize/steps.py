@@ -21,6 +21,8 @@ from qatbuild.quantize.integer_ops import (
     JOINS,
     MOVES,
     ROUNDS_AS_ITS_INPUT,
+    SPLITS,
+    UNREAD_PARTS,
     WEIGHTS_OPERAND,
     kind,
     reason,
@@ -158,6 +160,9 @@ def _why_not(path: Path, operation: tf.Operation) -> str:
     if operation.node_def.attr["data_format"].s == b"NCHW":
         return "it has its channels first (NCHW)"
     sources = path.sources[operation]
+    unread = [each for each in operation.outputs if each.name not in path.readers and each is not path.logits]
+    if operation.type in SPLITS and unread:
+        return UNREAD_PARTS
     if operation.type in WEIGHTS_OPERAND:
         if any(each.type == "BatchToSpaceND" for each in path.readers.get(operation.outputs[0].name, ())):
             return _ATROUS
