@@ -55,6 +55,12 @@ class Shortcut:
             return {}
         return self._record.routes(name for name in self._record.specs if name not in self.load)
 
+    def unread(self) -> set[str]:
+        """The specs of which nothing is known, neither from the record nor by loading them: something failed there."""
+        if self._record is None or self.load is None:
+            return set()
+        return set(self._present) - set(self._record.specs) - set(self.load)
+
     def look(self, names: Sequence[str]) -> None:
         """Look at the files of the project. `names` are labels, specs or either with :STAGE; none for plain doit."""
         record = Record.load(self._path, _environment(self.project))

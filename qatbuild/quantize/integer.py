@@ -18,7 +18,7 @@ from qatbuild.quantize.batch_norm import BatchNorm, Unfoldable, find_batch_norms
 from qatbuild.quantize.biases import rounded
 from qatbuild.quantize.fold import fold
 from qatbuild.quantize.gate import delayed
-from qatbuild.quantize.integer_ops import CONSTRUCTS, DEFAULT_CURES, WEIGHTS_OPERAND
+from qatbuild.quantize.integer_ops import CONSTRUCTS, DEFAULT_CURES, ONLY_AS_UINT8, ONLY_UINT8, WEIGHTS_OPERAND
 from qatbuild.quantize.layers import FAKE_QUANT_TYPES
 from qatbuild.quantize.learning import Ends, LearntRange, observe
 from qatbuild.quantize.options import Options
@@ -196,6 +196,9 @@ def examine(
     """
     path = Path.between(graph, input, logits, training=training)
     steps, offences = read(path, training=training)
+    if options.scheme != "uint8":
+        unknown = [each for each in path.operations if each.type in ONLY_UINT8]
+        offences += [Offence(path.layer(each), each.type, ONLY_AS_UINT8, each) for each in unknown]
     if offences:
         raise refusal(offences, cures)
     if not any(step.is_layer for step in steps):

@@ -63,6 +63,11 @@ _REASONS = {
     "PerImageStandardization": "each image gets a scale of its own; integers have one for all: (byte - mean) / std_dev",
 }
 
+ONLY_UINT8 = frozenset({"DepthToSpace", "Tile"})
+"""The converter writes their int8 form in a version that LiteRT 2.3's reference kernels do not have."""
+
+ONLY_AS_UINT8 = "LiteRT's reference kernels have it in uint8 alone"
+
 SPLITS = ("Split", "SplitV", "Unpack")
 
 UNREAD_PARTS = "not all of its parts are read: the converter then computes it in float, at times"
@@ -80,6 +85,7 @@ DEFAULT_CURES = {
     "Conv2D": "an atrous convolution is tf.nn.conv2d(..., dilations=...)",
     "Sum": "use the mean (tf.reduce_mean) instead",
     **dict.fromkeys(SPLITS, "take the parts that are read by slicing, x[..., :2]"),
+    **dict.fromkeys(ONLY_UINT8, 'take "scheme": "uint8", or resize (nearest neighbour or bilinear)'),
     "Square": "multiply the tensor with itself",
     "Neg": "multiply with -1, or subtract",
     "AddN": "add two at a time",

@@ -1,7 +1,7 @@
 """report.html and junit.xml of all models, of which those whose reports have not changed are not read again.
 
 What the two say of a model is remembered beside the state (size, mtime, ctime, inode) of its report and those of its
-routes. Without that memory everything is read.
+routes, and what failed. Without that memory everything is read.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from typing import NamedTuple
 from qatbuild.artifact import write_text
 from qatbuild.memory import TICK_NS, identity
 from qatbuild.report import html, junit
+from qatbuild.report.failures import Failure
 from qatbuild.report.found import found
 
 _RECORD, _FIELD = "\x1e", "\x1f"
@@ -31,35 +32,46 @@ class _Told(NamedTuple):
     suite: str = ""
     tests: str = "0"
     failures: str = "0"
+    errors: str = "0"
+    skipped: str = "0"
 
 
-def refresh(build: Path, labels: Mapping[str, Iterable[str]], memory: Path) -> Path:
-    """Write both files; the page's path. `labels`: label -> its routes; `memory`: a file for what is remembered."""
+def refresh(build: Path, labels: Mapping[str, Iterable[str]], memory: Path, failures: Iterable[Failure] = ()) -> Path:
+    """Write both files; the page's path.
+
+    `labels`: label -> its routes; `memory`: a file for what is remembered; `failures`: what has no result of now.
+    """
     known, now = _load(memory), time.time_ns()
+    failed: dict[str, dict[str, Failure]] = {}
+    for failure in failures:
+        failed.setdefault(failure.label, {})[failure.key] = failure
     told = []
     for label, routes in labels.items():
-        state = _state(str(build), label, routes, now)
+        without = failed.get(label, {})
+        state = "" if without else _state(str(build), label, routes, now)
         former = known.get(label)
-        told.append(
-            former if former is not None and state and former.state == state else _tell(build, label, routes, state)
-        )
+        as_before = former is not None and state and former.state == state
+        told.append(former if former is not None and as_before else _tell(build, label, routes, state, without))
     shown = [each for each in told if each.row]
     path = build / "report.html"
     write_text(path, html.joined([(each.row, each.section) for each in shown]))
-    suites = [junit.Suite(each.suite, int(each.tests), int(each.failures)) for each in shown]
+    suites = [
+        junit.Suite(each.suite, *map(int, (each.tests, each.failures, each.errors, each.skipped))) for each in shown
+    ]
     write_text(build / "junit.xml", junit.joined(suites))
     with contextlib.suppress(OSError):
         write_text(memory, _RECORD.join([_version(), *map(_FIELD.join, told)]))
     return path
 
 
-def _tell(build: Path, label: str, routes: Iterable[str], state: str) -> _Told:
-    models = found(build, {label: routes})
+def _tell(build: Path, label: str, routes: Iterable[str], state: str, failed: Mapping[str, Failure]) -> _Told:
+    models = found(build, {label: routes}, failed)
     if not models:
         return _Told(label, state)
     row, section = html.piece(models[0])
     suite = junit.suite(models[0])
-    return _Told(label, state, row, section, suite.text, str(suite.tests), str(suite.failures))
+    counts = (suite.tests, suite.failures, suite.errors, suite.skipped)
+    return _Told(label, state, row, section, suite.text, *map(str, counts))
 
 
 def _state(build: str, label: str, routes: Iterable[str], now: int) -> str:

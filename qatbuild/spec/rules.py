@@ -19,6 +19,7 @@ from qatbuild.spec.routes import MEMORY_MODES, SYSTEM_CONFIGS
 
 _BITS = 8
 _ENDS = 2
+_NARROWEST, _WIDEST = 2.0**-8, 2.0**16
 
 
 @dataclass(frozen=True)
@@ -106,6 +107,9 @@ def _overrides(document: Any) -> Iterator[Fault]:
             yield Fault((*path, "range"), text)
         elif _is_pair(ends) and not ends[0] < ends[1]:
             yield Fault((*path, "range"), f"must not be empty: the least comes first; got {ends[0]} .. {ends[1]}.")
+        elif _is_pair(ends) and not _NARROWEST <= ends[1] - ends[0] <= _WIDEST:
+            text = f"must be {_NARROWEST:g} to {_WIDEST:g} wide, the kernels take no other; got {ends[0]} .. {ends[1]}."
+            yield Fault((*path, "range"), text)
         if scheme == "uint8" and isinstance(bits, int) and bits != _BITS:
             text = f"uint8 kernels compute wrongly with other than {_BITS} bits, got {bits}: take int8."
             yield Fault((*path, "bits"), text)

@@ -84,6 +84,18 @@ def test_all_offences_come_at_once_and_the_networks_own_cure_goes_first():
     assert caught.value.hint.startswith('"lrn": false (for LRN)')
 
 
+@pytest.mark.parametrize("scheme", ["int8", "int8_per_channel"])
+@pytest.mark.parametrize("mode", ["integer", "tf1"])
+def test_what_has_no_int8_kernel_is_refused_for_int8_alone(mode, scheme):
+    graph, logits = network_graph(lambda x, _: tf.tile(tf.nn.depth_to_space(layer(x, "c"), 2), [1, 1, 1, 2]))
+    check_network(graph, "input", logits, {}, options(mode=mode))
+    if (mode, scheme) != ("tf1", "int8_per_channel"):
+        with pytest.raises(RewriteError) as caught:
+            check_network(graph, "input", logits, {}, options(scheme, mode=mode))
+        assert [why.partition(":")[0] for _, why in caught.value.facts] == ["DepthToSpace", "Tile"]
+        assert '"scheme": "uint8"' in caught.value.hint
+
+
 def test_what_does_not_lead_to_the_logits_does_not_count():
     graph, logits = network_graph(lambda x, _: layer(x, "c"))
     with graph.as_default():

@@ -133,6 +133,11 @@ def patched(**fields: Any) -> dict[str, Any]:
             "must not be empty",
         ),
         (
+            {"quantize": {"overrides": [{"layer": "a", "range": [-1e30, 1e30]}]}},
+            "/quantize/overrides/0/range",
+            "kernels take no other",
+        ),
+        (
             {"quantize": {"overrides": [{"layer": "a", "range": [0]}]}},
             "/quantize/overrides/0/range",
             "the least and the greatest",
