@@ -20,6 +20,7 @@ from typing import Any
 
 from qatbuild.errors import ArtifactError
 from qatbuild.memory import Memory
+from qatbuild.tree import tree
 
 LOGS = ("events",)
 """Folders of a stage that are published and not in its manifest: TensorBoard events carry clocks."""
@@ -78,10 +79,10 @@ class Digests:
         return known
 
     def tree_sha256(self, path: Path) -> str:
-        """SHA-256 of a file, or of all files below a folder with their relative names."""
+        """SHA-256 of a file, or of all files below a folder with their relative names, links followed."""
         if not path.is_dir():
             return self.sha256(path)
-        files = sorted(file for file in path.rglob("*") if file.is_file())
+        files = sorted(file for file in map(Path, tree(str(path))[1]) if file.is_file())
         rows = [[file.relative_to(path).as_posix(), self.sha256(file)] for file in files]
         return hashlib.sha256(canonical_json(rows).encode()).hexdigest()
 

@@ -14,12 +14,13 @@ again.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import zlib
 from array import array
 from bisect import bisect_right
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from pathlib import Path
 
 from qatbuild.memory import TICK_NS
@@ -138,7 +139,8 @@ class Record:
             draft.write_bytes(json.dumps(head).encode() + b"\n" + rest)
             draft.replace(path)
         except OSError:
-            draft.unlink(missing_ok=True)
+            with contextlib.suppress(OSError):
+                draft.unlink(missing_ok=True)
 
     def unfold(self) -> None:
         """Make the groups of a loaded record ready to be written again."""
@@ -183,13 +185,3 @@ def _states(paths: Iterable[str]) -> array[int]:
         else:
             extend((found.st_ctime_ns, found.st_size, found.st_ino & _INODE))
     return values
-
-
-def tree(folder: str, skip: Mapping[str, object] | None = None) -> tuple[list[str], list[str]]:
-    """(folders, files) at and below a folder, links followed as the digest of a folder does."""
-    folders, files = [], []
-    for where, below, names in os.walk(folder):
-        below[:] = [name for name in below if name not in (skip or {})]
-        folders.append(where)
-        files += [os.path.join(where, name) for name in names]  # noqa: PTH118  One object a file would be felt.
-    return folders, files

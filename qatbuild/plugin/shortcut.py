@@ -11,7 +11,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from qatbuild.record import GLOBAL, Entry, Record, tree
+from qatbuild.record import GLOBAL, Entry, Record
+from qatbuild.tree import tree
 
 if TYPE_CHECKING:
     from qatbuild.plugin.opened import Opened
@@ -140,7 +141,7 @@ class Shortcut:
             file = Path(os.path.normpath(file.parent / base))
 
     def _put_globals(self, record: Record, opened: Opened) -> None:
-        _, engine = tree(_PACKAGE, {"__pycache__": None})
+        _, engine = tree(_PACKAGE, ["__pycache__"])
         record.put("engine", engine, self.began_ns)
         record.put("packages", _site(), self.began_ns)
         folders, _ = tree(self._short(self.project.specs))
