@@ -112,10 +112,18 @@ class Manifest:
     @classmethod
     def read(cls, path: Path) -> Manifest:
         """The manifest at `path`; ArtifactError if it is missing or not one."""
+        return cls.read_with_text(path)[0]
+
+    @classmethod
+    def read_with_text(cls, path: Path) -> tuple[Manifest, str]:
+        """The manifest at `path` and the text that says it; ArtifactError if it is missing or not one."""
         try:
-            fields = json.loads(path.read_text(encoding="utf-8"))
+            text = path.read_text(encoding="utf-8")
+            fields = json.loads(text)
             files = {name: (int(size), str(digest)) for name, (size, digest) in fields["files"].items()}
-            return cls(fields["stage"], path.parent, files, fields["facts"])
+            if any(name.startswith("/") or ".." in name.split("/") for name in files):
+                raise ValueError("a name leads out of the folder")  # noqa: TRY301  One more way to be no manifest.
+            return cls(fields["stage"], path.parent, files, fields["facts"]), text
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as fault:
             raise ArtifactError("A manifest cannot be read.", [("file", path), ("reason", fault)]) from fault
 
