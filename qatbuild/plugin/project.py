@@ -112,8 +112,12 @@ class Project:
         errors: dict[str, QatbuildError] = {}
         territory = Territory(self.root, self.allowed)
         files = self.files() if names is None else [(name, self.specs / f"{name}.json") for name in names]
+        there = {name for name, _ in files}
+        if names is not None:
+            there |= {above for name in there for above in _above(name) if (self.specs / f"{above}.json").is_file()}
         for name, file in files:
             try:
+                _refuse_among_routes(name, there, file)
                 loaded = load(name, file, territory)
             except QatbuildError as error:
                 errors[name] = error
@@ -124,6 +128,20 @@ class Project:
             SOUND.met |= SOUND.known
         SOUND.save(self.memory / "sound")
         return plan(variants, self.root), descriptions, errors
+
+
+def _refuse_among_routes(name: str, there: Collection[str], file: Path) -> None:
+    """SpecError if the folder of a label would be that of another's route. `there` are the specs that there are."""
+    for above in _above(name):
+        if above in there and name.startswith(f"{above}/deploy/"):
+            facts = [("file", file), ("/", f'the routes of "{above}" are in its folder {above}/deploy.')]
+            raise SpecError(f'"{name}" cannot be a label beside "{above}".', facts, "move it to another folder")
+
+
+def _above(name: str) -> list[str]:
+    """What a label is below: "a" and "a/b" for "a/b/c"."""
+    parts = name.split("/")
+    return ["/".join(parts[:depth]) for depth in range(1, len(parts))]
 
 
 def _patterns(specs: str | list[Any]) -> tuple[str, ...]:
