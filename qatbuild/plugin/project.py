@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from qatbuild.plan import Plan
     from qatbuild.spec.model import Variant
 
+_ELSEWHERE = "name another in [tool.qatbuild] build"
+
 _SETTINGS: dict[str, type | tuple[type, ...]] = {
     "default": list,
     "specs": (str, list),
@@ -81,12 +83,15 @@ class Project:
     def prepared(cls, root: Path) -> Project:
         """The project, with a folder for what the engine remembers. ArtifactError if that cannot be made."""
         project = cls.at(root)
+        if odd := [character for character in "*?[\\" if character in str(project.build)]:
+            facts = [("folder", project.build), ("has", " ".join(odd))]
+            raise ArtifactError("TensorFlow takes the build folder's path for a pattern.", facts, _ELSEWHERE)
         try:
             project.memory.mkdir(parents=True, exist_ok=True)
         except OSError as fault:
             facts = [("folder", project.build), ("reason", fault.strerror)]
             raise ArtifactError(
-                "The build folder cannot be made.", facts, "make it writable, or name another in [tool.qatbuild] build"
+                "The build folder cannot be made.", facts, f"make it writable, or {_ELSEWHERE}"
             ) from fault
         return project
 
