@@ -38,6 +38,8 @@ class Code:
     looked: dict[str, bool] = field(default_factory=dict)
     """Every path where a module was looked for, and whether it was there."""
     _files: dict[tuple[str, ...], tuple[int, list[str]]] = field(default_factory=dict)
+    _met: dict[str, tuple[Path, str, list[str]] | None] = field(default_factory=dict)
+    """Module -> file, fingerprint and imports, as they were when first asked for; None if it is nobody's here."""
 
     @classmethod
     def load(cls, project: Path, path: Path) -> Code:
@@ -72,7 +74,7 @@ class Code:
                 return first
         except OSError:  # One is gone.
             pass
-        return hashlib.sha256(canonical_json(sorted(self.table(names).items())).encode()).hexdigest()
+        return Code(self.project, self.memory, self.package).digest(names)
 
     def table(self, modules: Iterable[str]) -> dict[str, str]:
         """Module -> fingerprint: what a digest is made of."""
@@ -80,8 +82,8 @@ class Code:
 
     def fingerprints(self, modules: Iterable[str]) -> dict[str, str]:
         """Module -> fingerprint of the modules alone."""
-        files = {module: self._file(module) for module in modules}
-        return {module: self._read(module, file)[0] for module, file in files.items() if file is not None}
+        found = {module: self._module(module) for module in modules}
+        return {module: met[1] for module, met in found.items() if met is not None}
 
     def closure(self, modules: Iterable[str]) -> Iterator[tuple[str, Path, str]]:
         """(module, file, fingerprint) of the modules and all that they import; what is nobody's here is passed over."""
@@ -92,18 +94,24 @@ class Code:
                 continue
             seen.add(module)
             waiting.extend(_parents(module))
-            if (file := self._file(module)) is not None:
-                fingerprint, imports = self._read(module, file)
+            if (met := self._module(module)) is not None:
+                file, fingerprint, imports = met
                 yield module, file, fingerprint
                 waiting.extend(imports)
 
+    def _module(self, module: str) -> tuple[Path, str, list[str]] | None:
+        if module not in self._met:
+            file = self._file(module)
+            self._met[module] = None if file is None else (file, *self._read(module, file))
+        return self._met[module]
+
     def _file(self, module: str) -> Path | None:
         top, *rest = module.split(".")
-        stem = self.package.joinpath(*rest) if top == PACKAGE.name else self.project.joinpath(top, *rest)
-        for path in (stem / "__init__.py", stem.with_name(stem.name + ".py")):
-            self.looked[str(path)] = found = path.is_file()
+        stem = "/".join([str(self.package), *rest] if top == PACKAGE.name else [str(self.project), top, *rest])
+        for path in (f"{stem}/__init__.py", f"{stem}.py"):
+            self.looked[path] = found = os.path.isfile(path)  # noqa: PTH113  Hundreds of them.
             if found:
-                return path
+                return Path(path)
         return None
 
     def _read(self, module: str, file: Path) -> tuple[str, list[str]]:

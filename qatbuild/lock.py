@@ -24,9 +24,9 @@ def held(path: Path) -> Iterator[None]:
 
 
 def busy(path: Path) -> bool:
-    """Whether somebody holds the lock on `path` at this moment."""
+    """Whether somebody holds the lock on `path` at this moment. Looking leaves no file: its folder would seem used."""
     try:
-        with path.open("a") as file:
+        with path.open("r+") as file:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         return True

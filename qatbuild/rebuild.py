@@ -89,9 +89,10 @@ class Rebuilder:
         except (ArtifactError, OSError, ValueError):
             return [Reason("never")]
         self.intact.pop(path, None)
-        if fields.get("seal") != _seal(former, text):
-            return [Reason("artifact", path.name, now=f"not what {record.name} led to")]
-        reasons = changes(former, request, self.code_table) or [
+        reasons = changes(former, request, self.code_table)
+        if not reasons and fields.get("seal") != _seal(former, text):
+            reasons = [Reason("artifact", path.name, now=f"not what {record.name} led to")]
+        reasons = reasons or [
             Reason("artifact", name, now=how)
             for name, _, how in (fault.rpartition(": ") for fault in manifest.damage(self.digests))
         ]

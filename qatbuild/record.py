@@ -9,7 +9,12 @@ A file that changed after its content was looked at must not get in with its new
 the file's ctime lies before the moment at which looking began; any other one is recorded as unknown, and looked at
 again.
 
-    line of JSON: environment, lengths, checksum | paths, one a line | three int64 a path | JSON: groups, specs
+    line of JSON: environment, number of stages, specs that were not up to date, lengths, checksum
+    paths, one a line | three int64 a path | groups, one a line: how many paths, name
+    specs, one a line: name, numbers of groups, JSON of routes by label
+
+A spec that changes costs what belongs to it: a group has a place that it keeps, and no line but its own is read or
+written anew.
 """
 
 from __future__ import annotations
@@ -20,7 +25,8 @@ import os
 import zlib
 from array import array
 from bisect import bisect_right
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Mapping
+from itertools import accumulate, count
 from pathlib import Path
 
 from qatbuild.memory import TICK_NS
@@ -29,9 +35,14 @@ _MISSING = (-1, -1, -1)
 _UNKNOWN = (0, 0, 0)
 _WIDTH = 3
 _INODE = (1 << 63) - 1
+_STRIDE = 512 * _WIDTH
 
-State = tuple[int, int, int]
-"""ctime in ns, bytes, inode."""
+ENGINE, PACKAGES, ABSENT, FOLDERS = "engine", "packages", "absent", "folders"
+GLOBAL = {ENGINE, PACKAGES, ABSENT, FOLDERS}
+"""Groups that concern every spec: qatbuild itself, installed packages, modules that are not there, folders of specs."""
+
+STAGE = "stage "
+"""What the name of the group of a stage begins with; its id follows."""
 
 
 class Record:
@@ -40,17 +51,19 @@ class Record:
     def __init__(self, environment: str = "") -> None:
         """An empty record."""
         self.environment = environment
-        self.files: dict[str, list[str]] = {}
-        self.states: dict[str, list[State]] = {}
-        self.specs: dict[str, Entry] = {}
         self.others: list[str] = []
         """Specs that there are and that were not up to date."""
         self.count = 0
-        """How many stages the specs have."""
-        self._groups: list[tuple[str, int]] | None = None
+        """How many stages the specs have, as it was saved."""
         self._paths: list[str] = []
         self._values = array("q")
-        self._body: bytes = b""
+        self._sizes: list[int] = []
+        self._names: list[str] = []
+        self._specs: dict[str, tuple[str, str]] = {}
+        self._text: tuple[bytes, bytes] | None = None
+        self._new: dict[str, tuple[list[str], array[int]]] = {}
+        self._entered: dict[str, tuple[list[str], str]] = {}
+        self._left: set[int] = set()
 
     @classmethod
     def load(cls, path: Path, environment: str) -> Record | None:
@@ -60,78 +73,97 @@ class Record:
             fields = json.loads(head)
             if fields["environment"] != environment or fields["crc"] != zlib.crc32(rest):
                 return None
-            first, second = fields["lengths"]
+            first, second, third = accumulate(fields["lengths"])
             record = cls(environment)
             record.count, record.others = fields["count"], fields["others"]
-            record._paths = os.fsdecode(rest[:first]).split("\n")
-            record._values.frombytes(rest[first : first + second])
-            record._body = rest[first + second :]
+            record._paths = os.fsdecode(rest[:first]).split("\n") if first else []
+            record._values.frombytes(rest[first:second])
+            record._text = rest[second:third], rest[third:]
         except (OSError, ValueError, KeyError, TypeError):
             return None
         return record if len(record._values) == _WIDTH * len(record._paths) else None
+
+    @property
+    def specs(self) -> list[str]:
+        """The names of the specs that were up to date."""
+        self._read()
+        return list(self._specs)
 
     def differing(self) -> set[str]:
         """The names of the groups in which a file is not what it was."""
         now = _states(self._paths)
         if now == self._values:
             return set()
-        self.read()
-        assert self._groups is not None
-        starts = [start for _, start in self._groups]
-        width, former = _WIDTH, self._values
-        changed = [at for at in range(0, len(now), width) if now[at : at + width] != former[at : at + width]]
-        return {self._groups[bisect_right(starts, at // width) - 1][0] for at in changed}
+        self._read()
+        starts = [0, *accumulate(self._sizes)]
+        return {self._names[bisect_right(starts, at) - 1] for at in _changed(self._values, now)}
 
-    def read(self) -> None:
-        """Read what a record without differences need not: which specs there are, and what they rest on."""
-        if self._groups is not None or not self._body:
-            return
-        body = json.loads(self._body)
-        self._groups = groups = body["groups"]
-        names = [name for name, _ in groups]
-        self.specs = {
-            name: Entry(tuple(stages), tuple(names[number] for number in numbers), routes)
-            for name, (stages, numbers, routes) in body["specs"].items()
-        }
+    def resting(self, groups: Iterable[str]) -> set[str]:
+        """The specs that rest on any of these groups."""
+        self._read()
+        wanted = set(groups)
+        numbers = {str(number) for number, name in enumerate(self._names) if name in wanted}
+        return {name for name, (given, _) in self._specs.items() if not numbers.isdisjoint(given.split(","))}
+
+    def count_stages(self, specs: Iterable[str], besides: Iterable[str] = ()) -> int:
+        """How many stages these specs have, without those with the ids that are named."""
+        self._read()
+        names = {self._names[number] for number in self._numbers(specs)}
+        return sum(name.startswith(STAGE) for name in names.difference(f"{STAGE}{id_}" for id_ in besides))
+
+    def routes(self, specs: Iterable[str]) -> dict[str, list[str]]:
+        """The routes by label of these specs."""
+        self._read()
+        return {label: routes for name in specs for label, routes in json.loads(self._specs[name][1]).items()}
 
     def put(self, group: str, files: Iterable[str], looked_since_ns: int) -> None:
         """A group of files whose content was looked at, at the earliest at the given time."""
         names = list(files)
         values = _states(names)
-        states = [(values[index], values[index + 1], values[index + 2]) for index in range(0, len(values), _WIDTH)]
-        trusted = [state if state[0] < looked_since_ns - TICK_NS else _UNKNOWN for state in states]
-        self.files[group], self.states[group] = names, trusted
+        for at in range(0, len(values), _WIDTH):
+            if values[at] >= looked_since_ns - TICK_NS:
+                values[at : at + _WIDTH] = array("q", _UNKNOWN)
+        self._new[group] = names, values
 
-    def absent(self, group: str, files: Iterable[str]) -> None:
-        """A group of files that were looked for, and were not there."""
-        self.files[group] = list(files)
-        self.states[group] = [_MISSING] * len(self.files[group])
+    def absent(self, files: Iterable[str]) -> None:
+        """Files that were looked for, and were not there, besides those that are recorded as such."""
+        self._read()
+        former: list[str] = []
+        if ABSENT in self._names:
+            start = sum(self._sizes[: self._names.index(ABSENT)])
+            former = self._paths[start : start + self._sizes[self._names.index(ABSENT)]]
+        names = list(dict.fromkeys([*former, *files]))
+        if names != former:
+            self._new[ABSENT] = names, array("q", _MISSING * len(names))
 
-    def save(self, path: Path) -> None:
-        """Write the record, in one piece or not at all. It is no error if that cannot be done."""
-        used = {group for entry in self.specs.values() for group in entry.groups} | GLOBAL
-        paths: list[str] = []
-        values = array("q")
-        groups = []
-        for group in self.files:
-            if group in used:
-                groups.append((group, len(paths)))
-                paths += self.files[group]
-                for state in self.states[group]:
-                    values.extend(state)
-        numbers = {group: number for number, (group, _) in enumerate(groups)}
-        specs = {
-            name: [entry.stages, [numbers[group] for group in entry.groups], entry.routes]
-            for name, entry in self.specs.items()
-        }
-        body = json.dumps({"groups": groups, "specs": specs}, separators=(",", ":")).encode()
-        first, second = os.fsencode("\n".join(paths)), values.tobytes()
-        rest = first + second + body
+    def enter(self, spec: str, groups: Iterable[str], routes: Mapping[str, list[str]]) -> None:
+        """A spec that is up to date, the groups of files that this rests on, and its routes by label."""
+        self._entered[spec] = list(groups), json.dumps(routes)
+
+    def leave(self, specs: Iterable[str]) -> None:
+        """Specs of which nothing is known any more."""
+        self._read()
+        gone = [spec for spec in specs if spec in self._specs]
+        self._left |= self._numbers(gone)
+        for spec in gone:
+            del self._specs[spec]
+
+    def save(self, path: Path, present: Iterable[str]) -> None:
+        """Write the record, in one piece or not at all. `present` are all specs. It is no error if that fails."""
+        self._settle()
+        self.others = [spec for spec in present if spec not in self._specs]
+        parts = [
+            os.fsencode("\n".join(self._paths)),
+            self._values.tobytes(),
+            os.fsencode("\n".join(f"{size} {name}" for size, name in zip(self._sizes, self._names, strict=True))),
+            os.fsencode("\n".join(f"{name}\t{numbers}\t{routes}" for name, (numbers, routes) in self._specs.items())),
+        ]
+        rest = b"".join(parts)
         head = {
             "environment": self.environment,
-            "count": len({id_ for entry in self.specs.values() for id_ in entry.stages}),
+            "count": sum(name.startswith(STAGE) for name in self._names),
             "others": self.others,
-            "lengths": [len(first), len(second)],
+            "lengths": [len(part) for part in parts[:3]],
             "crc": zlib.crc32(rest),
         }
         draft = path.with_name(f".{path.name}.{os.getpid()}")
@@ -142,35 +174,86 @@ class Record:
             with contextlib.suppress(OSError):
                 draft.unlink(missing_ok=True)
 
-    def unfold(self) -> None:
-        """Make the groups of a loaded record ready to be written again."""
-        self.read()
-        if self._groups is None:
+    def _settle(self) -> None:
+        """Put what is new in its place.
+
+        A group that is not as it was takes the specs with it that rested on it as it was, for they were not looked at.
+        """
+        self._read()
+        places = {name: number for number, name in enumerate(self._names) if name}
+        used = GLOBAL.union(*(groups for groups, _ in self._entered.values()))
+        new = {group: given for group, given in self._new.items() if group in used}
+        starts = [0, *accumulate(self._sizes)]
+
+        def given(number: int) -> tuple[list[str], array[int]]:
+            start, end = starts[number], starts[number + 1]
+            return self._paths[start:end], self._values[start * _WIDTH : end * _WIDTH]
+
+        other = [group for group in new if group not in places or new[group] != given(places[group])]
+        self.leave({*self.resting({*other} - GLOBAL), *self._entered})
+        unused = self._left - self._numbers(self._specs) - {places[group] for group in used if group in places}
+        edits: dict[int, tuple[str, tuple[list[str], array[int]]]] = {
+            number: ("", ([], array("q"))) for number in unused
+        }
+        holes = sorted({number for number, name in enumerate(self._names) if not name} | unused)
+        end = count(len(self._names))
+        for group in other:
+            if group not in places:
+                places[group] = holes.pop() if holes else next(end)
+            edits[places[group]] = group, new[group]
+        self._edit(edits, starts)
+        for spec, (groups, routes) in self._entered.items():
+            self._specs[spec] = ",".join(str(places[group]) for group in groups), routes
+        self._new, self._entered, self._left = {}, {}, set()
+
+    def _edit(self, edits: Mapping[int, tuple[str, tuple[list[str], array[int]]]], starts: list[int]) -> None:
+        """Give groups by number other names, paths and values; those with new numbers come last."""
+        paths: list[str] = []
+        values = array("q")
+        at = 0
+        for number in sorted(edits):
+            name, (files, states) = edits[number]
+            place = min(number, len(starts) - 1)
+            paths += self._paths[at : starts[place]]
+            values += self._values[at * _WIDTH : starts[place] * _WIDTH]
+            if number < len(starts) - 1:
+                self._names[number], self._sizes[number], at = name, len(files), starts[number + 1]
+            else:
+                self._names.append(name)
+                self._sizes.append(len(files))
+                at = starts[-1]
+            paths += files
+            values += states
+        self._paths = paths + self._paths[at:]
+        self._values = values + self._values[at * _WIDTH :]
+
+    def _read(self) -> None:
+        """Read what a record without differences need not: which groups and specs there are."""
+        if self._text is None:
             return
-        ends = [start for _, start in self._groups[1:]] + [len(self._paths)]
-        values = self._values
-        for (group, start), end in zip(self._groups, ends, strict=True):
-            self.files[group] = self._paths[start:end]
-            self.states[group] = [
-                (values[index], values[index + 1], values[index + 2])
-                for index in range(start * _WIDTH, end * _WIDTH, _WIDTH)
-            ]
+        groups, specs = (os.fsdecode(text).split("\n") if text else [] for text in self._text)
+        self._text = None
+        rows = [group.partition(" ") for group in groups]
+        self._sizes, self._names = [int(size) for size, _, _ in rows], [name for _, _, name in rows]
+        for spec in specs:
+            name, numbers, routes = spec.split("\t")
+            self._specs[name] = numbers, routes
+
+    def _numbers(self, specs: Iterable[str]) -> set[int]:
+        """The numbers of the groups that these specs rest on."""
+        found: set[str] = set()
+        for spec in specs:
+            found.update(self._specs[spec][0].split(","))
+        return {int(number) for number in found}
 
 
-GLOBAL = {"engine", "packages", "absent", "folders"}
-"""Groups that concern every spec: qatbuild itself, installed packages, modules that are not there, folders of specs."""
-
-
-class Entry:
-    """A spec that is up to date: the ids of its stages, the groups of files that this rests on, routes by label."""
-
-    __slots__ = ("groups", "routes", "stages")
-
-    def __init__(self, stages: tuple[str, ...], groups: tuple[str, ...], routes: dict[str, list[str]]) -> None:
-        """All as they are."""
-        self.routes = routes
-        self.stages = stages
-        self.groups = groups
+def _changed(former: array[int], now: array[int]) -> Iterator[int]:
+    """The indices of the paths whose state is another one."""
+    for block in range(0, len(now), _STRIDE):
+        if now[block : block + _STRIDE] != former[block : block + _STRIDE]:
+            for at in range(block, min(block + _STRIDE, len(now)), _WIDTH):
+                if now[at : at + _WIDTH] != former[at : at + _WIDTH]:
+                    yield at // _WIDTH
 
 
 def _states(paths: Iterable[str]) -> array[int]:

@@ -130,12 +130,13 @@ class _Copy:
     def __post_init__(self) -> None:
         keras_refusals.check_shape(self.source, self.images)
         self.graph = self.images.graph
-        self.scope = re.sub(r"[^A-Za-z0-9_.-]", "_", self.source.name).lstrip("_-") or "model"
+        self.scope = _plain(self.source.name).lstrip("_-") or "model"
         if self.graph.unique_name(self.scope, mark_as_used=False) != self.scope:
             hint = "give the model another name"
             raise StageError("A Keras model has a name that the graph needs.", [("name", self.source.name)], hint)
         for each in _models(self.source):
             each.compiled = False  # a copy would get an optimizer too
+            each.name = _plain(each.name)  # and this name, for a scope
         with tf.variable_creator_scope(self._create), v1.name_scope(f"{self.scope}/keras"):
             self.model = keras.models.clone_model(self.source, clone_function=self._layer, recursive=True)
         self._sort_out_collections()
@@ -158,7 +159,7 @@ class _Copy:
     def _layer(self, layer: keras.Layer) -> keras.Layer:
         """The layer again, without its variables, its name its scope."""
         name = self._free(layer.name)
-        copy = _again(layer, self.graph.seed or 0)
+        copy = _again(layer, name, self.graph.seed or 0)
         if hasattr(copy, "seed_generator"):
             # Past Keras, which would keep the generator's state as a variable.
             object.__setattr__(copy, "seed_generator", _StepSeeds(f"{self.scope}/{name}"))
@@ -188,7 +189,7 @@ class _Copy:
             return create(**settings)
 
     def _free(self, name: str) -> str:
-        wanted = name = re.sub(r"[^A-Za-z0-9_.-]", "_", name)
+        wanted = name = _plain(name)
         number = 0
         while name in self._taken:
             number += 1
@@ -219,11 +220,16 @@ class _StepSeeds(keras.random.SeedGenerator):  # type: ignore[misc]
         return layers.step_seed(self.name if self._drawn == 1 else f"{self.name}:{self._drawn}")
 
 
-def _again(layer: keras.Layer, seed: int) -> keras.Layer:
+def _plain(name: str) -> str:
+    """A name that a scope of a graph can have; Keras takes any."""
+    return re.sub(r"[^A-Za-z0-9_.-]", "_", name)
+
+
+def _again(layer: keras.Layer, name: str, seed: int) -> keras.Layer:
     if isinstance(layer, keras.layers.Lambda):  # Out of the user's own module: a file with one is not read.
         function, arguments = layer.function, layer.arguments
-        return keras.layers.Lambda(function, output_shape=layer._output_shape, arguments=arguments, name=layer.name)  # noqa: SLF001
-    config = layer.get_config()
+        return keras.layers.Lambda(function, output_shape=layer._output_shape, arguments=arguments, name=name)  # noqa: SLF001
+    config = {**layer.get_config(), "name": name}
     for key, value in config.items():
         _seed(value, f"{layer.name}/{key}", seed)
     for key in [key for key in config if key.endswith("_regularizer")]:

@@ -38,7 +38,7 @@ def door(dodo_file: str, executor: Executor | None = None) -> Door:
             return _opened(project, executor, None, None)
         run.folders.append(project.memory)
         shortcut = Shortcut(project)
-        if not (run.always or project.patterns) and os.getcwd() == str(project.root):  # noqa: PTH109  The record's paths begin there.
+        if not run.always and os.getcwd() == str(project.root):  # noqa: PTH109  The record's paths begin there.
             shortcut.look(run.names)
         if shortcut.load == []:
             return _up_to_date(project, shortcut)
@@ -63,7 +63,9 @@ def _opened(project: Project, executor: Executor | None, shortcut: Shortcut | No
     from qatbuild.plugin.opened import Opened  # noqa: PLC0415  A build with nothing to do needs none of it.
 
     opened = Opened.of(project, executor, shortcut.load if shortcut else None, run)
-    config = {**_config(project, shortcut), **opened.config(shortcut.routes() if shortcut else {})}
+    config = {**_config(project, shortcut), **opened.config(shortcut.routes if shortcut else dict)}
+    if shortcut is not None:
+        config["reporter"].unread = lambda _: shortcut.unread()
     if shortcut is None or run is None:
         return config, opened.tasks
     config["reporter"].fresh = shortcut.stages(opened.plan.stages)

@@ -5,7 +5,8 @@ The commands find an opened project again by its task creator, which is a method
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+import os
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,6 @@ from doit.exceptions import InvalidDodoFile
 
 from qatbuild.errors import QatbuildError, SpecError
 from qatbuild.execute import Executor
-from qatbuild.execute.local import LocalExecutor
 from qatbuild.forecast import Verdict, forecast
 from qatbuild.plan import Plan
 from qatbuild.plugin import asked
@@ -22,7 +22,7 @@ from qatbuild.plugin.project import Project
 from qatbuild.plugin.reporter import reporter
 from qatbuild.plugin.state import checker
 from qatbuild.plugin.tasks import Builder, tasks
-from qatbuild.pools import Pools
+from qatbuild.pools import CROWD, Pools
 from qatbuild.rebuild import Rebuilder
 from qatbuild.spec.faults import suggest
 
@@ -46,19 +46,24 @@ class Opened:
         """The specs of a project that are named, for a run; without names all, of which there must be some."""
         plan, descriptions, errors = project.load(specs)
         rebuilder = Rebuilder.of(project.root, project.build, project.threads)
-        builder = Builder(plan, rebuilder, executor or LocalExecutor(), project.store)
+        builder = Builder(plan, rebuilder, executor or _local(), project.store)
         builder.run = run
         if run is not None:
-            run.pools = Pools(dict(project.pools), dict(project.takes), project.threads)
+            there = {"cpu": CROWD * (os.cpu_count() or 1), **dict(project.pools)}
+            run.pools = Pools(there, dict(project.takes), project.threads)
             run.stop.append(builder.executor.stop)
         opened = cls(project, plan, descriptions, errors, builder)
         if specs is None:
             _check_default(opened)
         return opened
 
-    def config(self, others: Mapping[str, Sequence[str]]) -> dict[str, Any]:
-        """What doit is told of them, besides where its state is. `others` are labels that were not loaded."""
-        builder, labels = self.builder, {**others, **self.plan.routes}
+    def config(self, others: Callable[[], Mapping[str, Sequence[str]]]) -> dict[str, Any]:
+        """What doit is told of them, besides where its state is. `others` tells the labels that were not loaded."""
+        builder = self.builder
+
+        def labels() -> Mapping[str, Sequence[str]]:
+            return {**others(), **self.plan.routes}
+
         return {
             "check_file_uptodate": checker(builder.rebuilder.digests),
             "reporter": reporter(self.project.build, builder.reasons, builder.restorable, labels),
@@ -118,6 +123,12 @@ class Opened:
     def known(self) -> set[str]:
         """Every label, and every name of a spec."""
         return {*self.plan.labels, *self.descriptions, *self.errors}
+
+
+def _local() -> Executor:
+    from qatbuild.execute.local import LocalExecutor  # noqa: PLC0415
+
+    return LocalExecutor()
 
 
 def _named(stage: str, each: str) -> bool:

@@ -7,11 +7,13 @@ import os
 import tomllib
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from qatbuild.errors import ArtifactError, QatbuildError, SpecError
 from qatbuild.pools import POOLS
+from qatbuild.tree import tree
 
 if TYPE_CHECKING:
     from qatbuild.plan import Plan
@@ -101,6 +103,26 @@ class Project:
 
         return find_below(self.root, self.patterns) if self.patterns else list(find(self.specs).items())
 
+    def file(self, name: str) -> Path:
+        """The file of a spec that there is."""
+        return self._found[name] if self.patterns else self.specs / f"{name}.json"
+
+    @cached_property
+    def _found(self) -> dict[str, Path]:
+        return dict(self.files())
+
+    def folders(self) -> list[str]:
+        """The folders in which a spec appears or vanishes: as long as none of them changes, there are no others."""
+        if not self.patterns:
+            return tree(str(self.specs))[0]
+        found = {str(self.root): None}
+        for pattern in self.patterns:
+            parts = Path(pattern).parts
+            for count in range(1, len(parts) + 1):
+                for path in filter(Path.is_dir, self.root.glob("/".join(parts[:count]))):
+                    found.update(dict.fromkeys(tree(str(path))[0] if count == len(parts) else [str(path)]))
+        return list(found)
+
     def load(self, names: Iterable[str] | None = None) -> tuple[Plan, dict[str, str], dict[str, QatbuildError]]:
         """The plan of all good specs, their descriptions by name, and the error of each bad one by name.
 
@@ -116,10 +138,12 @@ class Project:
         descriptions: dict[str, str] = {}
         errors: dict[str, QatbuildError] = {}
         territory = Territory(self.root, self.allowed)
-        files = self.files() if names is None else [(name, self.specs / f"{name}.json") for name in names]
+        files = self.files() if names is None else [(name, self.file(name)) for name in names]
         there = {name for name, _ in files}
-        if names is not None:
-            there |= {above for name in there for above in _above(name) if (self.specs / f"{above}.json").is_file()}
+        if self.patterns:
+            there |= {*self._found}
+        elif names is not None:
+            there |= {above for name in there for above in _above(name) if self.file(above).is_file()}
         for name, file in files:
             try:
                 _refuse_among_routes(name, there, file)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -13,25 +13,30 @@ from doit.reporter import ConsoleReporter
 if TYPE_CHECKING:
     from qatbuild.plan import Stage
     from qatbuild.reason import Reason
+    from qatbuild.report.failures import Failure
 
 
 class Refused(TaskFailed):  # type: ignore[misc]
     """A model was built, and a gate of its spec refused it: its report is new."""
 
 
+_FAILURES = ".qatbuild/failures.json"
 _REASONS = 2
 """How many reasons fit in a line."""
 
 
 def reporter(
-    build: Path, reasons: dict[str, list[Reason]], restorable: set[str], labels: Mapping[str, Sequence[str]]
+    build: Path,
+    reasons: dict[str, list[Reason]],
+    restorable: set[str],
+    labels: Callable[[], Mapping[str, Sequence[str]]],
 ) -> type[ConsoleReporter]:
     """The reporter class for doit, which makes the instance itself.
 
     `reasons` says, by stage id, why a stage runs; `restorable` has the ids of those whose result is in the store;
-    `labels`: label -> routes, which the page and the JUnit file list.
+    `labels` tells label -> routes, which the page and the JUnit file list.
     """
-    fields = {"build": build, "reasons": reasons, "restorable": restorable, "labels": labels}
+    fields = {"build": build, "reasons": reasons, "restorable": restorable, "labels": staticmethod(labels)}
     return type("Reporter", (BuildReporter,), fields)
 
 
@@ -44,7 +49,6 @@ class BuildReporter(ConsoleReporter):  # type: ignore[misc]
     restorable: ClassVar[set[str]]
     fresh: ClassVar[int] = 0
     """Stages that are up to date and were not even loaded."""
-    labels: ClassVar[Mapping[str, Sequence[str]]]
 
     def __init__(self, outstream: Any, options: dict[str, Any]) -> None:
         """Called by doit."""
@@ -55,6 +59,17 @@ class BuildReporter(ConsoleReporter):  # type: ignore[misc]
         self.restored: list[Stage] = []
         self.failed: list[Stage] = []
         self.refused: list[Stage] = []
+        self.good: list[str] = []
+        self.lost: list[Failure] = []
+
+    def unread(self) -> Iterable[str]:
+        """Specs that this build has not read, and nobody knows to be up to date."""
+        return ()
+
+    @staticmethod
+    def labels() -> Mapping[str, Sequence[str]]:
+        """Label -> routes, of all that there is."""
+        return {}
 
     def execute_task(self, task: Any) -> None:
         """Say what runs, and why."""
@@ -67,11 +82,15 @@ class BuildReporter(ConsoleReporter):  # type: ignore[misc]
 
     def skip_uptodate(self, task: Any) -> None:
         """Count it."""
-        self.current += _stage(task) is not None
+        stage = _stage(task)
+        if stage is not None:
+            self.current += 1
+            self.good += _keys(stage)
 
     def add_success(self, task: Any) -> None:
         """Remember it for the table."""
         stage = _stage(task)
+        self.good += _keys(stage) if stage else []
         if stage is not None and task.values.get("ran"):
             self.built.append(stage)
         elif stage is not None and task.values.get("restored"):
@@ -86,17 +105,22 @@ class BuildReporter(ConsoleReporter):  # type: ignore[misc]
         if isinstance(fail, UnmetDependency):
             if stage:
                 self.write(f"!  {name}: not built, for what it needs failed\n")
+                self.lost += _failures(stage, "") if _is_judged(stage) else []
             return
         if stage:
             self.failed.append(stage)
         if stage and isinstance(fail, Refused):
             self.refused.append(stage)
         text = fail.message if isinstance(fail, TaskFailed) else fail.get_msg()
+        if stage:
+            # What a gate refused has a new report that says so.
+            self.good += _keys(stage) if isinstance(fail, Refused) else []
+            self.lost += [] if isinstance(fail, Refused) else _failures(stage, text)
         self.write(f"\n{name} FAILED\n{_indented(text)}\n")
 
     def complete_run(self) -> None:
         """Print the tables of the models that were evaluated and the routes that were taken, and the counts."""
-        if self.built or self.restored or self.refused:
+        if self.built or self.restored or self.failed or (self.good and (self.build / _FAILURES).is_file()):
             self._write_tables()
         restored = (len(self.restored), "restored")
         counts = [(len(self.built), "built"), restored, (self.current, "up to date"), (len(self.failed), "failed")]
@@ -107,7 +131,8 @@ class BuildReporter(ConsoleReporter):  # type: ignore[misc]
             self.write("\n".join(self.runtime_errors) + "\n")
 
     def _write_tables(self) -> None:
-        from qatbuild.report.layers import worst_layers  # noqa: PLC0415  Only for a build that made something.
+        from qatbuild.report.failures import update  # noqa: PLC0415  Only for a build that made something.
+        from qatbuild.report.layers import worst_layers  # noqa: PLC0415
         from qatbuild.report.table import routes, table  # noqa: PLC0415
 
         done = (*self.built, *self.restored, *self.refused)
@@ -115,34 +140,46 @@ class BuildReporter(ConsoleReporter):  # type: ignore[misc]
         there = sorted(path for home, name in names.items() if (path := self.build / home / name).is_file())
         for text in (
             table([path for path in there if path.name == "report.json"], self.build),
-            routes([path for path in there if path.name == "route.json"]),
+            routes(
+                [path for path in there if path.name == "route.json"],
+                [each for each in self.lost if each.route and each.block],
+            ),
         ):
             if text:
                 self.write("\n" + text)
         for stage in self.refused:
             self.write(worst_layers(self.build / stage.home / "report.json"))
-        if there:
-            self._write_pages()
+        forgotten = (self.build / _FAILURES).is_file()
+        known = update(self.build, self.lost, self.good)
+        if there or known or forgotten:
+            self._write_pages(known.values())
 
-    def _write_pages(self) -> None:
+    def _write_pages(self, failures: Iterable[Failure]) -> None:
         """Refresh report.html and junit.xml. They show what the reports say, and no stage depends on them."""
-        from qatbuild.artifact import write_text  # noqa: PLC0415
-        from qatbuild.report.found import found  # noqa: PLC0415
-        from qatbuild.report.html import page  # noqa: PLC0415
-        from qatbuild.report.junit import junit  # noqa: PLC0415
+        from qatbuild.report.found import with_kept  # noqa: PLC0415
+        from qatbuild.report.pages import refresh  # noqa: PLC0415
 
-        models = found(self.build, self.labels)
         try:
-            write_text(self.build / "report.html", page(models))
-            write_text(self.build / "junit.xml", junit(models))
+            labels = with_kept(self.build, self.labels(), self.unread())
+            page = refresh(self.build, labels, self.build / ".qatbuild" / "pages", failures)
         except OSError as fault:
             self.write(f"{self.build / 'report.html'} cannot be written: {fault.strerror}\n")
         else:
-            self.write(f"{(self.build / 'report.html').relative_to(self.build.parent)}\n")
+            self.write(f"{page.relative_to(self.build.parent)}\n")
 
 
 def _is_judged(stage: Stage) -> bool:
     return stage.name == "evaluate" or bool(stage.route)
+
+
+def _keys(stage: Stage) -> list[str]:
+    return [f"{label}:{stage.name}" for label in stage.labels]
+
+
+def _failures(stage: Stage, block: str) -> list[Failure]:
+    from qatbuild.report.failures import Failure  # noqa: PLC0415  Most builds need none.
+
+    return [Failure(label, stage.name, block) for label in stage.labels]
 
 
 def _stage(task: Any) -> Stage | None:

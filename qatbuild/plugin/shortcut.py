@@ -11,7 +11,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from qatbuild.record import GLOBAL, Entry, Record
+from qatbuild.record import ENGINE, FOLDERS, GLOBAL, PACKAGES, STAGE, Record
+from qatbuild.request import Request
 from qatbuild.tree import tree
 
 if TYPE_CHECKING:
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
     from qatbuild.plugin.project import Project
 
 _PACKAGE = str(Path(__file__).parent.parent)
-_FORMAT = 1
+_FORMAT = 2
 
 
 class Shortcut:
@@ -35,63 +36,63 @@ class Shortcut:
         self.began_ns = time.time_ns()
         self.load: list[str] | None = None
         self.named: list[str] = []
-        self._ids: set[str] | None = None
-        self._count = 0
+        self._fresh: list[str] | None = None
         self._current: set[str] = set()
+        self._present: list[str] = []
+        self._moved = False
         self._path = project.memory / "record"
         self._record: Record | None = None
         self._done: set[str] = set()
 
     def stages(self, loaded: Iterable[str] = ()) -> int:
         """How many stages were asked for and are up to date, besides those that were loaded."""
-        return self._count if self._ids is None else len(self._ids.difference(loaded))
+        if self._record is None or self.load is None:
+            return 0
+        return self._record.count if self._fresh is None else self._record.count_stages(self._fresh, loaded)
 
     def routes(self) -> dict[str, list[str]]:
         """The routes by label of the specs that are not to be loaded."""
         if self._record is None or self.load is None:
             return {}
-        entries = (entry for name, entry in self._record.specs.items() if name not in self.load)
-        return {label: routes for entry in entries for label, routes in entry.routes.items()}
+        return self._record.routes(name for name in self._record.specs if name not in self.load)
+
+    def unread(self) -> set[str]:
+        """The specs of which nothing is known, neither from the record nor by loading them: something failed there."""
+        if self._record is None or self.load is None:
+            return set()
+        return set(self._present) - set(self._record.specs) - set(self.load)
 
     def look(self, names: Sequence[str]) -> None:
         """Look at the files of the project. `names` are labels, specs or either with :STAGE; none for plain doit."""
-        record = self._record = Record.load(self._path, _environment(self.project))
+        record = Record.load(self._path, _environment(self.project))
         if record is None:
             return
         differing = record.differing()
-        if differing & (GLOBAL - {"folders"}):
+        if differing & (GLOBAL - {FOLDERS}):
             return
+        self._record = record
         wanted = names or self.project.default
         if not differing and not record.others and wanted is None:
-            self.load, self._count = [], record.count
+            self.load = []
             return
-        record.read()
-        present = self._present() if "folders" in differing else [*record.specs, *record.others]
+        self._moved = FOLDERS in differing
+        present = [name for name, _ in self.project.files()] if self._moved else [*record.specs, *record.others]
         specs = {name: _spec(name) for name in (present if wanted is None else wanted)}
-        if not set(specs.values()) <= set(present):
-            return  # Whoever loads everything says best what there is not.
-        current = {name for name in present if name in record.specs and differing.isdisjoint(record.specs[name].groups)}
+        if len(present) != len(set(present)) or not set(specs.values()) <= set(present):
+            return  # Whoever loads everything says best what there is not, and what there is twice.
+        self._present = present
+        current = self._current = set(record.specs).intersection(present) - record.resting(differing)
         # What is asked for in part is loaded: doit knows best what a part needs.
-        fresh = [name for name, spec in specs.items() if name == spec and spec in current]
+        self._fresh = [name for name, spec in specs.items() if name == spec and spec in current]
         self.load = list(dict.fromkeys(spec for name, spec in specs.items() if name != spec or spec not in current))
-        self.named = [name for name in fresh if names and name not in self.load]
-        self._ids = {id_ for name in fresh for id_ in record.specs[name].stages}
-        self._current = current
-
-    def _present(self) -> list[str]:
-        from qatbuild.spec.load import find  # noqa: PLC0415  A build with nothing to do reads no specs.
-
-        return list(find(self.project.specs))
+        self.named = [name for name in self._fresh if names and name not in self.load]
 
     def remember(self, opened: Opened) -> None:
         """Record what is up to date now: of what was loaded, what was found or built; of the rest, what was known."""
-        if self.load == [] or self.project.patterns:
+        if self.load == []:
             return
         record = (self._record if self.load is not None else None) or Record(_environment(self.project))
-        record.unfold()
-        present = self._present()
-        seen = {*opened.descriptions, *opened.errors} - self._current
-        record.specs = {name: entry for name, entry in record.specs.items() if name in present and name not in seen}
+        record.leave(set(record.specs) - self._current)
         verified_ns = opened.builder.verify(self.began_ns)
         routes = opened.plan.routes
         for name, labels in _by_spec(opened).items():
@@ -99,30 +100,38 @@ class Shortcut:
             if all(id_ in verified_ns for id_ in ids):
                 with contextlib.suppress(OSError, ValueError):  # Something is being changed at this moment.
                     groups = dict.fromkeys(self._groups(record, opened, name, ids, verified_ns))
-                    record.specs[name] = Entry(tuple(ids), tuple(groups), {label: routes[label] for label in labels})
-        record.others = [name for name in present if name not in record.specs]
-        self._put_globals(record, opened)
-        record.save(self._path)
+                    record.enter(name, groups, {label: routes[label] for label in labels})
+        missing = (path for path, found in opened.builder.rebuilder.code.looked.items() if not found)
+        record.absent(map(self._short, missing))
+        if self.load is None:
+            _, engine = tree(_PACKAGE, ["__pycache__"])
+            record.put(ENGINE, engine, self.began_ns)
+            record.put(PACKAGES, _site(), self.began_ns)
+        if self.load is None or self._moved:
+            record.put(FOLDERS, map(self._short, self.project.folders()), self.began_ns)
+            self._present = [name for name, _ in self.project.files()]
+        record.save(self._path, self._present)
 
     def _groups(
         self, record: Record, opened: Opened, name: str, ids: Iterable[str], verified_ns: dict[str, int]
     ) -> Iterator[str]:
         """The names of the groups that a spec rests on; those that are new are put into the record."""
-        for file in self._documents(self.project.specs / f"{name}.json"):
+        for file in self._documents(self.project.file(name)):
             yield self._put(record, "file", [file])
         rebuilder = opened.builder.rebuilder
         for id_ in ids:
             stage = opened.plan.stages[id_]
             manifest = rebuilder.manifest_path(stage)
-            group = f"stage {id_}"
-            files = [self._short(manifest.parent / artifact) for artifact in rebuilder.intact[manifest]]
-            record.put(group, [self._short(manifest), *files], verified_ns[id_])
+            group = f"{STAGE}{id_}"
+            files = [manifest, Request.path_of(manifest.parent, stage.name)]
+            files += [manifest.parent / artifact for artifact in rebuilder.intact[manifest]]
+            record.put(group, map(self._short, files), verified_ns[id_])
             yield group
             for source in stage.sources.values():
-                yield self._put(record, "source", _content(self._short(Path(source))))
+                yield self._put(record, "source", _content(self._short(source)))
             for file in opened.builder.code_files(stage):
                 if not file.startswith(_PACKAGE + os.sep):
-                    yield self._put(record, "file", [self._short(Path(file))])
+                    yield self._put(record, "file", [self._short(file)])
 
     def _put(self, record: Record, kind: str, files: list[str]) -> str:
         group = f"{kind} {files[0]}"
@@ -140,18 +149,9 @@ class Shortcut:
                 return
             file = Path(os.path.normpath(file.parent / base))
 
-    def _put_globals(self, record: Record, opened: Opened) -> None:
-        _, engine = tree(_PACKAGE, ["__pycache__"])
-        record.put("engine", engine, self.began_ns)
-        record.put("packages", _site(), self.began_ns)
-        folders, _ = tree(self._short(self.project.specs))
-        record.put("folders", folders, self.began_ns)
-        missing = [self._short(Path(path)) for path, found in opened.builder.rebuilder.code.looked.items() if not found]
-        record.absent("absent", dict.fromkeys([*record.files.get("absent", []), *missing]))
-
-    def _short(self, path: Path) -> str:
+    def _short(self, path: str | Path) -> str:
         """Relative to the project where that is shorter: it is what doit makes the working directory."""
-        return os.path.relpath(path, self.project.root) if path.is_relative_to(self.project.root) else str(path)
+        return str(path).removeprefix(f"{self.project.root}{os.sep}")
 
 
 def _spec(name: str) -> str:

@@ -7,6 +7,8 @@ the optimizer. What is inserted where is specified tensor by tensor in `placemen
 
 from __future__ import annotations
 
+from numbers import Integral
+
 import tensorflow as tf
 
 from qatbuild.errors import RewriteError
@@ -75,14 +77,18 @@ def experimental_create_eval_graph(  # noqa: PLR0917 - the signature of TF 1.15
 
 
 def _apply(input_graph: tf.Graph | None, rewrite: Rewrite) -> RewriteReport:
-    return rewrite.apply(tf.compat.v1.get_default_graph() if input_graph is None else input_graph)
+    graph = tf.compat.v1.get_default_graph() if input_graph is None else input_graph
+    if not isinstance(graph, tf.Graph):
+        hint = "Of a GraphDef make one first: tf.import_graph_def(graph_def, name='') in a new tf.Graph."
+        raise RewriteError("A tf.Graph is rewritten, in place.", [("input_graph", type(graph).__name__)], hint)
+    return rewrite.apply(graph)
 
 
 def _numbers(weight_bits: int, activation_bits: int, *, symmetric: bool) -> Numbers:
     faults: list[tuple[str, object]] = [
         (name, bits)
         for name, bits in (("weight_bits", weight_bits), ("activation_bits", activation_bits))
-        if not FEWEST_BITS <= bits <= MOST_BITS
+        if not _is_count(bits) or not FEWEST_BITS <= bits <= MOST_BITS
     ]
     if faults:
         raise RewriteError(f"Numbers have {FEWEST_BITS} to {MOST_BITS} bits.", faults)
@@ -90,9 +96,13 @@ def _numbers(weight_bits: int, activation_bits: int, *, symmetric: bool) -> Numb
 
 
 def _delay(name: str, steps: int | None) -> int:
-    if steps is not None and steps < 0:
+    if steps is not None and (not _is_count(steps) or steps < 0):
         raise RewriteError("A delay is a number of steps, 0 or more.", [(name, steps)])
     return steps or 0
+
+
+def _is_count(value: object) -> bool:
+    return isinstance(value, Integral) and not isinstance(value, bool)
 
 
 def _scope(scope: str | None) -> str:

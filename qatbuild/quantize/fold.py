@@ -70,9 +70,7 @@ def fold(batch_norm: BatchNorm, freeze_delay_steps: int | None = None) -> Folded
             output = tf.add(output, nothing, name="correction_add")
         output = tf.add(output, bias, name="add_fold")
     output = _take_over(batch_norm, output)
-    return FoldedBatchNorm(
-        layer=layer.name, batch_norm=batch_norm.operation.name, weights=weights.name, output=output.name
-    )
+    return FoldedBatchNorm(layer.name, batch_norm.operation.name, weights.name, output.name, bias.name)
 
 
 def _correction(batch_norm: BatchNorm, factor: tf.Tensor) -> tf.Tensor | None:

@@ -1,10 +1,9 @@
 """The integer mode: everything that the integer runtime rounds is modelled, or the network is refused.
 
     read the path (path) -> its steps (steps) -> the FakeQuants and their ranges (range_plan)
-    -> only then: fold the batch norms, insert the FakeQuants
+    -> only then: fold the batch norms, insert the FakeQuants, round the biases
 
-Nothing in the graph is changed before everything that could refuse it has been looked at. What is not modelled: biases,
-which the converter rounds to 32 bits with the scale of the products that they are added to.
+Nothing in the graph is changed before everything that could refuse it has been looked at.
 """
 
 from __future__ import annotations
@@ -15,10 +14,11 @@ from dataclasses import dataclass
 import tensorflow as tf
 
 from qatbuild.errors import RewriteError
-from qatbuild.quantize.batch_norm import BatchNorm, find_batch_norms
+from qatbuild.quantize.batch_norm import BatchNorm, Unfoldable, find_batch_norms
+from qatbuild.quantize.biases import rounded
 from qatbuild.quantize.fold import fold
 from qatbuild.quantize.gate import delayed
-from qatbuild.quantize.integer_ops import CONSTRUCTS, DEFAULT_CURES, WEIGHTS_OPERAND
+from qatbuild.quantize.integer_ops import CONSTRUCTS, DEFAULT_CURES, ONLY_AS_UINT8, ONLY_UINT8, WEIGHTS_OPERAND
 from qatbuild.quantize.layers import FAKE_QUANT_TYPES
 from qatbuild.quantize.learning import Ends, LearntRange, observe
 from qatbuild.quantize.options import Options
@@ -52,11 +52,24 @@ class Site:
 
 
 @dataclass(frozen=True)
+class BiasSite:
+    """One bias to be rounded, of a step: `tensor`, for `consumers`; the ranges of the layer's input and weights."""
+
+    step: int
+    prefix: str
+    tensor: tf.Tensor
+    consumers: tuple[tf.Operation, ...]
+    given: Range
+    weights: Range
+
+
+@dataclass(frozen=True)
 class _Folded:
-    """What a step's tensors are once its batch norm is a part of its layer; `weights` are inference's."""
+    """What a step's tensors are once its batch norm is a part of its layer; weights and bias are inference's."""
 
     layer: tf.Operation
     weights: tf.Tensor
+    bias: tf.Tensor
     output: tf.Tensor
 
 
@@ -80,7 +93,10 @@ class Integer:
             folded, records = self._fold()
             sites = list(self._sites(folded))
             if insert:
-                _Insertion(self._steps, self._options, sites, training=self._training).run()
+                insertion = _Insertion(self._steps, self._options, sites, training=self._training)
+                biases = list(self._biases(folded))
+                insertion.run()
+                insertion.round_biases(biases)
         rows = tuple(_row(site) for site in sites)
         return RewriteReport(folded=tuple(records), quantized=rows, left_float=self._plan.left_float)
 
@@ -88,24 +104,35 @@ class Integer:
         freeze = self._options.freeze_bn_delay_steps if self._training else None
         found: dict[int, _Folded] = {}
         records: list[FoldedBatchNorm] = []
+        layered = self._standing_as_layers()
         for number, step in enumerate(self._steps):
             norm = step.norm
             if norm is None:
                 continue
             if not isinstance(norm, BatchNorm):
-                as_layer(norm)
-                norm = next(
-                    each
-                    for each in find_batch_norms(self._graph, training=self._training, biased=True)
-                    if each.operation is norm.operation and isinstance(each, BatchNorm)
-                )
-            # A batch norm whose statistics are given is folded alike for training and for inference.
-            record = fold_in_training(norm, freeze) if norm.training else fold(norm)
-            weights, output = (self._graph.get_tensor_by_name(name) for name in (record.weights, record.output))
+                norm = layered[norm.operation]
+            # A layer that others read without its batch norm goes on beside the folded one, with its own weights; and
+            # a batch norm whose statistics are given is folded alike for training and for inference.
+            alone = norm.training and norm.layer not in self._weighted()
+            record = fold_in_training(norm, freeze) if alone else fold(norm, freeze)
+            names = (record.weights, record.bias, record.output)
+            weights, bias, output = (self._graph.get_tensor_by_name(name) for name in names)
             complete = output if step.output is norm.result else step.output
-            found[number] = _Folded(norm.layer, weights, complete)
+            found[number] = _Folded(norm.layer, weights, bias, complete)
             records.append(record)
         return found, records
+
+    def _standing_as_layers(self) -> dict[tf.Operation, BatchNorm]:
+        """Each batch norm that stands alone, by its operation, now that it has a layer in front of it.
+
+        All get theirs before any is folded: a fold changes what those behind it normalize.
+        """
+        standing = [step.norm for step in self._steps if isinstance(step.norm, Unfoldable)]
+        for norm in standing:
+            as_layer(norm)
+        found = find_batch_norms(self._graph, training=self._training, biased=True) if standing else ()
+        operations = {each.operation for each in standing}
+        return {each.operation: each for each in found if isinstance(each, BatchNorm) and each.operation in operations}
 
     def _sites(self, folded: Mapping[int, _Folded]) -> Iterator[Site]:
         """Where the planned FakeQuants go; consumers are those before any of them is made."""
@@ -141,6 +168,15 @@ class Integer:
         axis = {"Conv2D": 3, "DepthwiseConv2dNative": 2}.get(layer.type) if per_channel else None
         return Site(quant, settings, weights, readers, axis)
 
+    def _biases(self, folded: Mapping[int, _Folded]) -> Iterator[BiasSite]:
+        for quant in self._plan.quants:
+            after, given = folded.get(quant.step), self._plan.given.get(quant.step)
+            if quant.place == "weights" and given is not None:
+                bias = self._steps[quant.step].bias if after is None else after.bias
+                if bias is not None:
+                    prefix = quant.prefix.replace("weights_quant", "bias_quant")
+                    yield BiasSite(quant.step, prefix, bias, _consumers(bias), given, self._plan.ranges[quant.range])
+
     def _weighted(self) -> set[tf.Operation]:
         return {step.weighted for step in self._steps if step.weighted is not None and step.norm is None}
 
@@ -160,6 +196,9 @@ def examine(
     """
     path = Path.between(graph, input, logits, training=training)
     steps, offences = read(path, training=training)
+    if options.scheme != "uint8":
+        unknown = [each for each in path.operations if each.type in ONLY_UINT8]
+        offences += [Offence(path.layer(each), each.type, ONLY_AS_UINT8, each) for each in unknown]
     if offences:
         raise refusal(offences, cures)
     if not any(step.is_layer for step in steps):
@@ -207,6 +246,19 @@ class _Insertion:
             twin = _fake_quant(site, ends)
             if self._training and self._options.quant_delay_steps > 0:
                 twin = delayed(twin, site.tensor, site.quant.prefix, self._options.quant_delay_steps)
+            replace_input(site.consumers, site.tensor, twin)
+
+    def round_biases(self, biases: Sequence[BiasSite]) -> None:
+        """Round the biases, once the ranges are there; in training their gradients pass by the rounding."""
+        for site in biases:
+            before, now = self._ends[site.given.prefix]
+            # The input's range may be shared with what is computed from this layer, with its own output even.
+            later = any(site.step == each or site.step in self._ancestors[each] for each in site.given.observed)
+            given, weights = (site.given, before if later else now), (site.weights, self._ends[site.weights.prefix][1])
+            with v1.name_scope(f"{site.prefix}/"):
+                twin = rounded(site.tensor, given, weights, training=self._training)
+            if self._training and self._options.quant_delay_steps > 0:
+                twin = delayed(twin, site.tensor, site.prefix, self._options.quant_delay_steps)
             replace_input(site.consumers, site.tensor, twin)
 
     def _comes_first(self, site: Site) -> bool:

@@ -63,13 +63,29 @@ _REASONS = {
     "PerImageStandardization": "each image gets a scale of its own; integers have one for all: (byte - mean) / std_dev",
 }
 
+ONLY_UINT8 = frozenset({"DepthToSpace", "Tile"})
+"""The converter writes their int8 form in a version that LiteRT 2.3's reference kernels do not have."""
+
+ONLY_AS_UINT8 = "LiteRT's reference kernels have it in uint8 alone"
+
+SPLITS = ("Split", "SplitV", "Unpack")
+
+UNREAD_PARTS = "not all of its parts are read: the converter then computes it in float, at times"
+"""Whether it does depends on the order of addresses in its memory: the same graph converts either way."""
+
 CONSTRUCTS = frozenset({"LRN", "BatchNorm", "Dropout", "PerImageStandardization"})
 """Kinds that say more than the type of one of their operations."""
 
+_ACTIVATIONS = "take ReLU or ReLU6; the mode integer also has leaky ReLU, hard-swish and swish"
+
 DEFAULT_CURES = {
+    "LRN": "leave it out, or take a batch norm behind the layer before it",
+    **dict.fromkeys(("Elu", "Selu", "Softplus", "Softsign", "Erf", "Erfc"), _ACTIVATIONS),
     "BatchNorm": "put it straight behind a convolution or dense layer without biases, or leave it out",
     "Conv2D": "an atrous convolution is tf.nn.conv2d(..., dilations=...)",
     "Sum": "use the mean (tf.reduce_mean) instead",
+    **dict.fromkeys(SPLITS, "take the parts that are read by slicing, x[..., :2]"),
+    **dict.fromkeys(ONLY_UINT8, 'take "scheme": "uint8", or resize (nearest neighbour or bilinear)'),
     "Square": "multiply the tensor with itself",
     "Neg": "multiply with -1, or subtract",
     "AddN": "add two at a time",

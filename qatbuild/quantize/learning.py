@@ -2,13 +2,13 @@
 
 Equations, with x the tensor of one step (of a range that is shared, all its tensors) and t the steps so far:
 
-    observed     m = min(min(x), 0),  M = max(max(x), 0, m + 2^-8)         0 must be representable (Jacob et al. 2018)
-    symmetric    M = max(|m|, |M|, 2^-8),  m = -M
+    observed     m = min(min(x), 0),  M = max(max(x), 0, m + 2^-12)         0 must be representable (Jacob et al. 2018)
+    symmetric    M = max(|m|, |M|, 2^-12),  m = -M
     last         min <- m
     average      biased <- biased + (m - biased) r,  min <- biased / (1 - (1 - r)^t),  r = 0.001
 
 No range is ever empty: a layer whose weights or outputs are all 0 would have the scale 0, which the converter replaces
-by another than the graph's; 2^-8 is small beside any layer that does something, and large enough that the scale of the
+by another than the graph's; 2^-12 is small beside any layer that does something, and large enough that the scale of the
 layer's bias (the product of two) still holds the bias.
 
 The variables are resources: what one reads stays as it was read, also while the step assigns the next value. A shared
@@ -29,7 +29,7 @@ from qatbuild.quantize.pooled import never_negative
 v1 = tf.compat.v1
 
 RATE = 0.001
-SMALLEST_RANGE = 2.0**-8
+SMALLEST_RANGE = 2.0**-12
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,11 @@ from qatbuild.quantize.integer_ops import (
     HAS_A_FIXED_RANGE,
     KEEPS_ITS_RANGE,
     NEEDS_A_RANGE,
+    ONLY_AS_UINT8,
+    ONLY_UINT8,
     POOLS,
+    SPLITS,
+    UNREAD_PARTS,
     kind,
     reason,
 )
@@ -46,7 +50,8 @@ def check_network(
     if options is not None and options.mode == "integer":
         examine(graph, options, input, logits, cures, training=False)
         return
-    offences = Path.between(_folded(graph), input, logits).offences()
+    scheme = "uint8" if options is None else options.scheme
+    offences = Path.between(_folded(graph), input, logits).offences(scheme)
     if not offences:
         return
     kinds = list(dict.fromkeys(offence.kind for offence in offences))
@@ -109,13 +114,13 @@ class Path:
             on_path=frozenset(inner | {start}),
         )
 
-    def offences(self) -> list[Offence]:
+    def offences(self, scheme: str) -> list[Offence]:
         """One for each layer (name scope) with an operation that would be computed in float: its cause."""
         scope = self._scope()
         offences: dict[str, Offence] = {}
         blamed: set[tf.Operation] = set()
         for operation in self.operations:
-            found = self._offence(operation)
+            found = self._offence(operation, scheme)
             if found is None:
                 continue
             follows = any(tensor.op in blamed for tensor in operation.inputs)
@@ -127,7 +132,7 @@ class Path:
                 offences[layer] = Offence(layer, *found)
         return list(offences.values())
 
-    def _offence(self, operation: tf.Operation) -> tuple[str, str] | None:
+    def _offence(self, operation: tf.Operation, scheme: str) -> tuple[str, str] | None:
         side = [tensor.op for tensor in operation.inputs if tensor.op not in self.on_path]
         if any(other in self.random for other in side):
             return "Dropout", reason("Dropout")
@@ -136,12 +141,19 @@ class Path:
             return name, "; ".join([*self._whys_unfolded(operation)[:1], reason(name)])
         if name != operation.type:
             return name, reason(name)
+        if operation.type in SPLITS and not all(self._is_read(each) for each in operation.outputs):
+            return name, UNREAD_PARTS
+        if operation.type in ONLY_UINT8 and scheme != "uint8":
+            return name, ONLY_AS_UINT8
         if operation.type in KEEPS_ITS_RANGE | HAS_A_FIXED_RANGE or self._has_range(operation):
             return None
         if operation.type in LAYER_TYPES and operation not in self.chains:
             # Of a layer in front of a batch norm, the batch norm is the offence.
             return None if unfolded_batch_norm(operation) is not None else (name, why_unmatched(operation))
         return name, reason(name)
+
+    def _is_read(self, part: tf.Tensor) -> bool:
+        return any(each in self.on_path for each in part.consumers())
 
     def _whys_unfolded(self, part: tf.Operation) -> list[str]:
         """What is known about the batch norm that the operation is a part of: the known one is its last sum."""

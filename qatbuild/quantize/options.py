@@ -11,6 +11,8 @@ MODES = ("integer", "tf1")
 SCHEMES = ("uint8", "int8", "int8_per_channel")
 BITS = 8
 FEWEST_BITS = 2
+NARROWEST, WIDEST = 2.0**-8, 2.0**16
+"""Of the width of a fixed range. Beyond them no factor of the runtime's leads from products to codes of the output."""
 
 
 @dataclass(frozen=True)
@@ -86,6 +88,9 @@ def _faults(override: Override, scheme: str) -> list[str]:
         faults.append("a layer that stays float has neither range nor bits")
     if override.range is not None and not override.range[0] <= 0 <= override.range[1] > override.range[0]:
         faults.append(f"the range {override.range[0]:g} .. {override.range[1]:g} must contain 0 and not be empty")
+    elif override.range is not None and not NARROWEST <= override.range[1] - override.range[0] <= WIDEST:
+        width = f"{override.range[0]:g} .. {override.range[1]:g}"
+        faults.append(f"the range {width} must be {NARROWEST:g} to {WIDEST:g} wide: the kernels take no other")
     if override.bits is not None and not FEWEST_BITS <= override.bits <= BITS:
         faults.append(f"{override.bits} bits: weights have {FEWEST_BITS} to {BITS}")
     elif override.bits not in {None, BITS} and scheme == "uint8":

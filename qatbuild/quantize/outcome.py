@@ -14,6 +14,7 @@ class FoldedBatchNorm:
     batch_norm: str
     weights: str
     output: str
+    bias: str
 
 
 @dataclass(frozen=True)

@@ -59,11 +59,15 @@ class Quant:
 
 @dataclass(frozen=True)
 class Plan:
-    """All FakeQuants in the order in which they are made, their ranges, and what stays float on request."""
+    """All FakeQuants in the order in which they are made, their ranges, and what stays float on request.
+
+    `given` has, for each layer that does not, by the number of its step, the range of its input.
+    """
 
     quants: tuple[Quant, ...]
     ranges: tuple[Range, ...]
     left_float: tuple[LeftFloat, ...]
+    given: Mapping[int, Range]
 
 
 @dataclass
@@ -124,6 +128,7 @@ class _Planner:
             (INPUT, "input", "input_quant", 0, None)
         ]
         self._kept: dict[int, str] = {}
+        self._taken: dict[int, int] = {}
         self.offences: list[Offence] = []
 
     def spread(self) -> None:
@@ -153,6 +158,8 @@ class _Planner:
             if taken[0] is not None:
                 self._placed.append((number, "output", step.role, taken[0], None))
             return taken[0]
+        if step.is_layer and taken[0] is not None:
+            self._taken[number] = taken[0]
         return self._own(number, step, setting)
 
     def _own(self, number: int, step: Step, setting: Override | None) -> int:
@@ -217,7 +224,8 @@ class _Planner:
             for number, why in self._kept.items()
             if self._steps[number].rule != "moved"
         )
-        return Plan(tuple(quants), tuple(ranges), left)
+        given = {number: ranges[indices[self._root(group)]] for number, group in self._taken.items()}
+        return Plan(tuple(quants), tuple(ranges), left, given)
 
     def _constant(self, number: int, place: Place, prefix: str) -> Range:
         """The range of weights, or of a constant operand: their own extremes."""

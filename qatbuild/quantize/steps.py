@@ -21,6 +21,8 @@ from qatbuild.quantize.integer_ops import (
     JOINS,
     MOVES,
     ROUNDS_AS_ITS_INPUT,
+    SPLITS,
+    UNREAD_PARTS,
     WEIGHTS_OPERAND,
     kind,
     reason,
@@ -40,7 +42,8 @@ class Step:
     `rule` says what its output's codes mean: a range of its "own"; the "same" as its input's, and rounded to them; the
     same without any rounding ("moved"); one that all its inputs share ("joined"); or one that the runtime dictates
     ("fixed"). `output` is where the step is complete. `operands` are the constants among its inputs that need ranges.
-    A layer has weights: `weighted` is the operation that reads them; `norm` is the batch norm that becomes part of it.
+    A layer has weights: `weighted` is the operation that reads them, `bias` what is added to its result, `norm` the
+    batch norm that becomes part of it.
     """
 
     layer: str
@@ -51,6 +54,7 @@ class Step:
     role: str = ""
     operands: tuple[tf.Tensor, ...] = ()
     weighted: tf.Operation | None = None
+    bias: tf.Tensor | None = None
     norm: BatchNorm | Unfoldable | None = None
 
     @property
@@ -119,12 +123,14 @@ def _step(path: Path, operation: tf.Operation, done: set[tf.Operation], *, train
 def _layer(path: Path, operation: tf.Operation, done: set[tf.Operation]) -> Step:
     """A layer, with the addition of its bias and its activation."""
     end = _passed(path, operation.outputs[0], done)
-    reader = path.only_reader(end)
+    reader, bias = path.only_reader(end), None
     if reader is not None and _adds_bias(path, reader):
         done.add(reader)
+        (bias,) = _constants(path, reader)
         end = reader.outputs[0]
     end = _through_activation(path, end, done)
-    return Step(path.layer(operation), operation, "own", path.sources[operation], end, "act_quant", weighted=operation)
+    sources = path.sources[operation]
+    return Step(path.layer(operation), operation, "own", sources, end, "act_quant", weighted=operation, bias=bias)
 
 
 def _normalized(path: Path, operation: tf.Operation, done: set[tf.Operation]) -> Step | Offence:
@@ -154,6 +160,9 @@ def _why_not(path: Path, operation: tf.Operation) -> str:
     if operation.node_def.attr["data_format"].s == b"NCHW":
         return "it has its channels first (NCHW)"
     sources = path.sources[operation]
+    unread = [each for each in operation.outputs if each.name not in path.readers and each is not path.logits]
+    if operation.type in SPLITS and unread:
+        return UNREAD_PARTS
     if operation.type in WEIGHTS_OPERAND:
         if any(each.type == "BatchToSpaceND" for each in path.readers.get(operation.outputs[0].name, ())):
             return _ATROUS

@@ -16,7 +16,8 @@ From the freeze on the batch norm normalizes with its moving averages, which the
 
     (op(x, V) + d - mean) s + beta = op(x, FakeQuant(W s)) + (beta + (d - mean) s)
 
-the inference graph's values, where d is the layer's own bias.
+the inference graph's values, where d is the layer's own bias. What the runtime rounds of the last term is added to
+beta, as a constant: so the batch norm's result has it too.
 """
 
 from __future__ import annotations
@@ -39,7 +40,7 @@ def fold_in_training(norm: BatchNorm, freeze_delay_steps: int | None) -> FoldedB
     """Give a layer with a batch norm in training the weights described above, in place.
 
     From the `freeze_delay_steps`-th run of the graph on the moving averages are taken; with None never. The record's
-    `weights` are W s, on which the FakeQuant belongs.
+    `weights` are W s, on which the FakeQuant belongs, and its `bias` is inference's, read by what adds its rounding.
     """
     assert norm.moving_mean is not None
     assert norm.moving_variance is not None
@@ -49,6 +50,7 @@ def fold_in_training(norm: BatchNorm, freeze_delay_steps: int | None) -> FoldedB
     with v1.name_scope(below or None), tf.device(layer.device):
         with v1.name_scope(f"{below}BatchNorm_Fold/"):
             scale = tf.stop_gradient(_scale(norm, norm.moving_variance), name="scale")
+            bias = _add_rounding(norm, norm.moving_mean, scale)
             divisor = tf.where(tf.equal(scale, 0.0), tf.ones_like(scale), scale)
             there, back = (along_outputs(each, layer, "scale_reshape") for each in (scale, divisor))
         weights = tf.multiply(layer.inputs[1], there, name="mul_fold")
@@ -57,7 +59,7 @@ def fold_in_training(norm: BatchNorm, freeze_delay_steps: int | None) -> FoldedB
         if freeze_delay_steps is not None:
             with v1.name_scope(f"{below}BatchNorm_Fold/"):
                 output = _freeze(norm, norm.moving_mean, norm.moving_variance, freeze_delay_steps)
-    return FoldedBatchNorm(layer=layer.name, batch_norm=norm.operation.name, weights=weights.name, output=output.name)
+    return FoldedBatchNorm(layer.name, norm.operation.name, weights.name, output.name, bias.name)
 
 
 def _scale(norm: BatchNorm, variance: MovingAverage) -> tf.Tensor:
@@ -67,6 +69,27 @@ def _scale(norm: BatchNorm, variance: MovingAverage) -> tf.Tensor:
         run_first([shifted.op], variance.update)
     factor = tf.math.rsqrt(shifted)
     return factor if norm.gamma is None else tf.reshape(norm.gamma, [-1]) * factor
+
+
+def _add_rounding(norm: BatchNorm, mean: MovingAverage, scale: tf.Tensor) -> tf.Tensor:
+    """Add to what the batch norm adds the difference that rounding makes to inference's bias: a tensor to be rounded.
+
+    As long as nobody rounds it, the difference is 0.
+    """
+    shift = tf.negative(tf.reshape(mean.value, [-1]))
+    if mean.changes_its_readers:
+        run_first([shift.op], mean.update)
+    if norm.bias is not None:
+        shift += tf.reshape(norm.bias, [-1])
+    bias = shift * scale if norm.beta is None else tf.reshape(norm.beta, [-1]) + shift * scale
+    bias = tf.stop_gradient(bias, name="bias")
+    to_round: tf.Tensor = tf.identity(bias, name="bias_to_round")
+    rounding = tf.subtract(to_round, bias, name="bias_rounding")
+    # A fused batch norm adds its third input; the sum of an unfused one adds beta less the scaled mean.
+    inputs = norm.operation.inputs
+    added = inputs[2] if norm.fused else next(each for each in inputs if each.op.type in {"Sub", "Neg"})
+    replace_input([norm.operation], added, added + tf.reshape(rounding, tf.shape(added)))
+    return to_round
 
 
 def _freeze(norm: BatchNorm, mean: MovingAverage, variance: MovingAverage, delay_steps: int) -> tf.Tensor:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Container, Iterable, Sequence
 from html import escape
 from typing import Any
 
 from qatbuild.report.found import Found
 
+_BAD = ("REFUSED", "FAILED", "not built")
 _STYLE = """
 :root { color-scheme: light dark; --line: #8884; --soft: #8881; --good: #1a7f37; --bad: #cf222e; --bar: #3b82f6; }
 body { font: 15px/1.5 system-ui, sans-serif; max-width: 76rem; margin: 2rem auto; padding: 0 1rem; }
@@ -18,59 +19,71 @@ th, td { text-align: left; padding: .25rem .9rem .25rem 0; border-bottom: 1px so
 th { font-weight: 600; white-space: nowrap; } td.number, th.number { text-align: right; white-space: nowrap; }
 td ul { margin: 0; padding-left: 1rem; } code { font: .9em ui-monospace, monospace; }
 .good { color: var(--good); } .bad { color: var(--bad); font-weight: 600; } .quiet { opacity: .7; }
+pre { margin: 0; font-size: .8rem; white-space: pre-wrap; }
 .wide { overflow-x: auto; } .bar { height: .8rem; background: var(--bar); border-radius: 2px; min-width: 2px; }
 .bars { display: grid; grid-template-columns: max-content max-content 1fr; gap: .3rem .9rem; align-items: center; }
 """
 
 
+_HEADS = (
+    "model",
+    "top-1 float %",
+    "fake-quant %",
+    ".tflite %",
+    "agreement %",
+    "most LSB",
+    "bytes",
+    "smaller",
+    "ms",
+    "gates",
+)
+_NUMBERS = range(1, 9)
+
+
 def page(models: Iterable[Found]) -> str:
     """The page of some models, in the order in which they are given."""
-    models = list(models)
-    body = "".join(_model(model) for model in models)
+    return joined([piece(model) for model in models])
+
+
+def piece(model: Found) -> tuple[str, str]:
+    """What a page says of one model: its row of the overview, and its section."""
+    report = model.report
+    link = f'<a href="#{escape(model.label)}">{escape(model.label)}</a>'
+    if report is None:
+        return _rows([[link, *[""] * (len(_HEADS) - 2), _counted(model)]], _NUMBERS), _model(model)
+    top1, agreed, size = report["top1"], report["agreement"], report["bytes"]
+    latency = report.get("latency_ms", {}).get("median")
+    cells = [
+        link,
+        *(f"{top1[kind]:.2f}" for kind in ("float", "fake_quant", "tflite")),
+        f"{agreed['top1_percent']:.2f}",
+        f"{agreed['max_lsb']:g}",
+        f"{size['tflite']:,}",
+        f"{size['ratio']:.2f} x",
+        "" if latency is None else f"{latency:.3f}",
+        _counted(model),
+    ]
+    return _rows([cells], _NUMBERS), _model(model)
+
+
+def joined(pieces: Sequence[tuple[str, str]]) -> str:
+    """A page of pieces."""
+    overview = _framed(_HEADS, "".join(row for row, _ in pieces), _NUMBERS)
     return (
         '<!doctype html>\n<html lang="en"><head><meta charset="utf-8"><title>qatbuild report</title>'
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
-        f"<style>{_STYLE}</style></head>\n<body><h1>qatbuild: {len(models)} model{'s' * (len(models) != 1)}</h1>\n"
-        f"{_overview(models)}{body}</body></html>\n"
+        f"<style>{_STYLE}</style></head>\n<body><h1>qatbuild: {len(pieces)} model{'s' * (len(pieces) != 1)}</h1>\n"
+        f"{overview}{''.join(section for _, section in pieces)}</body></html>\n"
     )
-
-
-def _overview(models: Sequence[Found]) -> str:
-    heads = (
-        "model",
-        "top-1 float %",
-        "fake-quant %",
-        ".tflite %",
-        "agreement %",
-        "most LSB",
-        "bytes",
-        "smaller",
-        "ms",
-        "gates",
-    )
-    rows = []
-    for model in models:
-        report = model.report
-        top1, agreed, size = report["top1"], report["agreement"], report["bytes"]
-        latency = report.get("latency_ms", {}).get("median")
-        rows.append(
-            [
-                f'<a href="#{escape(model.label)}">{escape(model.label)}</a>',
-                *(f"{top1[kind]:.2f}" for kind in ("float", "fake_quant", "tflite")),
-                f"{agreed['top1_percent']:.2f}",
-                f"{agreed['max_lsb']:g}",
-                f"{size['tflite']:,}",
-                f"{size['ratio']:.2f} x",
-                "" if latency is None else f"{latency:.3f}",
-                _counted([gate for _, gate in model.gates]),
-            ]
-        )
-    return _table(heads, rows, numbers=range(1, 9))
 
 
 def _model(model: Found) -> str:
     report = model.report
     parts = [f'<h2 id="{escape(model.label)}">{escape(model.label)}</h2>\n']
+    own = [each for each in model.failures.values() if each.block and not each.route]
+    parts += [f'<p class="bad">{escape(each.stage)} FAILED</p><pre>{escape(each.block)}</pre>\n' for each in own]
+    if report is None:
+        return "".join(parts) + _routes(model)
     parts.append(f'<p class="quiet">{report.get("examples", 0):,} test images. {_ends(report)}</p>\n')
     parts.append("<h3>Gates</h3>" + _gates(model))
     parts.append("<h3>Sizes</h3>" + _bars(report["bytes"]))
@@ -79,8 +92,7 @@ def _model(model: Found) -> str:
             f"<h3>Latency</h3><p>median {latency['median']} ms, 95th percentile {latency['p95']} ms; one image, "
             f"{latency['threads']} thread, {escape(str(latency['kernels']))} kernels, on the machine that built it</p>"
         )
-    if model.routes:
-        parts.append("<h3>Routes</h3>" + _routes(model.routes))
+    parts.append(_routes(model))
     if rows := report.get("layers"):
         parts.append("<h3>Layers, worst first</h3>" + _layers(rows))
     return "".join(parts)
@@ -119,9 +131,9 @@ def _bars(sizes: dict[str, Any]) -> str:
     return f'<div class="bars">{cells}</div>'
 
 
-def _routes(routes: Iterable[dict[str, Any]]) -> str:
+def _routes(model: Found) -> str:
     rows = []
-    for told in routes:
+    for told in model.routes:
         compared = told["comparison"]
         remarks = [*told["notes"], *([] if compared else [told["why_not_run"]]), *told["warnings"]]
         items = "".join(f"<li>{escape(remark)}</li>" for remark in remarks)
@@ -139,7 +151,12 @@ def _routes(routes: Iterable[dict[str, Any]]) -> str:
             ]
         )
     heads = ("route", "artifact", "bytes", "agreement %", "most LSB", "images", "verdict", "")
-    return _table(heads, rows, numbers=range(2, 6))
+    for failure in model.failures.values():
+        if failure.route:
+            block = f"<pre>{escape(failure.block)}</pre>" if failure.block else ""
+            verdict = _verdict("FAILED" if block else failure.verdict)
+            rows.append([f"<b>{escape(failure.route)}</b>", *[""] * 5, verdict, block])
+    return "<h3>Routes</h3>" + _table(heads, rows, numbers=range(2, 6)) if rows else ""
 
 
 def _layers(rows: Sequence[dict[str, Any]]) -> str:
@@ -159,22 +176,33 @@ def _flattened(row: dict[str, Any]) -> Iterable[tuple[str, Any]]:
             yield key, value
 
 
-def _counted(gates: Sequence[dict[str, Any]]) -> str:
-    failed = [gate["name"] for gate in gates if not gate["passed"]]
-    return _verdict(f"REFUSED: {', '.join(failed)}" if failed else f"{len(gates)} of {len(gates)} passed")
+def _counted(model: Found) -> str:
+    gates = [gate for _, gate in model.gates]
+    refused = [gate["name"] for gate in gates if not gate["passed"]]
+    failed = [stage for stage, each in model.failures.items() if each.block]
+    parts = [f"{word}: {', '.join(names)}" for word, names in (("FAILED", failed), ("REFUSED", refused)) if names]
+    return _verdict("; ".join(parts) or f"{len(gates)} of {len(gates)} passed")
 
 
 def _verdict(text: str) -> str:
-    return f'<span class="{"bad" if text.startswith("REFUSED") else "good"}">{escape(text)}</span>'
+    return f'<span class="{"bad" if text.startswith(_BAD) else "good"}">{escape(text)}</span>'
 
 
 def _table(heads: Sequence[str], rows: Iterable[Sequence[str]], numbers: Iterable[int] = ()) -> str:
     """A table of cells that are HTML already; `numbers` are the columns that stand to the right."""
-    right = set(numbers)
+    numbers = set(numbers)
+    return _framed(heads, _rows(rows, numbers), numbers)
 
-    def line(tag: str, cells: Sequence[str]) -> str:
-        kinds = [' class="number"' if column in right else "" for column in range(len(cells))]
-        return "".join(f"<{tag}{kind}>{cell}</{tag}>" for kind, cell in zip(kinds, cells, strict=True))
 
-    body = "".join(f"<tr>{line('td', row)}</tr>\n" for row in rows)
-    return f'<div class="wide"><table><tr>{line("th", list(map(escape, heads)))}</tr>\n{body}</table></div>\n'
+def _rows(rows: Iterable[Sequence[str]], numbers: Container[int]) -> str:
+    return "".join(f"<tr>{_line('td', row, numbers)}</tr>\n" for row in rows)
+
+
+def _framed(heads: Sequence[str], rows: str, numbers: Container[int]) -> str:
+    head = _line("th", list(map(escape, heads)), numbers)
+    return f'<div class="wide"><table><tr>{head}</tr>\n{rows}</table></div>\n'
+
+
+def _line(tag: str, cells: Sequence[str], numbers: Container[int]) -> str:
+    kinds = [' class="number"' if column in numbers else "" for column in range(len(cells))]
+    return "".join(f"<{tag}{kind}>{cell}</{tag}>" for kind, cell in zip(kinds, cells, strict=True))

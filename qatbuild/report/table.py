@@ -7,6 +7,8 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
+from qatbuild.report.failures import Failure
+
 _HEAD = (
     ("", "top-1 %", "top-1 %", "top-1 %", "agreement", "most", "bytes", "x", ""),
     ("model", "float", "fake-quant", ".tflite", "%", "LSB", ".tflite", "smaller", "gates"),
@@ -26,13 +28,14 @@ def table(reports: Iterable[Path], build: Path) -> str:
     return "\n".join(lines) + "\n"
 
 
-def routes(paths: Iterable[Path]) -> str:
-    """The table of some route.json files; '' without any. Warnings stand below it, once."""
+def routes(paths: Iterable[Path], failures: Iterable[Failure] = ()) -> str:
+    """The table of some route.json files and of routes that failed; '' without any. Warnings stand below it, once."""
     read = [json.loads(path.read_text(encoding="utf-8")) for path in paths]
-    if not read:
+    failed = [(each.key, "-", "-", "-", each.verdict) for each in failures]
+    if not read and not failed:
         return ""
     head = ("route", "bytes", "agreement %", "most LSB", "verdict")
-    rows = [_route(each) for each in read]
+    rows = sorted([*(_route(each) for each in read), *failed])
     lines = aligned((head, *rows), left={0, len(head) - 1})
     lines += dict.fromkeys(f"{each['route']}: {warning}" for each in read for warning in each["warnings"])
     return "\n".join(lines) + "\n"

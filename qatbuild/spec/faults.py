@@ -7,7 +7,6 @@ the value (or that would have to hold a missing one).
 from __future__ import annotations
 
 import contextlib
-import difflib
 import hashlib
 import json
 from collections.abc import Iterable, Iterator, Sequence
@@ -17,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from qatbuild.artifact import canonical_json, write_text
+from qatbuild.spec.obeys import obeys
 
 if TYPE_CHECKING:
     from jsonschema import Draft202012Validator
@@ -61,7 +61,12 @@ def validator() -> Draft202012Validator:
     """The validator of schema.json. jsonschema is imported here, for a build whose specs are known needs none."""
     from jsonschema import Draft202012Validator  # noqa: PLC0415
 
-    return Draft202012Validator(json.loads(SCHEMA_PATH.read_text(encoding="utf-8")))
+    return Draft202012Validator(_schema())
+
+
+@cache
+def _schema() -> dict[str, Any]:
+    return dict(json.loads(SCHEMA_PATH.read_text(encoding="utf-8")))
 
 
 class Sound:
@@ -103,7 +108,7 @@ SOUND = Sound()
 def of_schema(document: object) -> list[Fault]:
     """Every way in which a merged document breaks schema.json."""
     key = SOUND.key(document)
-    found = [] if key in SOUND.known else _of_schema(document)
+    found = [] if key in SOUND.known or obeys(document, _schema()) else _of_schema(document)
     if key and not found:
         SOUND.met.add(key)
     return found
@@ -121,6 +126,8 @@ def pointer(path: Iterable[str | int]) -> str:
 
 def suggest(word: str, known: Iterable[str]) -> str:
     """' Did you mean X?' where a known word is close, else ''."""
+    import difflib  # noqa: PLC0415  A spec without faults needs none.
+
     close = difflib.get_close_matches(word, list(known), 1, 0.5)
     return f" Did you mean {json.dumps(close[0])}?" if close else ""
 

@@ -19,6 +19,7 @@ from qatbuild.spec.routes import MEMORY_MODES, SYSTEM_CONFIGS
 
 _BITS = 8
 _ENDS = 2
+_NARROWEST, _WIDEST = 2.0**-8, 2.0**16
 
 
 @dataclass(frozen=True)
@@ -106,6 +107,9 @@ def _overrides(document: Any) -> Iterator[Fault]:
             yield Fault((*path, "range"), text)
         elif _is_pair(ends) and not ends[0] < ends[1]:
             yield Fault((*path, "range"), f"must not be empty: the least comes first; got {ends[0]} .. {ends[1]}.")
+        elif _is_pair(ends) and not _NARROWEST <= ends[1] - ends[0] <= _WIDEST:
+            text = f"must be {_NARROWEST:g} to {_WIDEST:g} wide, the kernels take no other; got {ends[0]} .. {ends[1]}."
+            yield Fault((*path, "range"), text)
         if scheme == "uint8" and isinstance(bits, int) and bits != _BITS:
             text = f"uint8 kernels compute wrongly with other than {_BITS} bits, got {bits}: take int8."
             yield Fault((*path, "bits"), text)
@@ -226,6 +230,9 @@ def _places(document: Any, folder: Path, territory: Territory) -> Iterator[Fault
             if isinstance(given, str) and given and not territory.holds(folder / given):
                 cure = "Link it into the project, or list it in [tool.qatbuild] allow."
                 yield Fault(path, f"lies outside the project: {given}. {cure}")
+    config = _at(document, "deploy", "vela", "config")
+    if isinstance(config, str) and config and territory.holds(folder / config) and not (folder / config).is_file():
+        yield Fault(("deploy", "vela", "config"), f"there is no file {config}, relative to the spec.")
     if _at(document, "dataset", "name") in (None, "digits"):
         for name in ("path", "url"):
             if _at(document, "dataset", name) is not None:

@@ -65,7 +65,8 @@ def _top1(network: Network, arrays: learning.Arrays, rewrite: Rewrite, prefix: P
 def _chosen(images: Images, count: int, seed: int) -> Images:
     if count > len(images):
         facts: list[tuple[str, object]] = [("quantize.calibration.images", count), ("training images", len(images))]
-        raise StageError("There are fewer training images than the calibration asks for.", facts)
+        hint = f"Lower quantize.calibration.images to {len(images)} or less."
+        raise StageError("There are fewer training images than the calibration asks for.", facts, hint)
     index = Batches(images, np.zeros(len(images), np.int32), count, seed).index(0)
     return images[index]
 

@@ -1,10 +1,11 @@
 """The cost of a build with nothing to do, and with little, beside plain doit, ninja, Snakemake and DVC.
 
-    python -m tests.benchmarks --variants 10 100 1000 --repeat 5 --out benchmarks.json
+    python -m tests.benchmarks --variants 10 100 1000 5000
 
-builds each graph once, then takes the tools in turns, so that a busy machine is busy for all of them, and prints a
-table of medians. The JSON file holds every single figure. The numbers are of this machine and this hour: compare rows
-of one run only. With `--keep FOLDER` the built projects stay there and are used again.
+builds each graph once, then takes the tools in turns, so that a busy machine is busy for all of them. Medians go into
+tests/benchmarks/results/growth.md and into README.md, every single figure into growth.json. The numbers are of one
+machine and one hour: compare what stands in one table only. With `--keep FOLDER` the built projects stay there and are
+used again; with `--out` the table goes elsewhere, and not into README.md.
 """
 
 from __future__ import annotations
@@ -13,13 +14,16 @@ import argparse
 import json
 import os
 import platform
+import subprocess
 import sys
 import tempfile
+import time
 from dataclasses import asdict
 from pathlib import Path
 
 from tests.benchmarks.graph import TOOLS, Project
 from tests.benchmarks.measure import Cost, FailedRunError, cost, median
+from tests.benchmarks.table import RESULTS, into_readme, markdown
 
 _BIG = {"snakemake": 100, "dvc": 10}
 """Up to how many variants a tool manages in the time that a benchmark may take."""
@@ -33,7 +37,7 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--variants", type=int, nargs="+", default=[10, 100, 1000])
     parser.add_argument("--tools", nargs="+", default=list(TOOLS), choices=list(TOOLS))
     parser.add_argument("--repeat", type=int, default=5)
-    parser.add_argument("--out", type=Path, default=Path("benchmarks.json"))
+    parser.add_argument("--out", type=Path, default=RESULTS / "growth")
     parser.add_argument("--keep", type=Path)
     parser.add_argument("--data", type=int, default=0, metavar="N", help="200 MB of data that N variants share, too")
     given = parser.parse_args(arguments)
@@ -45,10 +49,31 @@ def main(arguments: list[str]) -> int:
         ]
         if given.data:
             rows += _big_data(Path(folder), given.data)
-    host = {"python": platform.python_version(), "machine": platform.machine(), "cores": os.cpu_count()}
-    given.out.write_text(json.dumps({"host": host, "rows": rows}, indent=1) + "\n")
-    sys.stdout.write(_table(rows))
+    result = {"host": _host(), "rows": rows}
+    given.out.parent.mkdir(parents=True, exist_ok=True)
+    given.out.with_suffix(".json").write_text(json.dumps(result, indent=1) + "\n")
+    given.out.with_suffix(".md").write_text(markdown(result))
+    if given.out == RESULTS / "growth":
+        into_readme()
+    sys.stdout.write(markdown(result))
     return 0
+
+
+def _host() -> dict[str, object]:
+    """What the figures depend on."""
+    root = Path(__file__).parents[2]
+    git = ["git", "-C", str(root), "describe", "--always", "--dirty", "--exclude=*"]
+    said = subprocess.run(git, capture_output=True, text=True, check=False).stdout.strip()
+    cpus = Path("/proc/cpuinfo").read_text().splitlines() if Path("/proc/cpuinfo").exists() else []
+    names = [line.partition(": ")[2] for line in cpus if line.startswith("model name")]
+    return {
+        "commit": said or "unknown",
+        "date": time.strftime("%Y-%m-%d"),
+        "cpu": names[0] if names else platform.machine(),
+        "threads": os.cpu_count(),
+        "load": round(os.getloadavg()[0], 1),
+        "python": platform.python_version(),
+    }
 
 
 def _measure(folder: Path, variants: int, tools: list[str], repeat: int) -> list[dict[str, object]]:
@@ -144,29 +169,6 @@ def _row(tool: str, variants: int, what: str, costs: list[Cost]) -> dict[str, ob
         "median": asdict(median(costs)),
         "all": [asdict(item) for item in costs],
     }
-
-
-def _table(rows: list[dict[str, object]]) -> str:
-    lines = [
-        "| variants | what | tool | wall s | CPU s | peak MiB | wall / plain doit |",
-        "|--:|---|---|--:|--:|--:|--:|",
-    ]
-    wall = {
-        (row["variants"], row["what"], row["tool"]): row["median"]["wall_seconds"]  # type: ignore[index]
-        for row in rows
-        if "median" in row
-    }
-    for row in sorted(rows, key=lambda row: (row["variants"], str(row["what"]))):
-        head = f"| {row['variants']} | {row['what']} | {row['tool']} |"
-        if "skipped" in row:
-            lines.append(f"{head} {row['skipped']} | | | |")
-            continue
-        mid: dict[str, float] = row["median"]  # type: ignore[assignment]
-        plain = wall.get((row["variants"], row["what"], "doit"))
-        ratio = f"{mid['wall_seconds'] / plain:.2f}" if plain else ""
-        figures = f"{mid['wall_seconds']:.3f} | {mid['cpu_seconds']:.3f} | {mid['peak_bytes'] / 2**20:.0f}"
-        lines.append(f"{head} {figures} | {ratio} |")
-    return "\n".join(lines) + "\n"
 
 
 if __name__ == "__main__":

@@ -26,10 +26,11 @@ class FailedRunError(Exception):
 
 def cost(command: Sequence[str], folder: Path, environment: dict[str, str], *, limit_seconds: float = 900) -> Cost:
     """Run a command to its end in `folder`."""
+    kept = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
     with (folder / "output.txt").open("w") as output:
         started = time.perf_counter()
         process = subprocess.Popen(
-            command, cwd=folder, env={**os.environ, **environment}, stdout=output, stderr=subprocess.STDOUT
+            command, cwd=folder, env={**kept, **environment}, stdout=output, stderr=subprocess.STDOUT
         )
         status, usage = _wait(process.pid, started + limit_seconds)
         wall = time.perf_counter() - started

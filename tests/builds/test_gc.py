@@ -97,6 +97,9 @@ def test_scratch_folders_of_given_up_requests_go_and_that_of_now_stays(former: T
         for folder in (former.root / "build/work").rglob("quantize-*/quantize-*"):
             (folder / "request.json").touch()
     assert len(begun()) == 2
+    before = files(former.root / "build/work")
+    collected(former, "--dry-run", "--age", "0")
+    assert files(former.root / "build/work") == before  # a lock's file that looking left would make the folder young
     collected(former, "--age", "0")
     assert len(begun()) == 1
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from tests.architecture.test_contracts import imported
 from tests.builds.conftest import SPEC, ToyProject
 
 DODO = """
@@ -160,3 +161,22 @@ def test_a_project_without_qatbuild_keeps_its_tasks_called_like_a_command(toy: T
         assert toy.doit(*arguments).returncode == 0
         assert said(toy) == ["checked"]
     assert "check" in toy.doit("list").stdout
+
+
+def test_specs_in_many_folders_are_not_read_if_nothing_changed_and_new_folders_are_found(toy: ToyProject) -> None:
+    (toy.root / "pyproject.toml").write_text("[tool.qatbuild]\nstore = false\nspecs = ['*/specs', 'audio/*/nets']\n")
+    (toy.root / "vision/specs").mkdir(parents=True)
+    (toy.root / "specs/data.bin").rename(toy.root / "vision/specs/data.bin")
+    (toy.root / "specs/net.json").rename(toy.root / "vision/specs/net.json")
+    toy.built()
+    toy.built()
+    assert not {"jsonschema", "qatbuild.plan", "sqlite3"} & imported("doit", cwd=toy.root)
+    (toy.root / "audio/words/nets").mkdir(parents=True)
+    document = {**SPEC, "dataset": {"name": "cifar10", "path": "../../../vision/specs/data.bin"}}
+    (toy.root / "audio/words/nets/words.json").write_text(json.dumps(document))
+    assert {"export", "evaluate"} <= set(toy.built())
+    assert (toy.root / "build/audio/words/nets/words/report.json").is_file()
+    (toy.root / "vision/specs/net.json").write_text(json.dumps({**SPEC, "evaluate": {"min_top1": 5}}))
+    assert toy.built() == ["evaluate"]
+    (toy.root / "audio/words/nets/words.json").rename(toy.root / "vision/specs/words.json")
+    assert toy.doit("audio/words/nets/words").returncode == 3

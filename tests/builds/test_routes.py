@@ -64,6 +64,27 @@ def test_a_route_that_fails_loses_neither_model_nor_report_nor_the_other_routes(
     assert toy.built() == ["deploy.vela"]
 
 
+def test_a_route_that_failed_is_listed_as_failed_until_it_is_built_even_by_builds_of_others(toy: ToyProject) -> None:
+    toy.spec("net", deploy=ROUTES)
+    toy.spec("other")
+    toy.doit()
+    built, suite = "deploy/vela/model.bin", toy.root / "build/junit.xml"
+    toy.spec("net", deploy={**ROUTES, "vela": {"optimise": "Size"}})
+    (toy.root / "broken.txt").write_text("deploy.vela fail")
+    assert "net:deploy.vela FAILED" in toy.doit("-c").stdout.partition("route  ")[0]
+    (toy.root / "broken.txt").unlink()
+    toy.spec("other", evaluate={"min_top1": 1})
+    for _ in range(2):
+        assert built not in (toy.root / "build/report.html").read_text()
+        assert '<testcase classname="net:deploy.vela" name="built">' in suite.read_text()
+        toy.doit("other")
+    toy.runs()
+    toy.spec("net", deploy=ROUTES)  # As it was: nothing is to be built, and nothing is lost.
+    assert not set(toy.built()) & set(STAGES)
+    assert built in (toy.root / "build/report.html").read_text()
+    assert "<error" not in suite.read_text()
+
+
 def test_a_model_that_is_refused_is_not_deployed(toy: ToyProject) -> None:
     toy.spec("net", deploy=ROUTES)
     (toy.root / "broken.txt").write_text("evaluate refuse")

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from qatbuild.record import Record
 from tests.architecture.test_contracts import imported
 from tests.builds.conftest import SPEC, ToyProject
 
@@ -31,8 +32,10 @@ def settled(toy: ToyProject) -> ToyProject:
 
 def recorded(toy: ToyProject) -> set[str]:
     """The specs that the next build will not load if nothing changes."""
-    text = (toy.root / "build/.qatbuild/record").read_bytes()
-    return set(json.loads(text[text.rindex(b'{"groups"') :])["specs"])
+    file = toy.root / "build/.qatbuild/record"
+    record = Record.load(file, json.loads(file.read_bytes().partition(b"\n")[0])["environment"])
+    assert record is not None
+    return set(record.specs)
 
 
 def test_nothing_to_do_is_found_without_reading_a_spec(settled: ToyProject) -> None:
@@ -67,6 +70,26 @@ def test_edits_that_keep_the_mtime_are_seen(settled: ToyProject) -> None:
     network = settled.root / "net.py"
     rewritten(network, network.read_bytes().replace(b"return images", b"return -images"))
     assert "float" in settled.built()
+
+
+def test_what_one_build_does_to_shared_inputs_is_seen_by_the_next_of_another_label(settled: ToyProject) -> None:
+    (settled.root / "specs/data.bin").write_text("others")
+    assert "dataset" in settled.built("net")
+    assert recorded(settled) == {"net"}
+    assert "evaluate" in settled.built("own")
+
+
+@pytest.mark.parametrize("how", ["edited", "removed"])
+def test_request_that_led_to_an_artifact_is_looked_at(settled: ToyProject, how: str) -> None:
+    request = settled.root / "build/net/convert.request.json"
+    if how == "removed":
+        request.unlink()
+    else:
+        rewritten(request, request.read_bytes().replace(b'"mean": 121', b'"mean": 120'))
+    explained = settled.doit("explain", "net").stdout
+    assert ("not built yet" if how == "removed" else "input.mean: 120.0 -> 121.0") in explained
+    assert settled.built() == ["convert"]
+    assert settled.built() == []
 
 
 def test_what_a_spec_extends_is_looked_at(settled: ToyProject) -> None:

@@ -38,7 +38,8 @@ class Network:
             if rewrite:
                 self.report = rewrite(self.graph)
             self.trained = v1.trainable_variables()
-            self.gradients = tf.gradients(self.loss, [self.graph.get_tensor_by_name("input:0"), *self.trained])
+            wanted = [self.graph.get_tensor_by_name("input:0"), *self.trained]
+            self.gradients = tf.gradients(self.loss, wanted, unconnected_gradients="zero")
             self.updates = v1.get_collection(v1.GraphKeys.UPDATE_OPS)
             self.averages = {each.op.name: each for each in v1.global_variables() if "/moving_" in each.op.name}
             self.session = v1.Session()

@@ -139,6 +139,15 @@ def transposed(x, training):
         return tf.nn.relu(tf.nn.bias_add(x, biases))
 
 
+def normalized_twice(x, training):
+    """Batch norms straight behind one another: the first is folded, the second becomes a layer."""
+    x = folding_layer(x, "conv", training=training, **LINEAR)
+    with v1.variable_scope("second"):
+        x = batch_norm(x, training=training)
+    with v1.variable_scope("third"):
+        return tf.nn.relu(batch_norm(x, "unfused", training=training))
+
+
 def dilated(x, training):
     with v1.variable_scope("dilated"):
         x = tf.nn.conv2d(x, variable("weights", [3, 3, 4, 4]), 1, "SAME", dilations=2, name="Conv2D")
@@ -150,6 +159,6 @@ NETWORKS = {
     for each in (
         plain, inverted_residual, inception, dense_block, pre_activation, squeeze_and_excite, hard_swishes, leaky,
         separable, residual, upsampling, gated, dense_only, activation_beside_its_input, moves, arithmetic, swish,
-        transposed, dilated,
+        transposed, dilated, normalized_twice,
     )
 }  # fmt: skip

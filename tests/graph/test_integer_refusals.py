@@ -26,15 +26,18 @@ def attention(x):
 
 
 REFUSED = {
-    "lrn": (lambda x: tf.nn.lrn(layer(x, "c"), name="norm1"), "norm1", "LRN: local response", ""),
+    "lrn": (lambda x: tf.nn.lrn(layer(x, "c"), name="norm1"), "norm1", "LRN: local response", "leave it out"),
     "dropout": (lambda x: tf.nn.dropout(layer(x, "c"), 0.5, name="drop"), "drop", "random numbers", "training off"),
     "noise": (lambda x: x + tf.random.normal([8, 8, 4]), "add", "Dropout: it draws random numbers", "training off"),
-    "elu": (lambda x: tf.nn.elu(layer(x, "c"), name="act/Elu"), "act", "Elu: it is not among", ""),
+    "elu": (lambda x: tf.nn.elu(layer(x, "c"), name="act/Elu"), "act", "Elu: it is not among", "leaky ReLU"),
     "sum": (lambda x: tf.reduce_sum(layer(x, "c"), [1, 2], name="sum/Sum"), "sum", "compute wrongly", "the mean"),
     "square": (lambda x: tf.square(layer(x, "c"), name="two/Square"), "two", "Square", "multiply"),
     "negative": (lambda x: tf.negative(layer(x, "c"), name="minus/Neg"), "minus", "Neg", "multiply with -1"),
     "clip": (lambda x: tf.minimum(layer(x, "c"), 1.0, name="clip/Minimum"), "clip", "compares with a constant", ""),
     "division": (lambda x: tf.divide(1.0, layer(x, "c") + 1.0, name="one/by"), "one", "division by anything but", ""),
+    "part that is not read": (
+        lambda x: tf.unstack(layer(x, "c"), axis=3, name="parts/unstack")[2], "parts", "not all of its parts", "slicing"
+    ),
     "attention": (attention, "attention", "both its operands", ""),
     "atrous": (atrous, "atrous", "SpaceToBatchND", "dilations"),
     "batch statistics": (lambda x: folding_layer(x, "c"), "c/BatchNorm", "each batch's own statistics", "behind"),
@@ -78,7 +81,19 @@ def test_all_offences_come_at_once_and_the_networks_own_cure_goes_first():
     with pytest.raises(RewriteError) as caught:
         check_network(graph, "input", logits, {"LRN": '"lrn": false'}, options())
     assert [label for label, _ in caught.value.facts] == ["norm1", "act"]
-    assert caught.value.hint == '"lrn": false (for LRN)'
+    assert caught.value.hint.startswith('"lrn": false (for LRN)')
+
+
+@pytest.mark.parametrize("scheme", ["int8", "int8_per_channel"])
+@pytest.mark.parametrize("mode", ["integer", "tf1"])
+def test_what_has_no_int8_kernel_is_refused_for_int8_alone(mode, scheme):
+    graph, logits = network_graph(lambda x, _: tf.tile(tf.nn.depth_to_space(layer(x, "c"), 2), [1, 1, 1, 2]))
+    check_network(graph, "input", logits, {}, options(mode=mode))
+    if (mode, scheme) != ("tf1", "int8_per_channel"):
+        with pytest.raises(RewriteError) as caught:
+            check_network(graph, "input", logits, {}, options(scheme, mode=mode))
+        assert [why.partition(":")[0] for _, why in caught.value.facts] == ["DepthToSpace", "Tile"]
+        assert '"scheme": "uint8"' in caught.value.hint
 
 
 def test_what_does_not_lead_to_the_logits_does_not_count():

@@ -50,7 +50,16 @@ def test_training_and_inference_graph_name_the_same_ranges(name, asked):
 
 @pytest.mark.parametrize(
     "name",
-    ["inverted_residual", "pre_activation", "squeeze_and_excite", "hard_swishes", "dense_only", "dilated", "moves"],
+    [
+        "inverted_residual",
+        "pre_activation",
+        "squeeze_and_excite",
+        "hard_swishes",
+        "dense_only",
+        "dilated",
+        "moves",
+        "normalized_twice",
+    ],
 )
 def test_once_its_batch_norms_are_frozen_the_training_graph_computes_what_inference_computes(name):
     graph, _ = rewritten(name, training=True, dropout=False, freeze_bn_delay_steps=1)

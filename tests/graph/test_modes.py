@@ -36,6 +36,8 @@ def network():
         ({"overrides": (Override("conv1", keep_float=True, bits=8),)}, "neither range nor bits"),
         ({"overrides": (Override("conv1", range=(1.0, 2.0)),)}, "must contain 0"),
         ({"overrides": (Override("conv1", range=(0.0, 0.0)),)}, "must contain 0"),
+        ({"overrides": (Override("conv1", range=(0.0, 1e-9)),)}, "kernels take no other"),
+        ({"overrides": (Override("conv1", range=(-1e30, 1e30)),)}, "kernels take no other"),
         ({"overrides": (Override("conv1", bits=4),)}, "uint8 kernels compute wrongly"),
         ({"overrides": (Override("conv1", bits=9),), "scheme": "int8"}, "2 to 8"),
         ({"mode": "tf1", "overrides": (Override("conv1", keep_float=True),)}, "the mode tf1 has none"),

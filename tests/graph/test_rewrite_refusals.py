@@ -129,6 +129,12 @@ def test_layer_of_a_graph_whose_weights_are_not_variables_is_refused_before_fold
     assert "no layer that could be quantized" in refusal(graph)
 
 
+def test_what_is_no_graph_is_refused(graph):
+    with pytest.raises(RewriteError, match=r"tf\.Graph is rewritten") as caught:
+        create_training_graph(graph.as_graph_def())
+    assert "import_graph_def" in caught.value.hint
+
+
 @pytest.mark.parametrize(
     ("create", "options", "fragments"),
     [
@@ -136,6 +142,9 @@ def test_layer_of_a_graph_whose_weights_are_not_variables_is_refused_before_fold
         (experimental_create_training_graph, {"weight_bits": 1}, ["weight_bits", "2 to 8"]),
         (experimental_create_eval_graph, {"activation_bits": 9}, ["activation_bits", "9"]),
         (experimental_create_training_graph, {"quant_delay": -1}, ["quant_delay", "-1"]),
+        (create_training_graph, {"quant_delay": 1.5}, ["quant_delay", "1.5"]),
+        (create_training_graph, {"quant_delay": "3"}, ["quant_delay", "number of steps"]),
+        (experimental_create_eval_graph, {"weight_bits": None}, ["weight_bits", "2 to 8"]),
         (experimental_create_eval_graph, {"scope": "nett"}, ["nett", "net/Conv2D"]),
     ],
 )

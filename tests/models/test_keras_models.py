@@ -273,6 +273,14 @@ def test_layers_of_one_name_in_nested_models_get_names_of_their_own() -> None:
     assert sum(name.endswith("kernel") for name in names) == 3
 
 
+def test_names_that_no_scope_can_have_are_made_plain(tmp_path: Path) -> None:
+    parts = [keras.Input((8, 8, 3)), keras.layers.Conv2D(2, 3, name="conv 1"), keras.layers.Flatten()]
+    model = keras.Sequential([*parts, keras.layers.Dense(10, name="(logits)")], name="my net (2)")
+    built = Built(in_file(model, tmp_path / "net.keras"))
+    kernels = {each.op.name for each in built.graph.get_collection("variables") if "kernel" in each.op.name}
+    assert kernels == {"my_net__2_/conv_1/kernel", "my_net__2_/_logits_/kernel"}
+
+
 def test_frozen_layers_stay_what_they_are() -> None:
     built = Built(call("nested"), training=True)
     assert [name.rpartition("/")[2] for name in built.trainable] == ["kernel", "bias"] * 2

@@ -10,6 +10,7 @@ from xml.etree import ElementTree as ET
 
 import pytest
 
+from qatbuild.report.failures import FILE, Failure, load, update
 from qatbuild.report.found import found
 from qatbuild.report.html import page
 from qatbuild.report.junit import junit
@@ -105,6 +106,29 @@ def test_page_shows_models_gates_routes_and_layers_and_needs_nothing_else(build:
     assert "gone" not in shown
     assert not {"script", "link", "img", "iframe"} & set(seen.opened)
     assert "http" not in text
+
+
+def test_what_failed_stands_in_place_of_the_result_of_an_earlier_build(build: Path) -> None:
+    lost = [Failure("net", "deploy.onnx", "No <tool>.\n  cure: get it"), Failure("other", "freeze", "Broken.")]
+    known = update(build, [*lost, Failure("other", "evaluate", "")], [])
+    models = found(build, LABELS, known)
+    shown = " ".join(Texts(page(models)).texts)
+    for words in ("FAILED: deploy.onnx", "No <tool>.", "cure: get it", "FAILED: freeze", "Broken."):
+        assert words in shown
+    assert "deploy/onnx/model.bin" not in shown
+    root = ET.fromstring(junit(models))
+    assert [root.get(name) for name in ("tests", "failures", "errors", "skipped")] == ["5", "1", "2", "1"]
+    assert [each.get("message") for each in root.iter("error")] == ["FAILED: No <tool>.", "FAILED: Broken."]
+    assert routes([], [known["net:deploy.onnx"]]).splitlines()[1].split()[:3] == ["net:deploy.onnx", "-", "-"]
+
+
+def test_what_failed_is_known_until_it_is_built(build: Path) -> None:
+    update(build, [Failure("net", "deploy.onnx", "a"), Failure("net", "freeze", "b")], ["net:convert"])
+    assert list(update(build, [], ["net:freeze"])) == ["net:deploy.onnx"]
+    assert update(build, [], ["net:deploy.onnx"]) == {}
+    assert not (build / FILE).exists()
+    (build / FILE).write_text('[{"what": 1}]')
+    assert load(build) == {}
 
 
 def test_page_of_nothing_is_a_page() -> None:

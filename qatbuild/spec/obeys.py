@@ -1,0 +1,111 @@
+"""Whether a document obeys a JSON Schema, yes or no: for importing jsonschema takes longer than a build of one spec.
+
+It knows what schema.json uses. Of a schema with anything else it says no, and jsonschema, which explains every fault
+that there is, has the last word.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from typing import Any
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+_TYPES: dict[str, Callable[[Any], bool]] = {
+    "object": lambda value: isinstance(value, dict),
+    "array": lambda value: isinstance(value, list),
+    "string": lambda value: isinstance(value, str),
+    "boolean": lambda value: isinstance(value, bool),
+    "null": lambda value: value is None,
+    "number": _is_number,
+    "integer": lambda value: _is_number(value) and (isinstance(value, int) or value.is_integer()),
+}
+_SILENT = {"$schema", "$id", "$defs", "title", "description", "default", "x-hint", "then", "else"}
+
+
+def obeys(document: Any, schema: Mapping[str, Any]) -> bool:
+    """Whether it does; False also where the schema says what is not known here."""
+    try:
+        return _obeys(document, schema, schema)
+    except KeyError:  # A keyword or a type of another schema.
+        return False
+
+
+def _obeys(value: Any, schema: Any, root: Mapping[str, Any]) -> bool:
+    if isinstance(schema, bool):
+        return schema
+    return all(keyword in _SILENT or _RULES[keyword](value, wanted, schema, root) for keyword, wanted in schema.items())
+
+
+def _equal(one: Any, other: Any) -> bool:
+    """As JSON has it: true is not 1, and 1 is 1.0. Lists and objects are in no enumeration here."""
+    return isinstance(one, bool) == isinstance(other, bool) and one == other
+
+
+def _type(value: Any, wanted: Any, *_: Any) -> bool:
+    return any(_TYPES[name](value) for name in (wanted if isinstance(wanted, list) else [wanted]))
+
+
+def _ref(value: Any, wanted: str, _: Any, root: Mapping[str, Any]) -> bool:
+    target: Any = root
+    for part in wanted.removeprefix("#/").split("/"):
+        target = target[part]
+    return _obeys(value, target, root)
+
+
+def _properties(value: Any, wanted: Mapping[str, Any], _: Any, root: Mapping[str, Any]) -> bool:
+    return not isinstance(value, dict) or all(
+        _obeys(value[name], inner, root) for name, inner in wanted.items() if name in value
+    )
+
+
+def _additional(value: Any, wanted: Any, schema: Mapping[str, Any], root: Mapping[str, Any]) -> bool:
+    if not isinstance(value, dict):
+        return True
+    return all(_obeys(value[name], wanted, root) for name in value if name not in schema.get("properties", ()))
+
+
+def _if(value: Any, wanted: Any, schema: Mapping[str, Any], root: Mapping[str, Any]) -> bool:
+    return _obeys(value, schema.get("then" if _obeys(value, wanted, root) else "else", True), root)
+
+
+_Rule = Callable[[Any, Any, Mapping[str, Any], Mapping[str, Any]], bool]
+
+
+def _of(kind: str, holds: Callable[[Any, Any], bool]) -> _Rule:
+    """A rule that concerns values of one type only."""
+    return lambda value, wanted, _schema, _root: not _TYPES[kind](value) or holds(value, wanted)
+
+
+_RULES: dict[str, _Rule] = {
+    "type": _type,
+    "$ref": _ref,
+    "properties": _properties,
+    "additionalProperties": _additional,
+    "if": _if,
+    "required": _of("object", lambda value, names: all(name in value for name in names)),
+    "propertyNames": lambda value, inner, _, root: (
+        not isinstance(value, dict) or all(_obeys(name, inner, root) for name in value)
+    ),
+    "minProperties": _of("object", lambda value, least: len(value) >= least),
+    "items": lambda value, inner, _, root: (
+        not isinstance(value, list) or all(_obeys(each, inner, root) for each in value)
+    ),
+    "minItems": _of("array", lambda value, least: len(value) >= least),
+    "maxItems": _of("array", lambda value, most: len(value) <= most),
+    "minLength": _of("string", lambda value, least: len(value) >= least),
+    "pattern": _of("string", lambda value, pattern: re.search(pattern, value) is not None),
+    "minimum": _of("number", lambda value, least: value >= least),
+    "maximum": _of("number", lambda value, most: value <= most),
+    "exclusiveMinimum": _of("number", lambda value, limit: value > limit),
+    "exclusiveMaximum": _of("number", lambda value, limit: value < limit),
+    "const": lambda value, wanted, *_: _equal(value, wanted),
+    "enum": lambda value, wanted, *_: any(_equal(value, each) for each in wanted),
+    "not": lambda value, inner, _, root: not _obeys(value, inner, root),
+    "allOf": lambda value, inner, _, root: all(_obeys(value, each, root) for each in inner),
+    "anyOf": lambda value, inner, _, root: any(_obeys(value, each, root) for each in inner),
+}

@@ -1,0 +1,52 @@
+"""The table that results make, and where it stands in README.md."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from tests.benchmarks.graph import TOOLS
+
+RESULTS = Path(__file__).parent / "results"
+README = Path(__file__).parents[2] / "README.md"
+_BEGIN, _END = "<!-- tests/benchmarks/results/growth.md -->\n", "<!-- end -->\n"
+
+
+def markdown(result: dict[str, Any]) -> str:
+    """Wall seconds (CPU seconds) and peak MiB of each tool, by what was done and by the number of variants."""
+    host, rows = result["host"], result["rows"]
+    cells = {(row["what"], row["variants"], row["tool"]): _cell(row) for row in rows}
+    walls = {(row["what"], row["variants"], row["tool"]): row.get("median") for row in rows}
+    lines = [
+        "| | variants | " + " | ".join(TOOLS) + " | qatbuild / doit |",
+        "|---|--:|" + "--:|" * (len(TOOLS) + 1),
+    ]
+    for what, variants in sorted({(row["what"], row["variants"]) for row in rows}):
+        own, plain = (walls.get((what, variants, tool)) for tool in ("qatbuild", "doit"))
+        ratio = f"{own['wall_seconds'] / plain['wall_seconds']:.2f}" if own and plain else ""
+        figures = " | ".join(cells.get((what, variants, tool), "") for tool in TOOLS)
+        lines.append(f"| {what} | {variants} | {figures} | {ratio} |")
+    about = (
+        f"Wall seconds (CPU seconds), peak MiB; medians, the tools in turns. {host['date']}, commit {host['commit']}, "
+        f"{host['cpu']}, {host['threads']} threads, load {host['load']} at the end, Python {host['python']}."
+    )
+    return "\n".join([*lines, "", about]) + "\n"
+
+
+def _cell(row: dict[str, Any]) -> str:
+    if "skipped" in row:
+        return str(row["skipped"])
+    mid = row["median"]
+    return f"{mid['wall_seconds']:.2f} ({mid['cpu_seconds']:.2f}), {mid['peak_bytes'] / 2**20:.0f}"
+
+
+def in_readme() -> str:
+    """The table as README.md has it."""
+    return README.read_text(encoding="utf-8").partition(_BEGIN)[2].partition(_END)[0]
+
+
+def into_readme() -> None:
+    """Put the table of the results into README.md."""
+    before, _, rest = README.read_text(encoding="utf-8").partition(_BEGIN)
+    table = (RESULTS / "growth.md").read_text(encoding="utf-8")
+    README.write_text(before + _BEGIN + table + _END + rest.partition(_END)[2], encoding="utf-8")

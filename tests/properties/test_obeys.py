@@ -1,0 +1,62 @@
+"""What is said of a document without jsonschema is what jsonschema says of it."""
+
+from __future__ import annotations
+
+import copy
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from jsonschema import Draft202012Validator
+
+from qatbuild.spec.faults import SCHEMA_PATH
+from qatbuild.spec.obeys import obeys
+
+SCHEMA = json.loads(SCHEMA_PATH.read_text())
+VALIDATOR = Draft202012Validator(SCHEMA)
+SPECS = [json.loads(path.read_text()) for path in sorted((Path(__file__).parents[2] / "specs").rglob("*.json"))]
+VALUES = st.sampled_from(
+    [None, True, 0, 1, 1.0, -1, 0.5, 1e9, "", "a b", "adam", "cosine", "uint8", "qat", "ptq", "float", "percentile", [],
+     [1], ["a"], {}, {"x": 1}, {"schedule": "step"}, {"name": "mobilenet", "width": 0.5}, {"layer": "conv*", "bits": 4}]
+)  # fmt: skip
+
+
+def places(document: Any) -> list[tuple[Any, Any]]:
+    """(holder, key) of every value in a document."""
+    keys = document.keys() if isinstance(document, dict) else range(len(document)) if isinstance(document, list) else ()
+    return [place for key in list(keys) for place in [(document, key), *places(document[key])]]
+
+
+@st.composite
+def documents(draw: st.DrawFn) -> Any:
+    """A shipped spec in which values were removed, replaced, or taken from elsewhere in it or in the schema."""
+    document = copy.deepcopy(draw(st.sampled_from(SPECS)))
+    for _ in range(draw(st.integers(0, 3))):
+        holder, key = draw(st.sampled_from(places(document) or [({}, "")]))
+        match draw(st.sampled_from(["remove", "replace", "add", "swap"])):
+            case "remove" if isinstance(holder, dict):
+                holder.pop(key, None)
+            case "add" if isinstance(holder, dict):
+                section = SCHEMA["$defs"].get(draw(st.sampled_from(sorted(SCHEMA["$defs"]))), {})
+                names = sorted(section.get("properties", {"unknown": None}))
+                holder[draw(st.sampled_from(names))] = copy.deepcopy(draw(VALUES))
+            case "swap":
+                other, name = draw(st.sampled_from(places(document) or [({}, "")]))
+                holder[key] = copy.deepcopy(other.get(name)) if isinstance(other, dict) else None
+            case _:
+                holder[key] = copy.deepcopy(draw(VALUES))
+    return document
+
+
+@settings(deadline=None, derandomize=True, max_examples=400)
+@given(documents())
+def test_both_say_the_same_of_any_document(document: Any) -> None:
+    assert obeys(document, SCHEMA) == VALIDATOR.is_valid(document)
+
+
+@pytest.mark.parametrize("schema", [{"uniqueItems": True}, {"type": "file"}, {"not": {"format": "date"}}])
+def test_a_schema_with_more_in_it_is_left_to_jsonschema(schema: dict[str, Any]) -> None:
+    assert not obeys(["a"], schema)
