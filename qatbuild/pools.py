@@ -9,13 +9,18 @@
     gpu = 0.5
 
 Pools decide when a stage runs, never how: what it computes with (`threads`) is in its key, so its bytes are the same
-whatever runs beside it. A pool that is not named limits nothing.
+whatever runs beside it. A pool that is not named limits nothing, but for `cpu`: stages that run at once compute with no
+more than CROWD threads for each core of the machine.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+
+CROWD = 2
+"""Threads for each core. The training of a small network waits for itself most of the time: two of them side by side,
+each with as many threads as there are cores, are done sooner than one after the other. More only take memory."""
 
 POOLS = ("gpu", "memory_gib", "cpu")
 

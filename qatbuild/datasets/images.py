@@ -74,6 +74,8 @@ def _files(path: Path, split: str) -> dict[str, list[Path]]:
 def _pictures(folder: Path) -> Iterator[Path]:
     if not folder.is_dir():
         raise _fault(folder, "a file lies among the classes", "a file", "a folder for each class")
+    if folder.name.splitlines() != [folder.name]:
+        raise _fault(folder, "the class's name is no line of text", repr(folder.name), "a name in one line")
     files = _visible(folder)
     if not files:
         raise _fault(folder, "the class has no pictures", "nothing", f"files that end in {', '.join(ENDINGS)}")

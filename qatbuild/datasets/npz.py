@@ -116,6 +116,8 @@ def _class_names(path: Path, arrays: dict[str, npt.NDArray[Any]], train_labels: 
     if names.dtype.kind != "U" or names.ndim != 1 or len(names) == 0 or len(set(names.tolist())) != len(names):
         found = f"{names.dtype} {list(names.shape)}"
         raise _fault(path, CLASS_NAMES, "class names of another kind", found, "strings [classes], no two the same")
+    if broken := [name for name in names.tolist() if name.splitlines() != [name]]:
+        raise _fault(path, CLASS_NAMES, "a class name is no line of text", repr(broken[0]), "a line each, none empty")
     return tuple(names.tolist())
 
 

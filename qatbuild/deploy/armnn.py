@@ -18,6 +18,12 @@ from qatbuild.tflite import inspect
 
 _PYTHON = Path("/usr/bin/python3")
 _PACKAGES = "python3-pyarmnn libarmnn-cpuref-backend22"
+_PROBE = """\
+import pyarmnn as ann
+runtime = ann.IRuntime(ann.CreationOptions())
+if "CpuRef" not in map(str, runtime.GetDeviceSpec().GetSupportedBackends()):
+    raise ImportError("Arm NN is there without its backend CpuRef")
+"""
 _PADS = ("PAD", "PADV2", "MIRROR_PAD")
 _FAULTY_PADS = "22."
 """Version, as Arm NN says it, of release 20.08."""
@@ -26,7 +32,7 @@ _FAULTY_PADS = "22."
 def build(subject: Subject, options: Mapping[str, Any], out: Path) -> Outcome:
     """Write the model and a program that runs it; gates: none of Arm NN's known faults is in the way, and agreement."""
     hint = f"apt-get update && apt-get install -y --no-install-recommends {_PACKAGES}"
-    needs.called([_PYTHON, "-c", "import pyarmnn"], "The route armnn needs Debian's Arm NN, which is not there.", hint)
+    needs.called([_PYTHON, "-c", _PROBE], "The route armnn needs Debian's Arm NN, which is not there.", hint)
     model = out / "model.tflite"
     model.write_bytes(subject.tflite.read_bytes())
     (out / "run_armnn.py").write_text(Path(armnn_program.__file__).read_text(encoding="utf-8"), encoding="utf-8")

@@ -153,7 +153,8 @@ def _c_float(value: float) -> str:
 def _resolver(model: inspect.Flatbuffer) -> list[str]:
     """TFLite Micro's functions that register the operators: AddConv2D, AddSoftmax."""
     names = sorted({operator.name for operator in model.operators})
-    return ["Add" + "".join(part.capitalize() for part in name.split("_")).replace("2d", "2D") for name in names]
+    adders = ["Add" + "".join(part.capitalize() for part in name.split("_")) for name in names]
+    return [adder.replace("2d", "2D").replace("Padv2", "PadV2") for adder in adders]
 
 
 def _vectors(

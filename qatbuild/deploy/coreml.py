@@ -35,7 +35,7 @@ from PIL import Image
 
 HERE = Path(__file__).parent
 IMAGES, EXPECTED = numpy.load(HERE / "images.npy"), numpy.load(HERE / "expected.npy")  # bytes, probabilities
-LABELS = (HERE / "labels.txt").read_text().splitlines()
+LABELS = (HERE / "labels.txt").read_text(encoding="utf-8").splitlines()
 
 
 def given(image):
@@ -143,6 +143,8 @@ def _save(model: Any, path: Path) -> None:
     """Write a model without the day of its conversion and without random identifiers: equal models, equal bytes."""
     model.user_defined_metadata.pop(_DATE, None)
     model.save(str(path))
+    for part in path.rglob("*.mlmodel"):
+        part.chmod(0o644)  # coremltools leaves it to its owner alone
     manifest = path / "Manifest.json"
     if manifest.is_file():
         text = manifest.read_text(encoding="utf-8")

@@ -67,8 +67,16 @@ def build(subject: Subject, options: Mapping[str, Any], out: Path) -> Outcome:
         gates=gates,
         figures=figures,
         notes=(f"{len(subject.class_names)} labels", f"mean {subject.mean:g}, std {subject.std_dev:g}"),
-        warnings=_benchmark(model, options, out),
+        warnings=(*_refusals(subject.scheme, shape[2]), *_benchmark(model, options, out)),
     )
+
+
+def _refusals(scheme: str, channels: int) -> tuple[str, ...]:
+    """What reads the metadata and still does not take the model: tried with tflite-support 0.4.4."""
+    kinds = [*(["int8"] if scheme != "uint8" else []), *(["one-channel"] if channels == 1 else [])]
+    if not kinds:
+        return ()
+    return (f"The Task Library's ImageClassifier takes no {' '.join(kinds)} images: run it with LiteRT's interpreter.",)
 
 
 def _benchmark(model: Path, options: Mapping[str, Any], out: Path) -> tuple[str, ...]:

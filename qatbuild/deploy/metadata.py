@@ -112,7 +112,7 @@ def _packed(metadata: Metadata) -> bytes:
     given = writer.table(
         {
             0: writer.text("image"),
-            1: writer.text(f"The image, {height} x {width} pixels of {channels} channels, a byte each."),
+            1: writer.text(f"The image, {height} x {width} pixels, {'RGB' if channels > 1 else 'gray'}, a byte each."),
             3: writer.table({0: ("Uint8", _IMAGE), 1: image}),
             4: writer.offsets([unit]),
             5: writer.table({0: writer.floats([metadata.highest]), 1: writer.floats([metadata.lowest])}),

@@ -56,10 +56,19 @@ def called(command: Sequence[object], what: str, hint: str = "", cwd: Path | Non
     )
     sys.stdout.write(done.stdout)  # into the stage's log
     if done.returncode:
-        end = "\n".join([line for line in done.stdout.splitlines() if line.strip()][-_SHOWN_LINES:])
+        end = _end(done.stdout)
         facts = [("command", Path(str(command[0])).name), ("status", done.returncode), ("its end", end)]
         raise DeployError(what, facts, hint)
     return done.stdout
+
+
+def _end(printed: str) -> str:
+    """The last lines that were printed; of a Python traceback only what was raised."""
+    before, found, after = printed.rpartition("Traceback (most recent call last):\n")
+    if found:
+        raised = [line for line in after.splitlines() if not line.startswith(" ")]
+        printed = "\n".join(raised) if any(raised) else before
+    return "\n".join([line for line in printed.splitlines() if line.strip()][-_SHOWN_LINES:])
 
 
 def output(*command: str | Path) -> bytes:

@@ -1,11 +1,13 @@
 """The 8-bit graph in a C or C++ program: TensorFlow's own library, from the package that pip installed.
 
 `frozen_graph.pb`, `run_graph.c` that loads and runs it through the C API, and `build.sh` that compiles it. The check
-compiles it and runs it on test images: its outputs are Python's.
+runs that script, and the program on test images: its outputs are Python's.
 """
 
 from __future__ import annotations
 
+import shlex
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -20,11 +22,17 @@ _LIBRARIES = ("libtensorflow_cc.so.2", "libtensorflow_framework.so.2")
 
 _BUILD = """\
 #!/bin/sh
-# Compiles run_graph.c against the TensorFlow of this machine's python3 (or of $PYTHON).
+# Compiles run_graph.c against the TensorFlow of python3, or of $PYTHON, with cc or $CC, to run_graph or $1. Then, where
+# IMAGES holds bytes [n, height, width, channels] and OUTPUTS is written, floats [n, classes]:
+#   ./run_graph {call} IMAGES OUTPUTS
 set -e
-TF=$("${PYTHON:-python3}" -c 'import tensorflow, os; print(os.path.dirname(tensorflow.__file__))')
-"${CC:-cc}" -std=c99 -O1 run_graph.c -I"$TF/include" "$TF/libtensorflow_cc.so.2" "$TF/libtensorflow_framework.so.2" \\
-  -Wl,-rpath,"$TF" -o run_graph
+HERE=$(cd "$(dirname "$0")" && pwd)
+TF=$("${{PYTHON:-python3}}" -c 'from importlib.util import find_spec as find
+found = find("tensorflow")
+print(found.submodule_search_locations[0] if found else "")')
+test -n "$TF" || {{ echo "${{PYTHON:-python3}} has no tensorflow: PYTHON=.../bin/python sh build.sh" >&2; exit 1; }}
+"${{CC:-cc}}" -std=c99 -O1 "$HERE/run_graph.c" -I"$TF/include" \\
+  "$TF/libtensorflow_cc.so.2" "$TF/libtensorflow_framework.so.2" -Wl,-rpath,"$TF" -o "${{1:-$HERE/run_graph}}"
 """
 
 
@@ -40,18 +48,20 @@ def build(subject: Subject, options: Mapping[str, Any], out: Path) -> Outcome:
     graph = out / "frozen_graph.pb"
     graph.write_bytes(subject.frozen_graph.read_bytes())
     (out / "run_graph.c").write_bytes(subject.sources["program"].read_bytes())
-    (out / "build.sh").write_text(_BUILD, encoding="utf-8")
+    classes = subject.reference.shape[1]
+    ends = (subject.graph_input, subject.graph_output)
+    numbers = [str(each) for each in (*subject.images.shape[1:], classes, subject.mean, subject.std_dev)]
+    script = out / "build.sh"
+    script.write_text(_BUILD.format(call=shlex.join([graph.name, *ends, *numbers])), encoding="utf-8")
+    script.chmod(0o755)
     compiler = needs.program("cc", "gcc", "clang", route="tf_cpp", debian="gcc")
     program = subject.work / "run_graph"
-    libraries = [home / name for name in _LIBRARIES]
-    command = [compiler, "-std=c99", "-O1", out / "run_graph.c", "-I", home / "include", *libraries]
-    needs.called([*command, f"-Wl,-rpath,{home}", "-o", program], "The C program does not compile.")
+    command = ["env", f"PYTHON={sys.executable}", f"CC={compiler}", "sh", script, program]
+    needs.called(command, "The C program does not compile.")
     images, outputs = subject.work / "images.bin", subject.work / "outputs.bin"
     images.write_bytes(np.ascontiguousarray(subject.images).tobytes())
-    classes = subject.reference.shape[1]
-    numbers = (*subject.images.shape[1:], classes, subject.mean, subject.std_dev)
     printed = needs.called(
-        [program, graph, subject.graph_input, subject.graph_output, *map(str, numbers), images, outputs],
+        [program, graph, *ends, *numbers, images, outputs],
         "The C program cannot run the graph.",
     )
     answers = np.fromfile(outputs, np.float32).reshape(-1, classes)

@@ -5,6 +5,7 @@ The commands find an opened project again by its task creator, which is a method
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,7 +22,7 @@ from qatbuild.plugin.project import Project
 from qatbuild.plugin.reporter import reporter
 from qatbuild.plugin.state import checker
 from qatbuild.plugin.tasks import Builder, tasks
-from qatbuild.pools import Pools
+from qatbuild.pools import CROWD, Pools
 from qatbuild.rebuild import Rebuilder
 from qatbuild.spec.faults import suggest
 
@@ -48,7 +49,8 @@ class Opened:
         builder = Builder(plan, rebuilder, executor or _local(), project.store)
         builder.run = run
         if run is not None:
-            run.pools = Pools(dict(project.pools), dict(project.takes), project.threads)
+            there = {"cpu": CROWD * (os.cpu_count() or 1), **dict(project.pools)}
+            run.pools = Pools(there, dict(project.takes), project.threads)
             run.stop.append(builder.executor.stop)
         opened = cls(project, plan, descriptions, errors, builder)
         if specs is None:

@@ -230,6 +230,9 @@ def _places(document: Any, folder: Path, territory: Territory) -> Iterator[Fault
             if isinstance(given, str) and given and not territory.holds(folder / given):
                 cure = "Link it into the project, or list it in [tool.qatbuild] allow."
                 yield Fault(path, f"lies outside the project: {given}. {cure}")
+    config = _at(document, "deploy", "vela", "config")
+    if isinstance(config, str) and config and territory.holds(folder / config) and not (folder / config).is_file():
+        yield Fault(("deploy", "vela", "config"), f"there is no file {config}, relative to the spec.")
     if _at(document, "dataset", "name") in (None, "digits"):
         for name in ("path", "url"):
             if _at(document, "dataset", name) is not None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import re
 from collections.abc import Callable, Mapping
@@ -67,7 +68,11 @@ def _route(name: str, options: Mapping[str, Any], label: str, file: Path) -> Rou
         filled["memory_mode"] = filled["memory_mode"] or ("Dedicated_Sram" if u65 else "Shared_Sram")
         if filled.get("config") is not None:
             filled["config"] = os.path.normpath(file.parent.absolute() / filled["config"])
-    return ROUTES[name](**filled)
+    kind = ROUTES[name]
+    for each in dataclasses.fields(kind):  # 95 and 95.0 are one setting.
+        if str(each.type).startswith("float") and filled.get(each.name) is not None:
+            filled[each.name] = float(filled[each.name])
+    return kind(**filled)
 
 
 def _rate(fields: Mapping[str, Any] | None) -> model.LearningRate | None:

@@ -2,15 +2,17 @@
 
 route.json (keys that scripts may rely on): `route`, `label`, `artifact` and its `bytes`, `versions`,
 `files` [{`name`, `bytes`, `sha256`}], `comparison` and `comparisons` {`file`, `examples`, `top1_percent`, `max_lsb`,
-`accuracy_percent`}, or `comparison` null and `why_not_run`; `figures` of the route's own, and `notes` on them;
-`gates` as in report.json, `warnings`, `verdict`.
+`accuracy_percent`}, or `comparison` null and `why_not_run`; `reference` {`file`, `bytes`, `sha256`, `runtime`} is the
+model that was compared or compiled, and what ran it; `figures` of the route's own, and `notes` on them; `gates` as in
+report.json, `warnings`, `verdict`.
 """
 
 from __future__ import annotations
 
 import importlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from importlib import metadata
 from typing import Any
 
 import numpy as np
@@ -23,7 +25,7 @@ from qatbuild.request import Request
 from qatbuild.tflite.interpret import Model
 
 _MANY = 100
-"""Images for a route that compares nothing but its own vectors."""
+"""Images that are enough to compare on; those of a route that compares nothing."""
 
 
 def run(request: Request) -> dict[str, Any]:
@@ -103,13 +105,24 @@ def _facts(request: Request, route: str, subject: Subject, outcome: Outcome) -> 
         ],
         "comparison": comparisons[0] if comparisons else None,
         "comparisons": comparisons,
+        "reference": {
+            "file": subject.tflite.name,
+            "bytes": subject.tflite.stat().st_size,
+            "sha256": file_sha256(subject.tflite),
+            "runtime": f"ai-edge-litert {metadata.version('ai-edge-litert')}, reference kernels",
+        },
         "why_not_run": outcome.why_not_run,
         "figures": dict(outcome.figures),
         "notes": list(outcome.notes),
         "gates": list(outcome.gates),
-        "warnings": list(outcome.warnings),
+        "warnings": [*outcome.warnings, *_few(comparisons)],
         "verdict": f"REFUSED: {', '.join(failed)}" if failed else "passed",
     }
+
+
+def _few(comparisons: Sequence[Mapping[str, Any]]) -> list[str]:
+    few = [each["examples"] for each in comparisons[:1] if each["examples"] < _MANY]
+    return [f"The dataset has only {count} test images: an agreement on so few says little." for count in few]
 
 
 def _comparison(subject: Subject, name: str, answers: NDArray[Any]) -> Mapping[str, Any]:

@@ -21,12 +21,13 @@ from tests.builds.toolchain import ToyExecutor
 class Meeting(ToyExecutor):
     together = threading.Barrier(2)
     lock = threading.Lock()
-    inside = most = 0
+    calls = inside = most = 0
 
     def run(self, request):
         if request.stage != "float":
             return super().run(request)
         with self.lock:
+            Meeting.calls += 1
             Meeting.inside += 1
             Meeting.most = max(Meeting.most, Meeting.inside)
             Path("most.txt").write_text(str(Meeting.most))
@@ -70,6 +71,20 @@ def test_a_pool_keeps_them_apart_and_the_result_is_the_same(two: ToyProject) -> 
     assert two.built("-n", "8", "-a").count("float") == 2
     assert (two.root / "most.txt").read_text() == "1"
     assert artifacts(two.root) == alone
+
+
+def test_threads_of_all_that_run_are_no_more_than_twice_the_cores(toy: ToyProject) -> None:
+    """Unless the project says what there is. Columns: what it says, how many trainings of four meet."""
+    cores = os.cpu_count() or 1
+    for number in range(4):
+        toy.spec(f"v{number}", train={"steps": 10 + number, "learning_rate": {"initial": 0.1}})
+    for said, most in (("", 2), (f"[tool.qatbuild.pools]\ncpu = {cores}\n", 1)):
+        settings = f"[tool.qatbuild]\nstore = false\nthreads = {cores}\n{said}"
+        (toy.root / "pyproject.toml").write_text(settings)
+        how = "Meeting.calls > 2 or self.together.wait(60)" if most == 2 else "pass"
+        (toy.root / "dodo.py").write_text(DODO.format(how=how))
+        assert toy.built("-n", "8", "-a").count("float") == 5
+        assert int((toy.root / "most.txt").read_text()) == most
 
 
 def test_one_failure_stops_what_has_not_begun_and_with_c_only_what_needs_it(two: ToyProject) -> None:

@@ -82,6 +82,7 @@ BAD: dict[str, tuple[dict[str, Any], list[str]]] = {
     "unseen": ({"test_labels": np.array([0, 1, 2, 0])}, ["test_labels", "the label 2", "labels 0..1"]),
     "few names": ({"class_names": np.array(["a"])}, ["train_labels", "the label 1", "labels 0..0"]),
     "same names": ({"class_names": np.array(["a", "a"])}, ["class_names", "no two the same"]),
+    "broken names": ({"class_names": np.array(["a", "b\nc"])}, ["class_names", "no line of text", "'b\\nc'"]),
     "number names": ({"class_names": np.arange(2)}, ["class_names", "int64 [2]"]),
 }
 

@@ -9,7 +9,17 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from qatbuild.deploy import agreement_gate, agreement_percent, armnn, litert, metadata, needs, round_weights, vela
+from qatbuild.deploy import (
+    agreement_gate,
+    agreement_percent,
+    armnn,
+    c_array,
+    litert,
+    metadata,
+    needs,
+    round_weights,
+    vela,
+)
 from qatbuild.errors import DeployError
 from qatbuild.tflite.inspect import Flatbuffer, Operator, Tensor
 
@@ -100,12 +110,22 @@ def test_rounding_keeps_the_original_s_ways_with_negative_and_constant_tensors()
     assert np.isfinite(round_weights.rounded_values(np.zeros(16, np.float32), 256)).all()
 
 
-def test_vela_s_operators_are_counted_and_what_is_left_is_named() -> None:
-    printed = "CPU operators = 1 (25.0%)\nNPU operators = 3 (75.0%)\nWarning: LRN is placed on the CPU\n"
-    assert vela._operators(printed) == (75.0, 3, 1)  # noqa: SLF001
-    assert vela._left(printed) == "\nLRN is placed on the CPU"  # noqa: SLF001
+def test_operators_that_vela_left_are_named_with_its_reasons() -> None:
+    tensor = Tensor("Net/conv1/Relu", "uint8", (1, 8), (0.1,), (0,))
+    left = Flatbuffer(
+        (Operator("CONV_2D", 1, (0,), (1,)), Operator("CUSTOM", 1, (1,), (2,))), (tensor,) * 3, (0,), (2,)
+    )
+    assert vela.on_cpu(left) == ("conv1 (CONV_2D)",)
+    printed = (  # of Vela 5.2
+        "Warning (supported operators) operator: CONV_2D, ofm: 'Net/conv1/Relu'\n"
+        "Reason: Unsupported kernel stride: 5, 5\n"
+        "Stride>3 is only supported IF (dilation = 1 AND padding = VALID)\n\nCPU operators = 1\nNPU operators = 32\n"
+    )
+    (reason,) = vela._reasons(printed)  # noqa: SLF001
+    assert reason.startswith("CONV_2D: Reason: Unsupported kernel stride: 5, 5 Stride>3")
+    assert vela._counts(printed) == {"vela_npu_operators": 32, "vela_cpu_operators": 1}  # noqa: SLF001
     with pytest.raises(DeployError, match="does not say"):
-        vela._operators("nothing")  # noqa: SLF001
+        vela._counts("nothing")  # noqa: SLF001
 
 
 def test_metadata_comes_back_as_it_was_written_with_letters_of_any_language(small_model: Path, tmp_path: Path) -> None:
@@ -121,3 +141,26 @@ def test_metadata_comes_back_as_it_was_written_with_letters_of_any_language(smal
     assert again.read_bytes() == first.read_bytes()
     with pytest.raises(KeyError):
         metadata.read(small_model)
+
+
+def test_of_a_traceback_a_user_is_shown_what_was_raised_and_of_other_output_the_end() -> None:
+    program = "import sys; print('before'); raise ValueError('section Nope not found\\nin my.ini')"
+    with pytest.raises(DeployError) as failure:
+        needs.called([sys.executable, "-c", program], "The tool fails.")
+    assert dict(failure.value.facts)["its end"] == "ValueError: section Nope not found\nin my.ini"
+    with pytest.raises(DeployError) as failure:
+        needs.called([sys.executable, "-c", "print('no\\n' * 50 + 'the end'); exit(3)"], "The tool fails.")
+    assert str(dict(failure.value.facts)["its end"]).splitlines()[-2:] == ["no", "the end"]
+
+
+def test_operators_are_registered_by_the_names_that_tflite_micro_has() -> None:
+    names = ("DEPTHWISE_CONV_2D", "PADV2", "HARD_SWISH", "MAX_POOL_2D", "RESHAPE")
+    model = Flatbuffer(tuple(Operator(name, 1, (), ()) for name in names), (), (), ())
+    wanted = ["AddDepthwiseConv2D", "AddHardSwish", "AddMaxPool2D", "AddPadV2", "AddReshape"]
+    assert c_array._resolver(model) == wanted  # noqa: SLF001
+
+
+def test_what_reads_the_metadata_and_does_not_take_the_images_is_said() -> None:
+    assert litert._refusals("uint8", 3) == ()  # noqa: SLF001
+    (said,) = litert._refusals("int8", 1)  # noqa: SLF001
+    assert "int8 one-channel" in said

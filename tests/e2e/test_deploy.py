@@ -89,6 +89,9 @@ def test_route_json_names_tools_files_comparison_and_verdict(deployed: Project, 
     facts, home = told(deployed, route), folder(deployed, route)
     assert facts["verdict"] == "passed"
     assert all(facts["versions"].values())
+    model = (deployed.root / "build" / LABEL / "model.tflite").read_bytes()
+    assert facts["reference"]["sha256"] == hashlib.sha256(model).hexdigest()
+    assert facts["reference"]["runtime"].startswith("ai-edge-litert 2.")
     assert facts["files"]
     for file in facts["files"]:
         data = (home / file["name"]).read_bytes()
@@ -190,7 +193,9 @@ def test_vela_s_model_is_for_the_npu_and_its_figures_are_vela_s_own(deployed: Pr
     home, figures = folder(deployed, "vela"), told(deployed, "vela")["figures"]
     codes = flatbuffer_utils.read_model(str(home / "model_vela.tflite")).operatorCodes
     assert [code.customCode for code in codes] == [b"ethos-u"]
-    assert figures["npu_percent"] == 100
+    assert (figures["npu_percent"], figures["on_cpu"]) == (100, [])
+    assert figures["operators"] < figures["vela_npu_operators"]  # Of one softmax it makes 30.
+    assert [gate["name"] for gate in told(deployed, "vela")["gates"]] == ["input and output", "min_npu_percent"]
     printed = (home / "vela.txt").read_text()
     assert re.search(rf"Total SRAM used +{figures['sram_kib']:.2f} KiB", printed)
     assert figures["inferences_per_second"] == pytest.approx(figures["clock_hz"] / figures["cycles"], rel=0.01)

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 from tests.architecture.test_contracts import imported
-from tests.e2e.conftest import REPOSITORY, Project
+from tests.e2e.conftest import REPOSITORY, Project, new_project
 
 CIFAR = REPOSITORY.parent / "shared/data/cifar10/cifar-10-binary.tar.xz"
 
@@ -50,6 +50,19 @@ def test_what_an_edit_reruns_and_what_it_does_not(project: Project) -> None:
     printed = project.build("twin")
     assert "dataset" not in ran(printed)
     assert "float" not in ran(printed)
+
+
+def test_side_by_side_is_the_same_bytes_as_one_after_the_other(tmp_path: Path) -> None:
+    variants = {"int8": {"quantize": {"scheme": "int8"}}, "ptq": {"quantize": {"method": "ptq"}}}
+    manifests = []
+    for name, options in (("alone", []), ("together", ["-n", "2"])):
+        each = new_project(tmp_path / name)
+        each.spec("net", variants=variants)
+        assert ran(each.build(*options)).count("quantize") == len(variants)
+        build = each.root / "build"
+        manifests.append({path.relative_to(build): path.read_text() for path in build.rglob("*.manifest.json")})
+    assert manifests[0] == manifests[1]
+    assert len(manifests[0]) >= 2 + 5 * len(variants)  # They hold the SHA-256 of every artifact.
 
 
 def test_guide_s_own_scheme_trains_once_from_scratch(project: Project) -> None:

@@ -83,6 +83,7 @@ def patched(**fields: Any) -> dict[str, Any]:
         ({"deploy": {"vela": {"memory_mode": "Sram"}}}, "/deploy/vela/memory_mode", 'Did you mean "Sram_Only"?'),
         ({"deploy": {"vela": {"memory_mode": "Dedicated_Sram"}}}, "/deploy/vela/memory_mode", "has no DRAM"),
         ({"deploy": {"vela": {"config": "/etc/vela.ini"}}}, "/deploy/vela/config", "lies outside the project"),
+        ({"deploy": {"vela": {"config": "my.ini"}}}, "/deploy/vela/config", "there is no file my.ini"),
         ({"deploy": {"c_array": {"runtime": "tflm"}}}, "/deploy/c_array/runtime", "it takes int8 only"),
         ({"deploy": {"c_array": {"name": "9 lives"}}}, "/deploy/c_array/name", "make the name of a C array"),
         ({"deploy": {"armnn": {"images": 10}}}, "/deploy/armnn/images", "must be at least 100"),
