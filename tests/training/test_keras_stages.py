@@ -96,10 +96,13 @@ def converted(project: Project, model: keras.Model, **asked: Any) -> tuple[Model
     return Model(made.file("model.tflite"), kernels="reference"), quantized.facts
 
 
-@pytest.mark.parametrize("scheme", ["uint8", "int8_per_channel"])
 @pytest.mark.parametrize(
-    "network",
-    [plain, resnet8, pytest.param(mobilenet, marks=pytest.mark.slow), pytest.param(resnet50, marks=pytest.mark.slow)],
+    ("network", "scheme"),
+    [
+        *((network, scheme) for network in (plain, resnet8) for scheme in ("uint8", "int8_per_channel")),
+        pytest.param(mobilenet, "uint8", marks=pytest.mark.slow),
+        pytest.param(resnet50, "int8_per_channel", marks=pytest.mark.slow),
+    ],
 )
 def test_keras_models_become_fully_integer(network: Callable[[], keras.Model], scheme: str, project: Project) -> None:
     model = network()
