@@ -20,6 +20,7 @@ from typing import Any
 
 from qatbuild.errors import ArtifactError
 from qatbuild.memory import Memory
+from qatbuild.tree import tree
 
 LOGS = ("events",)
 """Folders of a stage that are published and not in its manifest: TensorBoard events carry clocks."""
@@ -78,10 +79,10 @@ class Digests:
         return known
 
     def tree_sha256(self, path: Path) -> str:
-        """SHA-256 of a file, or of all files below a folder with their relative names."""
+        """SHA-256 of a file, or of all files below a folder with their relative names, links followed."""
         if not path.is_dir():
             return self.sha256(path)
-        files = sorted(file for file in path.rglob("*") if file.is_file())
+        files = sorted(file for file in map(Path, tree(str(path))[1]) if file.is_file())
         rows = [[file.relative_to(path).as_posix(), self.sha256(file)] for file in files]
         return hashlib.sha256(canonical_json(rows).encode()).hexdigest()
 
@@ -111,10 +112,18 @@ class Manifest:
     @classmethod
     def read(cls, path: Path) -> Manifest:
         """The manifest at `path`; ArtifactError if it is missing or not one."""
+        return cls.read_with_text(path)[0]
+
+    @classmethod
+    def read_with_text(cls, path: Path) -> tuple[Manifest, str]:
+        """The manifest at `path` and the text that says it; ArtifactError if it is missing or not one."""
         try:
-            fields = json.loads(path.read_text(encoding="utf-8"))
+            text = path.read_text(encoding="utf-8")
+            fields = json.loads(text)
             files = {name: (int(size), str(digest)) for name, (size, digest) in fields["files"].items()}
-            return cls(fields["stage"], path.parent, files, fields["facts"])
+            if any(name.startswith("/") or ".." in name.split("/") for name in files):
+                raise ValueError("a name leads out of the folder")  # noqa: TRY301  One more way to be no manifest.
+            return cls(fields["stage"], path.parent, files, fields["facts"]), text
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as fault:
             raise ArtifactError("A manifest cannot be read.", [("file", path), ("reason", fault)]) from fault
 

@@ -81,14 +81,18 @@ class Rebuilder:
 
     def stale(self, request: Request) -> list[Reason]:
         """Why the stage must run; empty if it is up to date."""
+        path, record = Manifest.path_of(request.folder, request.stage), Request.path_of(request.folder, request.stage)
         try:
-            manifest = Manifest.read(Manifest.path_of(request.folder, request.stage))
-            former = Request.from_json(Request.path_of(request.folder, request.stage).read_text(encoding="utf-8"))
-        except (ArtifactError, OSError, ValueError, KeyError):
+            manifest, text = Manifest.read_with_text(path)
+            fields = json.loads(record.read_text(encoding="utf-8"))
+            former = Request.of(fields)
+        except (ArtifactError, OSError, ValueError):
             return [Reason("never")]
-        path = Manifest.path_of(request.folder, request.stage)
         self.intact.pop(path, None)
-        reasons = changes(former, request, self.code_table) or [
+        reasons = changes(former, request, self.code_table)
+        if not reasons and fields.get("seal") != _seal(former, text):
+            reasons = [Reason("artifact", path.name, now=f"not what {record.name} led to")]
+        reasons = reasons or [
             Reason("artifact", name, now=how)
             for name, _, how in (fault.rpartition(": ") for fault in manifest.damage(self.digests))
         ]
@@ -109,7 +113,8 @@ class Rebuilder:
             raise _changed(request, "code", self.project)
         self._keep_table(request.code)
         made = Manifest.read(Manifest.path_of(request.work, request.stage))
-        record = (Request.path_of(request.folder, request.stage), request.to_json())
+        sealed = {**json.loads(request.to_json()), "seal": _seal(request, made.to_json())}
+        record = (Request.path_of(request.folder, request.stage), json.dumps(sealed, indent=1))
         manifest = publish(replace(made, folder=request.out), request.folder, record)
         self.save()
         return manifest
@@ -153,6 +158,11 @@ class Rebuilder:
             return Input(path, hashlib.sha256(path.read_bytes()).hexdigest())
         except OSError as fault:
             raise ArtifactError(f"The stage {upstream.id} has not been built.", [("missing", path)]) from fault
+
+
+def _seal(request: Request, manifest: str) -> str:
+    """What binds a request to the manifest that it led to, so that neither is believed if it was edited."""
+    return hashlib.sha256(f"{request.key}\n{manifest}".encode()).hexdigest()
 
 
 def toolchain(packages: tuple[str, ...]) -> dict[str, str]:

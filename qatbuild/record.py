@@ -19,6 +19,7 @@ written anew.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import zlib
@@ -170,7 +171,8 @@ class Record:
             draft.write_bytes(json.dumps(head).encode() + b"\n" + rest)
             draft.replace(path)
         except OSError:
-            draft.unlink(missing_ok=True)
+            with contextlib.suppress(OSError):
+                draft.unlink(missing_ok=True)
 
     def _settle(self) -> None:
         """Put what is new in its place.
@@ -266,13 +268,3 @@ def _states(paths: Iterable[str]) -> array[int]:
         else:
             extend((found.st_ctime_ns, found.st_size, found.st_ino & _INODE))
     return values
-
-
-def tree(folder: str, skip: Mapping[str, object] | None = None) -> tuple[list[str], list[str]]:
-    """(folders, files) at and below a folder, links followed as the digest of a folder does."""
-    folders, files = [], []
-    for where, below, names in os.walk(folder):
-        below[:] = [name for name in below if name not in (skip or {})]
-        folders.append(where)
-        files += [os.path.join(where, name) for name in names]  # noqa: PTH118  One object a file would be felt.
-    return folders, files

@@ -105,18 +105,25 @@ class Request:
 
     @classmethod
     def from_json(cls, text: str) -> Request:
-        """The request that `to_json` wrote."""
-        fields = json.loads(text)
-        return cls(
-            stage=fields["stage"],
-            settings=fields["settings"],
-            inputs={name: Input(Path(path), sha256) for name, (path, sha256) in fields["inputs"].items()},
-            sources={name: Source(Path(path), sha256) for name, (path, sha256) in fields["sources"].items()},
-            toolchain=fields["toolchain"],
-            code=fields["code"],
-            threads=fields["threads"],
-            project=Path(fields["project"]),
-            downloads=Path(fields["downloads"]),
-            folder=Path(fields["folder"]),
-            work=Path(fields["work"]),
-        )
+        """The request that `to_json` wrote; ValueError for any other text."""
+        return cls.of(json.loads(text))
+
+    @classmethod
+    def of(cls, fields: Any) -> Request:
+        """The request with the fields that `to_json` writes; ValueError for anything else."""
+        try:
+            return cls(
+                stage=fields["stage"],
+                settings={**fields["settings"]},
+                inputs={name: Input(Path(path), sha256) for name, (path, sha256) in fields["inputs"].items()},
+                sources={name: Source(Path(path), sha256) for name, (path, sha256) in fields["sources"].items()},
+                toolchain={**fields["toolchain"]},
+                code=fields["code"],
+                threads=fields["threads"],
+                project=Path(fields["project"]),
+                downloads=Path(fields["downloads"]),
+                folder=Path(fields["folder"]),
+                work=Path(fields["work"]),
+            )
+        except (KeyError, TypeError, AttributeError) as fault:
+            raise ValueError(f"no request: {fault}") from fault

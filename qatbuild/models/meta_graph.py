@@ -128,10 +128,12 @@ class _Cut:
         edge = _edge(name)
         if edge[0] in self.nodes:
             return edge
-        last = name.rpartition("/")[2].partition(":")[0]
-        near = [node for node in self.nodes if last and node.endswith(last)] or [
-            node.name for node in self.nodes.values() if node.op == "Placeholder"
-        ]
+        scope, _, last = edge[0].rpartition("/")
+        near = (
+            [node for node in self.nodes if node.rpartition("/")[2] == last]
+            or [node for node in self.nodes if scope and node.rpartition("/")[0] == scope]
+            or [node.name for node in self.nodes.values() if node.op == "Placeholder"]
+        )
         facts: list[tuple[str, object]] = [("meta graph", self.title), (where, name)]
         facts.append(("there are", "\n".join(near[:_LISTED]) or "none like it"))
         raise StageError("The meta graph has no such tensor.", facts)

@@ -82,7 +82,7 @@ def _opened(project: Project, executor: Executor | None, shortcut: Shortcut | No
 
 def _config(project: Project, shortcut: Shortcut | None) -> dict[str, Any]:
     config: dict[str, Any] = {
-        "backend": "sqlite3" if shortcut is None else "qatbuild",
+        "backend": "qatbuild",
         "dep_file": str(project.memory / "doit.db"),
         "verbosity": 2,
     }

@@ -13,11 +13,13 @@ from typing import TYPE_CHECKING, Any
 
 from qatbuild.errors import ArtifactError, QatbuildError, SpecError
 from qatbuild.pools import POOLS
-from qatbuild.record import tree
+from qatbuild.tree import tree
 
 if TYPE_CHECKING:
     from qatbuild.plan import Plan
     from qatbuild.spec.model import Variant
+
+_ELSEWHERE = "name another in [tool.qatbuild] build"
 
 _SETTINGS: dict[str, type | tuple[type, ...]] = {
     "default": list,
@@ -83,12 +85,15 @@ class Project:
     def prepared(cls, root: Path) -> Project:
         """The project, with a folder for what the engine remembers. ArtifactError if that cannot be made."""
         project = cls.at(root)
+        if odd := [character for character in "*?[\\" if character in str(project.build)]:
+            facts = [("folder", project.build), ("has", " ".join(odd))]
+            raise ArtifactError("TensorFlow takes the build folder's path for a pattern.", facts, _ELSEWHERE)
         try:
             project.memory.mkdir(parents=True, exist_ok=True)
         except OSError as fault:
             facts = [("folder", project.build), ("reason", fault.strerror)]
             raise ArtifactError(
-                "The build folder cannot be made.", facts, "make it writable, or name another in [tool.qatbuild] build"
+                "The build folder cannot be made.", facts, f"make it writable, or {_ELSEWHERE}"
             ) from fault
         return project
 
@@ -134,8 +139,14 @@ class Project:
         errors: dict[str, QatbuildError] = {}
         territory = Territory(self.root, self.allowed)
         files = self.files() if names is None else [(name, self.file(name)) for name in names]
+        there = {name for name, _ in files}
+        if self.patterns:
+            there |= {*self._found}
+        elif names is not None:
+            there |= {above for name in there for above in _above(name) if self.file(above).is_file()}
         for name, file in files:
             try:
+                _refuse_among_routes(name, there, file)
                 loaded = load(name, file, territory)
             except QatbuildError as error:
                 errors[name] = error
@@ -146,6 +157,20 @@ class Project:
             SOUND.met |= SOUND.known
         SOUND.save(self.memory / "sound")
         return plan(variants, self.root), descriptions, errors
+
+
+def _refuse_among_routes(name: str, there: Collection[str], file: Path) -> None:
+    """SpecError if the folder of a label would be that of another's route. `there` are the specs that there are."""
+    for above in _above(name):
+        if above in there and name.startswith(f"{above}/deploy/"):
+            facts = [("file", file), ("/", f'the routes of "{above}" are in its folder {above}/deploy.')]
+            raise SpecError(f'"{name}" cannot be a label beside "{above}".', facts, "move it to another folder")
+
+
+def _above(name: str) -> list[str]:
+    """What a label is below: "a" and "a/b" for "a/b/c"."""
+    parts = name.split("/")
+    return ["/".join(parts[:depth]) for depth in range(1, len(parts))]
 
 
 def _patterns(specs: str | list[Any]) -> tuple[str, ...]:

@@ -11,8 +11,9 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from qatbuild.record import ENGINE, FOLDERS, GLOBAL, PACKAGES, STAGE, Record, tree
+from qatbuild.record import ENGINE, FOLDERS, GLOBAL, PACKAGES, STAGE, Record
 from qatbuild.request import Request
+from qatbuild.tree import tree
 
 if TYPE_CHECKING:
     from qatbuild.plugin.opened import Opened
@@ -103,7 +104,7 @@ class Shortcut:
         missing = (path for path, found in opened.builder.rebuilder.code.looked.items() if not found)
         record.absent(map(self._short, missing))
         if self.load is None:
-            _, engine = tree(_PACKAGE, {"__pycache__": None})
+            _, engine = tree(_PACKAGE, ["__pycache__"])
             record.put(ENGINE, engine, self.began_ns)
             record.put(PACKAGES, _site(), self.began_ns)
         if self.load is None or self._moved:

@@ -32,6 +32,9 @@ def checker(digests: Digests) -> type[FileChangedChecker]:
     return ContentChecker
 
 
+_NOWHERE = ":memory:"
+"""Instead of a file that cannot be opened, as in a folder that may only be read."""
+
 _LAST = {"deps:", "ignore:"}
 """What doit sets last for a task."""
 
@@ -40,7 +43,7 @@ class WriteThrough(SqliteDB):  # type: ignore[misc]
     """doit's sqlite state, of the same form, so that doit's other commands read it; committed after each task.
 
     In WAL mode readers do not wait for a build. It is opened when something is asked of it, which a build with
-    nothing to do never does; one that is broken is begun anew.
+    nothing to do never does; one that is broken is begun anew, one that cannot be opened or written is done without.
     """
 
     desc = "qatbuild: sqlite, written after each task, safe to read meanwhile"
@@ -56,25 +59,26 @@ class WriteThrough(SqliteDB):  # type: ignore[misc]
     @property
     def _conn(self) -> Any:
         if self._opened is None:
+            import sqlite3  # noqa: PLC0415  A build with nothing to do needs none.
+
+            from doit.dependency import DatabaseException  # noqa: PLC0415
+
             try:
-                self._opened = self._connected()
-            except Exception as fault:
-                import sqlite3  # noqa: PLC0415  A build with nothing to do needs none.
-
-                from doit.dependency import DatabaseException  # noqa: PLC0415
-
-                if isinstance(fault, sqlite3.OperationalError) or not isinstance(
-                    fault, sqlite3.DatabaseError | DatabaseException
-                ):
-                    raise
-                for suffix in ("", "-wal", "-shm"):
-                    with contextlib.suppress(OSError):
-                        Path(self.name + suffix).unlink()
-                self._opened = self._connected()
+                self._opened = self._connected(self.name)
+            except (sqlite3.DatabaseError, DatabaseException) as fault:
+                usable = not isinstance(fault.__context__ or fault, sqlite3.OperationalError)
+                self._opened = self._anew() if usable else self._connected(_NOWHERE)
         return self._opened
 
-    def _connected(self) -> Any:
-        connection = self._sqlite3(self.name)
+    def _anew(self) -> Any:
+        """The file is no database (any more)."""
+        for suffix in ("", "-wal", "-shm"):
+            with contextlib.suppress(OSError):
+                Path(self.name + suffix).unlink()
+        return self._connected(self.name)
+
+    def _connected(self, name: str) -> Any:
+        connection = self._sqlite3(name)
         connection.execute("pragma busy_timeout = 10000")
         connection.execute("pragma journal_mode = wal")
         # What a process wrote outlives it; what a power cut leaves may be garbage, and is begun anew.
@@ -101,6 +105,9 @@ class WriteThrough(SqliteDB):  # type: ignore[misc]
 
     def _write(self) -> None:
         rows = [(task_id, self.codec.encode(self._cache[task_id])) for task_id in self._dirty]
-        self._conn.executemany("insert or replace into doit values (?, ?)", rows)
-        self._conn.commit()
+        import sqlite3  # noqa: PLC0415
+
+        with contextlib.suppress(sqlite3.OperationalError):  # No room, no right to: it is only a shortcut.
+            self._conn.executemany("insert or replace into doit values (?, ?)", rows)
+            self._conn.commit()
         self._dirty.clear()

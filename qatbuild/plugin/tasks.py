@@ -21,7 +21,7 @@ from qatbuild.artifact import Manifest, write_text
 from qatbuild.errors import AcceptanceError, ArtifactError, QatbuildError, StageError
 from qatbuild.execute import Executor
 from qatbuild.forecast import reasons
-from qatbuild.lock import held
+from qatbuild.lock import Owner, held
 from qatbuild.plan import STAGES, Plan, Stage
 from qatbuild.plugin.asked import Asked
 from qatbuild.plugin.reporter import Refused
@@ -46,6 +46,7 @@ class Builder:
         self._files: dict[tuple[str, ...], list[str]] = {}
         self.restorable = set[str]()
         self._kept = kept
+        self._cleans = Owner(rebuilder.build / ".qatbuild" / "lock")
 
     def request(self, stage: Stage) -> Request:
         """The request of now for a planned stage."""
@@ -158,11 +159,20 @@ class Builder:
                 sys.stderr.write(f"{stage.id} cannot be kept in the store: {fault}\n")
 
     def clean(self, stage: Stage) -> None:
-        """Remove the stage's artifacts, also from the store: `doit clean`."""
+        """Remove the stage's artifacts, also from the store: `doit clean`. It waits for a build that is under way."""
+        try:
+            if not self._cleans.is_me:  # Until this process ends.
+                self._cleans.take()
+            self._clean(stage)
+        except OSError as fault:
+            facts = [("file", fault.filename), ("reason", fault.strerror)]
+            raise SystemExit(ArtifactError("An artifact cannot be removed.", facts).block()) from None
+
+    def _clean(self, stage: Stage) -> None:
         folder = self.rebuilder.folder(stage)
         path = self.rebuilder.manifest_path(stage)
         record = Request.path_of(folder, stage.name)
-        with contextlib.suppress(OSError, ValueError, KeyError):
+        with contextlib.suppress(OSError, ValueError):
             if self.store is not None:
                 self.store.forget(Request.from_json(record.read_text(encoding="utf-8")).key)
         try:

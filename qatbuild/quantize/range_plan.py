@@ -15,6 +15,7 @@ import tensorflow as tf
 
 from qatbuild.errors import RewriteError
 from qatbuild.quantize.integer_ops import FIXED, kind
+from qatbuild.quantize.layers import ACTIVATION_TYPES
 from qatbuild.quantize.options import BITS, Options, Override
 from qatbuild.quantize.outcome import LeftFloat
 from qatbuild.quantize.path import Path
@@ -220,12 +221,19 @@ class _Planner:
             layer = "input" if step is None else step.layer
             quants.append(Quant(number, place, layer, role, prefix, index, operand))
         left = tuple(
-            LeftFloat(self._steps[number].layer, self._steps[number].operation.name, why)
+            LeftFloat(layer, operation.name, why)
             for number, why in self._kept.items()
-            if self._steps[number].rule != "moved"
+            for layer, operation in self._places(self._steps[number]).items()
         )
         given = {number: ranges[indices[self._root(group)]] for number, group in self._taken.items()}
         return Plan(tuple(quants), tuple(ranges), left, given)
+
+    def _places(self, step: Step) -> dict[str, tf.Operation]:
+        """The layers, by name, that a step's operations stand in: its activation may stand outside of its scope."""
+        places = {step.layer: step.operation}
+        if step.norm is None or step.output.op.type in ACTIVATION_TYPES:
+            places.setdefault(self._path.layer(step.output.op), step.output.op)
+        return places
 
     def _constant(self, number: int, place: Place, prefix: str) -> Range:
         """The range of weights, or of a constant operand: their own extremes."""

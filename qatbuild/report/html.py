@@ -81,7 +81,9 @@ def _model(model: Found) -> str:
     report = model.report
     parts = [f'<h2 id="{escape(model.label)}">{escape(model.label)}</h2>\n']
     own = [each for each in model.failures.values() if each.block and not each.route]
+    stale = '<p class="quiet">What stands below is of an earlier build.</p>\n' if own and report else ""
     parts += [f'<p class="bad">{escape(each.stage)} FAILED</p><pre>{escape(each.block)}</pre>\n' for each in own]
+    parts.append(stale)
     if report is None:
         return "".join(parts) + _routes(model)
     parts.append(f'<p class="quiet">{report.get("examples", 0):,} test images. {_ends(report)}</p>\n')

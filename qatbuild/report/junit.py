@@ -5,11 +5,15 @@ A stage that failed is a case with an error, and one that was not tried for that
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from xml.etree import ElementTree as ET
 
 from qatbuild.report.found import Found
+
+_NO_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+"""Characters that no XML file may hold: a tool's colours, for one."""
 
 _TAGS = {"tests": "testcase", "failures": "failure", "errors": "error", "skipped": "skipped"}
 
@@ -46,7 +50,7 @@ def suite(model: Found) -> Suite:
     counts = {name: len(list(element.iter(tag))) for name, tag in _TAGS.items()}
     element.attrib.update({name: str(count) for name, count in counts.items()})
     ET.indent(element, level=1)
-    return Suite(ET.tostring(element, encoding="unicode"), **counts)
+    return Suite(_NO_XML.sub("\ufffd", ET.tostring(element, encoding="unicode")), **counts)
 
 
 def joined(suites: Sequence[Suite]) -> str:

@@ -33,7 +33,7 @@ RESERVED = _FOLDERS | _COMMANDS
 
 def find(specs: Path) -> dict[str, Path]:
     """Label of a spec -> its file, for every *.json below `specs`. A name that begins with _ or . is a base only."""
-    files = sorted(path for path in specs.rglob("*.json") if path.is_file())
+    files = sorted(path for path in specs.rglob("*.json") if not path.is_dir())
     relative = {path: path.relative_to(specs) for path in files}
     return {
         name.with_suffix("").as_posix(): path
@@ -53,7 +53,7 @@ def find_below(root: Path, patterns: Iterable[str]) -> list[tuple[str, Path]]:
         for folder in root.glob(pattern):
             for file in folder.rglob("*.json") if folder.is_dir() else [folder]:
                 *folders, name = file.relative_to(root).with_suffix("").parts
-                if file.is_file() and not any(part.startswith(("_", ".")) for part in (*folders, name)):
+                if not file.is_dir() and not any(part.startswith(("_", ".")) for part in (*folders, name)):
                     found[file] = "/".join([*(part for part in folders if part != "specs"), name])
     return sorted((name, file) for file, name in found.items())
 
@@ -62,16 +62,15 @@ def load(name: str, file: Path, territory: Territory) -> list[model.Variant]:
     """The variants of the spec `name` in `file`, at least one. SpecError with every fault of it."""
     layers = list(_layers(file, territory))
     merged, patches = _merged(layers)
-    found: dict[tuple[Path, str, str], None] = {}
-    if not all(_NAME.fullmatch(part) for part in name.split("/")):
-        found[file, "/", f'a spec cannot be named "{name}": letters, digits, "_", "-", "." make a label.'] = None
-    if name.partition("/")[0] in RESERVED:
-        found[file, "/", f'a spec cannot be named "{name}": that is a command, or a folder of the build.'] = None
+    found: dict[tuple[Path, str, str], None] = {(file, "/", text): None for text in _unfit(name)}
     if patches is not None:
         _note(found, [*faults.of_schema({**merged, "variants": patches})], layers, only="variants")
     combined = _combinations(merged.pop("matrix", None), merged, layers, found)
     if not isinstance(patches, dict) or not patches:
         patches = {"": {}}
+    if len(patches) * len(combined) > matrix.LIMIT:
+        found[file, "/matrix", f"makes with the variants more than {matrix.LIMIT} variants."] = None
+        raise _error(file, found)
     variants = []
     for (variant, patch), combination in itertools.product(patches.items(), combined):
         document = patched(merged, patch if isinstance(patch, dict) else {})
@@ -88,6 +87,14 @@ def load(name: str, file: Path, territory: Territory) -> list[model.Variant]:
     if found:
         raise _error(file, found)
     return variants
+
+
+def _unfit(name: str) -> Iterator[str]:
+    """Why a spec cannot have this name."""
+    if not all(_NAME.fullmatch(part) for part in name.split("/")):
+        yield f'a spec cannot be named "{name}": letters, digits, "_", "-", "." make a label.'
+    if name.partition("/")[0] in RESERVED:
+        yield f'a spec cannot be named "{name}": that is a command, or a folder of the build.'
 
 
 def _combinations(

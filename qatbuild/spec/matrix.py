@@ -93,19 +93,23 @@ def _overlaps(axes: Mapping[str, Any]) -> Iterator[Fault]:
 
 def _doubles(axes: Mapping[str, Sequence[Any]]) -> Iterator[Fault]:
     for field, values in axes.items():
+        seen = set()
         for number, value in enumerate(values):
-            if any(_equal(value, former) for former in values[:number]):
+            if (meaning := _meaning(value)) in seen:
                 yield Fault(("matrix", field, number), f"{json.dumps(value)} stands there twice.")
+            seen.add(meaning)
 
 
-def _equal(one: Any, other: Any) -> bool:
-    numbers = all(isinstance(each, int | float) and not isinstance(each, bool) for each in (one, other))
-    return bool(one == other) if numbers else canonical_json(one) == canonical_json(other)
+def _meaning(value: Any) -> float | str:
+    """Equal for equal values: 1 and 1.0 are, 1 and true are not."""
+    return value if isinstance(value, int | float) and not isinstance(value, bool) else canonical_json(value)
 
 
 def _matches(row: Sequence[Cell], pattern: Mapping[str, Any]) -> bool:
     values = {cell.field: cell.value for cell in row}
-    return all(_keys(field) in values and _equal(values[_keys(field)], value) for field, value in pattern.items())
+    return all(
+        _keys(field) in values and _meaning(values[_keys(field)]) == _meaning(value) for field, value in pattern.items()
+    )
 
 
 def _named(rows: Sequence[tuple[Cell, ...]], faults: list[Fault]) -> list[Combination]:

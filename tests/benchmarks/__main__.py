@@ -5,7 +5,8 @@
 builds each graph once, then takes the tools in turns, so that a busy machine is busy for all of them. Medians go into
 tests/benchmarks/results/growth.md and into README.md, every single figure into growth.json. The numbers are of one
 machine and one hour: compare what stands in one table only. With `--keep FOLDER` the built projects stay there and are
-used again; with `--out` the table goes elsewhere, and not into README.md.
+used again; with `--add` other sizes stay as they were measured, at the same commit; with `--out` the table goes
+elsewhere, and not into README.md.
 """
 
 from __future__ import annotations
@@ -39,6 +40,7 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--repeat", type=int, default=5)
     parser.add_argument("--out", type=Path, default=RESULTS / "growth")
     parser.add_argument("--keep", type=Path)
+    parser.add_argument("--add", action="store_true")
     parser.add_argument("--data", type=int, default=0, metavar="N", help="200 MB of data that N variants share, too")
     given = parser.parse_args(arguments)
     with tempfile.TemporaryDirectory() as folder:
@@ -50,6 +52,11 @@ def main(arguments: list[str]) -> int:
         if given.data:
             rows += _big_data(Path(folder), given.data)
     result = {"host": _host(), "rows": rows}
+    if given.add:
+        former = json.loads(given.out.with_suffix(".json").read_text())
+        if any(former["host"][name] != result["host"][name] for name in ("commit", "cpu", "threads", "python")):
+            raise FailedRunError(f"{given.out}.json is of another commit or machine: {former['host']}")
+        result["rows"] = [row for row in former["rows"] if row["variants"] not in given.variants] + rows
     given.out.parent.mkdir(parents=True, exist_ok=True)
     given.out.with_suffix(".json").write_text(json.dumps(result, indent=1) + "\n")
     given.out.with_suffix(".md").write_text(markdown(result))

@@ -74,6 +74,14 @@ def test_build_folder_that_is_a_file_is_one_error(toy: ToyProject) -> None:
     assert "Traceback" not in done.stderr
 
 
+def test_build_folder_that_tensorflow_takes_for_a_pattern_is_one_error(toy: ToyProject) -> None:
+    (toy.root / "pyproject.toml").write_text('[tool.qatbuild]\nbuild = "[2026] models"\n')
+    done = toy.doit()
+    assert done.returncode == 3
+    assert "TensorFlow takes the build folder's path for a pattern." in done.stderr
+    assert not (toy.root / "[2026] models").exists()
+
+
 def test_spec_with_faults_fails_alone(toy: ToyProject) -> None:
     (toy.root / "specs/bad.json").write_text(json.dumps({**SPEC, "trian": {}}))
     assert toy.doit("net").returncode == 0

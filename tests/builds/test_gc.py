@@ -126,7 +126,13 @@ def test_what_another_checkout_has_built_stays_in_the_store_they_share(toy: ToyP
 
 
 @pytest.mark.parametrize(
-    ("arguments", "text"), [(("net",), "takes no labels"), (("--age", "-1"), "at least 0"), (("--size", "x"), "'x'")]
+    ("arguments", "text"),
+    [
+        (("net",), "takes no labels"),
+        (("--age", "-1"), "at least 0"),
+        (("--age", "nan"), "at least 0"),
+        (("--size", "x"), "'x'"),
+    ],
 )
 def test_what_gc_does_not_take_is_refused(toy: ToyProject, arguments: tuple[str, ...], text: str) -> None:
     done = toy.doit("gc", *arguments)

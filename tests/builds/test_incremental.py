@@ -162,6 +162,21 @@ def test_editing_the_user_s_network_retrains_and_a_comment_does_not(toy: ToyProj
     assert {"check", "float", "quantize", "export"} <= set(toy.built())
 
 
+def test_a_file_below_a_linked_folder_is_an_input(toy: ToyProject) -> None:
+    (toy.root / "far").mkdir()
+    picture = toy.root / "far/one.png"
+    picture.write_text("black")
+    classes = toy.root / "specs/pictures/train"
+    classes.mkdir(parents=True)
+    (classes / "cats").symlink_to(toy.root / "far")
+    (classes / "circle").symlink_to(classes.parent)
+    toy.spec("net", dataset={"name": "images", "path": "pictures"})
+    assert "dataset" in toy.built()
+    assert toy.built() == []
+    picture.write_text("white")
+    assert toy.built() == ["dataset"]
+
+
 def test_number_of_threads_is_part_of_what_was_asked(toy: ToyProject) -> None:
     (toy.root / "pyproject.toml").write_text("[tool.qatbuild]\nthreads = 1\n")
     toy.built()

@@ -125,6 +125,14 @@ def test_the_code_of_a_route_is_an_input_of_that_route_alone(toy: ToyProject) ->
         assert rooms == ({stage.route} if stage.route else set()), stage.id
 
 
+def test_a_label_in_the_folder_of_another_s_routes_is_refused_alone(routed: ToyProject) -> None:
+    routed.spec("net/deploy/vela", dataset={"name": "cifar10", "path": "../../data.bin"})
+    done = routed.doit("net/deploy/vela")
+    assert done.returncode == 1
+    assert '"net/deploy/vela" cannot be a label beside "net".' in done.stdout
+    assert routed.doit("net").returncode == 0
+
+
 def test_every_route_of_the_schema_has_its_module() -> None:
     from qatbuild.spec.routes import ROUTES as KNOWN  # noqa: PLC0415
 

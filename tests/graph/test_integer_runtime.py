@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from qatbuild.quantize import Override
 from tests.graph.integer_networks import NETWORKS
@@ -41,6 +42,16 @@ def test_layer_that_stays_float_and_those_it_takes_along_are_named_and_are_the_o
     ]
     assert outcome.violations == ()
     assert outcome.operators.count("DEQUANTIZE") == outcome.operators.count("QUANTIZE") == 1
+    assert outcome.lsb.max() <= 1
+
+
+def test_layer_that_stays_float_takes_along_what_stands_outside_of_its_scope(tmp_path):
+    def network(x, training):
+        x = folding_layer(layer(x, "first"), "second", activation="none", training=training)
+        return tf.nn.max_pool2d(tf.nn.relu(x), 2, 2, "SAME")
+
+    outcome = converted(network, tmp_path, overrides=(Override("second", keep_float=True),))
+    assert outcome.violations == ()
     assert outcome.lsb.max() <= 1
 
 

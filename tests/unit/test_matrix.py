@@ -116,6 +116,12 @@ def test_combinations_are_left_out_and_added(tmp_path: Path) -> None:
     assert found[-1] == "net@quantize.steps-5,seed-3,train.steps-300"
 
 
+def test_variants_of_a_large_matrix_are_counted_before_they_are_made(tmp_path: Path) -> None:
+    patches = {f"v{number}": {} for number in range(100)}
+    with pytest.raises(SpecError, match="more than 10000 variants"):
+        variants(tmp_path, {"variants": patches, "matrix": {"train.seed": list(range(101))}})
+
+
 def test_a_section_may_be_a_value_and_null_removes(tmp_path: Path) -> None:
     found = variants(tmp_path, {"augment": {"pad_crop": 4}, "matrix": {"augment": [None, {"flip_left_right": True}]}})
     assert [(each.augment.pad_crop, each.augment.flip_left_right) for each in found] == [(0, False), (4, True)]

@@ -109,11 +109,11 @@ def test_page_shows_models_gates_routes_and_layers_and_needs_nothing_else(build:
 
 
 def test_what_failed_stands_in_place_of_the_result_of_an_earlier_build(build: Path) -> None:
-    lost = [Failure("net", "deploy.onnx", "No <tool>.\n  cure: get it"), Failure("other", "freeze", "Broken.")]
+    lost = [Failure("net", "deploy.onnx", "No <tool>.\n  cure: \x1b[1mget it"), Failure("other", "freeze", "Broken.")]
     known = update(build, [*lost, Failure("other", "evaluate", "")], [])
     models = found(build, LABELS, known)
     shown = " ".join(Texts(page(models)).texts)
-    for words in ("FAILED: deploy.onnx", "No <tool>.", "cure: get it", "FAILED: freeze", "Broken."):
+    for words in ("FAILED: deploy.onnx", "No <tool>.", "get it", "FAILED: freeze", "Broken."):
         assert words in shown
     assert "deploy/onnx/model.bin" not in shown
     root = ET.fromstring(junit(models))

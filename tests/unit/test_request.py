@@ -53,6 +53,12 @@ def test_request_survives_its_text() -> None:
     assert Request.from_json(REQUEST.to_json()) == REQUEST
 
 
+@pytest.mark.parametrize("text", ["", "[]", "null", "5", '"x"', "{}", '{"stage": "float", "settings": 5}'])
+def test_any_other_text_is_a_value_error(text: str) -> None:
+    with pytest.raises(ValueError, match=r"no request|Expecting value"):
+        Request.from_json(text)
+
+
 TABLES = {"33": {"nets.small": "a", "nets.gone": "b"}, "99": {"nets.small": "c", "nets.new": "d"}}
 
 

@@ -6,11 +6,14 @@ project that has a task called `check` keeps it: the names of qatbuild's command
 
 from __future__ import annotations
 
+import functools
 import re
+import signal
+import sys
 from collections.abc import Iterable
 from typing import Any
 
-from doit.cmd_base import DoitCmdBase
+from doit.cmd_base import DoitCmdBase, check_tasks_exist
 from doit.cmd_clean import Clean as DoitClean
 from doit.cmd_forget import Forget as DoitForget
 from doit.cmd_ignore import Ignore as DoitIgnore
@@ -43,6 +46,11 @@ class Below(DoitCmdBase):  # type: ignore[misc]
         """Called by doit."""
         try:
             return super().execute(params, args)
+        except KeyboardInterrupt:
+            if self.name == "run":
+                raise
+            sys.stderr.write("\ninterrupted\n")
+            raise SystemExit(128 + signal.SIGINT) from None
         except InvalidCommand as error:
             name = error.not_found or next(iter(re.findall(r"^'(.*)' is not a task", str(error))), None)
             near = nearest(name, (task.name for task in getattr(self, "task_list", ()))) if name else ""
@@ -78,6 +86,13 @@ class Forget(Below, DoitForget):  # type: ignore[misc]
 
     name = "forget"
 
+    @functools.wraps(DoitForget._execute)  # noqa: SLF001  doit reads the options' names from the signature.
+    def _execute(self, *arguments: Any, **options: Any) -> Any:
+        """Called by doit, which falls over where nothing is named and there is no default."""
+        if self.sel_tasks is None:  # type: ignore[has-type]
+            self.sel_tasks = [task.name for task in self.task_list if not task.subtask_of]
+        return super()._execute(*arguments, **options)
+
 
 class Ignore(Below, DoitIgnore):  # type: ignore[misc]
     """`doit ignore`."""
@@ -89,6 +104,12 @@ class Info(Below, DoitInfo):  # type: ignore[misc]
     """`doit info`."""
 
     name = "info"
+
+    @functools.wraps(DoitInfo._execute)  # noqa: SLF001  doit reads the options' names from the signature.
+    def _execute(self, pos_args: list[str], **options: Any) -> Any:
+        """Called by doit, which falls over a name that there is not."""
+        check_tasks_exist({task.name: task for task in self.task_list}, pos_args if len(pos_args) == 1 else [])
+        return super()._execute(pos_args, **options)
 
 
 class List(Below, DoitList):  # type: ignore[misc]

@@ -43,8 +43,8 @@ class Check(SpecCommand):
             return _audit(opened, options, names)
         names = opened.plain(names)
         errors = {name: error for name, error in opened.errors.items() if not names or name in names}
-        if names:
-            opened.select(set(names) - set(errors))
+        if good := set(names) - set(errors):
+            opened.select(good)
         labels = [
             opened.task(label)
             for label in opened.plan.labels
@@ -58,9 +58,9 @@ class Check(SpecCommand):
             write_json({"labels": labels, "errors": faults})
         else:
             sys.stdout.writelines(f"{error.block()}\n" for error in errors.values())
-            good = f"{len(labels)} label{'' if len(labels) == 1 else 's'} without faults"
+            fine = f"{len(labels)} label{'' if len(labels) == 1 else 's'} without faults"
             bad = f", {len(errors)} spec{'' if len(errors) == 1 else 's'} with" if errors else ""
-            sys.stdout.write(f"{good}{bad}\n")
+            sys.stdout.write(f"{fine}{bad}\n")
         return 1 if errors else 0
 
 

@@ -6,6 +6,7 @@ import getopt
 import inspect
 import json
 import os
+import signal
 import sys
 from collections.abc import Iterable, Sequence
 from typing import Any, ClassVar
@@ -14,7 +15,7 @@ from doit.cmd_base import Command
 from doit.cmdparse import CmdOption
 from doit.exceptions import InvalidCommand
 
-from qatbuild.errors import QatbuildError
+from qatbuild.errors import ArtifactError, QatbuildError
 from qatbuild.plugin.opened import Opened
 
 Option = dict[str, Any]
@@ -50,24 +51,34 @@ class SpecCommand(Command):  # type: ignore[misc]
         try:
             options, names = getopt.gnu_getopt(in_args, self.cmdparser.get_short(), self.cmdparser.get_long())
         except getopt.GetoptError as fault:
+            self.loader.setup(self.cmdparser.parse([])[0])
+            if self._is_foreign():
+                return self._task(in_args)
             raise InvalidCommand(f"doit {self.name}: {fault}. See: doit help {self.name}") from fault
         given = [part for option, value in options for part in ((option, value) if value else (option,))]
         return super().parse_execute([*given, "--", *names])
 
     def execute(self, opt_values: Any, pos_args: list[str]) -> Any:
-        """Open the project and look; an expected error is one block."""
-        self.loader.setup(opt_values)
-        projects = self.opened()
-        if not projects and f"task_{self.name}" in self.loader.namespace:  # It had the name before qatbuild came.
-            return self._task(pos_args)
+        """Open the project and look; an expected error is one block, and so is Ctrl-C."""
         try:
-            status = self.look(self._chosen(projects, pos_args), opt_values, pos_args)
+            self.loader.setup(opt_values)
+            return self._task(pos_args) if self._is_foreign() else self._looked(opt_values, pos_args)
+        except KeyboardInterrupt:
+            sys.stderr.write("\ninterrupted\n")
+            raise SystemExit(128 + signal.SIGINT) from None
+
+    def _looked(self, opt_values: Any, pos_args: list[str]) -> int:
+        try:
+            status = self.look(self._chosen(self.opened(), pos_args), opt_values, pos_args)
             sys.stdout.flush()
         except QatbuildError as error:
             raise InvalidCommand(error.block()) from error
         except BrokenPipeError:  # `| head` has read enough; Python would complain once more at exit.
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             return 0
+        except OSError as fault:
+            facts = [("file", fault.filename), ("reason", fault.strerror)]
+            raise InvalidCommand(ArtifactError("A file cannot be written or read.", facts).block()) from fault
         return status
 
     def opened(self) -> list[Opened]:
@@ -87,6 +98,10 @@ class SpecCommand(Command):  # type: ignore[misc]
             known = ", ".join(each.prefix or "(none)" for each in projects)
             raise InvalidCommand(f"This dodo.py has several projects: name labels of one of them. Prefixes: {known}.")
         return fitting[0] if fitting else projects[0]
+
+    def _is_foreign(self) -> bool:
+        """Whether the command's name is that of a task, which had it before qatbuild came."""
+        return not self.opened() and f"task_{self.name}" in self.loader.namespace
 
     def _task(self, arguments: list[str]) -> Any:
         """Run the task that has the command's name."""

@@ -50,7 +50,7 @@ class Gc(SpecCommand):
         if names:
             raise SpecError("gc takes no labels: it is about what no label needs.", [("given", " ".join(names))])
         for name in ("age", "size"):
-            if (options[name] or 0) < 0:
+            if not (options[name] or 0) >= 0:  # Nor is NaN.
                 raise SpecError(f"--{name} must be at least 0, got {options[name]:g}.")
         if opened.errors:
             facts = [("spec", name) for name in opened.errors]

@@ -34,15 +34,17 @@ class Run(Below, DoitRun):  # type: ignore[misc]
         run = asked.Asked(tuple(args), always=bool(params.get("always")))
         collecting = gc.isenabled()
         try:
-            with asked.asking(run):
-                return super().execute(params, args)
+            try:
+                with asked.asking(run):
+                    return super().execute(params, args)
+            finally:
+                run.end()
         except KeyboardInterrupt:
             if not run.folders:
                 raise
             sys.stderr.write("\ninterrupted; run doit again to go on\n")
             raise SystemExit(128 + signal.SIGINT) from None
         finally:
-            run.end()
             if collecting:
                 gc.enable()
 

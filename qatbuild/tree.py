@@ -1,0 +1,25 @@
+"""What lies below a folder, as whoever reads it comes to see it: links to folders are followed."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Collection
+
+
+def tree(folder: str, skip: Collection[str] = ()) -> tuple[list[str], list[str]]:
+    """(folders, files) at and below a folder, in no order; without folders named in `skip` and circles of links."""
+    folders, files = [], []
+    for where, below, names in os.walk(folder, followlinks=True):
+        below[:] = [name for name in below if name not in skip and not _circle(where, name)]
+        folders.append(where)
+        files += [os.path.join(where, name) for name in names]  # noqa: PTH118  One object a file would be felt.
+    return folders, files
+
+
+def _circle(where: str, name: str) -> bool:
+    """Whether a folder is a link to one that it lies in."""
+    path = os.path.join(where, name)  # noqa: PTH118
+    if not os.path.islink(path):  # noqa: PTH114
+        return False
+    target = os.path.realpath(path)
+    return f"{os.path.realpath(where)}{os.sep}".startswith(f"{target}{os.sep}")
