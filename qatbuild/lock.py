@@ -65,8 +65,9 @@ class Owner:
             waited = True
         file.truncate(0)
         command = shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]])
-        file.write(json.dumps({"pid": os.getpid(), "command": command, "since": time.strftime("%H:%M:%S")}))
-        file.flush()
+        said = json.dumps({"pid": os.getpid(), "command": command, "since": time.strftime("%H:%M:%S")})
+        with contextlib.suppress(OSError):  # On a full disk nobody reads who it is, and the stages say what is wrong.
+            os.write(file.fileno(), said.encode())
         self._file = file
         return waited
 
