@@ -36,7 +36,7 @@ class Code:
     """The folder of qatbuild itself."""
     digests: dict[tuple[str, ...], str] = field(default_factory=dict)
     looked: dict[str, bool] = field(default_factory=dict)
-    """Every path where a module was looked for, and whether it was there."""
+    """Every path where a module was looked for, or a folder of modules, and whether it was there."""
     _files: dict[tuple[str, ...], tuple[int, list[str]]] = field(default_factory=dict)
     _met: dict[str, tuple[Path, str, list[str]] | None] = field(default_factory=dict)
     """Module -> file, fingerprint and imports, as they were when first asked for; None if it is nobody's here."""
@@ -76,6 +76,12 @@ class Code:
             pass
         return Code(self.project, self.memory, self.package).digest(names)
 
+    def files(self, modules: Iterable[str]) -> list[str]:
+        """The files that a digest is made of."""
+        names = tuple(modules)
+        self.digest(names)
+        return self._files[names][1]
+
     def table(self, modules: Iterable[str]) -> dict[str, str]:
         """Module -> fingerprint: what a digest is made of."""
         return {module: fingerprint for module, _, fingerprint in self.closure(modules) if module not in TALK}
@@ -93,11 +99,13 @@ class Code:
             if module in seen:
                 continue
             seen.add(module)
-            waiting.extend(_parents(module))
             if (met := self._module(module)) is not None:
                 file, fingerprint, imports = met
                 yield module, file, fingerprint
-                waiting.extend(imports)
+                waiting.extend(each for each in imports if each not in seen)
+            parent = module.rpartition(".")[0]
+            if parent and parent not in seen:
+                waiting.append(parent)
 
     def _module(self, module: str) -> tuple[Path, str, list[str]] | None:
         if module not in self._met:
@@ -106,13 +114,22 @@ class Code:
         return self._met[module]
 
     def _file(self, module: str) -> Path | None:
+        """Where a module is. No more is looked for than must be: whatever is not there, every build looks at again."""
         top, *rest = module.split(".")
+        above = self._module(module.rpartition(".")[0]) if rest else None
+        if above is not None and above[0].name != "__init__.py":
+            return None  # No package: what it is asked for is a name in it.
         stem = "/".join([str(self.package), *rest] if top == PACKAGE.name else [str(self.project), top, *rest])
-        for path in (f"{stem}/__init__.py", f"{stem}.py"):
-            self.looked[path] = found = os.path.isfile(path)  # noqa: PTH113  Hundreds of them.
-            if found:
+        folder = top == PACKAGE.name or self._is_there(f"{self.project}/{top}")
+        for path in (f"{stem}/__init__.py", f"{stem}.py") if folder else () if rest else (f"{stem}.py",):
+            if self._is_there(path):
                 return Path(path)
         return None
+
+    def _is_there(self, path: str) -> bool:
+        if path not in self.looked:
+            self.looked[path] = (os.path.isfile if path.endswith(".py") else os.path.isdir)(path)
+        return self.looked[path]
 
     def _read(self, module: str, file: Path) -> tuple[str, list[str]]:
         status = file.stat()
@@ -130,11 +147,6 @@ class Code:
             self.memory.put(str(file), status, known)
         fingerprint, imports = json.loads(known)
         return fingerprint, imports
-
-
-def _parents(module: str) -> list[str]:
-    parts = module.split(".")
-    return [".".join(parts[:count]) for count in range(1, len(parts))]
 
 
 def _imports(tree: ast.Module, package: str) -> Iterator[str]:

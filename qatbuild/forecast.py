@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from qatbuild.errors import QatbuildError
 from qatbuild.plan import Plan, Stage
@@ -17,8 +17,7 @@ from qatbuild.store import Store
 RUN, MAY_RUN, RESTORE, CURRENT = "run", "may run", "restore", "current"
 
 
-@dataclass(frozen=True)
-class Verdict:
+class Verdict(NamedTuple):
     """What will become of a stage.
 
     `will` is "run" if the stage has a reason of its own, "may run" if all depends on whether a stage before it comes

@@ -10,14 +10,14 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path, PurePath
-from typing import Any
+from typing import Any, NamedTuple
 
 from qatbuild.artifact import canonical_json
 from qatbuild.errors import PlanError
 from qatbuild.spec.methods import OWN
-from qatbuild.spec.model import Variant
+from qatbuild.spec.model import Variant, plain
 
 DEPLOY = "deploy."
 """A route is a stage of its own: deploy.vela, with its artifacts in LABEL/deploy/vela/."""
@@ -45,8 +45,7 @@ _PARTS = {
 _DATASET_PACKAGES = {"digits": ("scikit-learn",), "images": ("pillow",)}
 
 
-@dataclass(frozen=True)
-class Stage:
+class Stage(NamedTuple):
     """One stage to have done: `home` is its folder below the build root, `labels` who wants it, first comes first.
 
     `inputs` maps a role to the `id` of an upstream stage, `sources` a role to a path of the user's. `modules` are
@@ -106,7 +105,7 @@ def plan(variants: Iterable[Variant], root: PurePath) -> Plan:
             known = result.stages.get(stage.id, stage)
             # One label's failing check must not keep another's training; each label's own stages are done in order.
             after = known.after if known.after == stage.after else ()
-            result.stages[stage.id] = replace(known, labels=(*known.labels, variant.label), after=after)
+            result.stages[stage.id] = known._replace(labels=(*known.labels, variant.label), after=after)
             ids[stage.name] = stage.id
     return result
 
@@ -152,7 +151,7 @@ class _Chain:
 def _stages(variant: Variant, root: PurePath) -> list[Stage]:
     """The chain of one variant. What a stage does not read is not among its settings: see DESIGN's table of stages."""
     chain = _Chain(variant.label, root)
-    spec: dict[str, Any] = {name: asdict(getattr(variant, name)) for name in _SECTIONS}
+    spec: dict[str, Any] = {name: plain(getattr(variant, name)) for name in _SECTIONS}
     weights = spec["model"].pop("weights")
     path = spec["dataset"].pop("path")
     model = {name: value for name, value in spec["model"].items() if value is not None}
@@ -216,7 +215,7 @@ def _quantized(variant: Variant, training: Mapping[str, Any], quantize: Mapping[
 def _deploy(chain: _Chain, variant: Variant, scaling: Mapping[str, float]) -> None:
     """A stage for each route: it depends on its own options and modules, and on no other route."""
     for route, options in variant.deploy.items():
-        own = asdict(options)
+        own = plain(options)
         sources = {**_PARTS.get(route, {}), "config": own.pop("config", None)}
         chain.add(
             f"{DEPLOY}{route}",

@@ -6,9 +6,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from qatbuild.artifact import canonical_json
 from qatbuild.request import Request
@@ -17,8 +16,7 @@ Tables = Callable[[str], Mapping[str, str]]
 """Code digest -> module -> fingerprint; empty where the table of a digest is not known any more."""
 
 
-@dataclass(frozen=True)
-class Reason:
+class Reason(NamedTuple):
     """One reason. What `where`, `former` and `now` are depends on the `kind`.
 
     never      nothing is built
@@ -70,7 +68,7 @@ class Reason:
 
     def to_json(self) -> dict[str, Any]:
         """The reason as plain data."""
-        return {**asdict(self), "text": self.text}
+        return {**self._asdict(), "text": self.text}
 
 
 def changes(former: Request, now: Request, tables: Tables) -> list[Reason]:

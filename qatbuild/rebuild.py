@@ -176,9 +176,14 @@ def toolchain(packages: tuple[str, ...]) -> dict[str, str]:
 @cache
 def _version(package: str) -> str:
     try:
-        return metadata.version(package)
+        about = metadata.distribution(package)
     except metadata.PackageNotFoundError:
         return ""
+    for line in (about.read_text("METADATA") or "").split("\n\n", 1)[0].splitlines():  # The mail parser takes longer.
+        name, _, value = line.partition(":")
+        if name.lower() == "version":
+            return value.strip()
+    return about.version
 
 
 def _changed(request: Request, role: str, path: Path) -> StageError:

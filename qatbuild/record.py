@@ -10,8 +10,8 @@ the file's ctime lies before the moment at which looking began; any other one is
 again.
 
     line of JSON: environment, number of stages, specs that were not up to date, lengths, checksum
-    paths, one a line | three int64 a path | groups, one a line: how many paths, name
-    specs, one a line: name, numbers of groups, JSON of routes by label
+    paths, one a line | three int64 a path | how many paths a group has, int64 | names of groups, one a line
+    of each spec, one a line: names | numbers of groups | JSON of routes by label
 
 A spec that changes costs what belongs to it: a group has a place that it keeps, and no line but its own is read or
 written anew.
@@ -26,7 +26,7 @@ import zlib
 from array import array
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Mapping
-from itertools import accumulate, count
+from itertools import accumulate, count, pairwise
 from pathlib import Path
 
 from qatbuild.memory import TICK_NS
@@ -57,10 +57,10 @@ class Record:
         """How many stages the specs have, as it was saved."""
         self._paths: list[str] = []
         self._values = array("q")
-        self._sizes: list[int] = []
+        self._sizes = array("q")
         self._names: list[str] = []
         self._specs: dict[str, tuple[str, str]] = {}
-        self._text: tuple[bytes, bytes] | None = None
+        self._text: list[bytes] | None = None
         self._new: dict[str, tuple[list[str], array[int]]] = {}
         self._entered: dict[str, tuple[list[str], str]] = {}
         self._left: set[int] = set()
@@ -73,12 +73,13 @@ class Record:
             fields = json.loads(head)
             if fields["environment"] != environment or fields["crc"] != zlib.crc32(rest):
                 return None
-            first, second, third = accumulate(fields["lengths"])
+            ends = [0, *accumulate(fields["lengths"])]
+            paths, values, *texts = (rest[start:end] for start, end in pairwise(ends))
             record = cls(environment)
             record.count, record.others = fields["count"], fields["others"]
-            record._paths = os.fsdecode(rest[:first]).split("\n") if first else []
-            record._values.frombytes(rest[first:second])
-            record._text = rest[second:third], rest[third:]
+            record._paths = _lines(paths)
+            record._values.frombytes(values)
+            record._text = texts
         except (OSError, ValueError, KeyError, TypeError):
             return None
         return record if len(record._values) == _WIDTH * len(record._paths) else None
@@ -103,18 +104,26 @@ class Record:
         self._read()
         wanted = set(groups)
         numbers = {str(number) for number, name in enumerate(self._names) if name in wanted}
+        if not numbers:
+            return set()
         return {name for name, (given, _) in self._specs.items() if not numbers.isdisjoint(given.split(","))}
 
     def count_stages(self, specs: Iterable[str], besides: Iterable[str] = ()) -> int:
         """How many stages these specs have, without those with the ids that are named."""
         self._read()
-        names = {self._names[number] for number in self._numbers(specs)}
-        return sum(name.startswith(STAGE) for name in names.difference(f"{STAGE}{id_}" for id_ in besides))
+        wanted = set(specs)
+        others = self._numbers(spec for spec in self._specs if spec not in wanted)
+        without = {self._names[number] for number in others - self._shared(others, wanted)}
+        without |= {f"{STAGE}{id_}" for id_ in besides}.intersection(self._names)
+        return self.count - sum(name.startswith(STAGE) for name in without)
 
     def routes(self, specs: Iterable[str]) -> dict[str, list[str]]:
         """The routes by label of these specs."""
         self._read()
-        return {label: routes for name in specs for label, routes in json.loads(self._specs[name][1]).items()}
+        found: dict[str, list[str]] = {}
+        for labels in json.loads(f"[{','.join(self._specs[name][1] for name in specs)}]"):
+            found.update(labels)
+        return found
 
     def put(self, group: str, files: Iterable[str], looked_since_ns: int) -> None:
         """A group of files whose content was looked at, at the earliest at the given time."""
@@ -152,18 +161,21 @@ class Record:
         """Write the record, in one piece or not at all. `present` are all specs. It is no error if that fails."""
         self._settle()
         self.others = [spec for spec in present if spec not in self._specs]
+        names = os.fsencode("\n".join(self._names))
+        specs = (self._specs, *(zip(*self._specs.values(), strict=True) if self._specs else ([], [])))
         parts = [
             os.fsencode("\n".join(self._paths)),
             self._values.tobytes(),
-            os.fsencode("\n".join(f"{size} {name}" for size, name in zip(self._sizes, self._names, strict=True))),
-            os.fsencode("\n".join(f"{name}\t{numbers}\t{routes}" for name, (numbers, routes) in self._specs.items())),
+            self._sizes.tobytes(),
+            names,
+            *(os.fsencode("\n".join(texts)) for texts in specs),
         ]
         rest = b"".join(parts)
         head = {
             "environment": self.environment,
-            "count": sum(name.startswith(STAGE) for name in self._names),
+            "count": f"\n{os.fsdecode(names)}".count(f"\n{STAGE}"),
             "others": self.others,
-            "lengths": [len(part) for part in parts[:3]],
+            "lengths": [len(part) for part in parts],
             "crc": zlib.crc32(rest),
         }
         draft = path.with_name(f".{path.name}.{os.getpid()}")
@@ -190,8 +202,9 @@ class Record:
             return self._paths[start:end], self._values[start * _WIDTH : end * _WIDTH]
 
         other = [group for group in new if group not in places or new[group] != given(places[group])]
-        self.leave({*self.resting({*other} - GLOBAL), *self._entered})
-        unused = self._left - self._numbers(self._specs) - {places[group] for group in used if group in places}
+        self.leave({*self.resting(places.keys() & {*other} - GLOBAL), *self._entered})
+        unused = self._left - self._shared(self._left, self._specs)
+        unused -= {places[group] for group in used if group in places}
         edits: dict[int, tuple[str, tuple[list[str], array[int]]]] = {
             number: ("", ([], array("q"))) for number in unused
         }
@@ -231,13 +244,12 @@ class Record:
         """Read what a record without differences need not: which groups and specs there are."""
         if self._text is None:
             return
-        groups, specs = (os.fsdecode(text).split("\n") if text else [] for text in self._text)
+        sizes, *texts = self._text
         self._text = None
-        rows = [group.partition(" ") for group in groups]
-        self._sizes, self._names = [int(size) for size, _, _ in rows], [name for _, _, name in rows]
-        for spec in specs:
-            name, numbers, routes = spec.split("\t")
-            self._specs[name] = numbers, routes
+        self._sizes.frombytes(sizes)
+        groups, names, numbers, routes = map(_lines, texts)
+        self._names = groups or [""] * len(self._sizes)  # One place that no group has is an empty text.
+        self._specs = dict(zip(names, zip(numbers, routes, strict=True), strict=True))
 
     def _numbers(self, specs: Iterable[str]) -> set[int]:
         """The numbers of the groups that these specs rest on."""
@@ -245,6 +257,18 @@ class Record:
         for spec in specs:
             found.update(self._specs[spec][0].split(","))
         return {int(number) for number in found}
+
+    def _shared(self, numbers: Iterable[int], specs: Iterable[str]) -> set[int]:
+        """Those of the numbers of groups that any of these specs rests on, too."""
+        given = set(map(str, numbers))
+        found: set[str] = set()
+        for spec in specs if given else ():
+            found |= given.intersection(self._specs[spec][0].split(","))
+        return set(map(int, found))
+
+
+def _lines(text: bytes) -> list[str]:
+    return os.fsdecode(text).split("\n") if text else []
 
 
 def _changed(former: array[int], now: array[int]) -> Iterator[int]:

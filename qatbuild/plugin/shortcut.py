@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from qatbuild.plugin.project import Project
 
 _PACKAGE = str(Path(__file__).parent.parent)
-_FORMAT = 2
+_FORMAT = 3
 
 
 class Shortcut:

@@ -43,7 +43,6 @@ class Builder:
         self.reasons: dict[str, list[Reason]] = {}
         self.run: Asked | None = None
         self._made: set[str] = set()
-        self._files: dict[tuple[str, ...], list[str]] = {}
         self.restorable = set[str]()
         self._kept = kept
         self._cleans = Owner(rebuilder.build / ".qatbuild" / "lock")
@@ -117,9 +116,7 @@ class Builder:
 
     def code_files(self, stage: Stage) -> list[str]:
         """The files that a stage's code is in."""
-        if stage.modules not in self._files:
-            self._files[stage.modules] = [str(file) for _, file, _ in self.rebuilder.code.closure(stage.modules)]
-        return self._files[stage.modules]
+        return self.rebuilder.code.files(stage.modules)
 
     @cached_property
     def store(self) -> Store | None:

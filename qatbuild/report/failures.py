@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from qatbuild.artifact import write_text
 from qatbuild.plan import DEPLOY
@@ -13,8 +13,7 @@ from qatbuild.plan import DEPLOY
 FILE = ".qatbuild/failures.json"  # plugin.reporter looks for it before it imports this
 
 
-@dataclass(frozen=True)
-class Failure:
+class Failure(NamedTuple):
     """A label's stage that has no result of now. `block` is the error as it was printed; '' if it was not its own."""
 
     label: str
@@ -46,7 +45,7 @@ def update(build: Path, failed: Iterable[Failure], built: Iterable[str]) -> dict
     if not now:
         _path(build).unlink(missing_ok=True)
     elif now != known:
-        write_text(_path(build), json.dumps([asdict(each) for each in now.values()], indent=1) + "\n")
+        write_text(_path(build), json.dumps([each._asdict() for each in now.values()], indent=1) + "\n")
     return now
 
 

@@ -7,17 +7,15 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from qatbuild.artifact import write_text
 from qatbuild.report import failures
 from qatbuild.report.failures import Failure
 
 
-@dataclass(frozen=True)
-class Found:
+class Found(NamedTuple):
     """One model, the routes that were taken with it, and what failed, by stage. `report` is None if there is none."""
 
     label: str

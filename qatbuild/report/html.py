@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Container, Iterable, Sequence
-from html import escape
 from typing import Any
 
 from qatbuild.report.found import Found
+from qatbuild.report.markup import escape
 
 _BAD = ("REFUSED", "FAILED", "not built")
 _STYLE = """

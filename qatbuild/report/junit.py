@@ -5,21 +5,16 @@ A stage that failed is a case with an error, and one that was not tried for that
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
-from xml.etree import ElementTree as ET
+from typing import NamedTuple
 
 from qatbuild.report.found import Found
+from qatbuild.report.markup import attribute, escape
 
-_NO_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
-"""Characters that no XML file may hold: a tool's colours, for one."""
-
-_TAGS = {"tests": "testcase", "failures": "failure", "errors": "error", "skipped": "skipped"}
+_KINDS = {"failures": "failure", "errors": "error", "skipped": "skipped"}
 
 
-@dataclass(frozen=True)
-class Suite:
+class Suite(NamedTuple):
     """The text of one model's suite, how many cases it has, and what became of them."""
 
     text: str
@@ -36,26 +31,33 @@ def junit(models: Iterable[Found]) -> str:
 
 def suite(model: Found) -> Suite:
     """What a JUnit file says of one model."""
-    element = ET.Element("testsuite", {"name": model.label})
+    cases, kinds = [], []
     for where, gate in model.gates:
         owner = f"{model.label}:deploy.{where}" if where else model.label
-        case = ET.SubElement(element, "testcase", {"classname": owner, "name": gate["name"]})
-        if not gate["passed"]:
-            said = f"wanted {gate['wanted']}, got {gate['got']}"
-            ET.SubElement(case, "failure", {"message": said})
+        kinds.append("" if gate["passed"] else "failure")
+        said = "" if gate["passed"] else f"wanted {gate['wanted']}, got {gate['got']}"
+        cases.append(_case(owner, gate["name"], kinds[-1], said, ""))
     for failure in model.failures.values():
-        case = ET.SubElement(element, "testcase", {"classname": failure.key, "name": "built"})
-        kind = "error" if failure.block else "skipped"
-        ET.SubElement(case, kind, {"message": failure.verdict}).text = failure.block
-    counts = {name: len(list(element.iter(tag))) for name, tag in _TAGS.items()}
-    element.attrib.update({name: str(count) for name, count in counts.items()})
-    ET.indent(element, level=1)
-    return Suite(_NO_XML.sub("\ufffd", ET.tostring(element, encoding="unicode")), **counts)
+        kinds.append("error" if failure.block else "skipped")
+        cases.append(_case(failure.key, "built", kinds[-1], failure.verdict, failure.block))
+    counts = {"tests": len(cases), **{name: kinds.count(kind) for name, kind in _KINDS.items()}}
+    about = "".join(f' {name}="{count}"' for name, count in counts.items())
+    return Suite(f"<testsuite name={attribute(model.label)}{about}>\n{''.join(cases)}  </testsuite>", **counts)
+
+
+def _case(owner: str, name: str, kind: str, said: str, block: str) -> str:
+    """One case; `kind` is the element that says what became of it, '' if it passed."""
+    head = f"testcase classname={attribute(owner)} name={attribute(str(name))}"
+    if not kind:
+        return f"    <{head} />\n"
+    inner = f"{kind} message={attribute(said)}"
+    inner = f"<{inner}>{escape(block)}</{kind}>" if block else f"<{inner} />"
+    return f"    <{head}>\n      {inner}\n    </testcase>\n"
 
 
 def joined(suites: Sequence[Suite]) -> str:
     """A JUnit file of suites."""
-    counts = " ".join(f'{name}="{sum(getattr(each, name) for each in suites)}"' for name in _TAGS)
+    counts = " ".join(f'{name}="{sum(getattr(each, name) for each in suites)}"' for name in Suite._fields[1:])
     body = "".join(f"  {each.text}\n" for each in suites)
     head = f'<testsuites name="qatbuild" {counts}>'
     return f'<?xml version="1.0" encoding="UTF-8"?>\n{head}\n{body}</testsuites>\n'

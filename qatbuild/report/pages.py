@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 from qatbuild.artifact import write_text
 from qatbuild.memory import TICK_NS, identity
-from qatbuild.report import html, junit
+from qatbuild.report import html, junit, markup
 from qatbuild.report.failures import Failure
 from qatbuild.report.found import found
 
@@ -102,4 +102,4 @@ def _load(memory: Path) -> dict[str, _Told]:
 
 def _version() -> str:
     """What was told by other code is not what would be told now."""
-    return "\n".join(identity(Path(module.__file__).stat()) for module in (html, junit) if module.__file__)
+    return "\n".join(identity(Path(module.__file__).stat()) for module in (html, junit, markup) if module.__file__)

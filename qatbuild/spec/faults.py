@@ -10,10 +10,9 @@ import contextlib
 import hashlib
 import json
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from qatbuild.artifact import canonical_json, write_text
 from qatbuild.spec.obeys import obeys
@@ -35,16 +34,14 @@ _JSON_TYPES = {
 }
 
 
-@dataclass(frozen=True)
-class Fault:
+class Fault(NamedTuple):
     """One thing to mend: a path of keys into the document, and what is wrong there."""
 
     path: tuple[str | int, ...]
     text: str
 
 
-@dataclass(frozen=True)
-class Layer:
+class Layer(NamedTuple):
     """One text that a merged document was made of: a file, and where in it the document begins.
 
     A value of a matrix stands for a place deeper in the document: for the first `inside` keys of a path.

@@ -14,8 +14,7 @@ import math
 import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from qatbuild.artifact import canonical_json
 from qatbuild.spec.faults import Fault
@@ -28,8 +27,7 @@ _LONGEST_VALUE = 40
 _LONGEST_NAME = 120
 
 
-@dataclass(frozen=True)
-class Cell:
+class Cell(NamedTuple):
     """One field with one value, and where in the matrix the value stands."""
 
     field: tuple[str, ...]
@@ -45,8 +43,7 @@ class Cell:
         return dict(patch)
 
 
-@dataclass(frozen=True)
-class Combination:
+class Combination(NamedTuple):
     """A name, and the cells that make it; the empty one stands for no matrix at all."""
 
     name: str = ""

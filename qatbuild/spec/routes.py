@@ -1,12 +1,11 @@
-"""The routes to a target that a spec may name under `deploy`: a frozen dataclass for each, as schema.json has them."""
+"""The routes to a target that a spec may name under `deploy`: a named tuple for each, as schema.json has them."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 
-@dataclass(frozen=True)
-class Litert:
+class Litert(NamedTuple):
     """The .tflite with metadata."""
 
     description: str = ""
@@ -18,16 +17,14 @@ class Litert:
     images: int = 500
 
 
-@dataclass(frozen=True)
-class Armnn:
+class Armnn(NamedTuple):
     """The .tflite in Arm NN's CpuRef."""
 
     images: int = 100
     min_agreement: float | None = 95.0
 
 
-@dataclass(frozen=True)
-class Coreml:
+class Coreml(NamedTuple):
     """The float network as Core ML models with 8-bit weights."""
 
     image_input: bool = True
@@ -35,8 +32,7 @@ class Coreml:
     min_agreement: float | None = 95.0
 
 
-@dataclass(frozen=True)
-class RoundWeights:
+class RoundWeights(NamedTuple):
     """Graphs that compress better."""
 
     num_steps: int = 256
@@ -45,16 +41,14 @@ class RoundWeights:
     min_agreement: float | None = 95.0
 
 
-@dataclass(frozen=True)
-class TfCpp:
+class TfCpp(NamedTuple):
     """The frozen graph in a C program."""
 
     tolerance: float = 1e-6
     images: int = 100
 
 
-@dataclass(frozen=True)
-class Vela:
+class Vela(NamedTuple):
     """The .tflite compiled for an Ethos-U. `config` is an absolute path; load.py fills in what depends on others."""
 
     accelerator: str = "ethos-u55-128"
@@ -65,8 +59,7 @@ class Vela:
     min_npu_percent: float = 100.0
 
 
-@dataclass(frozen=True)
-class CArray:
+class CArray(NamedTuple):
     """The .tflite as C arrays."""
 
     name: str | None = None
@@ -76,8 +69,7 @@ class CArray:
     images: int = 100
 
 
-@dataclass(frozen=True)
-class Onnx:
+class Onnx(NamedTuple):
     """The .tflite as QDQ ONNX."""
 
     opset: int = 18
@@ -98,6 +90,9 @@ ROUTES: dict[str, type[Route]] = {
     "onnx": Onnx,
 }
 """Name of a route -> its options."""
+
+REAL = frozenset({"min_agreement", "tolerance", "min_npu_percent"})
+"""The options that are real numbers: 95 and 95.0 are one setting."""
 
 SYSTEM_CONFIGS = (
     "Ethos_U55_Deep_Embedded", "Ethos_U55_High_End_Embedded",

@@ -8,9 +8,8 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from qatbuild.spec.faults import Fault, suggest
 from qatbuild.spec.methods import DEFAULT, OWN
@@ -22,8 +21,7 @@ _ENDS = 2
 _NARROWEST, _WIDEST = 2.0**-8, 2.0**16
 
 
-@dataclass(frozen=True)
-class Territory:
+class Territory(NamedTuple):
     """What a spec may point at: files below `root` or one of `allowed`, code below `root`."""
 
     root: Path

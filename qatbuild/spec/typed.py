@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import dataclasses
 import os
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from qatbuild.spec import model
-from qatbuild.spec.routes import ROUTES, Route
+from qatbuild.spec.routes import REAL, ROUTES, Route
 
 _PERCENTILE = 99.99
 
@@ -68,11 +66,8 @@ def _route(name: str, options: Mapping[str, Any], label: str, file: Path) -> Rou
         filled["memory_mode"] = filled["memory_mode"] or ("Dedicated_Sram" if u65 else "Shared_Sram")
         if filled.get("config") is not None:
             filled["config"] = os.path.normpath(file.parent.absolute() / filled["config"])
-    kind = ROUTES[name]
-    for each in dataclasses.fields(kind):  # 95 and 95.0 are one setting.
-        if str(each.type).startswith("float") and filled.get(each.name) is not None:
-            filled[each.name] = float(filled[each.name])
-    return kind(**filled)
+    filled |= {option: float(filled[option]) for option in REAL & set(filled) if filled[option] is not None}
+    return ROUTES[name](**filled)
 
 
 def _rate(fields: Mapping[str, Any] | None) -> model.LearningRate | None:
@@ -113,11 +108,11 @@ def _tuned(quantize: model.Quantize, train: model.Train) -> model.Quantize:
     if quantize.method == "ptq":
         return quantize
     if quantize.start == "scratch":
-        return replace(
-            quantize, steps=train.steps, learning_rate=train.learning_rate, checkpoint_every=train.checkpoint_every
+        return quantize._replace(
+            steps=train.steps, learning_rate=train.learning_rate, checkpoint_every=train.checkpoint_every
         )
     steps = quantize.steps or max(1, train.steps // 5)
     rate = quantize.learning_rate or model.LearningRate(train.learning_rate.initial / 10, "cosine")
-    return replace(
-        quantize, steps=steps, learning_rate=rate, checkpoint_every=quantize.checkpoint_every or max(1, steps // 5)
+    return quantize._replace(
+        steps=steps, learning_rate=rate, checkpoint_every=quantize.checkpoint_every or max(1, steps // 5)
     )

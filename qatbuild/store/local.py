@@ -19,9 +19,8 @@ import os
 import shutil
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from qatbuild.artifact import LOGS, Manifest, file_sha256, write_text
 from qatbuild.store.place import place
@@ -29,8 +28,7 @@ from qatbuild.store.place import place
 Files = dict[str, tuple[int, str]]
 
 
-@dataclass(frozen=True)
-class Result:
+class Result(NamedTuple):
     """One entry of the index: the stage that made it, when it was last of use (seconds), its blobs."""
 
     key: str

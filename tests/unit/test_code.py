@@ -65,3 +65,29 @@ def test_a_network_is_code_of_its_own_training_only() -> None:
 
 def test_float_training_does_not_depend_on_how_networks_are_quantized() -> None:
     assert not {name for name in closure("qatbuild.stages.float") if name.startswith("qatbuild.quantize")}
+
+
+def test_no_more_is_looked_for_than_could_be_a_module(project: Path) -> None:
+    (project / "net.py").write_text("import numpy.linalg\nfrom layers import conv\nfrom space.inner import value\n")
+    (project / "space").mkdir()
+    code = Code(project)
+    code.digest(["net"])
+    looked = {path.removeprefix(f"{project}/"): there for path, there in code.looked.items()}
+    absent = {path for path, there in looked.items() if not there}
+    assert {"numpy", "numpy.py", "layers", "space/inner.py", "space/inner/__init__.py"} <= absent
+    assert not {path for path in absent if path.startswith(("numpy/", "layers/"))}
+
+
+@pytest.mark.parametrize(
+    "file", ["numpy.py", "numpy/__init__.py", "numpy/linalg.py", "space/inner.py", "layers/__init__.py"]
+)
+def test_what_is_not_there_changes_the_digest_once_it_is(project: Path, file: str) -> None:
+    (project / "net.py").write_text("import numpy.linalg\nfrom layers import conv\nfrom space.inner import value\n")
+    (project / "space").mkdir()
+    code = Code(project)
+    before = code.digest(["net"])
+    absent = [Path(path) for path, there in code.looked.items() if not there]
+    (project / file).parent.mkdir(exist_ok=True)
+    (project / file).write_text("value = 5\n")
+    assert any(path.exists() for path in absent)  # Which is how a build with nothing to do notices.
+    assert digest(project) != before
