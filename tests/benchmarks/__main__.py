@@ -24,7 +24,7 @@ from pathlib import Path
 
 from tests.benchmarks.graph import TOOLS, Project
 from tests.benchmarks.measure import Cost, FailedRunError, cost, median
-from tests.benchmarks.table import RESULTS, into_readme, markdown
+from tests.benchmarks.table import EDITED, LESS_STAGES, NOTHING_RUNS, RESULTS, into_readme, markdown
 
 _BIG = {"snakemake": 100, "dvc": 10}
 """Up to how many variants a tool manages in the time that a benchmark may take."""
@@ -102,9 +102,18 @@ def _measure(folder: Path, variants: int, tools: list[str], repeat: int) -> list
         for tool, project in projects.items():
             spec = project.spec(turn % variants)
             spec.write_text(_other(spec.read_text()))
+            stages = project.root / "stages.txt"
+            stages.unlink(missing_ok=True)
             edited = cost(project.build, project.root, project.environment)
-            found.setdefault((tool, "one edited"), []).append(edited)
+            found.setdefault((tool, EDITED), []).append(edited)
+            if stages.exists():
+                found.setdefault((tool, LESS_STAGES), []).append(_less(edited, stages.read_text()))
             cost(project.build, project.root, project.environment)
+            if tool == "qatbuild":  # The only one that looks into the file.
+                spec.write_text(json.dumps({**json.loads(spec.read_text()), "description": f"turn {turn}"}))
+                described = cost(project.build, project.root, project.environment)
+                found.setdefault((tool, NOTHING_RUNS), []).append(described)
+                cost(project.build, project.root, project.environment)
     return rows + [_row(tool, variants, what, costs) for (tool, what), costs in found.items()]
 
 
@@ -141,6 +150,12 @@ def _other(text: str) -> str:
     part = document.get("train", document)
     part["seed"] += 1_000_000
     return json.dumps(document)
+
+
+def _less(whole: Cost, stages: str) -> Cost:
+    """What is left of a build without the seconds (wall, CPU) in which its stages themselves ran."""
+    wall, cpu = (sum(map(float, column)) for column in zip(*map(str.split, stages.splitlines()), strict=True))
+    return Cost(whole.wall_seconds - wall, whole.cpu_seconds - cpu, whole.peak_bytes)
 
 
 def _big_data(folder: Path, variants: int) -> list[dict[str, object]]:

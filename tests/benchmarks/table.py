@@ -12,6 +12,11 @@ README = Path(__file__).parents[2] / "README.md"
 _BEGIN, _END = "<!-- tests/benchmarks/results/growth.md -->\n", "<!-- end -->\n"
 
 
+EDITED = "one edited"
+LESS_STAGES = "one edited, less its stages"
+NOTHING_RUNS = "one edited, nothing to run"
+
+
 def markdown(result: dict[str, Any]) -> str:
     """Wall seconds (CPU seconds) and peak MiB of each tool, by what was done and by the number of variants."""
     host, rows = result["host"], result["rows"]
@@ -32,7 +37,21 @@ def markdown(result: dict[str, Any]) -> str:
         f"Wall seconds (CPU seconds), peak MiB; medians, the tools in turns. {host['date']}, commit {host['commit']}, "
         f"{host['cpu']}, {host['threads']} threads, load {host['load']} at the end, Python {host['python']}."
     )
-    return "\n".join([*lines, "", about]) + "\n"
+    return "\n".join([*lines, "", about, *_over_the_no_op(walls)]) + "\n"
+
+
+def _over_the_no_op(walls: dict[tuple[str, int, str], Any]) -> list[str]:
+    """What an edit costs more than no edit, where both were measured: a sentence for each number of variants."""
+    lines = []
+    for variants in sorted({variants for what, variants, _ in walls if what == LESS_STAGES}):
+        found = [walls.get((what, variants, "qatbuild")) for what in ("no-op", LESS_STAGES, NOTHING_RUNS)]
+        if all(found):
+            idle, less, nothing = (each["wall_seconds"] * 1000 for each in found)
+            lines.append(
+                f"One spec edited among {variants:,}: {less - idle:.0f} ms over the no-op besides its stages, "
+                f"{nothing - idle:.0f} ms if none has to run."
+            )
+    return ["", *lines] if lines else []
 
 
 def _cell(row: dict[str, Any]) -> str:
