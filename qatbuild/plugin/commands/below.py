@@ -7,6 +7,7 @@ project that has a task called `check` keeps it: the names of qatbuild's command
 from __future__ import annotations
 
 import functools
+import os
 import re
 import signal
 import sys
@@ -45,7 +46,14 @@ class Below(DoitCmdBase):  # type: ignore[misc]
     def execute(self, params: Any, args: list[str]) -> Any:
         """Called by doit."""
         try:
-            return super().execute(params, args)
+            status = super().execute(params, args)
+            sys.stdout.flush()
+            return status  # noqa: TRY300  A reader that has gone is noticed by the flush.
+        except BrokenPipeError:
+            if self.name == "run":
+                raise
+            be_unheard()
+            return 0
         except KeyboardInterrupt:
             if self.name == "run":
                 raise
@@ -66,6 +74,11 @@ class _NotFound(InvalidCommand):  # type: ignore[misc]
 
     def __str__(self) -> str:
         return f"{super().__str__().rstrip()}\nDid you mean {self.near}?"
+
+
+def be_unheard() -> None:
+    """Whoever reads has read enough (`| head`): write the rest nowhere, or Python complains once more at exit."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def nearest(name: str, tasks: Iterable[str]) -> str:

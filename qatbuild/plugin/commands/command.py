@@ -5,7 +5,6 @@ from __future__ import annotations
 import getopt
 import inspect
 import json
-import os
 import signal
 import sys
 from collections.abc import Iterable, Sequence
@@ -16,6 +15,7 @@ from doit.cmdparse import CmdOption
 from doit.exceptions import InvalidCommand
 
 from qatbuild.errors import ArtifactError, QatbuildError
+from qatbuild.plugin.commands.below import be_unheard
 from qatbuild.plugin.opened import Opened
 
 Option = dict[str, Any]
@@ -73,8 +73,8 @@ class SpecCommand(Command):  # type: ignore[misc]
             sys.stdout.flush()
         except QatbuildError as error:
             raise InvalidCommand(error.block()) from error
-        except BrokenPipeError:  # `| head` has read enough; Python would complain once more at exit.
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        except BrokenPipeError:
+            be_unheard()
             return 0
         except OSError as fault:
             facts = [("file", fault.filename), ("reason", fault.strerror)]
