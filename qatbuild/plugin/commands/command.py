@@ -15,7 +15,7 @@ from doit.cmdparse import CmdOption
 from doit.exceptions import InvalidCommand
 
 from qatbuild.errors import ArtifactError, QatbuildError
-from qatbuild.plugin.commands.below import be_unheard
+from qatbuild.plugin.commands.below import be_unheard, is_ours_above
 from qatbuild.plugin.opened import Opened
 
 Option = dict[str, Any]
@@ -116,8 +116,8 @@ class SpecCommand(Command):  # type: ignore[misc]
 
 
 def seeking(options: Iterable[Option]) -> list[Option]:
-    """A loader's options with `-k` as the default: the dodo.py may stand in a folder above."""
-    return [{**option, "default": True} if option["name"] == "seek_file" else option for option in options]
+    """A loader's options with `-k` as the default: a dodo.py with specs may stand in a folder above."""
+    return [{**option, "default": is_ours_above()} if option["name"] == "seek_file" else option for option in options]
 
 
 def _begins(name: str, prefix: str) -> bool:
