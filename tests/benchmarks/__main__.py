@@ -20,8 +20,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from tests.benchmarks.graph import TOOLS, Project
-from tests.benchmarks.host import host
-from tests.benchmarks.measure import Cost, FailedRunError, cost, median
+from tests.benchmarks.measure import Cost, FailedRunError, cost, host, median
 from tests.benchmarks.table import RESULTS, into_readme, markdown
 
 _BIG = {"snakemake": 100, "dvc": 10}

@@ -43,19 +43,16 @@ def _cell(row: dict[str, Any]) -> str:
 
 
 def in_readme(name: str) -> str:
-    """The table of a benchmark as README.md has it; nothing if there is no result yet."""
-    return _around(name)[1]
+    """The table of results/NAME.md as README.md has it."""
+    return README.read_text(encoding="utf-8").partition(_begin(name))[2].partition(_END)[0]
 
 
 def into_readme(name: str) -> None:
-    """Put the table of a benchmark's results into README.md."""
-    before, _, after = _around(name)
-    README.write_text(before + (RESULTS / f"{name}.md").read_text(encoding="utf-8") + after, encoding="utf-8")
+    """Put the table of results/NAME.md into README.md, where its name stands in a comment."""
+    before, begin, rest = README.read_text(encoding="utf-8").partition(_begin(name))
+    table = (RESULTS / f"{name}.md").read_text(encoding="utf-8")
+    README.write_text(before + begin + table + _END + rest.partition(_END)[2], encoding="utf-8")
 
 
-def _around(name: str) -> tuple[str, str, str]:
-    """README.md up to a benchmark's table, the table, and from there on."""
-    text, begin = README.read_text(encoding="utf-8"), f"<!-- tests/benchmarks/results/{name}.md -->\n"
-    start = text.index(begin) + len(begin)
-    end = text.index(_END, start)
-    return text[:start], text[start:end], text[end:]
+def _begin(name: str) -> str:
+    return f"<!-- tests/benchmarks/results/{name}.md -->\n"

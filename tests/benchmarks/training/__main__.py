@@ -21,8 +21,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
-from tests.benchmarks.host import host
-from tests.benchmarks.measure import FailedRunError
+from tests.benchmarks.measure import FailedRunError, host
 from tests.benchmarks.table import RESULTS, into_readme
 from tests.benchmarks.training.batch import SIZE
 from tests.benchmarks.training.pipe import Worker
