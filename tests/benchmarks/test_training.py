@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import sys
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from tests.benchmarks.measure import FailedRunError
 from tests.benchmarks.training.__main__ import main
 from tests.benchmarks.training.pipe import Worker
 from tests.benchmarks.training.side_by_side import project
+from tests.benchmarks.training.sides import environment
 from tests.benchmarks.training.table import markdown, ratio
 
 
@@ -89,6 +91,18 @@ def test_a_side_that_dies_is_one_failure_with_its_last_words(before: str) -> Non
     dying = [sys.executable, "-c", f"import sys; {before} sys.exit('no such ' + 'network')"]
     with pytest.raises(FailedRunError, match="no such network"), Worker(dying, dict(os.environ)) as worker:
         worker.steps(1)
+
+
+@pytest.mark.parametrize("half_made", [False, True])
+def test_where_no_environment_can_be_made_the_reason_has_no_path(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, half_made: bool
+) -> None:
+    if half_made:
+        (tmp_path / "bin").mkdir()
+        (tmp_path / "bin/python").symlink_to(sys.executable)
+    monkeypatch.setattr(sys, "executable", shutil.which("false"))
+    with pytest.raises(FailedRunError, match=r"^python -m venv failed: .*ensurepip"):
+        environment(tmp_path)
 
 
 def test_a_table_goes_between_its_marks_and_the_rest_stays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-import venv
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -49,10 +48,12 @@ def surroundings() -> dict[str, str]:
 
 
 def environment(folder: Path) -> Path:
-    """The Python of an environment with tfmot, made in `folder` or completed there. FailedRunError with pip's words."""
+    """The Python of an environment with tfmot, made in `folder` or completed there. FailedRunError with the reason."""
     python = folder / "bin/python"
-    if not python.exists():
-        venv.create(folder, with_pip=True, symlinks=True)
+    if not (folder / "bin/pip").exists():  # The last that comes: a folder that was left half made has none.
+        make = [sys.executable, "-m", "venv", str(folder)]
+        if subprocess.run(make, capture_output=True, check=False).returncode:
+            raise FailedRunError("python -m venv failed: has this Python ensurepip (Debian: python3-venv)?")
     install = [str(python), "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--retries=1", *PINS]
     done = subprocess.run(install, capture_output=True, text=True, check=False)
     if done.returncode:
