@@ -63,7 +63,7 @@ def leftovers(build: Path, plan: Plan, keys: Mapping[str, str | None]) -> Iterat
     """What a plan has no use for. `keys` says by stage id which request a stage has now, None if that is not known."""
     homes = {stage.home for stage in plan.stages.values()}
     for folder in sorted((build / "shared").glob("*")):
-        if f"shared/{folder.name}" not in homes and not busy(build / ".qatbuild" / "lock"):
+        if f"shared/{folder.name}" not in homes:
             yield Leftover(folder, (folder,))
     for folder in sorted(path.parent for path in (build / "work").rglob("request.json")):
         name, _, key = folder.name.rpartition("-")

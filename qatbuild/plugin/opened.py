@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -56,6 +56,10 @@ class Opened:
         if specs is None:
             _check_default(opened)
         return opened
+
+    def again(self) -> Opened:
+        """The project as it is now, for whoever had to wait for a build."""
+        return replace(Opened.of(self.project, self.builder.executor, None, None), prefix=self.prefix)
 
     def config(self, others: Callable[[], Mapping[str, Sequence[str]]]) -> dict[str, Any]:
         """What doit is told of them, besides where its state is. `others` tells the labels that were not loaded."""

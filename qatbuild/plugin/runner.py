@@ -77,10 +77,10 @@ class PoolRunner(Runner):  # type: ignore[misc]
             if taken is None:
                 self._ready.append(node)
                 continue
-            self._running[node.task.name] = taken
             if node.task.teardown:
                 self.teardown_list.append(node.task)
             self.reporter.execute_task(node.task)
+            self._running[node.task.name] = taken  # From here on there is somebody to wait for.
             threading.Thread(target=self._perform, args=(node,), daemon=True).start()
 
     def _perform(self, node: Any) -> None:

@@ -90,10 +90,7 @@ def _model(model: Found) -> str:
     parts.append("<h3>Gates</h3>" + _gates(model))
     parts.append("<h3>Sizes</h3>" + _bars(report["bytes"]))
     if latency := report.get("latency_ms"):
-        parts.append(
-            f"<h3>Latency</h3><p>median {latency['median']} ms, 95th percentile {latency['p95']} ms; one image, "
-            f"{latency['threads']} thread, {escape(str(latency['kernels']))} kernels, on the machine that built it</p>"
-        )
+        parts.append("<h3>Latency</h3>" + _latencies(report.get("latencies_ms", [latency])))
     parts.append(_routes(model))
     if rows := report.get("layers"):
         parts.append("<h3>Layers, worst first</h3>" + _layers(rows))
@@ -120,6 +117,13 @@ def _gates(model: Found) -> str:
         for where, gate in model.gates
     ]
     return _table(("gate", "wanted", "got", ""), rows)
+
+
+def _latencies(rows: Iterable[dict[str, Any]]) -> str:
+    heads = ("numbers", "kernels", "threads", "median ms", "95th percentile ms")
+    keys = ("numbers", "kernels", "threads", "median", "p95")
+    cells = [[escape(str(row.get(key, ""))) for key in keys] for row in rows]
+    return '<p class="quiet">One image, on the machine that built it.</p>' + _table(heads, cells)
 
 
 def _bars(sizes: dict[str, Any]) -> str:

@@ -51,16 +51,36 @@ def convert(
     _check_input(mean, std_dev)
     check_ranges(_read(frozen_graph), scheme, float_layers)
     zero_point = int(mean) - (0 if scheme == "uint8" else 128)
+    converter = _opened(frozen_graph, input_name, output_name)
+    converter.inference_type = tf.uint8 if scheme == "uint8" else tf.int8
+    converter.quantized_input_stats = {input_name: (zero_point, std_dev)}
+    return _converted(converter, frozen_graph)
+
+
+def convert_float(frozen_graph: Path, *, input_name: str, output_name: str) -> bytes:
+    """The .tflite file of a frozen GraphDef in float32, without any quantization; ConversionError if there is none."""
+    return _converted(_opened(frozen_graph, input_name, output_name), frozen_graph)
+
+
+def _opened(frozen_graph: Path, input_name: str, output_name: str) -> Any:
     try:
-        converter = tf.compat.v1.lite.TFLiteConverter.from_frozen_graph(str(frozen_graph), [input_name], [output_name])
-        converter.inference_type = tf.uint8 if scheme == "uint8" else tf.int8
-        converter.quantized_input_stats = {input_name: (zero_point, std_dev)}
+        return tf.compat.v1.lite.TFLiteConverter.from_frozen_graph(str(frozen_graph), [input_name], [output_name])
+    except Exception as fault:
+        raise _refused(frozen_graph, fault) from fault
+
+
+def _converted(converter: Any, frozen_graph: Path) -> bytes:
+    try:
         return bytes(converter.convert())
     except Exception as fault:
-        _log.exception("The converter's whole message:")
-        facts: list[tuple[str, object]] = [("graph", frozen_graph.name), *_useful(str(fault))]
-        hint = "The converter's whole message is in the log."
-        raise ConversionError("TensorFlow's converter refused the frozen graph.", facts, hint) from fault
+        raise _refused(frozen_graph, fault) from fault
+
+
+def _refused(frozen_graph: Path, fault: Exception) -> ConversionError:
+    _log.error("The converter's whole message:", exc_info=fault)
+    facts: list[tuple[str, object]] = [("graph", frozen_graph.name), *_useful(str(fault))]
+    hint = "The converter's whole message is in the log."
+    return ConversionError("TensorFlow's converter refused the frozen graph.", facts, hint)
 
 
 def check_ranges(graph: Any, scheme: str, float_layers: Collection[str] = ()) -> None:

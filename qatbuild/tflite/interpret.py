@@ -84,8 +84,11 @@ class Model:
                 found.append(np.array(self._interpreter.get_tensor(index)))
         return {index: np.concatenate(found) for index, found in parts.items()}
 
-    def latencies_ms(self, image: NDArray[np.uint8], runs: int) -> list[float]:
-        """How long each of `runs` inferences of one image [height, width, channels] took, after some to warm up."""
+    def latencies_ms(self, image: NDArray[Any], runs: int) -> list[float]:
+        """How long each of `runs` inferences of one image [height, width, channels] took, after some to warm up.
+
+        The image is bytes, or float32 for a model that takes floats.
+        """
         self._resize(1)
         for _ in range(_WARM_UP_RUNS):
             self._infer(image[np.newaxis])
@@ -96,7 +99,7 @@ class Model:
             taken_ms.append((time.perf_counter() - start) * 1000)
         return taken_ms
 
-    def _infer(self, images: NDArray[np.uint8]) -> NDArray[Any]:
+    def _infer(self, images: NDArray[Any]) -> NDArray[Any]:
         # An int8 model's zero point is 128 lower: the same bytes with the highest bit turned over.
         values = (images ^ 0x80).view(np.int8) if self._input["dtype"] is np.int8 else images
         self._interpreter.set_tensor(self._input["index"], np.ascontiguousarray(values))

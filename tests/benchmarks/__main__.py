@@ -14,16 +14,13 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import platform
-import subprocess
 import sys
 import tempfile
-import time
 from dataclasses import asdict
 from pathlib import Path
 
 from tests.benchmarks.graph import TOOLS, Project
-from tests.benchmarks.measure import Cost, FailedRunError, cost, median
+from tests.benchmarks.measure import Cost, FailedRunError, cost, host, median
 from tests.benchmarks.table import EDITED, LESS_STAGES, NOTHING_RUNS, RESULTS, into_readme, markdown
 
 _BIG = {"snakemake": 100, "dvc": 10}
@@ -51,7 +48,7 @@ def main(arguments: list[str]) -> int:
         ]
         if given.data:
             rows += _big_data(Path(folder), given.data)
-    result = {"host": _host(), "rows": rows}
+    result = {"host": host(), "rows": rows}
     if given.add:
         former = json.loads(given.out.with_suffix(".json").read_text())
         if any(former["host"][name] != result["host"][name] for name in ("commit", "cpu", "threads", "python")):
@@ -61,26 +58,9 @@ def main(arguments: list[str]) -> int:
     given.out.with_suffix(".json").write_text(json.dumps(result, indent=1) + "\n")
     given.out.with_suffix(".md").write_text(markdown(result))
     if given.out == RESULTS / "growth":
-        into_readme()
+        into_readme("growth")
     sys.stdout.write(markdown(result))
     return 0
-
-
-def _host() -> dict[str, object]:
-    """What the figures depend on."""
-    root = Path(__file__).parents[2]
-    git = ["git", "-C", str(root), "describe", "--always", "--dirty", "--exclude=*"]
-    said = subprocess.run(git, capture_output=True, text=True, check=False).stdout.strip()
-    cpus = Path("/proc/cpuinfo").read_text().splitlines() if Path("/proc/cpuinfo").exists() else []
-    names = [line.partition(": ")[2] for line in cpus if line.startswith("model name")]
-    return {
-        "commit": said or "unknown",
-        "date": time.strftime("%Y-%m-%d"),
-        "cpu": names[0] if names else platform.machine(),
-        "threads": os.cpu_count(),
-        "load": round(os.getloadavg()[0], 1),
-        "python": platform.python_version(),
-    }
 
 
 def _measure(folder: Path, variants: int, tools: list[str], repeat: int) -> list[dict[str, object]]:

@@ -1,8 +1,9 @@
-"""How long a command takes, and how much memory: of itself and of all that it started and waited for."""
+"""How long a command takes, and how much memory (of itself and of all that it started and waited for), and where."""
 
 from __future__ import annotations
 
 import os
+import platform
 import statistics
 import subprocess
 import time
@@ -61,3 +62,20 @@ def median(costs: Sequence[Cost]) -> Cost:
         statistics.median(item.cpu_seconds for item in costs),
         int(statistics.median(item.peak_bytes for item in costs)),
     )
+
+
+def host() -> dict[str, object]:
+    """What the figures depend on."""
+    root = Path(__file__).parents[2]
+    git = ["git", "-C", str(root), "describe", "--always", "--dirty", "--exclude=*"]
+    said = subprocess.run(git, capture_output=True, text=True, check=False).stdout.strip()
+    cpus = Path("/proc/cpuinfo").read_text().splitlines() if Path("/proc/cpuinfo").exists() else []
+    names = [line.partition(": ")[2] for line in cpus if line.startswith("model name")]
+    return {
+        "commit": said or "unknown",
+        "date": time.strftime("%Y-%m-%d"),
+        "cpu": names[0] if names else platform.machine(),
+        "threads": os.cpu_count(),
+        "load": round(os.getloadavg()[0], 1),
+        "python": platform.python_version(),
+    }

@@ -9,7 +9,7 @@ from tests.benchmarks.graph import TOOLS
 
 RESULTS = Path(__file__).parent / "results"
 README = Path(__file__).parents[2] / "README.md"
-_BEGIN, _END = "<!-- tests/benchmarks/results/growth.md -->\n", "<!-- end -->\n"
+_END = "<!-- end -->\n"
 
 
 EDITED = "one edited"
@@ -61,13 +61,17 @@ def _cell(row: dict[str, Any]) -> str:
     return f"{mid['wall_seconds']:.2f} ({mid['cpu_seconds']:.2f}), {mid['peak_bytes'] / 2**20:.0f}"
 
 
-def in_readme() -> str:
-    """The table as README.md has it."""
-    return README.read_text(encoding="utf-8").partition(_BEGIN)[2].partition(_END)[0]
+def in_readme(name: str) -> str:
+    """The table of results/NAME.md as README.md has it."""
+    return README.read_text(encoding="utf-8").partition(_begin(name))[2].partition(_END)[0]
 
 
-def into_readme() -> None:
-    """Put the table of the results into README.md."""
-    before, _, rest = README.read_text(encoding="utf-8").partition(_BEGIN)
-    table = (RESULTS / "growth.md").read_text(encoding="utf-8")
-    README.write_text(before + _BEGIN + table + _END + rest.partition(_END)[2], encoding="utf-8")
+def into_readme(name: str) -> None:
+    """Put the table of results/NAME.md into README.md, where its name stands in a comment."""
+    before, begin, rest = README.read_text(encoding="utf-8").partition(_begin(name))
+    table = (RESULTS / f"{name}.md").read_text(encoding="utf-8")
+    README.write_text(before + begin + table + _END + rest.partition(_END)[2], encoding="utf-8")
+
+
+def _begin(name: str) -> str:
+    return f"<!-- tests/benchmarks/results/{name}.md -->\n"

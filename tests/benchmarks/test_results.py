@@ -3,11 +3,24 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
+from typing import Any
 
-from tests.benchmarks.table import RESULTS, in_readme, markdown
+import pytest
+
+from tests.benchmarks import table
+from tests.benchmarks.table import RESULTS, in_readme
+from tests.benchmarks.training import table as training
 
 
-def test_the_table_in_the_readme_is_that_of_the_benchmark_s_results() -> None:
-    result = json.loads((RESULTS / "growth.json").read_text())
-    assert in_readme() == (RESULTS / "growth.md").read_text() == markdown(result)
+@pytest.mark.parametrize(("name", "markdown"), [("growth", table.markdown), ("training", training.markdown)])
+def test_the_table_in_the_readme_is_that_of_the_benchmark_s_results(
+    name: str, markdown: Callable[[dict[str, Any]], str]
+) -> None:
+    file = RESULTS / f"{name}.json"
+    if not file.exists():
+        assert in_readme(name) == ""
+        return
+    result = json.loads(file.read_text())
+    assert in_readme(name) == (RESULTS / f"{name}.md").read_text() == markdown(result)
     assert {"commit", "date", "cpu", "threads"} <= set(result["host"])

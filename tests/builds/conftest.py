@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -42,9 +44,33 @@ class ToyProject:
 
     def doit(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         """Run doit in the project; stdout and stderr are texts."""
+        process = self.started(*arguments)
+        said = process.communicate()
+        return subprocess.CompletedProcess(process.args, process.returncode, *said)
+
+    def started(self, *arguments: str) -> subprocess.Popen[str]:
+        """Start doit in the project."""
         command = [sys.executable, "-m", "doit", *arguments]
         environment = {**os.environ, "PYTHONPATH": str(REPOSITORY), "COLUMNS": "200"}
-        return subprocess.run(command, cwd=self.root, env=environment, capture_output=True, text=True, check=False)
+        pipe = subprocess.PIPE
+        return subprocess.Popen(command, cwd=self.root, env=environment, stdout=pipe, stderr=pipe, text=True)
+
+    @contextlib.contextmanager
+    def taken(self) -> Iterator[int]:
+        """Another process builds here, as far as its lock tells; its id."""
+        lock = self.root / "build/.qatbuild/lock"
+        code = (
+            "import sys; from pathlib import Path; from qatbuild.lock import Owner; "
+            f"owner = Owner(Path({str(lock)!r})); owner.take() or print('held', flush=True); sys.stdin.read()"
+        )
+        pipe, command = subprocess.PIPE, [sys.executable, "-c", code]
+        with subprocess.Popen(command, cwd=REPOSITORY, stdin=pipe, stdout=pipe, text=True) as holder:
+            assert holder.stdout is not None
+            assert holder.stdout.readline() == "held\n"
+            try:
+                yield holder.pid
+            finally:
+                holder.communicate("")
 
     def runs(self) -> list[str]:
         """The stages that ran since the last look, in order."""

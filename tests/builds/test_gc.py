@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from tests.builds.conftest import SPEC, ToyProject
+from tests.builds.conftest import DODO, SPEC, ToyProject
 
 
 @pytest.fixture
@@ -102,6 +102,40 @@ def test_scratch_folders_of_given_up_requests_go_and_that_of_now_stays(former: T
     assert files(former.root / "build/work") == before  # a lock's file that looking left would make the folder young
     collected(former, "--age", "0")
     assert len(begun()) == 1
+
+
+def test_gc_waits_for_a_build_and_frees_nothing_that_it_came_to_need_meanwhile(former: ToyProject) -> None:
+    with former.taken() as builder:
+        waiting = former.started("gc", "--age", "0")
+        assert waiting.stderr is not None
+        assert f"waiting for another build of this folder: process {builder}" in waiting.stderr.readline()
+        assert "would free 1 leftovers" in former.doit("gc", "--age", "0", "--dry-run").stdout  # It only looks.
+        former.spec("net")  # Back to what the leftovers and results were made from.
+    freed, _ = waiting.communicate()
+    assert waiting.returncode == 0
+    assert former.built() == []
+    assert "of quantize" in freed  # Those of the spec that was edited meanwhile went instead.
+
+
+def test_a_build_waits_for_gc(former: ToyProject) -> None:
+    slow = "import sys\nfrom qatbuild.leftovers import Leftover\nremove = Leftover.remove\n"
+    slow += "def slowly(*given):\n    print('begun', file=sys.stderr, flush=True)\n    open('go').read()\n"
+    slow += "    remove(*given)\nLeftover.remove = slowly\n"
+    (former.root / "dodo.py").write_text(f"{slow}{DODO}")
+    os.mkfifo(former.root / "go")
+    collecting = former.started("gc", "--age", "0")
+    assert collecting.stderr is not None
+    assert collecting.stderr.readline() == "begun\n"
+    former.spec("net", input={"mean": 121, "std_dev": 16})
+    build = former.started()
+    assert build.stderr is not None
+    assert f"process {collecting.pid}, __main__.py gc" in build.stderr.readline()
+    assert former.runs() == []
+    (former.root / "go").write_text("")
+    for process in (collecting, build):
+        process.communicate()
+        assert process.returncode == 0
+    assert "evaluate" in former.runs()
 
 
 def test_a_spec_with_faults_frees_nothing(former: ToyProject) -> None:

@@ -144,6 +144,20 @@ def test_doit_works_from_a_folder_below(toy: ToyProject) -> None:
     assert below.doit("info", "net:dataset").returncode in (0, 1)
 
 
+@pytest.mark.parametrize("arguments", [(), ("list",), ("check",), ("explain",), ("run", "-f", "dodo.py")])
+def test_below_a_dodo_py_without_specs_doit_does_what_it_did_without_qatbuild(
+    toy: ToyProject, arguments: tuple[str, ...]
+) -> None:
+    (toy.root / "dodo.py").write_text("print('run')\ndef task_check():\n    return {'actions': ['touch said.txt']}\n")
+    below = ToyProject(toy.root / "specs/deep")
+    below.root.mkdir()
+    done = below.doit(*arguments)
+    assert done.returncode == 3
+    assert "Could not find dodo file" in done.stderr
+    assert "run" not in done.stdout
+    assert below.doit(arguments[0] if arguments else "run", "-k").returncode == (3 if "explain" in arguments else 0)
+
+
 @pytest.mark.parametrize(
     ("arguments", "near"),
     [(("net:flot",), "net:float"), (("explian",), "explain"), (("list", "nett"), "net")],

@@ -5,8 +5,6 @@ from __future__ import annotations
 import json
 import os
 import sqlite3
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -169,28 +167,12 @@ def test_state_is_readable_by_doit_s_other_commands_and_survives_garbage(settled
 
 
 def test_second_build_waits_and_says_for_whom_and_readers_do_not_wait(toy: ToyProject) -> None:
-    lock = toy.root / "build/.qatbuild/lock"
-    holding = (
-        "import sys; from pathlib import Path; from qatbuild.lock import Owner; "
-        f"owner = Owner(Path({str(lock)!r})); owner.take() or print('held', flush=True); sys.stdin.read()"
-    )
-    holder = subprocess.Popen([sys.executable, "-c", holding], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-    assert holder.stdin is not None
-    assert holder.stdout is not None
-    assert holder.stdout.readline() == "held\n"
-    second = subprocess.Popen(
-        [sys.executable, "-m", "doit"],
-        cwd=toy.root,
-        env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-    assert second.stderr is not None
-    assert f"waiting for another build of this folder: process {holder.pid}, -c" in second.stderr.readline()
-    assert toy.doit("list").returncode == 0
-    assert toy.runs() == []
-    holder.communicate("")
-    assert second.wait() == 0
-    assert "evaluate" in toy.runs()
+    with toy.taken() as holder:
+        second = toy.started()
+        assert second.stderr is not None
+        assert f"waiting for another build of this folder: process {holder}, -c" in second.stderr.readline()
+        assert toy.doit("list").returncode == 0
+        assert toy.runs() == []
     second.communicate()
+    assert second.returncode == 0
+    assert "evaluate" in toy.runs()

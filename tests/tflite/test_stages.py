@@ -133,7 +133,8 @@ def test_a_model_without_softmax_is_refused_with_wanted_and_got(build):
 def test_the_report_has_the_keys_that_scripts_rely_on(built):
     report = built.evaluate().report
     assert list(report) == [
-        "label", "examples", "top1", "agreement", "bytes", "input", "output", "layers", "latency_ms", "gates",
+        "label", "examples", "top1", "agreement", "bytes", "input", "output", "layers", "latency_ms", "latencies_ms",
+        "gates",
     ]  # fmt: skip
     for key, inner in {
         "top1": {"float", "fake_quant", "tflite"},
@@ -146,6 +147,16 @@ def test_the_report_has_the_keys_that_scripts_rely_on(built):
         assert set(report[key]) == inner
     assert all(set(each) == {"name", "wanted", "got", "passed"} for each in report["gates"])
     assert (report["label"], report["examples"]) == ("tiny@uint8", 120)
+
+
+def test_the_latency_stands_beside_that_of_the_float_graph_for_both_kernel_sets(built):
+    report = built.evaluate().report
+    rows = report["latencies_ms"]
+    assert [(row["numbers"], row["kernels"], row["threads"]) for row in rows] == [
+        ("uint8", "xnnpack", 1), ("uint8", "builtin", 1), ("float32", "xnnpack", 1), ("float32", "builtin", 1),
+    ]  # fmt: skip
+    assert all(0 < row["median"] <= row["p95"] for row in rows)
+    assert report["latency_ms"] == {key: rows[0][key] for key in ("median", "p95", "threads", "kernels")}
 
 
 def test_every_operator_has_a_row_of_figures(built):
@@ -172,7 +183,7 @@ def test_accuracy_and_agreement_are_measured_on_the_same_images(built):
 def test_facts_are_the_report_without_the_clock_and_equal_for_equal_runs(built):
     first, second = built.evaluate(), built.evaluate()
     assert first.facts == second.facts
-    assert first.facts == {key: value for key, value in first.report.items() if key != "latency_ms"}
+    assert first.facts == {key: value for key, value in first.report.items() if not key.startswith("latenc")}
 
 
 def test_an_int8_model_is_measured_on_the_same_bytes(build):

@@ -1,16 +1,18 @@
 """doit's own commands, as doit has them, with what a project of many folders needs.
 
-The dodo.py may stand in a folder above, as with -k. A name that there is not is answered with the nearest. And a
-project that has a task called `check` keeps it: the names of qatbuild's commands forbid none.
+A dodo.py with specs may stand in a folder above, as with -k. A name that there is not is answered with the nearest. And
+a project that has a task called `check` keeps it: the names of qatbuild's commands forbid none.
 """
 
 from __future__ import annotations
 
 import functools
+import os
 import re
 import signal
 import sys
 from collections.abc import Iterable
+from pathlib import Path
 from typing import Any
 
 from doit.cmd_base import DoitCmdBase, check_tasks_exist
@@ -35,17 +37,24 @@ class Below(DoitCmdBase):  # type: ignore[misc]
         super().__init__(task_loader=task_loader, **kwargs)
 
     def get_options(self) -> Any:
-        """Called by doit: the options, with -k as the default."""
+        """Called by doit: the options, with -k as the default below a dodo.py of ours."""
         options = super().get_options()
         for option in options:
             if option.name == "seek_file":
-                option.set_default(True)
+                option.set_default(is_ours_above())
         return options
 
     def execute(self, params: Any, args: list[str]) -> Any:
         """Called by doit."""
         try:
-            return super().execute(params, args)
+            status = super().execute(params, args)
+            sys.stdout.flush()
+            return status  # noqa: TRY300  A reader that has gone is noticed by the flush.
+        except BrokenPipeError:
+            if self.name == "run":
+                raise
+            be_unheard()
+            return 0
         except KeyboardInterrupt:
             if self.name == "run":
                 raise
@@ -66,6 +75,26 @@ class _NotFound(InvalidCommand):  # type: ignore[misc]
 
     def __str__(self) -> str:
         return f"{super().__str__().rstrip()}\nDid you mean {self.near}?"
+
+
+def is_ours_above() -> bool:
+    """Whether the nearest dodo.py, here or in a folder above, speaks of qatbuild: doit itself would look only here.
+
+    That is for its text to tell. To run it would be more than doit does in a folder below a project that is not ours.
+    """
+    here = Path.cwd()
+    file = next((file for folder in (here, *here.parents) if (file := folder / "dodo.py").is_file()), None)
+    if file is None or file.parent == here:
+        return file is not None
+    try:
+        return b"qatbuild" in file.read_bytes()
+    except OSError:
+        return False
+
+
+def be_unheard() -> None:
+    """Whoever reads has read enough (`| head`): write the rest nowhere, or Python complains once more at exit."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def nearest(name: str, tasks: Iterable[str]) -> str:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import getopt
 import inspect
 import json
-import os
 import signal
 import sys
 from collections.abc import Iterable, Sequence
@@ -16,6 +15,7 @@ from doit.cmdparse import CmdOption
 from doit.exceptions import InvalidCommand
 
 from qatbuild.errors import ArtifactError, QatbuildError
+from qatbuild.plugin.commands.below import be_unheard, is_ours_above
 from qatbuild.plugin.opened import Opened
 
 Option = dict[str, Any]
@@ -73,8 +73,8 @@ class SpecCommand(Command):  # type: ignore[misc]
             sys.stdout.flush()
         except QatbuildError as error:
             raise InvalidCommand(error.block()) from error
-        except BrokenPipeError:  # `| head` has read enough; Python would complain once more at exit.
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        except BrokenPipeError:
+            be_unheard()
             return 0
         except OSError as fault:
             facts = [("file", fault.filename), ("reason", fault.strerror)]
@@ -116,8 +116,8 @@ class SpecCommand(Command):  # type: ignore[misc]
 
 
 def seeking(options: Iterable[Option]) -> list[Option]:
-    """A loader's options with `-k` as the default: the dodo.py may stand in a folder above."""
-    return [{**option, "default": True} if option["name"] == "seek_file" else option for option in options]
+    """A loader's options with `-k` as the default: a dodo.py with specs may stand in a folder above."""
+    return [{**option, "default": is_ours_above()} if option["name"] == "seek_file" else option for option in options]
 
 
 def _begins(name: str, prefix: str) -> bool:

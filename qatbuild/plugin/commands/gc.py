@@ -12,6 +12,7 @@ from typing import Any
 from qatbuild.errors import SpecError
 from qatbuild.forecast import Verdict
 from qatbuild.leftovers import Leftover, leftovers
+from qatbuild.lock import Owner
 from qatbuild.plugin.commands.command import JSON, SpecCommand, write_json
 from qatbuild.plugin.opened import Opened
 from qatbuild.request import Request
@@ -52,6 +53,17 @@ class Gc(SpecCommand):
         for name in ("age", "size"):
             if not (options[name] or 0) >= 0:  # Nor is NaN.
                 raise SpecError(f"--{name} must be at least 0, got {options[name]:g}.")
+        if options["dry"]:
+            return self._free(opened, options)
+        owner = Owner(opened.project.memory / "lock")
+        try:
+            if owner.take():  # What specs need may be another thing by now.
+                opened = opened.again()
+            return self._free(opened, options)
+        finally:
+            owner.give_back()
+
+    def _free(self, opened: Opened, options: Any) -> int:
         if opened.errors:
             facts = [("spec", name) for name in opened.errors]
             raise SpecError("As long as specs have faults, nobody knows what they need.", facts, "see doit check")

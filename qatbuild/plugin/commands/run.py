@@ -21,7 +21,7 @@ from doit.exceptions import InvalidCommand
 from doit.task import Stream
 
 from qatbuild.plugin import asked
-from qatbuild.plugin.commands.below import Below, own
+from qatbuild.plugin.commands.below import Below, be_unheard, own
 
 
 class Run(Below, DoitRun):  # type: ignore[misc]
@@ -39,6 +39,11 @@ class Run(Below, DoitRun):  # type: ignore[misc]
                     return super().execute(params, args)
             finally:
                 run.end()
+        except BrokenPipeError:  # As programs end that do not handle it; what was built is recorded.
+            if not run.folders:
+                raise
+            be_unheard()
+            raise SystemExit(128 + signal.SIGPIPE) from None
         except KeyboardInterrupt:
             if not run.folders:
                 raise

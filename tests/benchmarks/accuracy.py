@@ -1,0 +1,170 @@
+"""What the shipped specs reach on CIFAR-10: their reports as one table, in README.md.
+
+    doit -n 2 cifarnet cifarnet-seeds resnet8 mobilenet
+    python -m tests.benchmarks.accuracy
+
+builds them, and writes tests/benchmarks/results/accuracy.md, .json, and the table in README.md. It measures nothing by
+itself: it takes what stands in report.json of models that are up to date, so that every figure is what this commit and
+these specs give, and refuses to write any other. With `--project FOLDER` they are those of another project, as of one
+whose specs extend these and name data that lies elsewhere.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+import subprocess
+import sys
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from qatbuild.forecast import CURRENT
+from qatbuild.plugin.project import Project
+from qatbuild.spec.load import load
+from qatbuild.spec.model import Dataset, Variant
+from qatbuild.spec.rules import Territory
+from tests.benchmarks.measure import FailedRunError, host
+from tests.benchmarks.table import RESULTS, into_readme
+
+SPECS = ("cifarnet", "cifarnet-seeds", "resnet8", "mobilenet")
+
+_HEAD = (
+    "model", "seed", "float %", "fake-quant %", ".tflite %", "agreement %", "bytes", "x smaller", "ms", "float ms",
+)  # fmt: skip
+_TOP1 = ("float", "fake_quant", "tflite")
+_KERNELS = "xnnpack"
+
+
+def main(arguments: list[str]) -> int:
+    """Read the reports, print the table, write the files."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--project", type=Path, default=Path.cwd())
+    parser.add_argument("--specs", nargs="+", default=list(SPECS), help="their names, of specs in the project")
+    parser.add_argument("--out", type=Path, default=RESULTS / "accuracy")
+    given = parser.parse_args(arguments)
+    root = given.project.absolute()
+    _must_be_current(root, given.specs)
+    result = gathered(root, given.specs)
+    given.out.parent.mkdir(parents=True, exist_ok=True)
+    given.out.with_suffix(".json").write_text(json.dumps(result, indent=1) + "\n")
+    given.out.with_suffix(".md").write_text(markdown(result))
+    if given.out == RESULTS / "accuracy":
+        into_readme("accuracy")
+    sys.stdout.write(markdown(result))
+    return 0
+
+
+def _must_be_current(root: Path, specs: Iterable[str]) -> None:
+    """Refuse reports that another code, spec or dataset gave."""
+    command = [sys.executable, "-m", "doit", "plan", "--json", *specs]
+    told = subprocess.run(command, cwd=root, capture_output=True, text=True, check=False)
+    if told.returncode:
+        raise FailedRunError(told.stderr or told.stdout)
+    counts = json.loads(told.stdout)["counts"]
+    if set(counts) != {CURRENT}:
+        raise FailedRunError(f"These models are not up to date ({counts}). First: doit {' '.join(specs)}")
+
+
+def gathered(root: Path, specs: Iterable[str]) -> dict[str, Any]:
+    """One row a model, how models that differ in nothing but their seed spread, the data, and the machine."""
+    project = Project.at(root)
+    territory = Territory(project.root, project.allowed)
+    variants = {variant.label: variant for name in specs for variant in load(name, project.file(name), territory)}
+    rows = [_row(project.build, variant) for variant in variants.values()]
+    request = _json(project.build / next(iter(variants)) / "evaluate.request.json")
+    return {
+        "host": {**host(), "threads": request["threads"]},
+        "toolchain": request["toolchain"],
+        "data": [_data(dataset) for dataset in dict.fromkeys(each.dataset for each in variants.values())],
+        "rows": rows,
+        "seeds": list(_seeds(variants, {row["label"]: row for row in rows})),
+    }
+
+
+def _row(build: Path, variant: Variant) -> dict[str, Any]:
+    report = _json(build / variant.label / "report.json")
+    kept = ("label", "examples", "top1", "agreement", "bytes", "latencies_ms", "gates")
+    train = {"seed": variant.train.seed, "steps": variant.train.steps, "precision": variant.train.precision}
+    return {**{key: report[key] for key in kept}, "train": train, "quantize_steps": variant.quantize.steps}
+
+
+def _seeds(variants: Mapping[str, Variant], rows: Mapping[str, dict[str, Any]]) -> Iterable[dict[str, Any]]:
+    """Mean, sample standard deviation, least and greatest top-1 of the models that are alike but for their seed."""
+    alike: dict[str, dict[int, str]] = {}
+    for label, variant in variants.items():
+        same = replace(variant, label="", file=Path(), description="", train=replace(variant.train, seed=0))
+        alike.setdefault(repr(same), {})[variant.train.seed] = label
+    for labels in alike.values():
+        if len(labels) > 1:
+            found = {kind: [rows[label]["top1"][kind] for label in labels.values()] for kind in _TOP1}
+            yield {
+                "labels": list(labels.values()),
+                "seeds": list(labels),
+                "top1": {
+                    kind: {
+                        "mean": round(statistics.mean(each), 4),
+                        "deviation": round(statistics.stdev(each), 4),
+                        "least": min(each),
+                        "greatest": max(each),
+                    }
+                    for kind, each in found.items()
+                },
+            }
+
+
+def _data(dataset: Dataset) -> dict[str, Any]:
+    """Which file, and how many of its test images are known not to be the original ones (a list may lie beside it)."""
+    if dataset.path is None:
+        return {"file": f"{dataset.name}, downloaded", "jpeg_decoded_test_images": 0}
+    lossy = Path(dataset.path).parent / "lossy_indices.json"
+    listed = _json(lossy)["test"] if lossy.is_file() else ()
+    return {"file": Path(dataset.path).name, "jpeg_decoded_test_images": len(listed)}
+
+
+def _json(path: Path) -> Any:
+    return json.loads(path.read_text(encoding="utf-8"))
+
+
+def markdown(result: dict[str, Any]) -> str:
+    """The table: a line a model, one for the seeds, and below it what the figures depend on."""
+    lines = ["| " + " | ".join(_HEAD) + " |", "|---|" + "--:|" * (len(_HEAD) - 1)]
+    lines += ["| " + " | ".join(_cells(row)) + " |" for row in result["rows"]]
+    for each in result["seeds"]:
+        figures = [f"{each['top1'][kind]['mean']:.2f} ± {each['top1'][kind]['deviation']:.2f}" for kind in _TOP1]
+        name = f"mean of {len(each['seeds'])} seeds, ± standard deviation"
+        lines.append(f"| {name} | {', '.join(map(str, each['seeds']))} | " + " | ".join(figures) + " |" + " |" * 5)
+    return "\n".join([*lines, "", _about(result)]) + "\n"
+
+
+def _cells(row: Mapping[str, Any]) -> Iterable[str]:
+    yield row["label"]
+    yield str(row["train"]["seed"])
+    yield from (f"{row['top1'][kind]:.2f}" for kind in _TOP1)
+    yield f"{row['agreement']['top1_percent']:.2f}"
+    yield f"{row['bytes']['tflite']:,}"
+    yield f"{row['bytes']['ratio']:.3f}"
+    clocked = {
+        each["numbers"] == "float32": each["median"] for each in row["latencies_ms"] if each["kernels"] == _KERNELS
+    }
+    yield from (f"{clocked[of_float]:.3f}" if of_float in clocked else "" for of_float in (False, True))
+
+
+def _about(result: dict[str, Any]) -> str:
+    where = result["host"]
+    examples = sorted({row["examples"] for row in result["rows"]})
+    lossy = sum(each["jpeg_decoded_test_images"] for each in result["data"])
+    images = f"Top-1 on {' or '.join(f'{count:,}' for count in examples)} test images"
+    images += f", {lossy} of which are JPEG-decoded" if lossy else ""
+    packages = ", ".join(f"{name} {version}" for name, version in result["toolchain"].items())
+    machine = f"{where['date']}, commit {where['commit']}, {where['cpu']}, {where['threads']} threads, {packages}"
+    return f"{images}; latency: one image, one thread, XNNPACK. {machine}."
+
+
+if __name__ == "__main__":
+    try:
+        sys.exit(main(sys.argv[1:]))
+    except FailedRunError as failure:
+        sys.exit(str(failure))
