@@ -14,11 +14,15 @@ FILE = ".qatbuild/failures.json"  # plugin.reporter looks for it before it impor
 
 
 class Failure(NamedTuple):
-    """A label's stage that has no result of now. `block` is the error as it was printed; '' if it was not its own."""
+    """A label's stage that has no result of now. `block` is the error as it was printed; '' if it was not its own.
+
+    With `stale` it has not failed: what there is was found out about an earlier model.
+    """
 
     label: str
     stage: str
     block: str
+    stale: bool = False
 
     @property
     def key(self) -> str:
@@ -33,6 +37,8 @@ class Failure(NamedTuple):
     @property
     def verdict(self) -> str:
         """What it comes to, in a line."""
+        if self.stale:
+            return "stale: of an earlier model"
         return f"FAILED: {self.block.splitlines()[0]}" if self.block else "not built, for what it needs failed"
 
 

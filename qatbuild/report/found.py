@@ -1,18 +1,25 @@
 """What there is to report on below a build folder: for each label its report.json, and the route.json of each route.
 
-What failed when it was last tried is no result of now, whatever an earlier build left on the disk.
+What failed when it was last tried is no result of now, whatever an earlier build left on the disk. Nor is what was said
+of another model than the one that is there, which a build of some stages leaves behind.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from qatbuild.artifact import write_text
+from qatbuild.artifact import Manifest, write_text
+from qatbuild.plan import DEPLOY
 from qatbuild.report import failures
 from qatbuild.report.failures import Failure
+from qatbuild.request import Request
+
+MODEL = ("freeze", "convert")
+"""The stages whose results are the model that others judge."""
 
 
 class Found(NamedTuple):
@@ -34,13 +41,40 @@ def found(build: Path, labels: Mapping[str, Iterable[str]], failed: Mapping[str,
     """The models of these labels that failed, or have a report that can be read. `labels`: label -> its routes."""
     results = []
     for label, names in labels.items():
-        without = failures.of(label, failed or {})
+        known = list(names)
+        without = {**_outdated(build, label, known), **failures.of(label, failed or {})}
         report = None if "evaluate" in without else _read(build / label / "report.json")
-        taken = [name for name in names if f"deploy.{name}" not in without]
+        taken = [name for name in known if f"deploy.{name}" not in without]
         routes = [_read(build / label / "deploy" / name / "route.json") for name in taken]
         if report is not None or without:
             results.append(Found(label, report, tuple(told for told in routes if told is not None), without))
     return results
+
+
+def _outdated(build: Path, label: str, routes: Iterable[str]) -> dict[str, Failure]:
+    """The stages of a label whose request was about another model than the one that is there."""
+    places = {"evaluate": build / label} | {f"{DEPLOY}{name}": build / label / "deploy" / name for name in routes}
+    now = {role: _sha256(Manifest.path_of(build / label, role)) for role in MODEL}
+    return {
+        stage: Failure(label, stage, "", stale=True)
+        for stage, folder in places.items()
+        if any(given != now.get(role, given) for role, given in _inputs(Request.path_of(folder, stage)))
+    }
+
+
+def _inputs(record: Path) -> list[tuple[str, str]]:
+    """Role and digest of what a stage was given; nothing if that is not known."""
+    try:
+        return [(role, sha256) for role, (_, sha256) in (_read_object(record) or {}).get("inputs", {}).items()]
+    except (AttributeError, TypeError, ValueError):
+        return []
+
+
+def _sha256(path: Path) -> str:
+    try:
+        return hashlib.sha256(path.read_bytes()).hexdigest()
+    except OSError:
+        return ""
 
 
 def with_kept(build: Path, labels: Mapping[str, Iterable[str]], unread: Iterable[str]) -> dict[str, list[str]]:

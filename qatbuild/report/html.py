@@ -8,7 +8,7 @@ from typing import Any
 from qatbuild.report.found import Found
 from qatbuild.report.markup import escape
 
-_BAD = ("REFUSED", "FAILED", "not built")
+_BAD = ("REFUSED", "FAILED", "not built", "stale")
 _STYLE = """
 :root { color-scheme: light dark; --line: #8884; --soft: #8881; --good: #1a7f37; --bad: #cf222e; --bar: #3b82f6; }
 body { font: 15px/1.5 system-ui, sans-serif; max-width: 76rem; margin: 2rem auto; padding: 0 1rem; }
@@ -83,6 +83,7 @@ def _model(model: Found) -> str:
     own = [each for each in model.failures.values() if each.block and not each.route]
     stale = '<p class="quiet">What stands below is of an earlier build.</p>\n' if own and report else ""
     parts += [f'<p class="bad">{escape(each.stage)} FAILED</p><pre>{escape(each.block)}</pre>\n' for each in own]
+    parts += [f'<p class="bad">{each.stage} is {each.verdict}</p>\n' for each in model.failures.values() if each.stale]
     parts.append(stale)
     if report is None:
         return "".join(parts) + _routes(model)
@@ -186,7 +187,9 @@ def _counted(model: Found) -> str:
     gates = [gate for _, gate in model.gates]
     refused = [gate["name"] for gate in gates if not gate["passed"]]
     failed = [stage for stage, each in model.failures.items() if each.block]
-    parts = [f"{word}: {', '.join(names)}" for word, names in (("FAILED", failed), ("REFUSED", refused)) if names]
+    stale = [stage for stage, each in model.failures.items() if each.stale]
+    told = (("FAILED", failed), ("REFUSED", refused), ("stale", stale))
+    parts = [f"{word}: {', '.join(names)}" for word, names in told if names]
     return _verdict("; ".join(parts) or f"{len(gates)} of {len(gates)} passed")
 
 

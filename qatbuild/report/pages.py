@@ -1,7 +1,7 @@
 """report.html and junit.xml of all models, of which those whose reports have not changed are not read again.
 
-What the two say of a model is remembered beside the state (size, mtime, ctime, inode) of its report and those of its
-routes, and what failed. Without that memory everything is read.
+What they say of a model is remembered beside the state (size, mtime, ctime, inode) of the model, its report and those
+of its routes, and what failed. Without that memory everything is read.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from qatbuild.artifact import write_text
 from qatbuild.memory import TICK_NS, identity
 from qatbuild.report import html, junit, markup
 from qatbuild.report.failures import Failure
-from qatbuild.report.found import found
+from qatbuild.report.found import MODEL, found
 
 _RECORD, _FIELD = "\x1e", "\x1f"
 
@@ -76,7 +76,11 @@ def _tell(build: Path, label: str, routes: Iterable[str], state: str, failed: Ma
 
 def _state(build: str, label: str, routes: Iterable[str], now: int) -> str:
     """The state of a model's reports; empty if one of them changed so lately that a second change would not show."""
-    files = [f"{build}/{label}/report.json", *(f"{build}/{label}/deploy/{name}/route.json" for name in routes)]
+    files = [
+        f"{build}/{label}/report.json",
+        *(f"{build}/{label}/{name}.manifest.json" for name in MODEL),
+        *(f"{build}/{label}/deploy/{name}/route.json" for name in routes),
+    ]
     parts = []
     for file in files:
         try:

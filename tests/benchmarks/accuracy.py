@@ -17,7 +17,6 @@ import statistics
 import subprocess
 import sys
 from collections.abc import Iterable, Mapping
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -95,7 +94,7 @@ def _seeds(variants: Mapping[str, Variant], rows: Mapping[str, dict[str, Any]]) 
     """Mean, sample standard deviation, least and greatest top-1 of the models that are alike but for their seed."""
     alike: dict[str, dict[int, str]] = {}
     for label, variant in variants.items():
-        same = replace(variant, label="", file=Path(), description="", train=replace(variant.train, seed=0))
+        same = variant._replace(label="", file=Path(), description="", train=variant.train._replace(seed=0))
         alike.setdefault(repr(same), {})[variant.train.seed] = label
     for labels in alike.values():
         if len(labels) > 1:

@@ -85,6 +85,21 @@ def test_a_route_that_failed_is_listed_as_failed_until_it_is_built_even_by_build
     assert "<error" not in suite.read_text()
 
 
+def test_a_partial_build_leaves_no_verdict_of_an_earlier_model(toy: ToyProject) -> None:
+    toy.spec("net", deploy=ROUTES)
+    toy.built()
+    page, suite = toy.root / "build/report.html", toy.root / "build/junit.xml"
+    whole = page.read_text()
+    assert "stale" not in whole + suite.read_text()
+    toy.spec("net", deploy=ROUTES, input={"mean": 121, "std_dev": 32})
+    assert "evaluate" in toy.built("net:evaluate")
+    assert "stale: deploy.c_array, deploy.litert, deploy.vela" in page.read_text()
+    assert "deploy/vela/model.bin" not in page.read_text()
+    assert '<skipped message="stale: of an earlier model"' in suite.read_text()
+    assert "deploy.vela" in toy.built()
+    assert page.read_text() == whole
+
+
 def test_a_model_that_is_refused_is_not_deployed(toy: ToyProject) -> None:
     toy.spec("net", deploy=ROUTES)
     (toy.root / "broken.txt").write_text("evaluate refuse")
