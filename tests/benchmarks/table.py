@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.benchmarks.graph import TOOLS
+from tests.benchmarks.measure import FailedRunError
 
 RESULTS = Path(__file__).parent / "results"
 README = Path(__file__).parents[2] / "README.md"
@@ -69,6 +70,8 @@ def in_readme(name: str) -> str:
 def into_readme(name: str) -> None:
     """Put the table of results/NAME.md into README.md, where its name stands in a comment."""
     before, begin, rest = README.read_text(encoding="utf-8").partition(_begin(name))
+    if not begin:
+        raise FailedRunError(f"README.md has no place for the table: {_begin(name)}")
     table = (RESULTS / f"{name}.md").read_text(encoding="utf-8")
     README.write_text(before + begin + table + _END + rest.partition(_END)[2], encoding="utf-8")
 
