@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import queue
 import threading
-from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from doit.runner import Runner
@@ -26,13 +25,15 @@ class PoolRunner(Runner):  # type: ignore[misc]
         self.places = max(1, num_process)
         self.pools = pools
         self._stop = stop
-        self._ready: deque[Any] = deque()
+        self._ready: list[Any] = []
+        self._rank: dict[str, int] = {}
         self._running: dict[str, dict[str, float]] = {}
         self._done: queue.SimpleQueue[tuple[Any, Any, BaseException | None]] = queue.SimpleQueue()
 
     def run_tasks(self, task_dispatcher: Any) -> None:
         """Called by doit: run everything that was selected."""
         processed = None
+        self._rank = ranks(task_dispatcher.tasks, task_dispatcher.selected_tasks)
         try:
             while True:
                 self._draw(task_dispatcher, processed)
@@ -65,8 +66,8 @@ class PoolRunner(Runner):  # type: ignore[misc]
                 processed = node
 
     def _start(self) -> None:
-        """Start what there is room for, first come first served, but let smaller ones pass who waits for a pool."""
-        waiting, self._ready = self._ready, deque()
+        """Start what there is room for, models in their order, but let smaller stages pass who waits for a pool."""
+        waiting, self._ready = sorted(self._ready, key=self._place), []
         for node in waiting:
             if self._stop_running:
                 return
@@ -83,6 +84,9 @@ class PoolRunner(Runner):  # type: ignore[misc]
             self._running[node.task.name] = taken  # From here on there is somebody to wait for.
             threading.Thread(target=self._perform, args=(node,), daemon=True).start()
 
+    def _place(self, node: Any) -> int:
+        return self._rank.get(node.task.name, len(self._rank))  # doit makes some tasks later.
+
     def _perform(self, node: Any) -> None:
         try:
             self._done.put((node, node.task.execute(self.stream), None))
@@ -93,3 +97,24 @@ class PoolRunner(Runner):  # type: ignore[misc]
         while self._running:
             node, *_ = self._done.get()
             self._running.pop(node.task.name)
+
+
+def ranks(tasks: Mapping[str, Any], selected: Iterable[str]) -> dict[str, int]:
+    """Which task should be done before which, by name: one model to its end before the next, as without -n.
+
+    All trainings first would leave every result, and every failure, to the end.
+    """
+    found: dict[str, int] = {}
+    seen: set[str] = set()
+    for name in selected:
+        waiting = [(name, iter(tasks[name].task_dep))]
+        while waiting:
+            task, deps = waiting[-1]
+            dep = next((each for each in deps if each not in seen and each in tasks), None)
+            if dep is None:
+                waiting.pop()
+                found.setdefault(task, len(found))
+            else:
+                seen.add(dep)
+                waiting.append((dep, iter(tasks[dep].task_dep)))
+    return found

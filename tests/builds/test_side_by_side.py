@@ -73,6 +73,14 @@ def test_a_pool_keeps_them_apart_and_the_result_is_the_same(two: ToyProject) -> 
     assert artifacts(two.root) == alone
 
 
+def test_a_model_is_done_before_the_next_one_is_trained(two: ToyProject) -> None:
+    with (two.root / "pyproject.toml").open("a") as file:
+        file.write("[tool.qatbuild.pools]\ncpu = 1\n[tool.qatbuild.takes]\n")
+        file.writelines(f"{stage} = {{cpu = 1}}\n" for stage in ("float", "quantize", "freeze", "convert", "evaluate"))
+    ran = two.built("-n", "4", "other", "net")
+    assert [each for each in ran if each in {"float", "quantize", "evaluate"}] == ["float", "quantize", "evaluate"] * 2
+
+
 def test_threads_of_all_that_run_are_no_more_than_twice_the_cores(toy: ToyProject) -> None:
     """Unless the project says what there is. Columns: what it says, how many trainings of four meet."""
     cores = os.cpu_count() or 1
