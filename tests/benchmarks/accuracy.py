@@ -41,12 +41,12 @@ def main(arguments: list[str]) -> int:
     """Read the reports, print the table, write the files."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--project", type=Path, default=Path.cwd())
-    parser.add_argument("--specs", nargs="+", default=list(SPECS), help="their names, of specs in the project")
+    parser.add_argument("--models", nargs="+", default=list(SPECS), help="names of specs in the project, or labels")
     parser.add_argument("--out", type=Path, default=RESULTS / "accuracy")
     given = parser.parse_args(arguments)
     root = given.project.absolute()
-    _must_be_current(root, given.specs)
-    result = gathered(root, given.specs)
+    _must_be_current(root, given.models)
+    result = gathered(root, given.models)
     given.out.parent.mkdir(parents=True, exist_ok=True)
     given.out.with_suffix(".json").write_text(json.dumps(result, indent=1) + "\n")
     given.out.with_suffix(".md").write_text(markdown(result))
@@ -56,22 +56,25 @@ def main(arguments: list[str]) -> int:
     return 0
 
 
-def _must_be_current(root: Path, specs: Iterable[str]) -> None:
+def _must_be_current(root: Path, models: Iterable[str]) -> None:
     """Refuse reports that another code, spec or dataset gave."""
-    command = [sys.executable, "-m", "doit", "plan", "--json", *specs]
+    command = [sys.executable, "-m", "doit", "plan", "--json", *models]
     told = subprocess.run(command, cwd=root, capture_output=True, text=True, check=False)
     if told.returncode:
         raise FailedRunError(told.stderr or told.stdout)
     counts = json.loads(told.stdout)["counts"]
     if set(counts) != {CURRENT}:
-        raise FailedRunError(f"These models are not up to date ({counts}). First: doit {' '.join(specs)}")
+        raise FailedRunError(f"These models are not up to date ({counts}). First: doit {' '.join(models)}")
 
 
-def gathered(root: Path, specs: Iterable[str]) -> dict[str, Any]:
+def gathered(root: Path, models: Iterable[str]) -> dict[str, Any]:
     """One row a model, how models that differ in nothing but their seed spread, the data, and the machine."""
     project = Project.at(root)
     territory = Territory(project.root, project.allowed)
-    variants = {variant.label: variant for name in specs for variant in load(name, project.file(name), territory)}
+    wanted = list(models)
+    specs = dict.fromkeys(name.partition("@")[0] for name in wanted)
+    loaded = [variant for name in specs for variant in load(name, project.file(name), territory)]
+    variants = {each.label: each for each in loaded if {each.label, each.label.partition("@")[0]} & {*wanted}}
     rows = [_row(project.build, variant) for variant in variants.values()]
     request = _json(project.build / next(iter(variants)) / "evaluate.request.json")
     return {

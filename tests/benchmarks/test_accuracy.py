@@ -59,6 +59,12 @@ def test_a_row_is_a_report_and_models_that_differ_in_their_seed_have_one_of_mean
     assert all(part in lines[-1] for part in ("1,000 test images", "2 threads", "tensorflow 2.21.0"))
 
 
+def test_single_models_can_be_named_by_their_labels(project):
+    result = gathered(project, ["net@seed-2", "net@seed-3"])
+    assert [row["label"] for row in result["rows"]] == ["net@seed-2", "net@seed-3"]
+    assert result["seeds"][0]["seeds"] == [2, 3]
+
+
 def test_images_that_a_list_beside_the_data_calls_jpeg_decoded_are_told(project):
     spec = {**SPEC, "dataset": {"name": "npz", "path": "data.npz"}}
     (project / "specs/net.json").write_text(json.dumps(spec), encoding="utf-8")
@@ -69,5 +75,5 @@ def test_images_that_a_list_beside_the_data_calls_jpeg_decoded_are_told(project)
 
 def test_reports_of_models_that_are_not_up_to_date_are_refused_and_nothing_is_written(project):
     with pytest.raises(FailedRunError, match=r"not up to date .*doit net"):
-        main(["--project", str(project), "--specs", "net", "--out", str(project / "table")])
+        main(["--project", str(project), "--models", "net", "--out", str(project / "table")])
     assert not list(project.glob("table*"))
