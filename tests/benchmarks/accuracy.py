@@ -3,10 +3,11 @@
     doit -n 2 cifarnet cifarnet-seeds resnet8 mobilenet
     python -m tests.benchmarks.accuracy
 
-builds them, and writes tests/benchmarks/results/accuracy.md, .json, and the table in README.md. It measures nothing by
-itself: it takes what stands in report.json of models that are up to date, so that every figure is what this commit and
-these specs give, and refuses to write any other. With `--project FOLDER` they are those of another project, as of one
-whose specs extend these and name data that lies elsewhere.
+builds them, and writes tests/benchmarks/results/accuracy.md, .json, and the table in README.md (with `--out`, another
+of results/ that README.md has a place for). It measures nothing by itself: it takes what stands in report.json of
+models that are up to date, so that every figure is what this commit and these specs give, and refuses to write any
+other. With `--project FOLDER` they are those of another project, as of one whose specs extend these and name data that
+lies elsewhere.
 """
 
 from __future__ import annotations
@@ -50,8 +51,8 @@ def main(arguments: list[str]) -> int:
     given.out.parent.mkdir(parents=True, exist_ok=True)
     given.out.with_suffix(".json").write_text(json.dumps(result, indent=1) + "\n")
     given.out.with_suffix(".md").write_text(markdown(result))
-    if given.out == RESULTS / "accuracy":
-        into_readme("accuracy")
+    if given.out.absolute().parent == RESULTS:
+        into_readme(given.out.name)
     sys.stdout.write(markdown(result))
     return 0
 
@@ -136,7 +137,7 @@ def markdown(result: dict[str, Any]) -> str:
     lines += ["| " + " | ".join(_cells(row)) + " |" for row in result["rows"]]
     for each in result["seeds"]:
         figures = [f"{each['top1'][kind]['mean']:.2f} ± {each['top1'][kind]['deviation']:.2f}" for kind in _TOP1]
-        name = f"mean of {len(each['seeds'])} seeds, ± standard deviation"
+        name = each["labels"][0].replace(f"seed-{each['seeds'][0]}", "seed-*") + ": mean ± standard deviation"
         lines.append(f"| {name} | {', '.join(map(str, each['seeds']))} | " + " | ".join(figures) + " |" + " |" * 5)
     return "\n".join([*lines, "", _about(result)]) + "\n"
 

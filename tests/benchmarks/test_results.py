@@ -16,7 +16,12 @@ from tests.benchmarks.training import table as training
 
 @pytest.mark.parametrize(
     ("name", "markdown"),
-    [("growth", table.markdown), ("training", training.markdown), ("accuracy", accuracy.markdown)],
+    [
+        ("growth", table.markdown),
+        ("training", training.markdown),
+        ("accuracy", accuracy.markdown),
+        ("precision", accuracy.markdown),
+    ],
 )
 def test_the_table_in_the_readme_is_that_of_the_benchmark_s_results(
     name: str, markdown: Callable[[dict[str, Any]], str]
