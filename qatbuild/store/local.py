@@ -17,7 +17,6 @@ import hashlib
 import json
 import os
 import shutil
-import tempfile
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -113,7 +112,10 @@ class LocalStore:
                 if path.name not in needed:
                     path.unlink(missing_ok=True)
             for draft in self.root.glob("draft-*"):
-                shutil.rmtree(draft, ignore_errors=True)
+                if draft.is_dir():  # as earlier versions left them
+                    shutil.rmtree(draft, ignore_errors=True)
+                else:
+                    draft.unlink(missing_ok=True)
 
     def _register(self) -> None:
         """Note that the project keeps results here, so that no other one takes what it has built for garbage."""
@@ -126,10 +128,13 @@ class LocalStore:
         if blob.exists() and blob.samefile(path):
             return
         blob.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(prefix="draft-", dir=self.root) as folder:
-            draft = Path(folder) / "blob"
+        draft = self.root / f"draft-{os.urandom(8).hex()}"
+        try:
             place(path, draft)
             draft.replace(blob)
+        except BaseException:
+            draft.unlink(missing_ok=True)
+            raise
 
     def _index(self, key: str) -> Path:
         return self.root / "index" / key[:2] / f"{key}.json"

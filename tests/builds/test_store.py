@@ -136,6 +136,18 @@ def test_a_store_that_cannot_be_written_fails_no_build(stored: ToyProject) -> No
     assert stored.doit().stdout.startswith("8 up to date")
 
 
+def test_a_build_leaves_no_draft_and_gc_removes_those_of_killed_ones(stored: ToyProject) -> None:
+    stored.built()
+    store = stored.root / "build/.store"
+    assert not list(store.glob("draft-*"))
+    (store / "draft-1").write_text("half a blob")
+    (store / "draft-2").mkdir()
+    stored.spec("net", train={"steps": 11, "learning_rate": {"initial": 0.1}})
+    stored.built()
+    assert stored.doit("gc", "--age", "0").returncode == 0
+    assert not list(store.glob("draft-*"))
+
+
 def test_two_builds_at_once_restore_each_stage_once(stored: ToyProject) -> None:
     stored.built()
     before = contents(stored)
