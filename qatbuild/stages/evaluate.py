@@ -167,8 +167,8 @@ def _bytes(frozen: Manifest, converted: Manifest) -> dict[str, Any]:
 def _latencies(request: Request, image: NDArray[np.uint8]) -> list[dict[str, Any]]:
     """Rows of the model itself, and of the float graph's .tflite if there is a converter for all its operations."""
     frozen, converted = request.inputs["freeze"].manifest, request.inputs["convert"].manifest
-    models: list[tuple[str, Path, NDArray[Any]]] = []
-    models.append((converted.facts["input"]["dtype"], converted.file("model.tflite"), image))
+    own = (converted.facts["input"]["dtype"], converted.file("model.tflite"), image)
+    models: list[tuple[str, Path, NDArray[Any]]] = [own]
     graph, to = frozen.file("float_graph.pb"), request.work / "float.tflite"
     try:
         data = convert.convert_float(graph, input_name=frozen.facts["input"], output_name=frozen.facts["output"])

@@ -21,7 +21,7 @@ from pathlib import Path
 
 from tests.benchmarks.graph import TOOLS, Project
 from tests.benchmarks.measure import Cost, FailedRunError, cost, host, median
-from tests.benchmarks.table import EDITED, LESS_STAGES, NOTHING_RUNS, RESULTS, into_readme, markdown
+from tests.benchmarks.table import EDITED, LESS_STAGES, NOTHING_RUNS, RESULTS, markdown, publish
 
 _BIG = {"snakemake": 100, "dvc": 10}
 """Up to how many variants a tool manages in the time that a benchmark may take."""
@@ -54,12 +54,7 @@ def main(arguments: list[str]) -> int:
         if any(former["host"][name] != result["host"][name] for name in ("commit", "cpu", "threads", "python")):
             raise FailedRunError(f"{given.out}.json is of another commit or machine: {former['host']}")
         result["rows"] = [row for row in former["rows"] if row["variants"] not in given.variants] + rows
-    given.out.parent.mkdir(parents=True, exist_ok=True)
-    given.out.with_suffix(".json").write_text(json.dumps(result, indent=1) + "\n")
-    given.out.with_suffix(".md").write_text(markdown(result))
-    if given.out == RESULTS / "growth":
-        into_readme("growth")
-    sys.stdout.write(markdown(result))
+    publish(given.out, result, markdown(result))
     return 0
 
 

@@ -27,7 +27,7 @@ from qatbuild.spec.load import load
 from qatbuild.spec.model import Dataset, Variant
 from qatbuild.spec.rules import Territory
 from tests.benchmarks.measure import FailedRunError, host
-from tests.benchmarks.table import RESULTS, into_readme
+from tests.benchmarks.table import RESULTS, publish
 
 SPECS = ("cifarnet", "cifarnet-seeds", "resnet8", "mobilenet")
 
@@ -48,12 +48,7 @@ def main(arguments: list[str]) -> int:
     root = given.project.absolute()
     _must_be_current(root, given.models)
     result = gathered(root, given.models)
-    given.out.parent.mkdir(parents=True, exist_ok=True)
-    given.out.with_suffix(".json").write_text(json.dumps(result, indent=1) + "\n")
-    given.out.with_suffix(".md").write_text(markdown(result))
-    if given.out.absolute().parent == RESULTS:
-        into_readme(given.out.name)
-    sys.stdout.write(markdown(result))
+    publish(given.out, result, markdown(result))
     return 0
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -60,6 +62,16 @@ def _cell(row: dict[str, Any]) -> str:
         return str(row["skipped"])
     mid = row["median"]
     return f"{mid['wall_seconds']:.2f} ({mid['cpu_seconds']:.2f}), {mid['peak_bytes'] / 2**20:.0f}"
+
+
+def publish(out: Path, result: dict[str, Any], text: str) -> None:
+    """Write OUT.json and OUT.md, print the text, and put it into README.md if OUT lies below results/."""
+    out.parent.mkdir(parents=True, exist_ok=True)
+    out.with_suffix(".json").write_text(json.dumps(result, indent=1) + "\n")
+    out.with_suffix(".md").write_text(text)
+    if out.absolute().parent == RESULTS:
+        into_readme(out.name)
+    sys.stdout.write(text)
 
 
 def in_readme(name: str) -> str:

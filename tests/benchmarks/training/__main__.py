@@ -13,7 +13,6 @@ or if pip cannot install it. With `--out` the tables go elsewhere, and not into 
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import sys
 import tempfile
@@ -22,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.benchmarks.measure import FailedRunError, host
-from tests.benchmarks.table import RESULTS, into_readme
+from tests.benchmarks.table import RESULTS, publish
 from tests.benchmarks.training.batch import SIZE
 from tests.benchmarks.training.pipe import Worker
 from tests.benchmarks.training.side_by_side import compare
@@ -41,12 +40,7 @@ def main(arguments: list[str]) -> int:
             counts = {"steps": given.train_steps, "pairs": given.pairs, "images": given.images}
             result["side_by_side"] = compare(project, threads=given.threads, **counts)
     result = {"host": {**host(), "threads": given.threads, "cores": os.cpu_count()}, **result}
-    given.out.parent.mkdir(parents=True, exist_ok=True)
-    given.out.with_suffix(".json").write_text(json.dumps(result, indent=1) + "\n")
-    given.out.with_suffix(".md").write_text(markdown(result))
-    if given.out == RESULTS / "training":
-        into_readme("training")
-    sys.stdout.write(markdown(result))
+    publish(given.out, result, markdown(result))
     return 0
 
 
