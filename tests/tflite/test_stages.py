@@ -159,6 +159,16 @@ def test_the_latency_stands_beside_that_of_the_float_graph_for_both_kernel_sets(
     assert report["latency_ms"] == {key: rows[0][key] for key in ("median", "p95", "threads", "kernels")}
 
 
+def test_a_float_graph_that_cannot_be_converted_costs_its_latency_and_no_model(built, capsys, monkeypatch):
+    def refuse(*_, **__):
+        raise ConversionError("no such form")
+
+    monkeypatch.setattr("qatbuild.tflite.convert.convert_float", refuse)
+    report = built.evaluate().report
+    assert {row["numbers"] for row in report["latencies_ms"]} == {"uint8"}
+    assert "no latency of the float graph. no such form" in capsys.readouterr().out
+
+
 def test_every_operator_has_a_row_of_figures(built):
     report = built.evaluate().report
     rows = report["layers"]
