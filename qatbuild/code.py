@@ -40,6 +40,8 @@ class Code:
     _files: dict[tuple[str, ...], tuple[int, list[str]]] = field(default_factory=dict)
     _met: dict[str, tuple[Path, str, list[str]] | None] = field(default_factory=dict)
     """Module -> file, fingerprint and imports, as they were when first asked for; None if it is nobody's here."""
+    _plain: set[str] = field(default_factory=set)
+    """Modules that are no packages: what is imported from them is a name in them."""
 
     @classmethod
     def load(cls, project: Path, path: Path) -> Code:
@@ -93,32 +95,37 @@ class Code:
 
     def closure(self, modules: Iterable[str]) -> Iterator[tuple[str, Path, str]]:
         """(module, file, fingerprint) of the modules and all that they import; what is nobody's here is passed over."""
-        waiting, seen = list(modules), set[str]()
-        while waiting:
-            module = waiting.pop()
-            if module in seen:
+        found = list(dict.fromkeys(modules))
+        seen = set(found)
+        for module in found:  # It grows meanwhile. A module comes before the names that are imported from it.
+            parent = module.rpartition(".")[0]
+            if parent and parent not in seen:
+                found.append(parent)
+                seen.add(parent)
+            if parent in self._plain:
                 continue
-            seen.add(module)
             if (met := self._module(module)) is not None:
                 file, fingerprint, imports = met
                 yield module, file, fingerprint
-                waiting.extend(each for each in imports if each not in seen)
-            parent = module.rpartition(".")[0]
-            if parent and parent not in seen:
-                waiting.append(parent)
+                found += [each for each in imports if each not in seen]
+                seen.update(imports)
 
     def _module(self, module: str) -> tuple[Path, str, list[str]] | None:
         if module not in self._met:
             file = self._file(module)
             self._met[module] = None if file is None else (file, *self._read(module, file))
+            if file is not None and file.name != "__init__.py":
+                self._plain.add(module)
         return self._met[module]
 
     def _file(self, module: str) -> Path | None:
         """Where a module is. No more is looked for than must be: whatever is not there, every build looks at again."""
         top, *rest = module.split(".")
-        above = self._module(module.rpartition(".")[0]) if rest else None
-        if above is not None and above[0].name != "__init__.py":
-            return None  # No package: what it is asked for is a name in it.
+        if rest:
+            parent = module.rpartition(".")[0]
+            self._module(parent)
+            if parent in self._plain:
+                return None
         stem = "/".join([str(self.package), *rest] if top == PACKAGE.name else [str(self.project), top, *rest])
         folder = top == PACKAGE.name or self._is_there(f"{self.project}/{top}")
         for path in (f"{stem}/__init__.py", f"{stem}.py") if folder else () if rest else (f"{stem}.py",):

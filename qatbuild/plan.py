@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
 from pathlib import Path, PurePath
 from typing import Any, NamedTuple
 
@@ -75,12 +74,11 @@ class Stage(NamedTuple):
         return f"{self.home}:{self.name}"
 
 
-@dataclass
-class Plan:
+class Plan(NamedTuple):
     """All stages of some variants: by id, and by label and stage name."""
 
-    stages: dict[str, Stage] = field(default_factory=dict)
-    labels: dict[str, dict[str, str]] = field(default_factory=dict)
+    stages: dict[str, Stage]
+    labels: dict[str, dict[str, str]]
 
     @property
     def routes(self) -> dict[str, list[str]]:
@@ -93,7 +91,7 @@ class Plan:
 
 def plan(variants: Iterable[Variant], root: PurePath) -> Plan:
     """The stages of the variants. PlanError if two specs claim one label."""
-    result = Plan()
+    result = Plan({}, {})
     files: dict[str, object] = {}
     for variant in variants:
         if variant.label in result.labels:
@@ -110,13 +108,12 @@ def plan(variants: Iterable[Variant], root: PurePath) -> Plan:
     return result
 
 
-@dataclass
-class _Chain:
+class _Chain(NamedTuple):
     """The stages of one variant while they are being added, in the order of their dependencies."""
 
     label: str
     root: PurePath
-    made: dict[str, Stage] = field(default_factory=dict)
+    made: dict[str, Stage]
 
     def add(
         self,
@@ -150,7 +147,7 @@ class _Chain:
 
 def _stages(variant: Variant, root: PurePath) -> list[Stage]:
     """The chain of one variant. What a stage does not read is not among its settings: see DESIGN's table of stages."""
-    chain = _Chain(variant.label, root)
+    chain = _Chain(variant.label, root, {})
     spec: dict[str, Any] = {name: plain(getattr(variant, name)) for name in _SECTIONS}
     weights = spec["model"].pop("weights")
     path = spec["dataset"].pop("path")

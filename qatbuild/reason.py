@@ -98,10 +98,12 @@ def _code(former: str, now: str, tables: Tables) -> Iterator[Reason]:
 
 def settings(former: Any, now: Any, path: str = "") -> Iterator[Reason]:
     """The fields that differ between two settings."""
+    if canonical_json(former) == canonical_json(now):
+        return
     if isinstance(former, Mapping) and isinstance(now, Mapping):
         for name in sorted({*former, *now}):
             yield from settings(former.get(name), now.get(name), f"{path}.{name}" if path else name)
-    elif canonical_json(former) != canonical_json(now):
+    else:
         yield Reason("setting", path, former, now)
 
 

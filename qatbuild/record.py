@@ -9,7 +9,7 @@ A file that changed after its content was looked at must not get in with its new
 the file's ctime lies before the moment at which looking began; any other one is recorded as unknown, and looked at
 again.
 
-    line of JSON: environment, number of stages, specs that were not up to date, lengths, checksum
+    line of JSON: environment, number of stages, specs that were not up to date, what is told, lengths, checksum
     paths, one a line | three int64 a path | how many paths a group has, int64 | names of groups, one a line
     of each spec, one a line: names | numbers of groups | JSON of routes by label
 
@@ -26,6 +26,7 @@ import zlib
 from array import array
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Set as AbstractSet
 from itertools import accumulate, count, pairwise
 from pathlib import Path
 
@@ -36,6 +37,7 @@ _UNKNOWN = (0, 0, 0)
 _WIDTH = 3
 _INODE = (1 << 63) - 1
 _STRIDE = 512 * _WIDTH
+_FEW = 8
 
 ENGINE, PACKAGES, ABSENT, FOLDERS = "engine", "packages", "absent", "folders"
 GLOBAL = {ENGINE, PACKAGES, ABSENT, FOLDERS}
@@ -55,6 +57,10 @@ class Record:
         """Specs that there are and that were not up to date."""
         self.count = 0
         """How many stages the specs have, as it was saved."""
+        self.pages = ""
+        """The state of the memory of report/pages.py, which tells of all files as they are recorded here,"""
+        self.untold: list[str] = []
+        """but for those of these specs."""
         self._paths: list[str] = []
         self._values = array("q")
         self._sizes = array("q")
@@ -77,6 +83,7 @@ class Record:
             paths, values, *texts = (rest[start:end] for start, end in pairwise(ends))
             record = cls(environment)
             record.count, record.others = fields["count"], fields["others"]
+            record.pages, record.untold = fields["pages"], fields["untold"]
             record._paths = _lines(paths)
             record._values.frombytes(values)
             record._text = texts
@@ -104,9 +111,7 @@ class Record:
         self._read()
         wanted = set(groups)
         numbers = {str(number) for number, name in enumerate(self._names) if name in wanted}
-        if not numbers:
-            return set()
-        return {name for name, (given, _) in self._specs.items() if not numbers.isdisjoint(given.split(","))}
+        return {name for name, (given, _) in self._specs.items() if _named(numbers, given)} if numbers else set()
 
     def count_stages(self, specs: Iterable[str], besides: Iterable[str] = ()) -> int:
         """How many stages these specs have, without those with the ids that are named."""
@@ -175,12 +180,15 @@ class Record:
             "environment": self.environment,
             "count": f"\n{os.fsdecode(names)}".count(f"\n{STAGE}"),
             "others": self.others,
+            "pages": self.pages,
+            "untold": self.untold,
             "lengths": [len(part) for part in parts],
             "crc": zlib.crc32(rest),
         }
         draft = path.with_name(f".{path.name}.{os.getpid()}")
         try:
             draft.write_bytes(json.dumps(head).encode() + b"\n" + rest)
+            path.unlink(missing_ok=True)  # ext4 flushes what replaces a file: that would take as long as all of this.
             draft.replace(path)
         except OSError:
             with contextlib.suppress(OSError):
@@ -263,8 +271,16 @@ class Record:
         given = set(map(str, numbers))
         found: set[str] = set()
         for spec in specs if given else ():
-            found |= given.intersection(self._specs[spec][0].split(","))
+            found |= _named(given - found, self._specs[spec][0])
         return set(map(int, found))
+
+
+def _named(numbers: AbstractSet[str], given: str) -> set[str]:
+    """Which of some numbers are among those that a text lists. It is searched for a few, and taken apart for many."""
+    if len(numbers) > _FEW:
+        return {*numbers}.intersection(given.split(","))
+    text = f",{given},"
+    return {number for number in numbers if f",{number}," in text}
 
 
 def _lines(text: bytes) -> list[str]:

@@ -65,7 +65,9 @@ def _opened(project: Project, executor: Executor | None, shortcut: Shortcut | No
     opened = Opened.of(project, executor, shortcut.load if shortcut else None, run)
     config = {**_config(project, shortcut), **opened.config(shortcut.routes if shortcut else dict)}
     if shortcut is not None:
-        config["reporter"].unread = lambda _: shortcut.unread()
+        about = config["reporter"]
+        about.unread, about.settled = lambda _: shortcut.unread(), lambda _: shortcut.settled()
+        about.told = lambda _, since_ns: shortcut.told(since_ns)
     if shortcut is None or run is None:
         return config, opened.tasks
     config["reporter"].fresh = shortcut.stages(opened.plan.stages)

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -32,7 +31,7 @@ def qatbuild_tasks(prefix: str, root: str | Path = ".", executor: Executor | Non
     """
     if not _PREFIX.fullmatch(prefix):
         raise InvalidDodoFile(f'qatbuild_tasks("{prefix}"): letters, digits, "_", "-" and "." make a prefix.')
-    return replace(opening(Path(root).absolute(), executor), prefix=prefix).tasks
+    return opening(Path(root).absolute(), executor)._replace(prefix=prefix).tasks
 
 
 def prefixed(opened: Opened, tasks: Iterable[dict[str, Any]]) -> Iterator[dict[str, Any]]:

@@ -7,9 +7,8 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from doit.exceptions import InvalidDodoFile
 
@@ -27,8 +26,7 @@ from qatbuild.rebuild import Rebuilder
 from qatbuild.spec.faults import suggest
 
 
-@dataclass(frozen=True)
-class Opened:
+class Opened(NamedTuple):
     """An opened project: its plan, the descriptions and the errors of its specs by name, and what builds it."""
 
     project: Project
@@ -59,7 +57,7 @@ class Opened:
 
     def again(self) -> Opened:
         """The project as it is now, for whoever had to wait for a build."""
-        return replace(Opened.of(self.project, self.builder.executor, None, None), prefix=self.prefix)
+        return Opened.of(self.project, self.builder.executor, None, None)._replace(prefix=self.prefix)
 
     def config(self, others: Callable[[], Mapping[str, Sequence[str]]]) -> dict[str, Any]:
         """What doit is told of them, besides where its state is. `others` tells the labels that were not loaded."""
@@ -70,7 +68,7 @@ class Opened:
 
         return {
             "check_file_uptodate": checker(builder.rebuilder.digests),
-            "reporter": reporter(self.project.build, builder.reasons, builder.restorable, labels),
+            "reporter": reporter(self.project, builder.reasons, builder.restorable, labels),
         }
 
     def tasks(self) -> Iterator[dict[str, Any]]:

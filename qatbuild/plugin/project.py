@@ -58,6 +58,11 @@ class Project:
         """The folder of what the engine remembers between builds."""
         return self.build / ".qatbuild"
 
+    @property
+    def pages(self) -> Path:
+        """The file of what report/pages.py remembers."""
+        return self.memory / "pages"
+
     @classmethod
     def at(cls, root: Path) -> Project:
         """The project whose root folder is `root`. SpecError for settings that make no sense."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -12,6 +12,7 @@ from doit.reporter import ConsoleReporter
 
 if TYPE_CHECKING:
     from qatbuild.plan import Stage
+    from qatbuild.plugin.project import Project
     from qatbuild.reason import Reason
     from qatbuild.report.failures import Failure
 
@@ -26,7 +27,7 @@ _REASONS = 2
 
 
 def reporter(
-    build: Path,
+    project: Project,
     reasons: dict[str, list[Reason]],
     restorable: set[str],
     labels: Callable[[], Mapping[str, Sequence[str]]],
@@ -36,7 +37,13 @@ def reporter(
     `reasons` says, by stage id, why a stage runs; `restorable` has the ids of those whose result is in the store;
     `labels` tells label -> routes, which the page and the JUnit file list.
     """
-    fields = {"build": build, "reasons": reasons, "restorable": restorable, "labels": staticmethod(labels)}
+    fields = {
+        "build": project.build,
+        "pages": project.pages,
+        "reasons": reasons,
+        "restorable": restorable,
+        "labels": staticmethod(labels),
+    }
     return type("Reporter", (BuildReporter,), fields)
 
 
@@ -45,6 +52,8 @@ class BuildReporter(ConsoleReporter):  # type: ignore[misc]
 
     desc = "qatbuild: stages that run, with reasons, and the table of models"
     build: ClassVar[Path]
+    pages: ClassVar[Path]
+    """The file of what report/pages.py remembers."""
     reasons: ClassVar[dict[str, list[Reason]]]
     restorable: ClassVar[set[str]]
     fresh: ClassVar[int] = 0
@@ -65,6 +74,13 @@ class BuildReporter(ConsoleReporter):  # type: ignore[misc]
     def unread(self) -> Iterable[str]:
         """Specs that this build has not read, and nobody knows to be up to date."""
         return ()
+
+    def settled(self) -> Container[str]:
+        """Specs whose models and reports are as they were when they were told last."""
+        return ()
+
+    def told(self, since_ns: int) -> None:
+        """Called when all models have been told, as they were at the given time or later."""
 
     @staticmethod
     def labels() -> Mapping[str, Sequence[str]]:
@@ -161,7 +177,9 @@ class BuildReporter(ConsoleReporter):  # type: ignore[misc]
 
         try:
             labels = with_kept(self.build, self.labels(), self.unread())
-            page = refresh(self.build, labels, self.build / ".qatbuild" / "pages", failures)
+            since_ns = time.time_ns()
+            page = refresh(self.build, labels, self.pages, failures, self.settled())
+            self.told(since_ns)
         except OSError as fault:
             self.write(f"{self.build / 'report.html'} cannot be written: {fault.strerror}\n")
         else:

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from qatbuild.memory import identity
 from qatbuild.record import ENGINE, FOLDERS, GLOBAL, PACKAGES, STAGE, Record
 from qatbuild.request import Request
 from qatbuild.tree import tree
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     from qatbuild.plugin.project import Project
 
 _PACKAGE = str(Path(__file__).parent.parent)
-_FORMAT = 3
+_FORMAT = 4
 
 
 class Shortcut:
@@ -43,6 +44,7 @@ class Shortcut:
         self._path = project.memory / "record"
         self._record: Record | None = None
         self._done: set[str] = set()
+        self._told: tuple[str, int] | None = None
 
     def stages(self, loaded: Iterable[str] = ()) -> int:
         """How many stages were asked for and are up to date, besides those that were loaded."""
@@ -61,6 +63,16 @@ class Shortcut:
         if self._record is None or self.load is None:
             return set()
         return set(self._present) - set(self._record.specs) - set(self.load)
+
+    def settled(self) -> set[str]:
+        """The specs whose reports are as the pages told them: they need not be looked at for these."""
+        if self._record is None or self.load is None or self._record.pages != _stamp(self.project):
+            return set()
+        return self._current.difference(self.load, self._record.untold)
+
+    def told(self, since_ns: int) -> None:
+        """The pages were written anew, from files as they were at the earliest at the given time."""
+        self._told = _stamp(self.project), since_ns
 
     def look(self, names: Sequence[str]) -> None:
         """Look at the files of the project. `names` are labels, specs or either with :STAGE; none for plain doit."""
@@ -94,6 +106,11 @@ class Shortcut:
         record = (self._record if self.load is not None else None) or Record(_environment(self.project))
         record.leave(set(record.specs) - self._current)
         verified_ns = opened.builder.verify(self.began_ns)
+        if self._told is None:
+            record.untold = sorted({*record.untold, *_by_spec(opened)})
+        else:  # What changed after it was told must not be recorded as what was told.
+            (record.pages, since_ns), record.untold = self._told, []
+            verified_ns = {id_: min(ns, since_ns) for id_, ns in verified_ns.items()}
         routes = opened.plan.routes
         for name, labels in _by_spec(opened).items():
             ids = dict.fromkeys(id_ for label in labels for id_ in opened.plan.labels[label].values())
@@ -152,6 +169,14 @@ class Shortcut:
     def _short(self, path: str | Path) -> str:
         """Relative to the project where that is shorter: it is what doit makes the working directory."""
         return str(path).removeprefix(f"{self.project.root}{os.sep}")
+
+
+def _stamp(project: Project) -> str:
+    """The state of what the pages remember, another one whenever they are written; empty if there is nothing."""
+    try:
+        return identity(project.pages.stat())
+    except OSError:
+        return ""
 
 
 def _spec(name: str) -> str:

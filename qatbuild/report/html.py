@@ -42,7 +42,8 @@ _NUMBERS = range(1, 9)
 
 def page(models: Iterable[Found]) -> str:
     """The page of some models, in the order in which they are given."""
-    return joined([piece(model) for model in models])
+    pieces = [piece(model) for model in models]
+    return joined([row for row, _ in pieces], [section for _, section in pieces])
 
 
 def piece(model: Found) -> tuple[str, str]:
@@ -66,14 +67,14 @@ def piece(model: Found) -> tuple[str, str]:
     return _rows([cells], _NUMBERS), _model(model)
 
 
-def joined(pieces: Sequence[tuple[str, str]]) -> str:
-    """A page of pieces."""
-    overview = _framed(_HEADS, "".join(row for row, _ in pieces), _NUMBERS)
+def joined(rows: Sequence[str], sections: Iterable[str]) -> str:
+    """A page of pieces, given as two columns."""
+    overview = _framed(_HEADS, "".join(rows), _NUMBERS)
     return (
         '<!doctype html>\n<html lang="en"><head><meta charset="utf-8"><title>qatbuild report</title>'
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
-        f"<style>{_STYLE}</style></head>\n<body><h1>qatbuild: {len(pieces)} model{'s' * (len(pieces) != 1)}</h1>\n"
-        f"{overview}{''.join(section for _, section in pieces)}</body></html>\n"
+        f"<style>{_STYLE}</style></head>\n<body><h1>qatbuild: {len(rows)} model{'s' * (len(rows) != 1)}</h1>\n"
+        f"{overview}{''.join(sections)}</body></html>\n"
     )
 
 

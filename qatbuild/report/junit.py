@@ -5,28 +5,27 @@ A stage that failed is a case with an error, and one that was not tried for that
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from typing import NamedTuple
 
 from qatbuild.report.found import Found
 from qatbuild.report.markup import attribute, escape
 
 _KINDS = {"failures": "failure", "errors": "error", "skipped": "skipped"}
+COUNTS = ("tests", *_KINDS)
 
 
 class Suite(NamedTuple):
-    """The text of one model's suite, how many cases it has, and what became of them."""
+    """The text of one model's suite, and how many cases it has and what became of them, in the order of COUNTS."""
 
     text: str
-    tests: int
-    failures: int
-    errors: int
-    skipped: int
+    counts: tuple[int, ...]
 
 
 def junit(models: Iterable[Found]) -> str:
     """The text of a JUnit file."""
-    return joined([suite(model) for model in models])
+    suites = [suite(model) for model in models]
+    return joined([each.text for each in suites], ([each.counts[at] for each in suites] for at in range(len(COUNTS))))
 
 
 def suite(model: Found) -> Suite:
@@ -40,9 +39,9 @@ def suite(model: Found) -> Suite:
     for failure in model.failures.values():
         kinds.append("error" if failure.block else "skipped")
         cases.append(_case(failure.key, "built", kinds[-1], failure.verdict, failure.block))
-    counts = {"tests": len(cases), **{name: kinds.count(kind) for name, kind in _KINDS.items()}}
-    about = "".join(f' {name}="{count}"' for name, count in counts.items())
-    return Suite(f"<testsuite name={attribute(model.label)}{about}>\n{''.join(cases)}  </testsuite>", **counts)
+    counts = (len(cases), *map(kinds.count, _KINDS.values()))
+    about = "".join(f' {name}="{count}"' for name, count in zip(COUNTS, counts, strict=True))
+    return Suite(f"<testsuite name={attribute(model.label)}{about}>\n{''.join(cases)}  </testsuite>", counts)
 
 
 def _case(owner: str, name: str, kind: str, said: str, block: str) -> str:
@@ -55,9 +54,9 @@ def _case(owner: str, name: str, kind: str, said: str, block: str) -> str:
     return f"    <{head}>\n      {inner}\n    </testcase>\n"
 
 
-def joined(suites: Sequence[Suite]) -> str:
-    """A JUnit file of suites."""
-    counts = " ".join(f'{name}="{sum(getattr(each, name) for each in suites)}"' for name in Suite._fields[1:])
-    body = "".join(f"  {each.text}\n" for each in suites)
-    head = f'<testsuites name="qatbuild" {counts}>'
+def joined(texts: Iterable[str], counts: Iterable[Iterable[int]]) -> str:
+    """A JUnit file of suites: their texts, and for each of COUNTS the numbers of all suites."""
+    about = " ".join(f'{name}="{sum(column)}"' for name, column in zip(COUNTS, counts, strict=True))
+    body = "".join(f"  {text}\n" for text in texts)
+    head = f'<testsuites name="qatbuild" {about}>'
     return f'<?xml version="1.0" encoding="UTF-8"?>\n{head}\n{body}</testsuites>\n'

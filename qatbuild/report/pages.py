@@ -1,7 +1,8 @@
 """report.html and junit.xml of all models, of which those whose reports have not changed are not read again.
 
 What they say of a model is remembered beside the state (size, mtime, ctime, inode) of the model, its report and those
-of its routes, and what failed. Without that memory everything is read.
+of its routes, and what failed. Without that memory everything is read. Files of which the caller knows that they are
+as they were told are not even looked at.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 import contextlib
 import os
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Container, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -19,7 +20,7 @@ from qatbuild.report import html, junit, markup
 from qatbuild.report.failures import Failure
 from qatbuild.report.found import MODEL, found
 
-_RECORD, _FIELD = "\x1e", "\x1f"
+_COLUMN, _CELL = "\x1e", "\x1f"
 
 
 class _Told(NamedTuple):
@@ -36,31 +37,41 @@ class _Told(NamedTuple):
     skipped: str = "0"
 
 
-def refresh(build: Path, labels: Mapping[str, Iterable[str]], memory: Path, failures: Iterable[Failure] = ()) -> Path:
+_STATE, _ROW = (_Told._fields.index(name) for name in ("state", "row"))
+"""Thousands of them are read and written: as the columns of a table, and as tuples without names."""
+
+
+def refresh(
+    build: Path,
+    labels: Mapping[str, Iterable[str]],
+    memory: Path,
+    failures: Iterable[Failure] = (),
+    settled: Container[str] = (),
+) -> Path:
     """Write both files; the page's path.
 
-    `labels`: label -> its routes; `memory`: a file for what is remembered; `failures`: what has no result of now.
+    `labels`: label -> its routes; `memory`: a file for what is remembered; `failures`: what has no result of now;
+    `settled`: the specs none of whose files has changed since `memory` was written.
     """
     known, now = _load(memory), time.time_ns()
     failed: dict[str, dict[str, Failure]] = {}
     for failure in failures:
         failed.setdefault(failure.label, {})[failure.key] = failure
-    told = []
+    told: list[tuple[str, ...]] = []
     for label, routes in labels.items():
-        without = failed.get(label, {})
+        without, former = failed.get(label, {}), known.get(label)
+        if former is not None and former[_STATE] and not without and label.partition("@")[0] in settled:
+            told.append(former)
+            continue
         state = "" if without else _state(str(build), label, routes, now)
-        former = known.get(label)
-        as_before = former is not None and state and former.state == state
+        as_before = former is not None and state and former[_STATE] == state
         told.append(former if former is not None and as_before else _tell(build, label, routes, state, without))
-    shown = [each for each in told if each.row]
+    _, _, rows, sections, suites, *counts = _columns([each for each in told if each[_ROW]])
     path = build / "report.html"
-    write_text(path, html.joined([(each.row, each.section) for each in shown]))
-    suites = [
-        junit.Suite(each.suite, *map(int, (each.tests, each.failures, each.errors, each.skipped))) for each in shown
-    ]
-    write_text(build / "junit.xml", junit.joined(suites))
+    write_text(path, html.joined(rows, sections))
+    write_text(build / "junit.xml", junit.joined(suites, (map(int, column) for column in counts)))
     with contextlib.suppress(OSError):
-        write_text(memory, _RECORD.join([_version(), *map(_FIELD.join, told)]))
+        write_text(memory, _COLUMN.join([_version(), *map(_CELL.join, _columns(told))]))
     return path
 
 
@@ -70,8 +81,7 @@ def _tell(build: Path, label: str, routes: Iterable[str], state: str, failed: Ma
         return _Told(label, state)
     row, section = html.piece(models[0])
     suite = junit.suite(models[0])
-    counts = (suite.tests, suite.failures, suite.errors, suite.skipped)
-    return _Told(label, state, row, section, suite.text, *map(str, counts))
+    return _Told(label, state, row, section, suite.text, *map(str, suite.counts))
 
 
 def _state(build: str, label: str, routes: Iterable[str], now: int) -> str:
@@ -94,16 +104,22 @@ def _state(build: str, label: str, routes: Iterable[str], now: int) -> str:
     return "\n".join(parts)
 
 
-def _load(memory: Path) -> dict[str, _Told]:
+def _columns(told: Sequence[tuple[str, ...]]) -> Iterable[Sequence[str]]:
+    return zip(*told, strict=True) if told else [()] * len(_Told._fields)
+
+
+def _load(memory: Path) -> dict[str, tuple[str, ...]]:
     try:
-        version, *records = memory.read_text(encoding="utf-8").split(_RECORD)
-        if version != _version():
+        version, *told = memory.read_text(encoding="utf-8").split(_COLUMN)
+        if version != _version() or len(told) != len(_Told._fields):
             return {}
-        return {told.label: told for told in (_Told(*record.split(_FIELD)) for record in records)}
+        table = [column.split(_CELL) for column in told]
+        return dict(zip(table[0], zip(*table, strict=True), strict=True))
     except (OSError, ValueError, TypeError):
         return {}
 
 
 def _version() -> str:
     """What was told by other code is not what would be told now."""
-    return "\n".join(identity(Path(module.__file__).stat()) for module in (html, junit, markup) if module.__file__)
+    files = (__file__, html.__file__, junit.__file__, markup.__file__)
+    return "\n".join(identity(Path(file).stat()) for file in files)

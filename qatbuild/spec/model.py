@@ -3,10 +3,9 @@
 Field names, defaults and meaning are schema.json's (a test holds the two together); units stand there. Values that
 depend on other fields (a fifth of train.steps) are filled in by typed.py, so that a stage's slice says all.
 
-Named tuples, for a build of one spec makes these classes first: a frozen dataclass takes six times as long to make.
+Named tuples, for a build of one spec makes these classes first: a frozen dataclass takes six times as long to make, and
+annotations that are texts would have to be compiled.
 """
-
-from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path

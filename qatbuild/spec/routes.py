@@ -1,7 +1,5 @@
 """The routes to a target that a spec may name under `deploy`: a named tuple for each, as schema.json has them."""
 
-from __future__ import annotations
-
 from typing import NamedTuple
 
 

@@ -5,13 +5,15 @@ from __future__ import annotations
 import json
 import os
 import sqlite3
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 from qatbuild.record import Record
 from tests.architecture.test_contracts import imported
-from tests.builds.conftest import SPEC, ToyProject
+from tests.builds.conftest import REPOSITORY, SPEC, ToyProject
 
 BUILT = {"dataset", "check", "float", "quantize", "export", "freeze", "convert", "evaluate"}
 
@@ -176,3 +178,41 @@ def test_second_build_waits_and_says_for_whom_and_readers_do_not_wait(toy: ToyPr
     second.communicate()
     assert second.returncode == 0
     assert "evaluate" in toy.runs()
+
+
+@pytest.mark.parametrize("between", [[], [()], [("own",)], [(), ()]])
+def test_page_shows_a_report_that_was_edited_while_other_models_were_built(
+    settled: ToyProject, between: list[tuple[str, ...]]
+) -> None:
+    page = settled.root / "build/report.html"
+    settled.spec("own", model={"call": "net:build"}, evaluate={"min_top1": 50})
+    settled.built()  # From here on the pages' memory and the record belong together.
+    settled.built()
+    report = settled.root / "build/net/report.json"
+    report.write_text(report.read_text().replace('"tflite": 89.4', '"tflite": 12.3'))
+    for names in between:
+        assert settled.built(*names) == []
+    assert "12.30" not in page.read_text()
+    settled.spec("own", model={"call": "net:build"}, evaluate={"min_top1": 60})
+    assert settled.built("own") == ["evaluate"]
+    assert "12.30" in page.read_text()
+
+
+def test_reports_of_models_that_did_not_change_are_not_looked_at(settled: ToyProject) -> None:
+    def looked_at() -> set[str]:
+        settled.spec("own", model={"call": "net:build"}, evaluate={"min_top1": next(wanted)})
+        code = (
+            "import runpy, sys; from qatbuild.report import pages; state = pages._state\n"
+            "def told(build, label, *rest): print('LOOKED', label); return state(build, label, *rest)\n"
+            "pages._state = told; sys.argv = ['doit']; runpy.run_module('doit', run_name='__main__', alter_sys=True)"
+        )
+        environment = {**os.environ, "PYTHONPATH": str(REPOSITORY)}
+        command = [sys.executable, "-c", code]
+        said = subprocess.run(command, cwd=settled.root, env=environment, capture_output=True, check=True)
+        return {line.split()[1] for line in said.stdout.decode().splitlines() if line.startswith("LOOKED")}
+
+    wanted = iter(range(50, 60))
+    assert looked_at() == {"net", "own"}
+    settled.built()
+    settled.built()
+    assert looked_at() == {"own"}
