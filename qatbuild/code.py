@@ -12,7 +12,7 @@ import hashlib
 import json
 import os
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -65,6 +65,25 @@ class Code:
             self.digests[names] = hashlib.sha256(canonical_json(sorted(rows.items())).encode()).hexdigest()
             self._files[names] = (before, files)
         return self.digests[names]
+
+    def believe(self, digests: Mapping[str, tuple[str, list[str]]], since_ns: int) -> None:
+        """Take digests for those of now: none of their files has changed, nor did one appear, before the given time.
+
+        They are by modules with commas between them, and with the files that they are made of.
+        """
+        for modules, (digest, files) in digests.items():
+            names = tuple(modules.split(","))
+            self.digests[names], self._files[names] = digest, (since_ns, files)
+
+    def own(self) -> dict[str, tuple[str, list[str]]]:
+        """The digests so far that are made of qatbuild's files alone, as `believe` takes them."""
+        inside = f"{self.package}{os.sep}"
+        found = {",".join(names): (digest, self._files[names][1]) for names, digest in self.digests.items()}
+        return {
+            modules: (digest, files)
+            for modules, (digest, files) in found.items()
+            if all(file.startswith(inside) for file in files)
+        }
 
     def digest_now(self, modules: Iterable[str]) -> str:
         """The digest as it is now: another one only if one of its files has changed since it was first asked for."""

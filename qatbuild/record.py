@@ -12,6 +12,7 @@ again.
     line of JSON: environment, number of stages, specs that were not up to date, what is told, lengths, checksum
     paths, one a line | three int64 a path | how many paths a group has, int64 | names of groups, one a line
     of each spec, one a line: names | numbers of groups | JSON of routes by label
+    JSON of the code digests that rest on the group `engine` alone
 
 A spec that changes costs what belongs to it: a group has a place that it keeps, and no line but its own is read or
 written anew.
@@ -22,11 +23,11 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 import zlib
 from array import array
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Mapping
-from collections.abc import Set as AbstractSet
 from itertools import accumulate, count, pairwise
 from pathlib import Path
 
@@ -37,7 +38,8 @@ _UNKNOWN = (0, 0, 0)
 _WIDTH = 3
 _INODE = (1 << 63) - 1
 _STRIDE = 512 * _WIDTH
-_FEW = 8
+_FEW = 16
+"""So many numbers are searched for in a text; for more it is taken apart."""
 
 ENGINE, PACKAGES, ABSENT, FOLDERS = "engine", "packages", "absent", "folders"
 GLOBAL = {ENGINE, PACKAGES, ABSENT, FOLDERS}
@@ -66,6 +68,7 @@ class Record:
         self._sizes = array("q")
         self._names: list[str] = []
         self._specs: dict[str, tuple[str, str]] = {}
+        self._code = "{}"
         self._text: list[bytes] | None = None
         self._new: dict[str, tuple[list[str], array[int]]] = {}
         self._entered: dict[str, tuple[list[str], str]] = {}
@@ -111,7 +114,7 @@ class Record:
         self._read()
         wanted = set(groups)
         numbers = {str(number) for number, name in enumerate(self._names) if name in wanted}
-        return {name for name, (given, _) in self._specs.items() if _named(numbers, given)} if numbers else set()
+        return self._users(numbers) if numbers else set()
 
     def count_stages(self, specs: Iterable[str], besides: Iterable[str] = ()) -> int:
         """How many stages these specs have, without those with the ids that are named."""
@@ -129,6 +132,16 @@ class Record:
         for labels in json.loads(f"[{','.join(self._specs[name][1] for name in specs)}]"):
             found.update(labels)
         return found
+
+    def digests(self) -> dict[str, tuple[str, list[str]]]:
+        """The code digests that were kept: by modules with commas between them, and with the files they are made of."""
+        self._read()
+        return {modules: (digest, files) for modules, (digest, files) in json.loads(self._code).items()}
+
+    def keep(self, digests: Mapping[str, tuple[str, list[str]]]) -> None:
+        """Keep code digests for as long as no group differs that concerns every spec."""
+        self._read()
+        self._code = json.dumps(digests)
 
     def put(self, group: str, files: Iterable[str], looked_since_ns: int) -> None:
         """A group of files whose content was looked at, at the earliest at the given time."""
@@ -174,6 +187,7 @@ class Record:
             self._sizes.tobytes(),
             names,
             *(os.fsencode("\n".join(texts)) for texts in specs),
+            os.fsencode(self._code),
         ]
         rest = b"".join(parts)
         head = {
@@ -252,9 +266,10 @@ class Record:
         """Read what a record without differences need not: which groups and specs there are."""
         if self._text is None:
             return
-        sizes, *texts = self._text
+        sizes, *texts, code = self._text
         self._text = None
         self._sizes.frombytes(sizes)
+        self._code = os.fsdecode(code)
         groups, names, numbers, routes = map(_lines, texts)
         self._names = groups or [""] * len(self._sizes)  # One place that no group has is an empty text.
         self._specs = dict(zip(names, zip(numbers, routes, strict=True), strict=True))
@@ -268,19 +283,22 @@ class Record:
 
     def _shared(self, numbers: Iterable[int], specs: Iterable[str]) -> set[int]:
         """Those of the numbers of groups that any of these specs rests on, too."""
-        given = set(map(str, numbers))
-        found: set[str] = set()
-        for spec in specs if given else ():
-            found |= _named(given - found, self._specs[spec][0])
-        return set(map(int, found))
+        given = {*numbers}
+        if not given:
+            return given
+        text = ",".join(self._specs[spec][0] for spec in specs)
+        if len(given) > _FEW:
+            return given.intersection(map(int, {*text.split(",")} - {""}))
+        return {number for number in given if f",{number}," in f",{text},"}
 
-
-def _named(numbers: AbstractSet[str], given: str) -> set[str]:
-    """Which of some numbers are among those that a text lists. It is searched for a few, and taken apart for many."""
-    if len(numbers) > _FEW:
-        return {*numbers}.intersection(given.split(","))
-    text = f",{given},"
-    return {number for number in numbers if f",{number}," in text}
+    def _users(self, numbers: set[str]) -> set[str]:
+        """The specs that rest on any of the groups with these numbers."""
+        if len(numbers) > _FEW:
+            return {name for name, (given, _) in self._specs.items() if not numbers.isdisjoint(given.split(","))}
+        names = list(self._specs)
+        text = ",\n,".join(given for given, _ in self._specs.values())
+        found = re.finditer(f",(?:{'|'.join(numbers)}),", f",{text},")
+        return {names[text.count("\n", 0, each.start())] for each in found}
 
 
 def _lines(text: bytes) -> list[str]:

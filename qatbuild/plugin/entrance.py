@@ -70,6 +70,7 @@ def _opened(project: Project, executor: Executor | None, shortcut: Shortcut | No
         about.told = lambda _, since_ns: shortcut.told(since_ns)
     if shortcut is None or run is None:
         return config, opened.tasks
+    shortcut.help(opened)
     config["reporter"].fresh = shortcut.stages(opened.plan.stages)
     run.finish.append(lambda: shortcut.remember(opened))
     if not shortcut.named:

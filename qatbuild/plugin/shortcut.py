@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from qatbuild.plugin.project import Project
 
 _PACKAGE = str(Path(__file__).parent.parent)
-_FORMAT = 4
+_FORMAT = 5
 
 
 class Shortcut:
@@ -99,6 +99,11 @@ class Shortcut:
         self.load = list(dict.fromkeys(spec for name, spec in specs.items() if name != spec or spec not in current))
         self.named = [name for name in self._fresh if names and name not in self.load]
 
+    def help(self, opened: Opened) -> None:
+        """Spare what was opened the work that the record makes needless."""
+        if self._record is not None and self.load is not None:
+            opened.builder.rebuilder.code.believe(self._record.digests(), self.began_ns)
+
     def remember(self, opened: Opened) -> None:
         """Record what is up to date now: of what was loaded, what was found or built; of the rest, what was known."""
         if self.load == []:
@@ -118,6 +123,7 @@ class Shortcut:
                 with contextlib.suppress(OSError, ValueError):  # Something is being changed at this moment.
                     groups = dict.fromkeys(self._groups(record, opened, name, ids, verified_ns))
                     record.enter(name, groups, {label: routes[label] for label in labels})
+        record.keep(opened.builder.rebuilder.code.own())
         missing = (path for path, found in opened.builder.rebuilder.code.looked.items() if not found)
         record.absent(map(self._short, missing))
         if self.load is None:
