@@ -104,22 +104,27 @@ def _freeze(norm: BatchNorm, mean: MovingAverage, variance: MovingAverage, delay
             move_readers(norm.mean, new_mean)
             move_readers(norm.variance, new_variance)
             return norm.result
-        output, new_mean, new_variance = v1.cond(
-            frozen,
-            lambda: (_with_moving_averages(norm, mean, variance), tf.identity(mean.value), tf.identity(variance.value)),
-            lambda: tuple(duplicate(norm.operation, norm.operation.inputs).outputs[:3]),
-            name="frozen",
-        )
-    output.set_shape(norm.output.shape)
+    output, new_mean, new_variance = _either(norm, mean, variance, frozen)
     for old, new in ((norm.mean, new_mean), (norm.variance, new_variance), (norm.output, output)):
         new.set_shape(old.shape)
         move_readers(old, new)
     return output if norm.result is norm.output else norm.result
 
 
-def _with_moving_averages(norm: BatchNorm, mean: MovingAverage, variance: MovingAverage) -> tf.Tensor:
-    x, gamma, beta, *_ = norm.operation.inputs
-    output, *_ = v1.nn.fused_batch_norm(
-        x, gamma, beta, mean.value, variance.value, norm.epsilon, is_training=False, name="inference"
-    )
-    return output
+def _either(
+    norm: BatchNorm, mean: MovingAverage, variance: MovingAverage, frozen: tf.Tensor
+) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+    """Output, mean and variance of the fused batch norm, with the moving averages where `frozen`, else the batch's.
+
+    Both sides share the switches of what they read. With those that `cond` makes, one for each side, the gradient of x
+    is a sum with zeros of its size: a tenth of a ResNet's step.
+    """
+    with v1.name_scope("frozen"):
+        given = [*norm.operation.inputs[:3], mean.value, variance.value]
+        sides = [tf.raw_ops.Switch(data=each, pred=frozen) for each in given]
+        x, gamma, beta, *averages = (side.output_true for side in sides)
+        fixed, *_ = v1.nn.fused_batch_norm(x, gamma, beta, *averages, norm.epsilon, is_training=False, name="inference")
+        moving = duplicate(norm.operation, [*(side.output_false for side in sides[:3]), *norm.operation.inputs[3:]])
+        pairs = zip(moving.outputs[:3], (fixed, *averages), strict=True)
+        output, new_mean, new_variance = (tf.raw_ops.Merge(inputs=pair).output for pair in pairs)
+    return output, new_mean, new_variance

@@ -82,6 +82,12 @@ def test_a_layers_own_bias_is_normalized_with_it(kind, form, bias):
     assert_close([output, *gradients], [expected, *expected_gradients])
 
 
+def test_a_gradient_is_no_sum_with_the_zeros_of_the_side_that_is_not_taken():
+    network = Network(folded(freeze=2), form="FusedBatchNormV3")  # a chain: nothing has two readers
+    made = [each for each in network.graph.get_operations() if each.type in {"AddN", "Fill"}]
+    assert not [each.name for each in made if each.outputs[0].shape.rank == len(network.shape)]
+
+
 @forms
 @pytest.mark.parametrize("freeze", [None, 3])
 def test_each_layer_runs_one_convolution_before_the_freeze_and_after_it(form, freeze):
