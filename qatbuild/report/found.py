@@ -78,11 +78,15 @@ def _sha256(path: Path) -> str:
 
 
 def with_kept(build: Path, labels: Mapping[str, Iterable[str]], unread: Iterable[str]) -> dict[str, list[str]]:
-    """`labels`, and what earlier builds knew of the specs that this one has not read, for they failed in them."""
+    """`labels`, and what earlier builds knew of the specs that this one has not read, for they failed in them.
+
+    They are in the order of their specs, whichever of these a build happened to load.
+    """
     path, specs = build / ".qatbuild" / "labels.json", set(unread)
     kept = _read_object(path) or {}
     known = {label: routes for label, routes in kept.items() if label.partition("@")[0] in specs}
-    now = known | {label: list(routes) for label, routes in labels.items()}
+    told = known | {label: list(routes) for label, routes in labels.items()}
+    now = dict(sorted(told.items(), key=lambda item: item[0].partition("@")[0]))
     if now != kept:
         write_text(path, json.dumps(now) + "\n")
     return now

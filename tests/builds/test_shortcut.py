@@ -216,3 +216,11 @@ def test_reports_of_models_that_did_not_change_are_not_looked_at(settled: ToyPro
     settled.built()
     settled.built()
     assert looked_at() == {"own"}
+
+
+def test_order_of_the_page_does_not_depend_on_what_a_build_loaded(settled: ToyProject) -> None:
+    page = settled.root / "build/report.html"
+    for name in ("net", "own"):
+        settled.spec(name, evaluate={"min_top1": 50}, **({"model": {"call": "net:build"}} if name == "own" else {}))
+        assert settled.built(name) == ["evaluate"]
+        assert page.read_text().index('id="net"') < page.read_text().index('id="own"')
