@@ -23,9 +23,9 @@ def __getattr__(name: str) -> Any:
     if name not in __all__:
         raise AttributeError(name)
     if name == "door":
-        from qatbuild.plugin.entrance import door  # noqa: PLC0415
+        from qatbuild.plugin.dodo import door  # noqa: PLC0415
 
         return door
-    from qatbuild.plugin.guest import qatbuild_tasks  # noqa: PLC0415
+    from qatbuild.plugin.prefix import qatbuild_tasks  # noqa: PLC0415
 
     return qatbuild_tasks

@@ -11,9 +11,9 @@ from doit.exceptions import TaskFailed, UnmetDependency
 from doit.reporter import ConsoleReporter
 
 if TYPE_CHECKING:
-    from qatbuild.plan import Stage
-    from qatbuild.plugin.project import Project
-    from qatbuild.reason import Reason
+    from qatbuild.engine.plan import Stage
+    from qatbuild.engine.project import Project
+    from qatbuild.engine.reason import Reason
     from qatbuild.report.failures import Failure
 
 
@@ -172,7 +172,7 @@ class BuildReporter(ConsoleReporter):  # type: ignore[misc]
 
     def _write_pages(self, failures: Iterable[Failure]) -> None:
         """Refresh report.html and junit.xml. They show what the reports say, and no stage depends on them."""
-        from qatbuild.report.found import with_kept  # noqa: PLC0415
+        from qatbuild.report.models import with_kept  # noqa: PLC0415
         from qatbuild.report.pages import refresh  # noqa: PLC0415
 
         try:

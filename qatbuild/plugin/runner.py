@@ -13,7 +13,7 @@ from typing import Any
 
 from doit.runner import Runner
 
-from qatbuild.pools import Pools
+from qatbuild.engine.pools import Pools
 
 
 class PoolRunner(Runner):  # type: ignore[misc]

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from doit.dependency import FileChangedChecker, SqliteDB
 
 if TYPE_CHECKING:
-    from qatbuild.artifact import Digests
+    from qatbuild.engine.digests import Digests
 
 
 def checker(digests: Digests) -> type[FileChangedChecker]:

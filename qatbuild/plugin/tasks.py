@@ -17,19 +17,20 @@ from typing import Any
 
 from doit.exceptions import TaskFailed
 
-from qatbuild.artifact import Manifest, write_text
-from qatbuild.errors import AcceptanceError, ArtifactError, QatbuildError, StageError
-from qatbuild.execute import Executor
-from qatbuild.forecast import reasons
-from qatbuild.lock import Owner, held
-from qatbuild.plan import STAGES, Plan, Stage
-from qatbuild.plugin.asked import Asked
+from qatbuild.engine.execute import Executor
+from qatbuild.engine.forecast import reasons
+from qatbuild.engine.plan import STAGES, Plan, Stage
+from qatbuild.engine.reason import Reason
+from qatbuild.engine.rebuild import Rebuilder
+from qatbuild.engine.store import Store
+from qatbuild.exchange.errors import AcceptanceError, ArtifactError, QatbuildError, StageError
+from qatbuild.exchange.files import write_text
+from qatbuild.exchange.lock import Owner, held
+from qatbuild.exchange.manifest import Manifest
+from qatbuild.exchange.request import Request
+from qatbuild.plugin.invocation import Asked
 from qatbuild.plugin.reporter import Refused
-from qatbuild.reason import Reason
-from qatbuild.rebuild import Rebuilder
-from qatbuild.request import Request
-from qatbuild.spec.load import RESERVED
-from qatbuild.store import Store
+from qatbuild.schema.load import RESERVED
 
 
 class Builder:
@@ -123,7 +124,7 @@ class Builder:
         """Where results are kept. It is imported only when something is stale."""
         if self._kept is None:
             return None
-        from qatbuild.store.local import LocalStore  # noqa: PLC0415
+        from qatbuild.engine.store.local import LocalStore  # noqa: PLC0415
 
         return LocalStore(self._kept, self.rebuilder.project, self.rebuilder.build)
 

@@ -9,17 +9,17 @@ by `settled`.
 It knows graphs and tensors, and nothing of specs or stages.
 """
 
-from qatbuild.quantize.contrib import (
+from qatbuild.quantize.integer.learning import settled
+from qatbuild.quantize.modes import plan_inference, rewrite_inference, rewrite_training
+from qatbuild.quantize.options import Options, Override
+from qatbuild.quantize.rewrite_report import FoldedBatchNorm, LeftFloat, QuantizedTensor, RewriteReport, SharedTensor
+from qatbuild.quantize.tf1.contrib import (
     create_eval_graph,
     create_training_graph,
     experimental_create_eval_graph,
     experimental_create_training_graph,
 )
-from qatbuild.quantize.learning import settled
-from qatbuild.quantize.modes import plan_inference, rewrite_inference, rewrite_training
-from qatbuild.quantize.network import check_network
-from qatbuild.quantize.options import Options, Override
-from qatbuild.quantize.outcome import FoldedBatchNorm, LeftFloat, QuantizedTensor, RewriteReport, SharedTensor
+from qatbuild.quantize.tf1.network import check_network
 
 __all__ = [
     "FoldedBatchNorm",

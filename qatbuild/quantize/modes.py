@@ -9,11 +9,11 @@ from __future__ import annotations
 
 import tensorflow as tf
 
-from qatbuild.quantize.integer import Integer
+from qatbuild.quantize.integer.rewrite import Integer
 from qatbuild.quantize.options import Options
-from qatbuild.quantize.outcome import RewriteReport
-from qatbuild.quantize.placement import Numbers
-from qatbuild.quantize.rewrite import Rewrite
+from qatbuild.quantize.rewrite_report import RewriteReport
+from qatbuild.quantize.tf1.placement import Numbers
+from qatbuild.quantize.tf1.rewrite import Rewrite
 
 
 def rewrite_training(graph: tf.Graph, options: Options, *, input: str, logits: str) -> RewriteReport:  # noqa: A002

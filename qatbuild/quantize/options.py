@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from qatbuild.errors import RewriteError
+from qatbuild.exchange.errors import RewriteError
 
 MODES = ("integer", "tf1")
 SCHEMES = ("uint8", "int8", "int8_per_channel")

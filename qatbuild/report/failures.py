@@ -7,8 +7,8 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
-from qatbuild.artifact import write_text
-from qatbuild.plan import DEPLOY
+from qatbuild.engine.plan import DEPLOY
+from qatbuild.exchange.files import write_text
 
 FILE = ".qatbuild/failures.json"  # plugin.reporter looks for it before it imports this
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Container, Iterable, Sequence
 from typing import Any
 
-from qatbuild.report.found import Found
 from qatbuild.report.markup import escape
+from qatbuild.report.models import Found
 
 _BAD = ("REFUSED", "FAILED", "not built", "stale")
 _STYLE = """

@@ -8,8 +8,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import NamedTuple
 
-from qatbuild.report.found import Found
 from qatbuild.report.markup import attribute, escape
+from qatbuild.report.models import Found
 
 _KINDS = {"failures": "failure", "errors": "error", "skipped": "skipped"}
 COUNTS = ("tests", *_KINDS)

@@ -14,11 +14,11 @@ from collections.abc import Container, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from qatbuild.artifact import write_text
-from qatbuild.memory import TICK_NS, identity
+from qatbuild.engine.file_cache import TICK_NS, identity
+from qatbuild.exchange.files import write_text
 from qatbuild.report import html, junit, markup
 from qatbuild.report.failures import Failure
-from qatbuild.report.found import MODEL, found
+from qatbuild.report.models import MODEL, found
 
 _COLUMN, _CELL = "\x1e", "\x1f"
 

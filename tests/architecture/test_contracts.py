@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from qatbuild.plugin.commands.below import COMMANDS
-from qatbuild.spec.load import RESERVED
+from qatbuild.plugin.commands.inherited import COMMANDS
+from qatbuild.schema.load import RESERVED
 
 REPOSITORY = Path(__file__).parents[2]
 SOURCES = sorted((REPOSITORY / "qatbuild").rglob("*.py"))
@@ -49,7 +49,7 @@ def test_median_module_is_short() -> None:
 def test_a_command_s_name_is_no_label_and_forbids_no_task_of_another_project() -> None:
     points = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["project"]["entry-points"]["doit.COMMAND"]
     assert set(points) <= RESERVED
-    inherited = {name for name, place in points.items() if ".below:" in place} | {"run"}
+    inherited = {name for name, place in points.items() if ".inherited:" in place} | {"run"}
     assert set(points) - inherited == set(COMMANDS)
 
 

@@ -21,11 +21,11 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from qatbuild.forecast import CURRENT
-from qatbuild.plugin.project import Project
-from qatbuild.spec.load import load
-from qatbuild.spec.model import Dataset, Variant
-from qatbuild.spec.rules import Territory
+from qatbuild.engine.forecast import CURRENT
+from qatbuild.engine.project import Project
+from qatbuild.schema.load import load
+from qatbuild.schema.model import Dataset, Variant
+from qatbuild.schema.rules import Territory
 from tests.benchmarks.measure import FailedRunError, host
 from tests.benchmarks.table import RESULTS, publish
 

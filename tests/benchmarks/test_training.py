@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
-from qatbuild.spec.load import load
-from qatbuild.spec.rules import Territory
+from qatbuild.schema.load import load
+from qatbuild.schema.rules import Territory
 from tests.benchmarks import table
 from tests.benchmarks.measure import FailedRunError
 from tests.benchmarks.training.__main__ import main

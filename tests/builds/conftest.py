@@ -60,7 +60,7 @@ class ToyProject:
         """Another process builds here, as far as its lock tells; its id."""
         lock = self.root / "build/.qatbuild/lock"
         code = (
-            "import sys; from pathlib import Path; from qatbuild.lock import Owner; "
+            "import sys; from pathlib import Path; from qatbuild.exchange.lock import Owner; "
             f"owner = Owner(Path({str(lock)!r})); owner.take() or print('held', flush=True); sys.stdin.read()"
         )
         pipe, command = subprocess.PIPE, [sys.executable, "-c", code]

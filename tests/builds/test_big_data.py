@@ -8,7 +8,7 @@ import pytest
 from doit.cmd_base import NamespaceTaskLoader
 from doit.doit_cmd import DoitMain
 
-from qatbuild import artifact, memory
+from qatbuild.engine import digests, file_cache
 from qatbuild.plugin import door
 from tests.builds.conftest import ToyProject
 from tests.builds.toolchain import ToyExecutor
@@ -32,14 +32,14 @@ class Loader(NamespaceTaskLoader):
 def hashed(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The names of the files that were read to be hashed."""
     names: list[str] = []
-    real = artifact.file_sha256
+    real = digests.file_sha256
 
     def counting(path: Path) -> str:
         names.append(path.name)
         return real(path)
 
-    monkeypatch.setattr(artifact, "file_sha256", counting)
-    monkeypatch.setattr(memory, "TICK_NS", 0)  # What was written a moment ago is old enough here.
+    monkeypatch.setattr(digests, "file_sha256", counting)
+    monkeypatch.setattr(file_cache, "TICK_NS", 0)  # What was written a moment ago is old enough here.
     return names
 
 

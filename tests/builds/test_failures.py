@@ -14,7 +14,7 @@ def test_failed_stage_is_one_block_without_traceback(toy: ToyProject) -> None:
     done = toy.doit()
     assert done.returncode == 1
     assert "net:quantize FAILED" in done.stdout
-    assert "cure: remove broken.txt" in done.stdout
+    assert "hint: remove broken.txt" in done.stdout
     assert "Traceback" not in done.stdout + done.stderr
 
 

@@ -118,7 +118,7 @@ def test_gc_waits_for_a_build_and_frees_nothing_that_it_came_to_need_meanwhile(f
 
 
 def test_a_build_waits_for_gc(former: ToyProject) -> None:
-    slow = "import sys\nfrom qatbuild.leftovers import Leftover\nremove = Leftover.remove\n"
+    slow = "import sys\nfrom qatbuild.engine.leftovers import Leftover\nremove = Leftover.remove\n"
     slow += "def slowly(*given):\n    print('begun', file=sys.stderr, flush=True)\n    open('go').read()\n"
     slow += "    remove(*given)\nLeftover.remove = slowly\n"
     (former.root / "dodo.py").write_text(f"{slow}{DODO}")

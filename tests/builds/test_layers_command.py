@@ -32,5 +32,5 @@ def test_a_model_that_was_not_evaluated_is_one_error_with_the_cure(toy: ToyProje
     done = toy.doit("layers", "net")
     assert done.returncode != 0
     assert "There is no report with layers." in done.stderr
-    assert "cure: doit net" in done.stderr
+    assert "hint: doit net" in done.stderr
     assert "Traceback" not in done.stderr

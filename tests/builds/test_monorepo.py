@@ -184,7 +184,7 @@ def test_specs_in_many_folders_are_not_read_if_nothing_changed_and_new_folders_a
     (toy.root / "specs/net.json").rename(toy.root / "vision/specs/net.json")
     toy.built()
     toy.built()
-    assert not {"jsonschema", "qatbuild.plan", "sqlite3"} & imported("doit", cwd=toy.root)
+    assert not {"jsonschema", "qatbuild.engine.plan", "sqlite3"} & imported("doit", cwd=toy.root)
     (toy.root / "audio/words/nets").mkdir(parents=True)
     document = {**SPEC, "dataset": {"name": "cifar10", "path": "../../../vision/specs/data.bin"}}
     (toy.root / "audio/words/nets/words.json").write_text(json.dumps(document))

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from qatbuild.code import Code
-from qatbuild.plan import plan
-from qatbuild.spec.load import load
-from qatbuild.spec.rules import Territory
+from qatbuild.engine.code_digest import Code
+from qatbuild.engine.plan import plan
+from qatbuild.schema.load import load
+from qatbuild.schema.rules import Territory
 from tests.builds.conftest import REPOSITORY, ToyProject
 
 ROUTES = {"litert": {}, "vela": {}, "c_array": {}}
@@ -136,7 +136,9 @@ def test_the_code_of_a_route_is_an_input_of_that_route_alone(toy: ToyProject) ->
     code = Code(REPOSITORY)
     for stage in plan(variants, toy.root).stages.values():
         modules = {module for module, _, _ in code.closure(stage.modules)}
-        rooms = {module.partition("qatbuild.deploy.")[2] for module in modules} & set(ROUTES | {"onnx": 0, "coreml": 0})
+        rooms = {module.partition("qatbuild.worker.deploy.")[2] for module in modules} & set(
+            ROUTES | {"onnx": 0, "coreml": 0}
+        )
         assert rooms == ({stage.route} if stage.route else set()), stage.id
 
 
@@ -149,10 +151,10 @@ def test_a_label_in_the_folder_of_another_s_routes_is_refused_alone(routed: ToyP
 
 
 def test_every_route_of_the_schema_has_its_module() -> None:
-    from qatbuild.spec.routes import ROUTES as KNOWN  # noqa: PLC0415
+    from qatbuild.schema.routes import ROUTES as KNOWN  # noqa: PLC0415
 
     for route in KNOWN:
-        assert (Path(REPOSITORY) / "qatbuild/deploy" / f"{route}.py").is_file()
+        assert (Path(REPOSITORY) / "qatbuild/worker/deploy" / f"{route}.py").is_file()
 
 
 def test_closing_tables_page_and_junit_list_the_routes_and_make_nothing_stale(toy: ToyProject) -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from qatbuild.record import Record
+from qatbuild.engine.up_to_date_record import Record
 from tests.architecture.test_contracts import imported
 from tests.builds.conftest import REPOSITORY, SPEC, ToyProject
 

@@ -10,9 +10,10 @@ import json
 import os
 from typing import Any
 
-from qatbuild.artifact import Manifest, write_text
-from qatbuild.errors import AcceptanceError, StageError
-from qatbuild.request import Request
+from qatbuild.exchange.errors import AcceptanceError, StageError
+from qatbuild.exchange.files import write_text
+from qatbuild.exchange.manifest import Manifest
+from qatbuild.exchange.request import Request
 
 ARTIFACTS = {
     "dataset": ["dataset.npz"],

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from qatbuild.request import Request, Source
+from qatbuild.exchange.request import Request, Source
 
 SHARED = Path(__file__).resolve().parents[2].parent / "shared"
 

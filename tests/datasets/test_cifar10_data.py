@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from qatbuild import datasets
-from qatbuild.errors import DatasetError
+from qatbuild.exchange.errors import DatasetError
+from qatbuild.worker import datasets
 from tests.datasets.conftest import CifarArchive, pack
 
 
@@ -78,7 +78,7 @@ def test_missing_member_is_named_with_what_is_there(tmp_path: Path, cifar_member
 def test_python_version_of_the_archive_is_told_from_the_binary_one(tmp_path: Path) -> None:
     text = fault(pack(tmp_path / "cifar-10-python.tar.gz", {"data_batch_1": b"pickle", "test_batch": b""}, "w:gz"))
     assert "only data_batch_1, test_batch" in text
-    assert "cure: Use the binary version of CIFAR-10" in text
+    assert "hint: Use the binary version of CIFAR-10" in text
 
 
 @pytest.mark.parametrize("lacking_bytes", [1, -1, 3073])

@@ -10,9 +10,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from qatbuild.artifact import file_sha256
-from qatbuild.errors import DatasetError
-from qatbuild.stages import dataset
+from qatbuild.exchange.errors import DatasetError
+from qatbuild.exchange.files import file_sha256
+from qatbuild.worker.stages import dataset
 from tests.datasets.conftest import MakeRequest
 
 
@@ -159,8 +159,8 @@ def test_real_cifar10_has_the_known_statistics_and_needs_less_than_700_mib(
     code = """
 import json, re, sys
 from pathlib import Path
-from qatbuild.request import Request
-from qatbuild.stages import dataset
+from qatbuild.exchange.request import Request
+from qatbuild.worker.stages import dataset
 facts = dataset.run(Request.from_json(Path(sys.argv[1]).read_text()))
 peak_kib = int(re.search(r"VmHWM:\\s+(\\d+) kB", Path("/proc/self/status").read_text())[1])
 print(json.dumps([facts, peak_kib]))

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from qatbuild import datasets
-from qatbuild.datasets.download import ATTEMPTS, fetch
-from qatbuild.errors import DatasetError
+from qatbuild.exchange.errors import DatasetError
+from qatbuild.worker import datasets
+from qatbuild.worker.datasets.download import ATTEMPTS, fetch
 from tests.datasets.conftest import CifarArchive, Server
 
 CONTENT = bytes(range(256)) * 4000

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from qatbuild import datasets
-from qatbuild.errors import DatasetError
+from qatbuild.exchange.errors import DatasetError
+from qatbuild.worker import datasets
 
 
 def picture(path: Path, value: int = 0, mode: str = "RGB", size: tuple[int, int] = (4, 3)) -> Path:

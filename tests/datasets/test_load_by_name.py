@@ -8,19 +8,20 @@ from pathlib import Path
 
 import pytest
 
-from qatbuild import datasets
-from qatbuild.errors import DatasetError
+from qatbuild.exchange.errors import DatasetError
+from qatbuild.worker import datasets
 
 
 def test_editing_one_kind_leaves_the_others_alone_for_it_is_not_imported() -> None:
     code = (
-        "import sys; from pathlib import Path; from qatbuild import datasets\n"
+        "import sys; from pathlib import Path; from qatbuild.worker import datasets\n"
         "datasets.load('digits', None, None, None, Path('never-used'))\n"
-        "print(sorted(name for name in sys.modules if name.startswith('qatbuild.datasets.')), 'PIL' in sys.modules)"
+        "rooms = sorted(name for name in sys.modules if name.startswith('qatbuild.worker.datasets.'))\n"
+        "print(rooms, 'PIL' in sys.modules)"
     )
     root = Path(__file__).resolve().parents[2]
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=root)
-    assert done.stdout.strip() == "['qatbuild.datasets.digits'] False"
+    assert done.stdout.strip() == "['qatbuild.worker.datasets.digits'] False"
 
 
 @pytest.mark.parametrize("name", ["imagenet", "download", "__init__", "digits.evil", ""])

@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from qatbuild import datasets
-from qatbuild.errors import DatasetError
+from qatbuild.exchange.errors import DatasetError
+from qatbuild.worker import datasets
 from tests.datasets.conftest import Server
 
 

@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from qatbuild.deploy import Subject, armnn
-from qatbuild.tflite.convert import convert
-from qatbuild.tflite.interpret import Model
+from qatbuild.worker.deploy import Subject, armnn
+from qatbuild.worker.tflite.convert import convert
+from qatbuild.worker.tflite.interpret import Model
 
 v1 = tf.compat.v1
 CHANNELS = 4

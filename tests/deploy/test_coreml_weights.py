@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from qatbuild.deploy import coreml_weights, graphs
-from qatbuild.deploy.coreml_weights import Weights
+from qatbuild.worker.deploy import coreml_weights, graphs
+from qatbuild.worker.deploy.coreml_weights import Weights
 
 v1 = tf.compat.v1
 pytestmark = pytest.mark.tf

@@ -9,26 +9,26 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from qatbuild.deploy import (
+from qatbuild.exchange.errors import DeployError
+from qatbuild.worker.deploy import (
     agreement_gate,
     agreement_percent,
     armnn,
     c_array,
     litert,
     metadata,
-    needs,
     round_weights,
+    tools,
     vela,
 )
-from qatbuild.errors import DeployError
-from qatbuild.tflite.inspect import Flatbuffer, Operator, Tensor
+from qatbuild.worker.tflite.inspect import Flatbuffer, Operator, Tensor
 
 
 @pytest.mark.parametrize("route", ["coreml", "vela", "onnx"])
 def test_missing_package_is_one_error_that_says_how_to_install_it(route: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "absent_tool", None)
     with pytest.raises(DeployError) as caught:
-        needs.module("absent_tool.part", route)
+        tools.module("absent_tool.part", route)
     block = caught.value.block()
     assert "absent_tool" in block
     assert f"pip install 'qatbuild[{route}]'" in block
@@ -36,7 +36,7 @@ def test_missing_package_is_one_error_that_says_how_to_install_it(route: str, mo
 
 def test_missing_program_names_debian_s_package() -> None:
     with pytest.raises(DeployError, match="apt-get install gcc"):
-        needs.program("no-such-compiler", route="c_array", debian="gcc g++")
+        tools.program("no-such-compiler", route="c_array", debian="gcc g++")
 
 
 def test_missing_armnn_names_the_packages(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -47,7 +47,7 @@ def test_missing_armnn_names_the_packages(monkeypatch: pytest.MonkeyPatch, tmp_p
 
 def test_command_that_fails_shows_the_end_of_what_it_printed() -> None:
     with pytest.raises(DeployError) as caught:
-        needs.called(["sh", "-c", "echo first; echo why >&2; exit 3"], "The tool cannot do it.", "another way")
+        tools.called(["sh", "-c", "echo first; echo why >&2; exit 3"], "The tool cannot do it.", "another way")
     facts = dict(caught.value.facts)
     assert (facts["command"], facts["status"]) == ("sh", "3")
     assert "why" in facts["its end"]
@@ -146,10 +146,10 @@ def test_metadata_comes_back_as_it_was_written_with_letters_of_any_language(smal
 def test_of_a_traceback_a_user_is_shown_what_was_raised_and_of_other_output_the_end() -> None:
     program = "import sys; print('before'); raise ValueError('section Nope not found\\nin my.ini')"
     with pytest.raises(DeployError) as failure:
-        needs.called([sys.executable, "-c", program], "The tool fails.")
+        tools.called([sys.executable, "-c", program], "The tool fails.")
     assert dict(failure.value.facts)["its end"] == "ValueError: section Nope not found\nin my.ini"
     with pytest.raises(DeployError) as failure:
-        needs.called([sys.executable, "-c", "print('no\\n' * 50 + 'the end'); exit(3)"], "The tool fails.")
+        tools.called([sys.executable, "-c", "print('no\\n' * 50 + 'the end'); exit(3)"], "The tool fails.")
     assert str(dict(failure.value.facts)["its end"]).splitlines()[-2:] == ["no", "the end"]
 
 

@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from qatbuild.deploy import vela
-from qatbuild.tflite.convert import convert
+from qatbuild.worker.deploy import vela
+from qatbuild.worker.tflite.convert import convert
 
 v1 = tf.compat.v1
 OPTIONS = {

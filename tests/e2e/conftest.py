@@ -70,6 +70,6 @@ def digits(tmp_path_factory: pytest.TempPathFactory) -> Project:
     """The shipped digits spec, built. Tests may look, not touch."""
     project = new_project(tmp_path_factory.mktemp("digits") / "project")
     shutil.copy(REPOSITORY / "specs/digits.json", project.root / "specs")
-    shutil.copytree(REPOSITORY / "qatbuild/spec", project.root / "qatbuild/spec")
+    shutil.copytree(REPOSITORY / "qatbuild/schema", project.root / "qatbuild/schema")
     (project.root / "build.txt").write_text(project.build("digits"))
     return project

@@ -15,7 +15,7 @@ import json
 from pathlib import Path
 
 import numpy as np
-from qatbuild.models.digitsnet import digitsnet
+from qatbuild.worker.models.digitsnet import digitsnet
 
 HERE = Path(__file__).parent
 

@@ -24,7 +24,7 @@ import pytest
 from ai_edge_litert.interpreter import Interpreter
 from ai_edge_litert.tools import flatbuffer_utils
 
-from qatbuild.spec.routes import ROUTES
+from qatbuild.schema.routes import ROUTES
 from tests.e2e.conftest import REPOSITORY, Project
 from tests.e2e.test_stories import ran
 
@@ -172,7 +172,7 @@ def test_coreml_models_take_an_image_and_give_a_label(deployed: Project) -> None
 def test_rounded_and_baked_graphs_compress_better_and_the_baked_one_converts_to_the_same_model(
     deployed: Project,
 ) -> None:
-    from qatbuild.tflite.convert import convert  # noqa: PLC0415  TensorFlow
+    from qatbuild.worker.tflite.convert import convert  # noqa: PLC0415  TensorFlow
 
     home, sizes = folder(deployed, "round_weights"), told(deployed, "round_weights")["figures"]["bytes"]
     whole = sizes["frozen_graph.pb"]["zipped"]

@@ -15,8 +15,8 @@ from pathlib import Path
 
 import pytest
 
-from qatbuild.spec.load import load
-from qatbuild.spec.rules import Territory
+from qatbuild.schema.load import load
+from qatbuild.schema.rules import Territory
 from tests.e2e.conftest import REPOSITORY, Project
 
 README = (REPOSITORY / "README.md").read_text()

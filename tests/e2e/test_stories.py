@@ -178,7 +178,11 @@ def training_process(project: Project) -> int:
                     above = (Path("/proc") / str(parent) / "cmdline").read_bytes()
                 except OSError:
                     continue
-                if b"qatbuild.server" in command and b"qatbuild.server" in above and cwd == project.root.resolve():
+                if (
+                    b"qatbuild.worker.server" in command
+                    and b"qatbuild.worker.server" in above
+                    and cwd == project.root.resolve()
+                ):
                     return int(folder.name)
         os.sched_yield()
     raise AssertionError("no training began")

@@ -13,9 +13,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from qatbuild.errors import DatasetError, StageError
-from qatbuild.execute.local import LocalExecutor
-from qatbuild.request import Request, Source
+from qatbuild.engine.execute.local import LocalExecutor
+from qatbuild.exchange.errors import DatasetError, StageError
+from qatbuild.exchange.request import Request, Source
 
 
 def request(folder: Path, name: str, *, images: int = 20) -> Request:
@@ -51,7 +51,7 @@ def executor() -> LocalExecutor:
 def servers() -> set[int]:
     """Processes of worker servers that this process started."""
     found = subprocess.run(
-        ["pgrep", "-P", str(os.getpid()), "-f", "qatbuild.server"], capture_output=True, text=True, check=False
+        ["pgrep", "-P", str(os.getpid()), "-f", "qatbuild.worker.server"], capture_output=True, text=True, check=False
     )
     return {int(word) for word in found.stdout.split()}
 

@@ -11,10 +11,10 @@ import numpy as np
 import tensorflow as tf
 
 from qatbuild.quantize import Options, RewriteReport, plan_inference, rewrite_inference
-from qatbuild.quantize.learning import settled
-from qatbuild.tflite import inspect
-from qatbuild.tflite.convert import convert
-from qatbuild.tflite.interpret import Model
+from qatbuild.quantize.integer.learning import settled
+from qatbuild.worker.tflite import inspect
+from qatbuild.worker.tflite.convert import convert
+from qatbuild.worker.tflite.interpret import Model
 
 v1 = tf.compat.v1
 

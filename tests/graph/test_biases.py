@@ -7,10 +7,10 @@ import pytest
 import tensorflow as tf
 
 from qatbuild.quantize import rewrite_inference
-from qatbuild.quantize.biases import rounded
-from qatbuild.quantize.learning import Ends
-from qatbuild.quantize.range_plan import Range
-from qatbuild.tflite.inspect import load
+from qatbuild.quantize.integer.biases import rounded
+from qatbuild.quantize.integer.learning import Ends
+from qatbuild.quantize.integer.range_plan import Range
+from qatbuild.worker.tflite.inspect import load
 from tests.graph.integer_runtime import converted, measured, network_graph, options, restore
 from tests.graph.networks import folding_layer, layer, v1
 

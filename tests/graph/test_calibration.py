@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from qatbuild.errors import RewriteError
+from qatbuild.exchange.errors import RewriteError
 from qatbuild.quantize import Options, plan_inference, rewrite_inference
-from qatbuild.quantize.calibration import calibrate, observer
-from qatbuild.quantize.order import Percentile
+from qatbuild.quantize.calibrate.calibration import calibrate, observer
+from qatbuild.quantize.calibrate.percentile import Percentile
 from tests.graph.networks import v1
 
 pytestmark = pytest.mark.tf

@@ -7,7 +7,7 @@ import pytest
 import tensorflow as tf
 from ai_edge_litert.interpreter import Interpreter
 
-from qatbuild.errors import RewriteError
+from qatbuild.exchange.errors import RewriteError
 from qatbuild.quantize import check_network, create_eval_graph
 from tests.graph.networks import batch_norm, folding_layer, images, layer, v1
 

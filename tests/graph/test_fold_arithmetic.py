@@ -7,8 +7,8 @@ import pytest
 import tensorflow as tf
 
 from qatbuild.quantize import create_eval_graph, experimental_create_training_graph
-from qatbuild.quantize.batch_norm import find_batch_norms
-from qatbuild.quantize.fold import fold
+from qatbuild.quantize.batch_norm.find import find_batch_norms
+from qatbuild.quantize.batch_norm.fold import fold
 from tests.graph.folding import (
     BIASED,
     FORMS,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import tensorflow as tf
 
-from qatbuild.errors import RewriteError
+from qatbuild.exchange.errors import RewriteError
 from qatbuild.quantize import Override, check_network, plan_inference, rewrite_inference, rewrite_training
 from tests.graph.integer_runtime import network_graph, options
 from tests.graph.networks import batch_norm, folding_layer, layer, v1, variable

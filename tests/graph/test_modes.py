@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import tensorflow as tf
 
-from qatbuild.errors import RewriteError
+from qatbuild.exchange.errors import RewriteError
 from qatbuild.quantize import Options, Override, create_eval_graph, plan_inference, rewrite_inference
 from tests.graph.networks import folding_layer, images, layer, v1
 

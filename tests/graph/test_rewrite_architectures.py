@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import tensorflow as tf
 
-from qatbuild.errors import RewriteError
+from qatbuild.exchange.errors import RewriteError
 from qatbuild.quantize import check_network, create_eval_graph, experimental_create_training_graph
 from tests.graph.networks import batch_norm, fake_quants, folding_layer, images, layer, v1
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import tensorflow as tf
 
-from qatbuild.errors import RewriteError
+from qatbuild.exchange.errors import RewriteError
 from qatbuild.quantize import (
     create_eval_graph,
     create_training_graph,

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from qatbuild.quantize import Options, rewrite_inference, rewrite_training
-from qatbuild.quantize.batch_norm import find_batch_norms
-from qatbuild.quantize.training_fold import fold_in_training
+from qatbuild.quantize.batch_norm.find import find_batch_norms
+from qatbuild.quantize.batch_norm.training_fold import fold_in_training
 from tests.graph.folding import BIASED, ROWS, Network, assert_close, batches, convolutions_run, start_biases_at
 from tests.graph.networks import v1
 

@@ -12,12 +12,12 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from qatbuild import models
-from qatbuild.errors import StageError
-from qatbuild.quantize.batch_norm import BatchNorm, find_batch_norms
-from qatbuild.quantize.fold import fold
-from qatbuild.training import checkpoint
-from qatbuild.training.session import deterministic
+from qatbuild.exchange.errors import StageError
+from qatbuild.quantize.batch_norm.find import BatchNorm, find_batch_norms
+from qatbuild.quantize.batch_norm.fold import fold
+from qatbuild.worker import models
+from qatbuild.worker.training import checkpoint
+from qatbuild.worker.training.session import deterministic
 
 pytestmark = pytest.mark.tf
 
@@ -339,7 +339,7 @@ def test_weights_of_a_file_become_a_checkpoint_of_those_names(tmp_path: Path) ->
 def test_function_without_keras_is_built_once_and_keeps_its_random_numbers(tmp_path: Path) -> None:
     (tmp_path / "numpynet.py").write_text(
         "import numpy as np, tensorflow as tf\n"
-        "from qatbuild.models import layers\n"
+        "from qatbuild.worker.models import layers\n"
         "def network(images, classes, *, training):\n"
         "    drawn = np.random.random()\n"
         "    start = tf.compat.v1.constant_initializer(drawn)\n"

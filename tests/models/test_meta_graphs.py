@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from qatbuild import models
-from qatbuild.errors import StageError
-from qatbuild.models import layers
+from qatbuild.exchange.errors import StageError
+from qatbuild.worker import models
+from qatbuild.worker.models import layers
 
 pytestmark = pytest.mark.tf
 

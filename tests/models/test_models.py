@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from qatbuild import models
-from qatbuild.errors import StageError
-from qatbuild.models import layers
+from qatbuild.exchange.errors import StageError
+from qatbuild.worker import models
+from qatbuild.worker.models import layers
 
 pytestmark = pytest.mark.tf
 
@@ -216,7 +216,7 @@ def module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     """The name of a module of the user's with several functions."""
     (tmp_path / "usersnets.py").write_text(
         "import tensorflow as tf\n"
-        "from qatbuild.models import layers\n"
+        "from qatbuild.worker.models import layers\n"
         "def mine(images, classes, *, training, width=4):\n"
         "    with tf.compat.v1.variable_scope('Mine'):\n"
         "        net = layers.dense(layers.flatten(images), width, scope='fc1')\n"

@@ -27,12 +27,12 @@ from doit.doit_cmd import DoitMain
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
-from qatbuild.artifact import Manifest
-from qatbuild.code import PACKAGE
+from qatbuild.engine.code_digest import PACKAGE
+from qatbuild.engine.fast_path import Shortcut
+from qatbuild.engine.rebuild import Rebuilder
+from qatbuild.exchange.manifest import Manifest
+from qatbuild.exchange.request import Request
 from qatbuild.plugin import door
-from qatbuild.plugin.shortcut import Shortcut
-from qatbuild.rebuild import Rebuilder
-from qatbuild.request import Request
 from tests.builds.conftest import SPEC
 from tests.builds.toolchain import ToyExecutor
 
@@ -198,7 +198,9 @@ CHANGES: st.SearchStrategy[Change] = st.one_of(
     st.tuples(
         st.just(edit_engine),
         st.tuples(
-            st.sampled_from(["stages/freeze.py", "training/loop.py", "worker.py", "rebuild.py"]),
+            st.sampled_from(
+                ["worker/stages/freeze.py", "worker/training/loop.py", "worker/run.py", "engine/rebuild.py"]
+            ),
             st.sampled_from(["# a comment", "VALUE = 1", "VALUE = 2"]),
         ),
     ),

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from qatbuild.tflite import fixed_point
+from qatbuild.worker.tflite import fixed_point
 
 INT32 = st.integers(-(2**31), 2**31 - 1)
 UNIT = 2.0**31

@@ -12,8 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 
-from qatbuild.spec.faults import SCHEMA_PATH
-from qatbuild.spec.obeys import obeys
+from qatbuild.schema.fast_validator import obeys
+from qatbuild.schema.faults import SCHEMA_PATH
 
 SCHEMA = json.loads(SCHEMA_PATH.read_text())
 VALIDATOR = Draft202012Validator(SCHEMA)

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from qatbuild.tflite import convert
+from qatbuild.worker.tflite import convert
 
 v1 = tf.compat.v1
 SIDE_PX, CLASSES, FILTERS = 8, 4, 8

@@ -12,7 +12,7 @@ from ai_edge_litert import schema_py_generated as schema
 from ai_edge_litert.interpreter import Interpreter
 from ai_edge_litert.tools import flatbuffer_utils
 
-from qatbuild.tflite.interpret import KERNELS
+from qatbuild.worker.tflite.interpret import KERNELS
 
 _TYPES = {np.dtype(name): getattr(schema.TensorType, name.upper()) for name in ("uint8", "int8", "int32", "float32")}
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from qatbuild.tflite import convert
+from qatbuild.worker.tflite import convert
 
 v1 = tf.compat.v1
 SIDE_PX, CHANNELS, CLASSES = 12, 3, 5

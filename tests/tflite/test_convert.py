@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from qatbuild.errors import ConversionError
-from qatbuild.tflite import convert
+from qatbuild.exchange.errors import ConversionError
+from qatbuild.worker.tflite import convert
 
 
 def test_equal_graphs_give_equal_bytes(network, asked):

@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from qatbuild.tflite import emulator
-from qatbuild.tflite.interpret import Model
+from qatbuild.worker.tflite import emulator
+from qatbuild.worker.tflite.interpret import Model
 from tests.tflite import nets
 from tests.tflite.flatbuffers import cut, infer
 

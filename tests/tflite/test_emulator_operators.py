@@ -15,8 +15,8 @@ from ai_edge_litert import schema_py_generated as schema
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from qatbuild.errors import ConversionError
-from qatbuild.tflite import emulator
+from qatbuild.exchange.errors import ConversionError
+from qatbuild.worker.tflite import emulator
 from tests.tflite.flatbuffers import Wire, constant, infer, single
 
 Case = tuple[bytes, list[np.ndarray]]

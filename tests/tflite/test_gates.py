@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import tensorflow as tf
 
-from qatbuild.tflite.gates import gates
+from qatbuild.worker.tflite.gates import gates
 
 
 def judged(path, *, mean=121.0, std_dev=64.0, scheme="uint8"):

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from qatbuild.errors import ConversionError
-from qatbuild.tflite import inspect
+from qatbuild.exchange.errors import ConversionError
+from qatbuild.worker.tflite import inspect
 
 
 def refused(path, scheme="uint8"):

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from qatbuild.errors import ConversionError
-from qatbuild.tflite.interpret import KERNELS, Model
+from qatbuild.exchange.errors import ConversionError
+from qatbuild.worker.tflite.interpret import KERNELS, Model
 
 INT8 = {"conv": "symmetric", "dense": "symmetric"}
 

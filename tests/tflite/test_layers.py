@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from qatbuild.tflite import inspect, layers
-from qatbuild.tflite.pairing import Network, float_partner, partner
-from qatbuild.training.session import session
+from qatbuild.worker.tflite import inspect, layers
+from qatbuild.worker.tflite.pairing import Network, float_partner, partner
+from qatbuild.worker.training.session import session
 from tests.tflite import nets
 
 pytestmark = pytest.mark.tf

@@ -8,11 +8,12 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from qatbuild.artifact import Manifest, publish
-from qatbuild.errors import AcceptanceError, ConversionError, DatasetError
-from qatbuild.request import Input, Request
-from qatbuild.stages import convert, evaluate
-from qatbuild.tflite.interpret import Model
+from qatbuild.engine.publish import publish
+from qatbuild.exchange.errors import AcceptanceError, ConversionError, DatasetError
+from qatbuild.exchange.manifest import Manifest
+from qatbuild.exchange.request import Input, Request
+from qatbuild.worker.stages import convert, evaluate
+from qatbuild.worker.tflite.interpret import Model
 
 INPUT = {"mean": 121.0, "std_dev": 64.0}
 FROZEN_FACTS = {"input": "input", "output": "Net/Predictions/Softmax", "checkpoint_step": 1, "float_checkpoint_step": 1}
@@ -163,7 +164,7 @@ def test_a_float_graph_that_cannot_be_converted_costs_its_latency_and_no_model(b
     def refuse(*_, **__):
         raise ConversionError("no such form")
 
-    monkeypatch.setattr("qatbuild.tflite.convert.convert_float", refuse)
+    monkeypatch.setattr("qatbuild.worker.tflite.convert.convert_float", refuse)
     report = built.evaluate().report
     assert {row["numbers"] for row in report["latencies_ms"]} == {"uint8"}
     assert "no latency of the float graph. no such form" in capsys.readouterr().out

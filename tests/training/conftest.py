@@ -11,14 +11,14 @@ import pytest
 from sklearn.datasets import load_digits
 
 from qatbuild.quantize import Options
-from qatbuild.stages.rewriting import fake_quantization
-from qatbuild.training.batches import Augmentation, Batches
-from qatbuild.training.graph import training
-from qatbuild.training.inference import Network
-from qatbuild.training.loop import Course, train
-from qatbuild.training.optimizer import Optimizer
-from qatbuild.training.resume import Progress
-from qatbuild.training.schedule import Schedule
+from qatbuild.worker.stages.rewriting import fake_quantization
+from qatbuild.worker.training.batches import Augmentation, Batches
+from qatbuild.worker.training.graph import training
+from qatbuild.worker.training.inference import Network
+from qatbuild.worker.training.loop import Course, train
+from qatbuild.worker.training.optimizer import Optimizer
+from qatbuild.worker.training.resume import Progress
+from qatbuild.worker.training.schedule import Schedule
 from tests.training.project import Project
 
 NETWORK = Network({"name": "digitsnet"}, (8, 8, 1), 10, 128.0, 64.0)

@@ -8,8 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from qatbuild.artifact import Manifest, write_text
-from qatbuild.request import Input, Request, Source
+from qatbuild.exchange.files import write_text
+from qatbuild.exchange.manifest import Manifest
+from qatbuild.exchange.request import Input, Request, Source
 
 RATE = {"schedule": "constant", "initial": 0.05, "final": 0.0, "decay_steps": None, "decay_rate": None}
 RATE |= {"boundaries": [], "values": [], "warm_up_steps": 0}

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from qatbuild.training.batches import Augmentation, Batch, Batches
-from qatbuild.training.prefetch import Prefetch
+from qatbuild.worker.training.batches import Augmentation, Batch, Batches
+from qatbuild.worker.training.prefetch import Prefetch
 
 SHIFTED_AND_MIRRORED = Augmentation(2, flip_left_right=True, fill=99)
 

@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from qatbuild.errors import StageError
-from qatbuild.stages import export, freeze, quantize
-from qatbuild.stages import float as floating
-from qatbuild.training import checkpoint
+from qatbuild.exchange.errors import StageError
+from qatbuild.worker.stages import export, freeze, quantize
+from qatbuild.worker.stages import float as floating
+from qatbuild.worker.training import checkpoint
 from tests.training.project import Project
 from tests.training.reading import CHECKPOINT_FILES, tensors
 

@@ -15,14 +15,14 @@ import pytest
 import tensorflow as tf
 
 from qatbuild.quantize import create_eval_graph
-from qatbuild.tflite.convert import convert
-from qatbuild.tflite.interpret import Model
-from qatbuild.training import checkpoint
-from qatbuild.training.frozen import freeze, without_weights
-from qatbuild.training.graph import training
-from qatbuild.training.inference import Network, inference
-from qatbuild.training.optimizer import Optimizer
-from qatbuild.training.session import session
+from qatbuild.worker.tflite.convert import convert
+from qatbuild.worker.tflite.interpret import Model
+from qatbuild.worker.training import checkpoint
+from qatbuild.worker.training.frozen import freeze, without_weights
+from qatbuild.worker.training.graph import training
+from qatbuild.worker.training.inference import Network, inference
+from qatbuild.worker.training.optimizer import Optimizer
+from qatbuild.worker.training.session import session
 
 GOLDEN = Path(__file__).parents[3] / "shared" / "golden" / "tf1_cifarnet"
 CHECKPOINT = GOLDEN / "model.ckpt-420"

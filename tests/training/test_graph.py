@@ -6,14 +6,14 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from qatbuild.errors import StageError
+from qatbuild.exchange.errors import StageError
 from qatbuild.quantize import Options
-from qatbuild.stages.rewriting import fake_quantization
-from qatbuild.training.graph import Training, training
-from qatbuild.training.inference import Network
-from qatbuild.training.optimizer import Optimizer
-from qatbuild.training.rewrite import Rewrite
-from qatbuild.training.session import session
+from qatbuild.worker.stages.rewriting import fake_quantization
+from qatbuild.worker.training.graph import Training, training
+from qatbuild.worker.training.inference import Network
+from qatbuild.worker.training.optimizer import Optimizer
+from qatbuild.worker.training.rewrite import Rewrite
+from qatbuild.worker.training.session import session
 
 pytestmark = pytest.mark.tf
 

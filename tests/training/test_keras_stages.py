@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 from keras import layers
 
-from qatbuild.stages import check, convert, export, freeze, quantize
-from qatbuild.stages import float as floating
-from qatbuild.tflite.interpret import Model
+from qatbuild.worker.stages import check, convert, export, freeze, quantize
+from qatbuild.worker.stages import float as floating
+from qatbuild.worker.tflite.interpret import Model
 from tests.training.project import Project
 from tests.training.reading import tensors
 

@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from qatbuild.errors import StageError
-from qatbuild.training.batches import Batch, Batches
-from qatbuild.training.resume import Progress, Resume
+from qatbuild.exchange.errors import StageError
+from qatbuild.worker.training.batches import Batch, Batches
+from qatbuild.worker.training.resume import Progress, Resume
 from tests.training.reading import CHECKPOINT_FILES, scalars, tensors
 
 pytestmark = pytest.mark.tf

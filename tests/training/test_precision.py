@@ -10,12 +10,12 @@ import pytest
 import tensorflow as tf
 
 from qatbuild.quantize import Options
-from qatbuild.stages.rewriting import fake_quantization
-from qatbuild.training import precision
-from qatbuild.training.graph import training
-from qatbuild.training.optimizer import Optimizer
-from qatbuild.training.resume import Progress
-from qatbuild.training.session import session
+from qatbuild.worker.stages.rewriting import fake_quantization
+from qatbuild.worker.training import precision
+from qatbuild.worker.training.graph import training
+from qatbuild.worker.training.optimizer import Optimizer
+from qatbuild.worker.training.resume import Progress
+from qatbuild.worker.training.session import session
 from tests.training.conftest import NETWORK
 from tests.training.reading import tensors
 

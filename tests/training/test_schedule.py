@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from qatbuild.errors import StageError
-from qatbuild.training.schedule import Schedule
+from qatbuild.exchange.errors import StageError
+from qatbuild.worker.training.schedule import Schedule
 
 
 def test_constant_never_changes() -> None:

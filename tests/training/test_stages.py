@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from qatbuild.errors import RewriteError, StageError
-from qatbuild.stages import check, export, freeze, quantize
-from qatbuild.stages import float as floating
+from qatbuild.exchange.errors import RewriteError, StageError
+from qatbuild.worker.stages import check, export, freeze, quantize
+from qatbuild.worker.stages import float as floating
 from tests.training.project import Project
 from tests.training.reading import CHECKPOINT_FILES, tensors
 
@@ -165,7 +165,7 @@ def test_weights_that_lack_variables_of_the_network_are_refused_by_name(project:
     project.run(floating.run, "dataset")
     (project.root / "work/float").rename(project.root / "given")
     (tmp_path / "othernet.py").write_text(
-        "from qatbuild.models import layers\n"
+        "from qatbuild.worker.models import layers\n"
         "def network(images, classes, *, training):\n"
         "    return layers.dense(layers.flatten(images), classes, scope='only', activation=None)\n"
     )
@@ -185,7 +185,7 @@ def test_weights_that_are_not_there_are_refused(project: Project) -> None:
 def test_tensor_without_a_range_is_named(project: Project, tmp_path: Path) -> None:
     (tmp_path / "deadnet.py").write_text(
         "import tensorflow as tf\n"
-        "from qatbuild.models import layers\n"
+        "from qatbuild.worker.models import layers\n"
         "def network(images, classes, *, training):\n"
         "    zeros = lambda shape, dtype=tf.float32, **_: tf.zeros(shape, dtype)\n"
         "    with tf.compat.v1.variable_scope('Dead'):\n"

@@ -8,9 +8,13 @@ from pathlib import Path
 
 import pytest
 
-from qatbuild import artifact, memory
-from qatbuild.artifact import Digests, Manifest, file_sha256, publish, write_text
-from qatbuild.errors import ArtifactError
+from qatbuild.engine import digests as digest_module
+from qatbuild.engine import file_cache
+from qatbuild.engine.digests import Digests
+from qatbuild.engine.publish import publish
+from qatbuild.exchange.errors import ArtifactError
+from qatbuild.exchange.files import file_sha256, write_text
+from qatbuild.exchange.manifest import Manifest
 
 
 def made(folder: Path, **files: str) -> Manifest:
@@ -53,7 +57,7 @@ def test_damage_names_each_file(tmp_path: Path) -> None:
     (tmp_path / "home/a").unlink()
     (tmp_path / "home/b").write_text("22")
     (tmp_path / "home/c").write_text("!")
-    assert manifest.damage(Digests()) == ["a: missing", "b: 2 bytes instead of 1", "c: edited"]
+    assert Digests().damage(manifest) == ["a: missing", "b: 2 bytes instead of 1", "c: edited"]
 
 
 def test_artifact_that_was_not_left_is_an_error_naming_those_that_were(tmp_path: Path) -> None:
@@ -81,12 +85,12 @@ def test_digest_notices_an_edit_that_keeps_size_and_mtime(tmp_path: Path) -> Non
 
 
 def test_digest_memory_is_written_and_read_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(memory, "TICK_NS", -1)  # What was written this moment is not remembered, else.
+    monkeypatch.setattr(file_cache, "TICK_NS", -1)  # What was written this moment is not remembered, else.
     (tmp_path / "a").write_text("one")
     digests = Digests.load(tmp_path / "memory.db")
     digest = digests.sha256(tmp_path / "a")
     digests.save()
-    monkeypatch.setattr(artifact, "file_sha256", lambda _: "read again")
+    monkeypatch.setattr(digest_module, "file_sha256", lambda _: "read again")
     again = Digests.load(tmp_path / "memory.db")
     assert again.sha256(tmp_path / "a") == digest
 
@@ -94,11 +98,11 @@ def test_digest_memory_is_written_and_read_back(tmp_path: Path, monkeypatch: pyt
 def test_digest_of_a_file_that_was_changed_this_moment_is_not_remembered(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(memory, "TICK_NS", 10**12)
+    monkeypatch.setattr(file_cache, "TICK_NS", 10**12)
     (tmp_path / "a").write_text("one")
     digests = Digests()
     digests.sha256(tmp_path / "a")
-    monkeypatch.setattr(artifact, "file_sha256", lambda _: "read again")
+    monkeypatch.setattr(digest_module, "file_sha256", lambda _: "read again")
     assert digests.sha256(tmp_path / "a") == "read again"
 
 
@@ -145,7 +149,7 @@ def test_publishing_that_dies_at_any_moment_leaves_no_mixture(
     stands = Manifest.path_of(tmp_path / "home", "toy")
     if stands.exists():
         manifest = Manifest.read(stands)
-        assert manifest.damage(Digests()) == []
+        assert Digests().damage(manifest) == []
         assert record.read_text() == manifest.to_json()
     else:
         assert moment > 0

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from qatbuild.code import Code
+from qatbuild.engine.code_digest import Code
 
 
 @pytest.fixture
@@ -58,13 +58,16 @@ def closure(module: str) -> set[str]:
 
 
 def test_a_network_is_code_of_its_own_training_only() -> None:
-    stage = closure("qatbuild.stages.float")
-    assert "qatbuild.models.layers" in closure("qatbuild.models.cifarnet")
-    assert not {"qatbuild.models.cifarnet", "qatbuild.models.lenet", "qatbuild.tflite.convert"} & stage
+    stage = closure("qatbuild.worker.stages.float")
+    assert "qatbuild.worker.models.layers" in closure("qatbuild.worker.models.cifarnet")
+    assert (
+        not {"qatbuild.worker.models.cifarnet", "qatbuild.worker.models.lenet", "qatbuild.worker.tflite.convert"}
+        & stage
+    )
 
 
 def test_float_training_does_not_depend_on_how_networks_are_quantized() -> None:
-    assert not {name for name in closure("qatbuild.stages.float") if name.startswith("qatbuild.quantize")}
+    assert not {name for name in closure("qatbuild.worker.stages.float") if name.startswith("qatbuild.quantize")}
 
 
 def test_no_more_is_looked_for_than_could_be_a_module(project: Path) -> None:

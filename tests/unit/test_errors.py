@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from qatbuild import errors
+from qatbuild.exchange import errors
 
 KINDS = [
     "SpecError",
@@ -27,7 +27,7 @@ def test_block_aligns_facts_and_ends_with_the_cure() -> None:
         "  file      a.tar",
         "  expected  3 bytes",
         "            (or 4)",
-        "  cure: fetch it again",
+        "  hint: fetch it again",
     ]
 
 

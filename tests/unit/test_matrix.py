@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 
-from qatbuild.errors import SpecError
-from qatbuild.spec.load import load
-from qatbuild.spec.model import Variant
-from qatbuild.spec.rules import Territory
+from qatbuild.exchange.errors import SpecError
+from qatbuild.schema.load import load
+from qatbuild.schema.model import Variant
+from qatbuild.schema.rules import Territory
 
 BASE: dict[str, Any] = {
     "input": {"mean": 121, "std_dev": 64},

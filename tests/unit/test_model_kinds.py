@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
-from qatbuild.errors import SpecError
-from qatbuild.plan import Plan, plan
-from qatbuild.spec.load import load
-from qatbuild.spec.rules import Territory
+from qatbuild.engine.plan import Plan, plan
+from qatbuild.exchange.errors import SpecError
+from qatbuild.schema.load import load
+from qatbuild.schema.rules import Territory
 
 META = {"meta_graph": "m.meta", "input": "input:0", "logits": "net/logits:0", "weights": "m"}
 

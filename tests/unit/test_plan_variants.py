@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from qatbuild.plan import Plan, plan
-from qatbuild.spec.load import load
-from qatbuild.spec.rules import Territory
+from qatbuild.engine.plan import Plan, plan
+from qatbuild.schema.load import load
+from qatbuild.schema.rules import Territory
 
 BASE: dict[str, Any] = {
     "input": {"mean": 121, "std_dev": 64},
@@ -107,6 +107,6 @@ def test_only_ptq_s_code_holds_the_calibration(tmp_path: Path) -> None:
     holding = {
         name
         for name, id_ in of(shared, "quantize").items()
-        if "qatbuild.stages.calibrate" in shared.stages[id_].modules
+        if "qatbuild.worker.stages.calibrate" in shared.stages[id_].modules
     }
     assert holding == {"ptq"}

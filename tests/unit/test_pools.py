@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from qatbuild.pools import Pools
+from qatbuild.engine.pools import Pools
 
 
 def test_without_pools_nothing_is_limited() -> None:

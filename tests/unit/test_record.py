@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from qatbuild.record import STAGE, Record
+from qatbuild.engine.up_to_date_record import STAGE, Record
 
 LONG_AGO = 1 << 62
 """A time after which nothing was looked at: every state is believed."""

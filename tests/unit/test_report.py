@@ -11,9 +11,9 @@ from xml.etree import ElementTree as ET
 import pytest
 
 from qatbuild.report.failures import FILE, Failure, load, update
-from qatbuild.report.found import found
 from qatbuild.report.html import page
 from qatbuild.report.junit import junit
+from qatbuild.report.models import found
 from qatbuild.report.table import routes
 
 
@@ -109,7 +109,7 @@ def test_page_shows_models_gates_routes_and_layers_and_needs_nothing_else(build:
 
 
 def test_what_failed_stands_in_place_of_the_result_of_an_earlier_build(build: Path) -> None:
-    lost = [Failure("net", "deploy.onnx", "No <tool>.\n  cure: \x1b[1mget it"), Failure("other", "freeze", "Broken.")]
+    lost = [Failure("net", "deploy.onnx", "No <tool>.\n  hint: \x1b[1mget it"), Failure("other", "freeze", "Broken.")]
     known = update(build, [*lost, Failure("other", "evaluate", "")], [])
     models = found(build, LABELS, known)
     shown = " ".join(Texts(page(models)).texts)

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from qatbuild.reason import Reason, changes
-from qatbuild.request import Input, Request, Source
+from qatbuild.engine.reason import Reason, changes
+from qatbuild.exchange.request import Input, Request, Source
 
 REQUEST = Request(
     stage="float",

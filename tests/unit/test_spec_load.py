@@ -8,11 +8,11 @@ from typing import Any
 
 import pytest
 
-from qatbuild.spec import model
-from qatbuild.spec.faults import SCHEMA_PATH, validator
-from qatbuild.spec.load import find, load, merge_patch
-from qatbuild.spec.routes import REAL, ROUTES
-from qatbuild.spec.rules import Territory
+from qatbuild.schema import model
+from qatbuild.schema.faults import SCHEMA_PATH, validator
+from qatbuild.schema.load import find, load, merge_patch
+from qatbuild.schema.routes import REAL, ROUTES
+from qatbuild.schema.rules import Territory
 
 REPOSITORY = Path(__file__).parents[2]
 SHIPPED = find(REPOSITORY / "specs")

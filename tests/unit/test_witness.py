@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from qatbuild.witness import inside, watching
+from qatbuild.worker.opened_files import inside, watching
 
 
 @pytest.fixture

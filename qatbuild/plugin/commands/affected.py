@@ -10,14 +10,14 @@ from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from qatbuild.affected import Side, affected
-from qatbuild.code import PACKAGE, Code
-from qatbuild.errors import SpecError
+from qatbuild.engine.affected import Side, affected
+from qatbuild.engine.code_digest import PACKAGE, Code
+from qatbuild.engine.git import Revision
+from qatbuild.engine.project import Project
+from qatbuild.engine.reason import Reason
+from qatbuild.exchange.errors import SpecError
 from qatbuild.plugin.commands.command import JSON, SpecCommand, write_json
-from qatbuild.plugin.opened import Opened
-from qatbuild.plugin.project import Project
-from qatbuild.plugin.revision import Revision
-from qatbuild.reason import Reason
+from qatbuild.plugin.session import Opened
 
 _PINS = (
     "requirements*.txt", "constraints*.txt", "uv.lock", "poetry.lock", "pdm.lock", "pylock*.toml", "Pipfile*",

@@ -5,11 +5,11 @@ from __future__ import annotations
 import sys
 from typing import Any
 
-from qatbuild.errors import SpecError
-from qatbuild.forecast import needed
+from qatbuild.engine.forecast import needed
+from qatbuild.engine.undeclared_inputs import undeclared
+from qatbuild.exchange.errors import SpecError
 from qatbuild.plugin.commands.command import JSON, SpecCommand, write_json
-from qatbuild.plugin.opened import Opened
-from qatbuild.undeclared import undeclared
+from qatbuild.plugin.session import Opened
 
 _NETWORKS = ("check", "float", "quantize", "export")
 """The stages that call the user's network."""

@@ -14,9 +14,9 @@ from doit.cmd_base import Command
 from doit.cmdparse import CmdOption
 from doit.exceptions import InvalidCommand
 
-from qatbuild.errors import ArtifactError, QatbuildError
-from qatbuild.plugin.commands.below import be_unheard, is_ours_above
-from qatbuild.plugin.opened import Opened
+from qatbuild.exchange.errors import ArtifactError, QatbuildError
+from qatbuild.plugin.commands.inherited import be_unheard, is_ours_above
+from qatbuild.plugin.session import Opened
 
 Option = dict[str, Any]
 

@@ -6,9 +6,9 @@ import sys
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
-from qatbuild.forecast import CURRENT, Verdict
+from qatbuild.engine.forecast import CURRENT, Verdict
 from qatbuild.plugin.commands.command import SpecCommand, write_json
-from qatbuild.plugin.opened import Opened
+from qatbuild.plugin.session import Opened
 
 
 class Explain(SpecCommand):

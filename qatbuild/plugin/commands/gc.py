@@ -9,14 +9,14 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from qatbuild.errors import SpecError
-from qatbuild.forecast import Verdict
-from qatbuild.leftovers import Leftover, leftovers
-from qatbuild.lock import Owner
+from qatbuild.engine.forecast import Verdict
+from qatbuild.engine.leftovers import Leftover, leftovers
+from qatbuild.engine.store.local import LocalStore, Result
+from qatbuild.exchange.errors import SpecError
+from qatbuild.exchange.lock import Owner
+from qatbuild.exchange.request import Request
 from qatbuild.plugin.commands.command import JSON, SpecCommand, write_json
-from qatbuild.plugin.opened import Opened
-from qatbuild.request import Request
-from qatbuild.store.local import LocalStore, Result
+from qatbuild.plugin.session import Opened
 
 _DAY_SECONDS = 86_400
 _GIB = 1 << 30

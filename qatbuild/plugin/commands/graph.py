@@ -7,10 +7,10 @@ import sys
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from qatbuild.forecast import needed
-from qatbuild.plan import Stage
+from qatbuild.engine.forecast import needed
+from qatbuild.engine.plan import Stage
 from qatbuild.plugin.commands.command import SpecCommand, write_json
-from qatbuild.plugin.opened import Opened
+from qatbuild.plugin.session import Opened
 
 
 class Graph(SpecCommand):

@@ -7,9 +7,9 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from qatbuild.errors import ArtifactError
+from qatbuild.exchange.errors import ArtifactError
 from qatbuild.plugin.commands.command import SpecCommand, write_json
-from qatbuild.plugin.opened import Opened
+from qatbuild.plugin.session import Opened
 from qatbuild.report.layers import layer_table
 
 

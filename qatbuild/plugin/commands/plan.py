@@ -6,10 +6,10 @@ import sys
 from collections import Counter
 from typing import Any
 
-from qatbuild.forecast import CURRENT
+from qatbuild.engine.forecast import CURRENT
 from qatbuild.plugin.commands.command import SpecCommand, write_json
 from qatbuild.plugin.commands.explain import shown, to_json
-from qatbuild.plugin.opened import Opened
+from qatbuild.plugin.session import Opened
 
 
 class Plan(SpecCommand):

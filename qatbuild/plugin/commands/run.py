@@ -20,8 +20,8 @@ from doit.control import TaskControl
 from doit.exceptions import InvalidCommand
 from doit.task import Stream
 
-from qatbuild.plugin import asked
-from qatbuild.plugin.commands.below import Below, be_unheard, own
+from qatbuild.plugin import invocation
+from qatbuild.plugin.commands.inherited import Below, be_unheard, own
 
 
 class Run(Below, DoitRun):  # type: ignore[misc]
@@ -31,11 +31,11 @@ class Run(Below, DoitRun):  # type: ignore[misc]
 
     def execute(self, params: Any, args: list[str]) -> Any:
         """Called by doit; the dodo.py is loaded below here."""
-        run = asked.Asked(tuple(args), always=bool(params.get("always")))
+        run = invocation.Asked(tuple(args), always=bool(params.get("always")))
         collecting = gc.isenabled()
         try:
             try:
-                with asked.asking(run):
+                with invocation.asking(run):
                     return super().execute(params, args)
             finally:
                 run.end()
@@ -58,12 +58,12 @@ class Run(Below, DoitRun):  # type: ignore[misc]
         """Called by doit. Specs under a prefix are built when they are named, not by plain doit."""
         if self.sel_tasks is None:  # type: ignore[has-type]
             self.sel_tasks = own(self.loader, self.task_list)
-        run = asked.current()
+        run = invocation.current()
         if run is None or not run.folders or not options["num_process"] or options["single"]:
             return super()._execute(*arguments, **options)
         return self._side_by_side(run, **options)
 
-    def _side_by_side(self, run: asked.Asked, **options: Any) -> int:
+    def _side_by_side(self, run: invocation.Asked, **options: Any) -> int:
         """As doit's own `_execute`, with a runner of ours, for which doit has no place."""
         from qatbuild.plugin.runner import PoolRunner  # noqa: PLC0415  Only with -n.
 

@@ -59,7 +59,7 @@ def prepare(step: str) -> tuple[dict[str, Any], Callable[[int], list[float]]]:
 
 
 def _cifarnet() -> keras.Sequential:
-    """The layers of qatbuild.models.cifarnet, without LRN, with the same weight decay."""
+    """The layers of qatbuild.worker.models.cifarnet, without LRN, with the same weight decay."""
     decay = {"kernel_regularizer": keras.regularizers.L2(0.0005)}  # L2 has no half in it
     conv = {"kernel_size": 5, "padding": "same", "activation": "relu", **decay}
     return keras.Sequential(

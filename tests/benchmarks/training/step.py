@@ -16,12 +16,12 @@ from typing import Any
 import tensorflow as tf
 
 from qatbuild.quantize import Options
-from qatbuild.stages.rewriting import fake_quantization
-from qatbuild.training.graph import training
-from qatbuild.training.inference import Network
-from qatbuild.training.optimizer import Optimizer
-from qatbuild.training.precision import available
-from qatbuild.training.session import session
+from qatbuild.worker.stages.rewriting import fake_quantization
+from qatbuild.worker.training.graph import training
+from qatbuild.worker.training.inference import Network
+from qatbuild.worker.training.optimizer import Optimizer
+from qatbuild.worker.training.precision import available
+from qatbuild.worker.training.session import session
 from tests.benchmarks.training.batch import CLASSES, MEAN, SHAPE, STD_DEV, batch
 from tests.benchmarks.training.pipe import serve
 

@@ -1,0 +1,199 @@
+"""Code is an input: one digest for all modules that a stage imports.
+
+The modules are found by reading, not by importing: from the stage's own module, every `import` statement, also inside a
+function, is followed as long as it leads to a file of qatbuild or of the project. The digest is of the syntax tree
+without docstrings, so a comment or a line break rebuilds nothing.
+"""
+
+from __future__ import annotations
+
+import ast
+import hashlib
+import json
+import os
+import time
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from qatbuild.engine.file_cache import TICK_NS, Memory
+from qatbuild.exchange.files import canonical_json
+
+PACKAGE = Path(__file__).parents[1]
+TALK = frozenset({"qatbuild.worker.console", "qatbuild.exchange.errors"})
+"""Modules that only talk to people: they cannot change what a stage that succeeds leaves."""
+
+_DOCUMENTED = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
+
+
+@dataclass
+class Code:
+    """Fingerprints and imports of source files, remembered (see memory.py) as long as the files do not change."""
+
+    project: Path
+    memory: Memory = field(default_factory=Memory)
+    package: Path = PACKAGE
+    """The folder of qatbuild itself."""
+    digests: dict[tuple[str, ...], str] = field(default_factory=dict)
+    looked: dict[str, bool] = field(default_factory=dict)
+    """Every path where a module was looked for, or a folder of modules, and whether it was there."""
+    _files: dict[tuple[str, ...], tuple[int, list[str]]] = field(default_factory=dict)
+    _met: dict[str, tuple[Path, str, list[str]] | None] = field(default_factory=dict)
+    """Module -> file, fingerprint and imports, as they were when first asked for; None if it is nobody's here."""
+    _plain: set[str] = field(default_factory=set)
+    """Modules that are no packages: what is imported from them is a name in them."""
+
+    @classmethod
+    def load(cls, project: Path, path: Path) -> Code:
+        """The fingerprints remembered in `path`, if it can be read."""
+        return cls(project, Memory(path, "code"))
+
+    def save(self) -> None:
+        """Write the memory, if there is anything new in it."""
+        self.memory.save()
+
+    def digest(self, modules: Iterable[str]) -> str:
+        """SHA-256 over the fingerprints of the modules and all that they import, as they were when first asked for."""
+        names = tuple(modules)
+        if names not in self.digests:
+            before = time.time_ns()
+            rows, files = {}, []
+            for module, file, fingerprint in self.closure(names):
+                files.append(str(file))
+                if module not in TALK:
+                    rows[module] = fingerprint
+            self.digests[names] = hashlib.sha256(canonical_json(sorted(rows.items())).encode()).hexdigest()
+            self._files[names] = (before, files)
+        return self.digests[names]
+
+    def believe(self, digests: Mapping[str, tuple[str, list[str]]], since_ns: int) -> None:
+        """Take digests for those of now: none of their files has changed, nor did one appear, before the given time.
+
+        They are by modules with commas between them, and with the files that they are made of.
+        """
+        for modules, (digest, files) in digests.items():
+            names = tuple(modules.split(","))
+            self.digests[names], self._files[names] = digest, (since_ns, files)
+
+    def own(self) -> dict[str, tuple[str, list[str]]]:
+        """The digests so far that are made of qatbuild's files alone, as `believe` takes them."""
+        inside = f"{self.package}{os.sep}"
+        found = {",".join(names): (digest, self._files[names][1]) for names, digest in self.digests.items()}
+        return {
+            modules: (digest, files)
+            for modules, (digest, files) in found.items()
+            if all(file.startswith(inside) for file in files)
+        }
+
+    def digest_now(self, modules: Iterable[str]) -> str:
+        """The digest as it is now: another one only if one of its files has changed since it was first asked for."""
+        names = tuple(modules)
+        first = self.digest(names)
+        since, files = self._files[names]
+        try:
+            if all(os.stat(file).st_ctime_ns < since - TICK_NS for file in files):  # noqa: PTH116  Many, and often.
+                return first
+        except OSError:  # One is gone.
+            pass
+        return Code(self.project, self.memory, self.package).digest(names)
+
+    def files(self, modules: Iterable[str]) -> list[str]:
+        """The files that a digest is made of."""
+        names = tuple(modules)
+        self.digest(names)
+        return self._files[names][1]
+
+    def table(self, modules: Iterable[str]) -> dict[str, str]:
+        """Module -> fingerprint: what a digest is made of."""
+        return {module: fingerprint for module, _, fingerprint in self.closure(modules) if module not in TALK}
+
+    def fingerprints(self, modules: Iterable[str]) -> dict[str, str]:
+        """Module -> fingerprint of the modules alone."""
+        found = {module: self._module(module) for module in modules}
+        return {module: met[1] for module, met in found.items() if met is not None}
+
+    def closure(self, modules: Iterable[str]) -> Iterator[tuple[str, Path, str]]:
+        """(module, file, fingerprint) of the modules and all that they import; what is nobody's here is passed over."""
+        found = list(dict.fromkeys(modules))
+        seen = set(found)
+        for module in found:  # It grows meanwhile. A module comes before the names that are imported from it.
+            parent = module.rpartition(".")[0]
+            if parent and parent not in seen:
+                found.append(parent)
+                seen.add(parent)
+            if parent in self._plain:
+                continue
+            if (met := self._module(module)) is not None:
+                file, fingerprint, imports = met
+                yield module, file, fingerprint
+                found += [each for each in imports if each not in seen]
+                seen.update(imports)
+
+    def _module(self, module: str) -> tuple[Path, str, list[str]] | None:
+        if module not in self._met:
+            file = self._file(module)
+            self._met[module] = None if file is None else (file, *self._read(module, file))
+            if file is not None and file.name != "__init__.py":
+                self._plain.add(module)
+        return self._met[module]
+
+    def _file(self, module: str) -> Path | None:
+        """Where a module is. No more is looked for than must be: whatever is not there, every build looks at again."""
+        top, *rest = module.split(".")
+        if rest:
+            parent = module.rpartition(".")[0]
+            self._module(parent)
+            if parent in self._plain:
+                return None
+        stem = "/".join([str(self.package), *rest] if top == PACKAGE.name else [str(self.project), top, *rest])
+        folder = top == PACKAGE.name or self._is_there(f"{self.project}/{top}")
+        for path in (f"{stem}/__init__.py", f"{stem}.py") if folder else () if rest else (f"{stem}.py",):
+            if self._is_there(path):
+                return Path(path)
+        return None
+
+    def _is_there(self, path: str) -> bool:
+        if path not in self.looked:
+            self.looked[path] = (os.path.isfile if path.endswith(".py") else os.path.isdir)(path)
+        return self.looked[path]
+
+    def _read(self, module: str, file: Path) -> tuple[str, list[str]]:
+        status = file.stat()
+        known = self.memory.get(str(file), status)
+        if known is None:
+            source = file.read_bytes()
+            try:
+                tree = ast.parse(source)
+            except (SyntaxError, ValueError):  # The stage will fail on it and show where; until then any change counts.
+                fingerprint, imports = hashlib.sha256(source).hexdigest(), []
+            else:
+                package = module if file.name == "__init__.py" else module.rpartition(".")[0]
+                fingerprint, imports = _fingerprint(tree), sorted(set(_imports(tree, package)))
+            known = json.dumps([fingerprint, imports])
+            self.memory.put(str(file), status, known)
+        fingerprint, imports = json.loads(known)
+        return fingerprint, imports
+
+
+def _imports(tree: ast.Module, package: str) -> Iterator[str]:
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            parts = package.split(".")
+            above = ".".join(parts[: len(parts) - node.level + 1]) if node.level else ""
+            origin = ".".join(part for part in (above, node.module or "") if part)
+            yield origin
+            # A name imported from a package may be a module of it.
+            yield from (f"{origin}.{alias.name}" for alias in node.names)
+
+
+def _fingerprint(tree: ast.Module) -> str:
+    for node in ast.walk(tree):
+        if isinstance(node, _DOCUMENTED) and node.body and _is_text(node.body[0]):
+            node.body = node.body[1:]
+    return hashlib.sha256(ast.dump(tree, annotate_fields=False).encode()).hexdigest()
+
+
+def _is_text(node: ast.stmt) -> bool:
+    return isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and isinstance(node.value.value, str)

@@ -1,0 +1,147 @@
+"""Requests run in processes of this machine, forked from one server that has TensorFlow imported (see server.py).
+
+A stage that crashes, is killed or fails takes nothing else with it: it is one StageError.
+"""
+
+from __future__ import annotations
+
+import atexit
+import os
+import signal
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+from qatbuild.exchange.errors import StageError, from_json
+from qatbuild.exchange.files import write_text
+from qatbuild.exchange.request import Request
+
+_LOG_LINES = 12
+_NUMERIC = ("TF_", "XLA_", "OMP_", "KMP_", "MKL_", "OPENBLAS_", "QATBUILD_")
+"""Prefixes of variables that change how numbers are computed: they are not in a request, so they must not get in."""
+
+_FIXED = {
+    "TF_CPP_MIN_LOG_LEVEL": "2",
+    "PYTHONHASHSEED": "0",
+    # NumPy's BLAS would start threads on import, and a process that forks must have none; no stage needs them.
+    "OPENBLAS_NUM_THREADS": "1",
+}
+
+
+class LocalExecutor:
+    """Runs requests, from any number of threads at once. The server starts with the first request."""
+
+    def __init__(self) -> None:
+        """An executor without a server yet."""
+        self._lock = threading.Lock()
+        self._server: _Server | None = None
+
+    def run(self, request: Request) -> None:
+        """Run the request in a process of its own; raises the stage's error, or StageError for a crash."""
+        path = request.work / "request.json"
+        request.work.mkdir(parents=True, exist_ok=True)
+        (request.work / "error.json").unlink(missing_ok=True)
+        write_text(path, request.to_json())
+        status = self._current().submit(str(path))
+        if status == 0:
+            return
+        if abs(status) in {signal.SIGINT, 128 + signal.SIGINT}:
+            raise KeyboardInterrupt
+        error = request.work / "error.json"
+        if error.is_file():
+            raise from_json(error.read_text(encoding="utf-8"))
+        raise _crash(request, status)
+
+    def stop(self) -> None:
+        """Close the server: it ends its stages and waits for them."""
+        with self._lock:
+            if self._server is not None:
+                self._server.close()
+
+    def _current(self) -> _Server:
+        with self._lock:
+            if self._server is None or not self._server.is_mine_and_alive():
+                self._server = _Server()
+            return self._server
+
+
+class _Server:
+    """One server process and the requests that wait for it."""
+
+    def __init__(self) -> None:
+        self._owner = os.getpid()
+        self._lock = threading.Lock()
+        self._waiting: dict[str, tuple[threading.Event, list[int]]] = {}
+        # -P: a project's own queue.py must not stand in for the standard library's.
+        command = [sys.executable, "-P", "-m", "qatbuild.worker.server"]
+        self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=_environment())
+        threading.Thread(target=self._listen, daemon=True).start()
+        atexit.register(self.close)
+
+    def is_mine_and_alive(self) -> bool:
+        """Whether it can be asked: a fork of doit (-n N) inherits the object, but not the answers."""
+        return self._owner == os.getpid() and self._process.poll() is None
+
+    def submit(self, line: str) -> int:
+        """Have a request run; its exit status, negative for a signal."""
+        done, result = threading.Event(), list[int]()
+        with self._lock:
+            self._waiting[line] = (done, result)
+            assert self._process.stdin is not None
+            try:
+                self._process.stdin.write(line.encode() + b"\n")
+                self._process.stdin.flush()
+            except OSError:  # It is dead: no answer will come, and _listen may have ended before this request.
+                done.set()
+        done.wait()
+        return result[0] if result else -signal.SIGKILL
+
+    def _listen(self) -> None:
+        assert self._process.stdout is not None
+        try:
+            for answer in self._process.stdout:
+                status, _, line = answer.decode().rstrip("\n").partition(" ")
+                with self._lock:
+                    done, result = self._waiting.pop(line)
+                result.append(int(status))
+                done.set()
+        finally:  # The server is gone: so is every stage that it ran.
+            self._process.wait()
+            with self._lock:
+                for done, _ in self._waiting.values():
+                    done.set()
+
+    def close(self) -> None:
+        """Have the server end its stages, and itself."""
+        if self._owner == os.getpid() and self._process.poll() is None:
+            assert self._process.stdin is not None
+            self._process.stdin.close()
+            self._process.wait()
+
+
+def _environment() -> dict[str, str]:
+    """The worker finds the qatbuild that runs this build, and computes the same wherever it is started."""
+    home = str(Path(__file__).parents[3])
+    former = os.environ.get("PYTHONPATH", "")
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(_NUMERIC)}
+    return {**kept, **_FIXED, "PYTHONPATH": os.pathsep.join(part for part in (home, former) if part)}
+
+
+def _crash(request: Request, status: int) -> StageError:
+    """What can be said of a stage that left no error: the signal or status, and the end of its log."""
+    number = -status if status < 0 else status - 128
+    if number in {item.value for item in signal.Signals}:
+        how = f"was killed by {signal.Signals(number).name}"
+        hint = "SIGKILL is most often the system's answer to too little memory" if number == signal.SIGKILL else ""
+    else:
+        how, hint = "failed unexpectedly: this is a bug in qatbuild or in the network's code", ""
+    log = request.folder / "log.txt"
+    try:
+        lines = log.read_text(encoding="utf-8", errors="replace").splitlines()[-_LOG_LINES:]
+    except OSError:
+        lines = []
+    facts: list[tuple[str, object]] = [("log", os.path.relpath(log))]
+    if lines:
+        facts.append(("its end", "\n".join(lines)))
+    return StageError(f"The stage {request.stage} {how}.", facts, hint)

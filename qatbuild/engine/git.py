@@ -1,0 +1,58 @@
+"""A git revision of the project, beside the working tree."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from collections.abc import Callable
+from pathlib import Path, PurePosixPath
+
+from qatbuild.exchange.errors import ArtifactError
+
+_FILE_MODES = ("100644", "100755")
+
+
+class Revision:
+    """What a revision held, and what has changed since, also without a commit."""
+
+    def __init__(self, root: Path, name: str) -> None:
+        """The revision `name` of the repository that `root` lies in; ArtifactError if there is none."""
+        self._folder = root
+        self.name = name
+        self.top = Path(os.fsdecode(self._git("rev-parse", "--show-toplevel")).rstrip("\n"))
+        commit = self._git("rev-parse", "--verify", "--quiet", "--end-of-options", f"{name}^{{commit}}")
+        self.commit = commit.decode().strip()
+        self._folder = self.top
+
+    def changed(self) -> set[str]:
+        """The files that differ from the revision, below the repository; those that git ignores are not looked at."""
+        differing = self._git("diff", "--name-only", "--no-renames", "-z", self.commit, "--")
+        untracked = self._git("ls-files", "--others", "--exclude-standard", "-z")
+        return {name for name in os.fsdecode(differing + untracked).split("\0") if name}
+
+    def extract(self, folder: Path, wanted: Callable[[PurePosixPath], bool]) -> None:
+        """Write the revision's files that are wanted, by their paths below the repository, into `folder`."""
+        rows = (row.partition("\t") for row in os.fsdecode(self._git("ls-tree", "-r", "-z", self.commit)).split("\0"))
+        files = {name: about.split()[2] for about, _, name in rows if about.startswith(_FILE_MODES)}
+        files = {name: blob for name, blob in files.items() if wanted(PurePosixPath(name))}
+        output = self._git("cat-file", "--batch", given="".join(f"{blob}\n" for blob in files.values()).encode())
+        at = 0
+        for name in files:
+            head, start = output[at : (end := output.index(b"\n", at))], end + 1
+            size_bytes = int(head.split()[2])
+            path = folder / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(output[start : start + size_bytes])
+            at = start + size_bytes + 1
+
+    def _git(self, *arguments: str, given: bytes = b"") -> bytes:
+        try:
+            command = ["git", "-C", str(self._folder), *arguments]
+            done = subprocess.run(command, input=given, capture_output=True, check=False)
+        except FileNotFoundError as fault:
+            raise ArtifactError("git is not installed.", [("asked for", self.name)]) from fault
+        if done.returncode:
+            said = done.stderr.decode(errors="replace").strip() or "there is no such revision"
+            facts = [("revision", self.name), ("git says", said)]
+            raise ArtifactError("What changed cannot be told.", facts, "name a commit, a branch or a tag")
+        return done.stdout

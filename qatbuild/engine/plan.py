@@ -1,0 +1,253 @@
+"""Variants -> stages, as data. Pure: nothing here looks at the disk.
+
+A stage's recipe is the digest of what it is made of as the spec says it: its own slice of the spec, the files that it
+names, and the recipes of its inputs. Two stages with one recipe are one stage, whoever asks for them. The stages that
+cost time, and what they wait for (dataset, check, float, quantize), live below build/shared under their recipe; the
+others belong to their label.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Mapping
+from pathlib import Path, PurePath
+from typing import Any, NamedTuple
+
+from qatbuild.exchange.errors import PlanError
+from qatbuild.exchange.files import canonical_json
+from qatbuild.schema.methods import OWN
+from qatbuild.schema.model import Variant, plain
+
+DEPLOY = "deploy."
+"""A route is a stage of its own: deploy.vela, with its artifacts in LABEL/deploy/vela/."""
+
+STAGES = ("dataset", "check", "float", "quantize", "export", "freeze", "convert", "evaluate")
+_SECTIONS = ("dataset", "input", "augment", "model", "train", "quantize", "convert", "evaluate")
+_SHARED = {"dataset", "check", "float", "quantize"}
+_TENSORFLOW = ("tensorflow", "numpy")
+_KERAS = ("keras",)
+_FILES = ("keras", "meta_graph")
+_FROM_TFLITE = {"litert", "armnn", "vela", "c_array", "onnx"}
+_DEPLOY_PACKAGES = {
+    "litert": ("flatbuffers",),
+    "coreml": ("tensorflow", "coremltools"),
+    "round_weights": ("tensorflow",),
+    "tf_cpp": ("tensorflow",),
+    "vela": ("ethos-u-vela",),
+    "onnx": ("tensorflow", "tf2onnx", "onnx", "onnxruntime"),
+}
+_PARTS = {
+    # Debian's Arm NN is no package of pip: its version is a file.
+    "armnn": {"pyarmnn": "/usr/lib/python3/dist-packages/pyarmnn/_version.py"},
+    "tf_cpp": {"program": str(Path(__file__).parents[1] / "worker" / "deploy" / "tf_cpp.c")},
+}
+_DATASET_PACKAGES = {"digits": ("scikit-learn",), "images": ("pillow",)}
+
+
+class Stage(NamedTuple):
+    """One stage to have done: `home` is its folder below the build root, `labels` who wants it, first comes first.
+
+    `inputs` maps a role to the `id` of an upstream stage, `sources` a role to a path of the user's. `modules` are
+    where its code begins, `packages` the installed packages whose version counts. `after` are ids of stages that go
+    before it without being inputs, where all who want it agree on them.
+    """
+
+    name: str
+    home: str
+    settings: Mapping[str, Any]
+    inputs: Mapping[str, str]
+    sources: Mapping[str, str]
+    modules: tuple[str, ...]
+    packages: tuple[str, ...]
+    recipe: str
+    after: tuple[str, ...] = ()
+    labels: tuple[str, ...] = ()
+
+    @property
+    def route(self) -> str:
+        """The route to a target that this stage takes: vela for deploy.vela; '' for every other stage."""
+        return self.name.removeprefix(DEPLOY) if self.name.startswith(DEPLOY) else ""
+
+    @property
+    def id(self) -> str:
+        """Its one name in a plan: a label's own stage reads LABEL:STAGE."""
+        return f"{self.home}:{self.name}"
+
+
+class Plan(NamedTuple):
+    """All stages of some variants: by id, and by label and stage name."""
+
+    stages: dict[str, Stage]
+    labels: dict[str, dict[str, str]]
+
+    @property
+    def routes(self) -> dict[str, list[str]]:
+        """The routes to a target by label."""
+        return {
+            label: [route for id_ in ids.values() if (route := self.stages[id_].route)]
+            for label, ids in self.labels.items()
+        }
+
+
+def plan(variants: Iterable[Variant], root: PurePath) -> Plan:
+    """The stages of the variants. PlanError if two specs claim one label."""
+    result = Plan({}, {})
+    files: dict[str, object] = {}
+    for variant in variants:
+        if variant.label in result.labels:
+            facts = [("label", variant.label), ("first", files[variant.label]), ("second", variant.file)]
+            raise PlanError("Two specs claim one label.", facts, "rename one of the files")
+        files[variant.label] = variant.file
+        result.labels[variant.label] = ids = {}
+        for stage in _stages(variant, root):
+            known = result.stages.get(stage.id, stage)
+            # One label's failing check must not keep another's training; each label's own stages are done in order.
+            after = known.after if known.after == stage.after else ()
+            result.stages[stage.id] = known._replace(labels=(*known.labels, variant.label), after=after)
+            ids[stage.name] = stage.id
+    return result
+
+
+class _Chain(NamedTuple):
+    """The stages of one variant while they are being added, in the order of their dependencies."""
+
+    label: str
+    root: PurePath
+    made: dict[str, Stage]
+
+    def add(
+        self,
+        name: str,
+        settings: Mapping[str, Any],
+        *,
+        inputs: Iterable[str] = (),
+        sources: Mapping[str, str | None] | None = None,
+        modules: Iterable[str] = (),
+        packages: Iterable[str] = _TENSORFLOW,
+        after: Iterable[str] = (),
+    ) -> None:
+        given = {role: path for role, path in (sources or {}).items() if path is not None}
+        inside = {role: _relative(path, self.root) for role, path in given.items()}
+        upstream = {role: self.made[role] for role in inputs}
+        recipe = _digest([name, settings, inside, {role: stage.recipe for role, stage in upstream.items()}])
+        self.made[name] = Stage(
+            name=name,
+            home=_home(name, recipe, self.label),
+            settings=settings,
+            inputs={role: stage.id for role, stage in upstream.items()},
+            sources=given,
+            modules=("qatbuild.worker.run", *modules)
+            if name.startswith(DEPLOY)
+            else ("qatbuild.worker.run", f"qatbuild.worker.stages.{name}", *modules),
+            packages=tuple(packages),
+            recipe=recipe,
+            after=tuple(self.made[name].id for name in after),
+        )
+
+
+def _stages(variant: Variant, root: PurePath) -> list[Stage]:
+    """The chain of one variant. What a stage does not read is not among its settings: see DESIGN's table of stages."""
+    chain = _Chain(variant.label, root, {})
+    spec: dict[str, Any] = {name: plain(getattr(variant, name)) for name in _SECTIONS}
+    weights = spec["model"].pop("weights")
+    path = spec["dataset"].pop("path")
+    model = {name: value for name, value in spec["model"].items() if value is not None}
+    file = {"network": next((model[kind] for kind in _FILES if kind in model), None)}
+    file |= {f"file {_relative(path, root)}": path for path in model.pop("files")}
+    model.update({kind: PurePath(model[kind]).name for kind in _FILES if kind in model})
+    training = {"input": spec["input"], "augment": spec["augment"], "model": model, "train": spec["train"]}
+    scheme = {"scheme": variant.quantize.scheme}
+    network = _network(variant)
+    runtime = (*_TENSORFLOW, "ai-edge-litert")
+
+    chain.add(
+        "dataset",
+        {"dataset": spec["dataset"]},
+        sources={"data": path},
+        modules=(f"qatbuild.worker.datasets.{variant.dataset.name}",),
+        packages=("numpy", *_DATASET_PACKAGES.get(variant.dataset.name, ())),
+    )
+    rewritten = {"model": model, "quantize": {**scheme, "mode": variant.quantize.mode}}
+    rewritten["quantize"]["overrides"] = spec["quantize"]["overrides"]
+    if variant.quantize.mode == "integer":  # It models the input's bytes, too.
+        rewritten["input"] = spec["input"]
+    built = {"modules": network, "packages": (*_TENSORFLOW, *_KERAS) if _may_be_keras(variant) else _TENSORFLOW}
+    chain.add("check", rewritten, inputs=("dataset",), sources=file, **built)
+    checked = ["dataset", "check"]
+    trained = []
+    if variant.quantize.start == "float":
+        sources = {**file, "weights": weights}
+        chain.add("float", training, inputs=("dataset",), sources=sources, after=("check",), **built)
+        trained = ["float"]
+    measured = ("qatbuild.worker.stages.calibrate",) if variant.quantize.method == "ptq" else ()
+    quantizing = {**built, "modules": (*network, *measured)}
+    quantized = _quantized(variant, training, spec["quantize"])
+    chain.add("quantize", quantized, inputs=(*checked, *trained), sources=file, **quantizing)
+    chain.add("export", rewritten, inputs=checked, sources=file, **built)
+    chain.add("freeze", {"convert": spec["convert"]}, inputs=("export", "quantize", *trained))
+    chain.add("convert", {"input": spec["input"], "quantize": scheme}, inputs=("export", "freeze"), packages=runtime)
+    chain.add(
+        "evaluate",
+        {"label": variant.label, "input": spec["input"], "evaluate": spec["evaluate"]},
+        inputs=("dataset", "freeze", "convert"),
+        packages=runtime,
+    )
+    _deploy(chain, variant, spec["input"])
+    return list(chain.made.values())
+
+
+def _quantized(variant: Variant, training: Mapping[str, Any], quantize: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings of the stage that quantizes: those of a training, or of a calibration. Neither reads the other's."""
+    method = variant.quantize.method
+    foreign = {name for other, own in OWN.items() if other != method for name in own}
+    settings = {**training, "quantize": {name: value for name, value in quantize.items() if name not in foreign}}
+    train = training["train"]
+    if method == "ptq":  # It sees each image as it is, and the seed only says which ones.
+        del settings["augment"]
+        return {**settings, "train": {"seed": train["seed"]}}
+    own = {"steps", "learning_rate", "checkpoint_every"} if variant.quantize.start == "float" else set()
+    return {**settings, "train": {name: value for name, value in train.items() if name not in own}}
+
+
+def _deploy(chain: _Chain, variant: Variant, scaling: Mapping[str, float]) -> None:
+    """A stage for each route: it depends on its own options and modules, and on no other route."""
+    for route, options in variant.deploy.items():
+        own = plain(options)
+        sources = {**_PARTS.get(route, {}), "config": own.pop("config", None)}
+        chain.add(
+            f"{DEPLOY}{route}",
+            {"label": variant.label, "input": scaling, "quantize": {"scheme": variant.quantize.scheme}, route: own},
+            inputs=("dataset", "convert") if route in _FROM_TFLITE else ("dataset", "freeze", "convert"),
+            sources=sources,
+            modules=("qatbuild.worker.stages.deploy", f"qatbuild.worker.deploy.{route}"),
+            packages=("numpy", "ai-edge-litert", *_DEPLOY_PACKAGES.get(route, ())),
+        )
+
+
+def _home(name: str, recipe: str, label: str) -> str:
+    if name in _SHARED:
+        return f"shared/{name}-{recipe[:12]}"
+    return f"{label}/deploy/{name.removeprefix(DEPLOY)}" if name.startswith(DEPLOY) else label
+
+
+def _network(variant: Variant) -> tuple[str, ...]:
+    """The modules that only this network needs."""
+    model = variant.model
+    if model.call is not None:
+        return (model.call.partition(":")[0], "qatbuild.worker.models.keras_model")
+    if model.name is not None:
+        return (f"qatbuild.worker.models.{model.name}",)
+    return ("qatbuild.worker.models.keras_model" if model.keras is not None else "qatbuild.worker.models.meta_graph",)
+
+
+def _may_be_keras(variant: Variant) -> bool:
+    return variant.model.keras is not None or variant.model.call is not None
+
+
+def _relative(path: str, root: PurePath) -> str:
+    pure = PurePath(path)
+    return pure.relative_to(root).as_posix() if pure.is_relative_to(root) else pure.as_posix()
+
+
+def _digest(value: object) -> str:
+    return hashlib.sha256(canonical_json(value).encode()).hexdigest()

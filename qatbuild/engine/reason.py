@@ -1,0 +1,124 @@
+"""Why a stage must run, as data: one small value for each thing that changed.
+
+`text` is what people read; `to_json` is what scripts read, and holds the text too.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from qatbuild.exchange.files import canonical_json
+from qatbuild.exchange.request import Request
+
+Tables = Callable[[str], Mapping[str, str]]
+"""Code digest -> module -> fingerprint; empty where the table of a digest is not known any more."""
+
+
+class Reason(NamedTuple):
+    """One reason. What `where`, `former` and `now` are depends on the `kind`.
+
+    never      nothing is built
+    setting    where: path of a field of the spec; its values, None where it was or is absent
+    source     where: the user's file, relative to the project; SHA-256, empty where there was or is no file
+    code       where: module, or empty if which one is not known; fingerprints, None where it was or is not imported
+    package    where: installed package, or an environment variable that counts; versions
+    threads    numbers of threads
+    input      where: stage whose result changed
+    artifact   where: file that is not as it was published; now: "missing", "edited", ...
+    upstream   where: stage that will run before: if its result is the old one, this stage is cut off
+    label      where: label; now: "is new", "could not be read then"
+    toolchain  where: file that pins packages
+    blocked    now: why it cannot be told, in a sentence
+    """
+
+    kind: str
+    where: str = ""
+    former: Any = None
+    now: Any = None
+
+    @property
+    def text(self) -> str:
+        """The reason in a few words: 'train.learning_rate.initial: 0.05 -> 0.1'."""
+        match self.kind:
+            case "never":
+                return "not built yet"
+            case "setting":
+                return f"{self.where}: {canonical_json(self.former)} -> {canonical_json(self.now)}"
+            case "package" | "threads":
+                return f"{self.where or self.kind}: {self.former or 'absent'} -> {self.now or 'absent'}"
+            case "label":
+                return f"{self.where} {self.now}"
+            case "toolchain":
+                return f"{self.where} changed"
+            case "source" | "code":
+                return f"{'code: ' if self.kind == 'code' else ''}{self.where or 'some module'} {self._fate()}"
+            case "input":
+                return f"the result of {self.where} changed"
+            case "artifact":
+                return f"{self.where}: {self.now}"
+            case "upstream":
+                return f"{self.where} will run; may be cut off"
+            case _:
+                return str(self.now)
+
+    def _fate(self) -> str:
+        return "is gone" if not self.now else "changed" if self.former else "is new"
+
+    def to_json(self) -> dict[str, Any]:
+        """The reason as plain data."""
+        return {**self._asdict(), "text": self.text}
+
+
+def changes(former: Request, now: Request, tables: Tables) -> list[Reason]:
+    """What changed between two requests of one stage. A setting that is null and one that is absent are the same."""
+    found = list(_code(former.code, now.code, tables))
+    found += [Reason("input", role, *pair) for role, *pair in _pairs(_digests(former.inputs), _digests(now.inputs))]
+    found += settings(former.settings, now.settings)
+    found += [
+        Reason("source", _shown(role, now if role in now.sources else former), *pair)
+        for role, *pair in _pairs(_digests(former.sources), _digests(now.sources))
+    ]
+    if former.threads != now.threads:
+        found.append(Reason("threads", "", former.threads, now.threads))
+    found += [Reason("package", name, *pair) for name, *pair in _pairs(former.toolchain, now.toolchain)]
+    return found
+
+
+def _code(former: str, now: str, tables: Tables) -> Iterator[Reason]:
+    if former == now:
+        return
+    old, new = tables(former), tables(now)
+    pairs = list(_pairs(old, new)) if old and new else []
+    yield from (Reason("code", module, *pair) for module, *pair in pairs)
+    if not pairs:
+        yield Reason("code", "", former, now)
+
+
+def settings(former: Any, now: Any, path: str = "") -> Iterator[Reason]:
+    """The fields that differ between two settings."""
+    if canonical_json(former) == canonical_json(now):
+        return
+    if isinstance(former, Mapping) and isinstance(now, Mapping):
+        for name in sorted({*former, *now}):
+            yield from settings(former.get(name), now.get(name), f"{path}.{name}" if path else name)
+    else:
+        yield Reason("setting", path, former, now)
+
+
+def _pairs(former: Mapping[str, Any], now: Mapping[str, Any]) -> Iterator[tuple[str, Any, Any]]:
+    """(name, former value, value now) of what differs; None for what is not there."""
+    for name in sorted({*former, *now}):
+        if former.get(name) != now.get(name):
+            yield name, former.get(name), now.get(name)
+
+
+def _digests(given: Mapping[str, Any]) -> dict[str, str]:
+    return {role: item.sha256 for role, item in given.items()}
+
+
+def _shown(role: str, request: Request) -> str:
+    path = request.sources[role].path
+    inside = path.is_relative_to(request.project)
+    return (path.relative_to(request.project) if inside else Path(path)).as_posix()

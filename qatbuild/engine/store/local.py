@@ -1,0 +1,181 @@
+"""A store in a folder of this machine, for one checkout or for several that share it.
+
+    index/AB/KEY.json     the manifest that a request left, and the digests of what no manifest vouches for
+    blobs/AB/SHA256       the content
+    projects/HASH.json    who keeps results here
+    lock                  shared by those who keep and fetch, exclusive for who removes
+
+An index entry is written last, by rename, and read first: it never names a blob that was not whole. Its mtime says
+when it was last of use.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from qatbuild.engine.store.place import place
+from qatbuild.exchange.files import file_sha256, write_text
+from qatbuild.exchange.manifest import LOGS, Manifest
+
+Files = dict[str, tuple[int, str]]
+
+
+class Result(NamedTuple):
+    """One entry of the index: the stage that made it, when it was last of use (seconds), its blobs."""
+
+    key: str
+    stage: str
+    used: float
+    blobs: Mapping[str, int]
+
+
+class LocalStore:
+    """Results below a folder, which is made when there is something to keep."""
+
+    def __init__(self, root: Path, project: Path, build: Path) -> None:
+        """The store at `root`, for a project with its artifacts below `build`."""
+        self.root = root
+        self.project = project
+        self.build = build
+
+    def text(self, key: str) -> str | None:
+        """See Store."""
+        entry = self._entry(key)
+        return None if entry is None else str(entry["manifest"])
+
+    def fetch(self, key: str, folder: Path) -> Manifest | None:
+        """See Store. A blob that is not what its name says is removed, with the entry that led to it."""
+        if (entry := self._entry(key)) is None:
+            return None
+        manifest = _manifest(entry, folder)
+        with self._locked(fcntl.LOCK_SH):
+            try:
+                for name, (_, digest) in _content(entry, manifest).items():
+                    place(self._blob(digest), folder / name)
+                    if file_sha256(folder / name) != digest:
+                        self._blob(digest).unlink(missing_ok=True)
+                        raise FileNotFoundError(name)
+            except OSError:
+                shutil.rmtree(folder, ignore_errors=True)
+                folder.mkdir(parents=True)
+                self._index(key).unlink(missing_ok=True)
+                return None
+            os.utime(self._index(key))
+        return manifest
+
+    def keep(self, key: str, manifest: Manifest) -> None:
+        """See Store."""
+        extra = {name: _described(manifest.folder / name) for name, (_, digest) in manifest.files.items() if not digest}
+        logs = (path for name in LOGS for path in (manifest.folder / name).rglob("*") if path.is_file())
+        extra |= {path.relative_to(manifest.folder).as_posix(): _described(path) for path in logs}
+        with self._locked(fcntl.LOCK_SH):
+            for name, (_, digest) in {**manifest.files, **extra}.items():
+                self._put(manifest.folder / name, digest)
+            self._register()
+            write_text(self._index(key), json.dumps({"manifest": manifest.to_json(), "extra": extra}))
+
+    def forget(self, key: str) -> None:
+        """See Store. Its blobs stay until the next `drop`."""
+        self._index(key).unlink(missing_ok=True)
+
+    def builds(self) -> Iterator[Path]:
+        """The build folders of all projects that keep results here, and are still there."""
+        for path in sorted(self.root.glob("projects/*.json")):
+            with contextlib.suppress(OSError, ValueError, KeyError):
+                if (build := Path(json.loads(path.read_text(encoding="utf-8"))["build"])).is_dir():
+                    yield build
+
+    def results(self) -> Iterator[Result]:
+        """Every result that is kept."""
+        for path in sorted(self.root.glob("index/*/*.json")):
+            if (entry := self._entry(path.stem)) is not None:
+                manifest = _manifest(entry, Path())
+                blobs = {digest: size_bytes for size_bytes, digest in _content(entry, manifest).values()}
+                yield Result(path.stem, manifest.stage, path.stat().st_mtime, blobs)
+
+    def drop(self, keys: Iterable[str]) -> None:
+        """Remove results, and every blob that no other result needs."""
+        if not self.root.is_dir():
+            return
+        with self._locked(fcntl.LOCK_EX):
+            for key in keys:
+                self._index(key).unlink(missing_ok=True)
+            needed = {digest for result in self.results() for digest in result.blobs}
+            for path in self.root.glob("blobs/*/*"):
+                if path.name not in needed:
+                    path.unlink(missing_ok=True)
+            for draft in self.root.glob("draft-*"):
+                if draft.is_dir():  # as earlier versions left them
+                    shutil.rmtree(draft, ignore_errors=True)
+                else:
+                    draft.unlink(missing_ok=True)
+
+    def _register(self) -> None:
+        """Note that the project keeps results here, so that no other one takes what it has built for garbage."""
+        path = self.root / "projects" / f"{hashlib.sha256(str(self.build).encode()).hexdigest()[:16]}.json"
+        if not path.is_file():
+            write_text(path, json.dumps({"project": str(self.project), "build": str(self.build)}))
+
+    def _put(self, path: Path, digest: str) -> None:
+        blob = self._blob(digest)  # If there is one, it is replaced: somebody may have written into it.
+        if blob.exists() and blob.samefile(path):
+            return
+        blob.parent.mkdir(parents=True, exist_ok=True)
+        draft = self.root / f"draft-{os.urandom(8).hex()}"
+        try:
+            place(path, draft)
+            draft.replace(blob)
+        except BaseException:
+            draft.unlink(missing_ok=True)
+            raise
+
+    def _index(self, key: str) -> Path:
+        return self.root / "index" / key[:2] / f"{key}.json"
+
+    def _blob(self, digest: str) -> Path:
+        return self.root / "blobs" / digest[:2] / digest
+
+    def _entry(self, key: str) -> dict[str, Any] | None:
+        try:
+            entry = json.loads(self._index(key).read_text(encoding="utf-8"))
+            _content(entry, _manifest(entry, Path()))
+        except (OSError, ValueError, KeyError, TypeError, AttributeError):
+            return None
+        return dict(entry)
+
+    @contextlib.contextmanager
+    def _locked(self, how: int) -> Iterator[None]:
+        self.root.mkdir(parents=True, exist_ok=True)
+        with (self.root / "lock").open("a") as file:
+            fcntl.flock(file, how)
+            yield
+
+
+def _manifest(entry: Mapping[str, Any], folder: Path) -> Manifest:
+    fields = json.loads(entry["manifest"])
+    files = {name: (int(size), str(digest)) for name, (size, digest) in fields["files"].items()}
+    return Manifest(fields["stage"], folder, files, fields["facts"])
+
+
+def _content(entry: Mapping[str, Any], manifest: Manifest) -> Files:
+    """Every file of a result: those of the manifest, with the digests that clocked ones have, and the logs.
+
+    ValueError for a name that leads out of the folder.
+    """
+    extra = {name: (int(size), str(digest)) for name, (size, digest) in entry["extra"].items()}
+    files = {**manifest.files, **extra}
+    if any(".." in Path(name).parts or Path(name).is_absolute() for name in files):
+        raise ValueError("a name that leads out of the folder")
+    return files
+
+
+def _described(path: Path) -> tuple[int, str]:
+    return path.stat().st_size, file_sha256(path)

@@ -1,0 +1,328 @@
+"""The record of what was up to date: so that a build with nothing to do looks at files, and not into specs.
+
+For every spec that was wholly up to date it names groups of files: the spec and what it extends, the user's data and
+code, and what each of its stages left. As long as the state of a file (ctime, size, inode) is the recorded one, its
+content is what was verified: a ctime cannot be set. What differs is loaded, planned and verified as if there were no
+record, and so is everything if the record is missing, broken, or of another environment.
+
+A file that changed after its content was looked at must not get in with its new state. So a state is recorded only if
+the file's ctime lies before the moment at which looking began; any other one is recorded as unknown, and looked at
+again.
+
+    line of JSON: environment, number of stages, specs that were not up to date, what is told, lengths, checksum
+    paths, one a line | three int64 a path | how many paths a group has, int64 | names of groups, one a line
+    of each spec, one a line: names | numbers of groups | JSON of routes by label
+    JSON of the code digests that rest on the group `engine` alone
+
+A spec that changes costs what belongs to it: a group has a place that it keeps, and no line but its own is read or
+written anew.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import re
+import zlib
+from array import array
+from bisect import bisect_right
+from collections.abc import Iterable, Iterator, Mapping
+from itertools import accumulate, count, pairwise
+from pathlib import Path
+
+from qatbuild.engine.file_cache import TICK_NS
+
+_MISSING = (-1, -1, -1)
+_UNKNOWN = (0, 0, 0)
+_WIDTH = 3
+_INODE = (1 << 63) - 1
+_STRIDE = 512 * _WIDTH
+_FEW = 16
+"""So many numbers are searched for in a text; for more it is taken apart."""
+
+ENGINE, PACKAGES, ABSENT, FOLDERS = "engine", "packages", "absent", "folders"
+GLOBAL = {ENGINE, PACKAGES, ABSENT, FOLDERS}
+"""Groups that concern every spec: qatbuild itself, installed packages, modules that are not there, folders of specs."""
+
+STAGE = "stage "
+"""What the name of the group of a stage begins with; its id follows."""
+
+
+class Record:
+    """Groups of files with their states, and the specs that rest on them."""
+
+    def __init__(self, environment: str = "") -> None:
+        """An empty record."""
+        self.environment = environment
+        self.others: list[str] = []
+        """Specs that there are and that were not up to date."""
+        self.count = 0
+        """How many stages the specs have, as it was saved."""
+        self.pages = ""
+        """The state of the memory of report/pages.py, which tells of all files as they are recorded here,"""
+        self.untold: list[str] = []
+        """but for those of these specs."""
+        self._paths: list[str] = []
+        self._values = array("q")
+        self._sizes = array("q")
+        self._names: list[str] = []
+        self._specs: dict[str, tuple[str, str]] = {}
+        self._code = "{}"
+        self._text: list[bytes] | None = None
+        self._new: dict[str, tuple[list[str], array[int]]] = {}
+        self._entered: dict[str, tuple[list[str], str]] = {}
+        self._left: set[int] = set()
+
+    @classmethod
+    def load(cls, path: Path, environment: str) -> Record | None:
+        """The record in a file; None if there is none, or it is broken, or of another environment."""
+        try:
+            head, _, rest = path.read_bytes().partition(b"\n")
+            fields = json.loads(head)
+            if fields["environment"] != environment or fields["crc"] != zlib.crc32(rest):
+                return None
+            ends = [0, *accumulate(fields["lengths"])]
+            paths, values, *texts = (rest[start:end] for start, end in pairwise(ends))
+            record = cls(environment)
+            record.count, record.others = fields["count"], fields["others"]
+            record.pages, record.untold = fields["pages"], fields["untold"]
+            record._paths = _lines(paths)
+            record._values.frombytes(values)
+            record._text = texts
+        except (OSError, ValueError, KeyError, TypeError):
+            return None
+        return record if len(record._values) == _WIDTH * len(record._paths) else None
+
+    @property
+    def specs(self) -> list[str]:
+        """The names of the specs that were up to date."""
+        self._read()
+        return list(self._specs)
+
+    def differing(self) -> set[str]:
+        """The names of the groups in which a file is not what it was."""
+        now = _states(self._paths)
+        if now == self._values:
+            return set()
+        self._read()
+        starts = [0, *accumulate(self._sizes)]
+        return {self._names[bisect_right(starts, at) - 1] for at in _changed(self._values, now)}
+
+    def resting(self, groups: Iterable[str]) -> set[str]:
+        """The specs that rest on any of these groups."""
+        self._read()
+        wanted = set(groups)
+        numbers = {str(number) for number, name in enumerate(self._names) if name in wanted}
+        return self._users(numbers) if numbers else set()
+
+    def count_stages(self, specs: Iterable[str], besides: Iterable[str] = ()) -> int:
+        """How many stages these specs have, without those with the ids that are named."""
+        self._read()
+        wanted = set(specs)
+        others = self._numbers(spec for spec in self._specs if spec not in wanted)
+        without = {self._names[number] for number in others - self._shared(others, wanted)}
+        without |= {f"{STAGE}{id_}" for id_ in besides}.intersection(self._names)
+        return self.count - sum(name.startswith(STAGE) for name in without)
+
+    def routes(self, specs: Iterable[str]) -> dict[str, list[str]]:
+        """The routes by label of these specs."""
+        self._read()
+        found: dict[str, list[str]] = {}
+        for labels in json.loads(f"[{','.join(self._specs[name][1] for name in specs)}]"):
+            found.update(labels)
+        return found
+
+    def digests(self) -> dict[str, tuple[str, list[str]]]:
+        """The code digests that were kept: by modules with commas between them, and with the files they are made of."""
+        self._read()
+        return {modules: (digest, files) for modules, (digest, files) in json.loads(self._code).items()}
+
+    def keep(self, digests: Mapping[str, tuple[str, list[str]]]) -> None:
+        """Keep code digests for as long as no group differs that concerns every spec."""
+        self._read()
+        self._code = json.dumps(digests)
+
+    def put(self, group: str, files: Iterable[str], looked_since_ns: int) -> None:
+        """A group of files whose content was looked at, at the earliest at the given time."""
+        names = list(files)
+        values = _states(names)
+        for at in range(0, len(values), _WIDTH):
+            if values[at] >= looked_since_ns - TICK_NS:
+                values[at : at + _WIDTH] = array("q", _UNKNOWN)
+        self._new[group] = names, values
+
+    def absent(self, files: Iterable[str]) -> None:
+        """Files that were looked for, and were not there, besides those that are recorded as such."""
+        self._read()
+        former: list[str] = []
+        if ABSENT in self._names:
+            start = sum(self._sizes[: self._names.index(ABSENT)])
+            former = self._paths[start : start + self._sizes[self._names.index(ABSENT)]]
+        names = list(dict.fromkeys([*former, *files]))
+        if names != former:
+            self._new[ABSENT] = names, array("q", _MISSING * len(names))
+
+    def enter(self, spec: str, groups: Iterable[str], routes: Mapping[str, list[str]]) -> None:
+        """A spec that is up to date, the groups of files that this rests on, and its routes by label."""
+        self._entered[spec] = list(groups), json.dumps(routes)
+
+    def leave(self, specs: Iterable[str]) -> None:
+        """Specs of which nothing is known any more."""
+        self._read()
+        gone = [spec for spec in specs if spec in self._specs]
+        self._left |= self._numbers(gone)
+        for spec in gone:
+            del self._specs[spec]
+
+    def save(self, path: Path, present: Iterable[str]) -> None:
+        """Write the record, in one piece or not at all. `present` are all specs. It is no error if that fails."""
+        self._settle()
+        self.others = [spec for spec in present if spec not in self._specs]
+        names = os.fsencode("\n".join(self._names))
+        specs = (self._specs, *(zip(*self._specs.values(), strict=True) if self._specs else ([], [])))
+        parts = [
+            os.fsencode("\n".join(self._paths)),
+            self._values.tobytes(),
+            self._sizes.tobytes(),
+            names,
+            *(os.fsencode("\n".join(texts)) for texts in specs),
+            os.fsencode(self._code),
+        ]
+        rest = b"".join(parts)
+        head = {
+            "environment": self.environment,
+            "count": f"\n{os.fsdecode(names)}".count(f"\n{STAGE}"),
+            "others": self.others,
+            "pages": self.pages,
+            "untold": self.untold,
+            "lengths": [len(part) for part in parts],
+            "crc": zlib.crc32(rest),
+        }
+        draft = path.with_name(f".{path.name}.{os.getpid()}")
+        try:
+            draft.write_bytes(json.dumps(head).encode() + b"\n" + rest)
+            path.unlink(missing_ok=True)  # ext4 flushes what replaces a file: that would take as long as all of this.
+            draft.replace(path)
+        except OSError:
+            with contextlib.suppress(OSError):
+                draft.unlink(missing_ok=True)
+
+    def _settle(self) -> None:
+        """Put what is new in its place.
+
+        A group that is not as it was takes the specs with it that rested on it as it was, for they were not looked at.
+        """
+        self._read()
+        places = {name: number for number, name in enumerate(self._names) if name}
+        used = GLOBAL.union(*(groups for groups, _ in self._entered.values()))
+        new = {group: given for group, given in self._new.items() if group in used}
+        starts = [0, *accumulate(self._sizes)]
+
+        def given(number: int) -> tuple[list[str], array[int]]:
+            start, end = starts[number], starts[number + 1]
+            return self._paths[start:end], self._values[start * _WIDTH : end * _WIDTH]
+
+        other = [group for group in new if group not in places or new[group] != given(places[group])]
+        self.leave({*self.resting(places.keys() & {*other} - GLOBAL), *self._entered})
+        unused = self._left - self._shared(self._left, self._specs)
+        unused -= {places[group] for group in used if group in places}
+        edits: dict[int, tuple[str, tuple[list[str], array[int]]]] = {
+            number: ("", ([], array("q"))) for number in unused
+        }
+        holes = sorted({number for number, name in enumerate(self._names) if not name} | unused)
+        end = count(len(self._names))
+        for group in other:
+            if group not in places:
+                places[group] = holes.pop() if holes else next(end)
+            edits[places[group]] = group, new[group]
+        self._edit(edits, starts)
+        for spec, (groups, routes) in self._entered.items():
+            self._specs[spec] = ",".join(str(places[group]) for group in groups), routes
+        self._new, self._entered, self._left = {}, {}, set()
+
+    def _edit(self, edits: Mapping[int, tuple[str, tuple[list[str], array[int]]]], starts: list[int]) -> None:
+        """Give groups by number other names, paths and values; those with new numbers come last."""
+        paths: list[str] = []
+        values = array("q")
+        at = 0
+        for number in sorted(edits):
+            name, (files, states) = edits[number]
+            place = min(number, len(starts) - 1)
+            paths += self._paths[at : starts[place]]
+            values += self._values[at * _WIDTH : starts[place] * _WIDTH]
+            if number < len(starts) - 1:
+                self._names[number], self._sizes[number], at = name, len(files), starts[number + 1]
+            else:
+                self._names.append(name)
+                self._sizes.append(len(files))
+                at = starts[-1]
+            paths += files
+            values += states
+        self._paths = paths + self._paths[at:]
+        self._values = values + self._values[at * _WIDTH :]
+
+    def _read(self) -> None:
+        """Read what a record without differences need not: which groups and specs there are."""
+        if self._text is None:
+            return
+        sizes, *texts, code = self._text
+        self._text = None
+        self._sizes.frombytes(sizes)
+        self._code = os.fsdecode(code)
+        groups, names, numbers, routes = map(_lines, texts)
+        self._names = groups or [""] * len(self._sizes)  # One place that no group has is an empty text.
+        self._specs = dict(zip(names, zip(numbers, routes, strict=True), strict=True))
+
+    def _numbers(self, specs: Iterable[str]) -> set[int]:
+        """The numbers of the groups that these specs rest on."""
+        found: set[str] = set()
+        for spec in specs:
+            found.update(self._specs[spec][0].split(","))
+        return {int(number) for number in found}
+
+    def _shared(self, numbers: Iterable[int], specs: Iterable[str]) -> set[int]:
+        """Those of the numbers of groups that any of these specs rests on, too."""
+        given = {*numbers}
+        if not given:
+            return given
+        text = ",".join(self._specs[spec][0] for spec in specs)
+        if len(given) > _FEW:
+            return given.intersection(map(int, {*text.split(",")} - {""}))
+        return {number for number in given if f",{number}," in f",{text},"}
+
+    def _users(self, numbers: set[str]) -> set[str]:
+        """The specs that rest on any of the groups with these numbers."""
+        if len(numbers) > _FEW:
+            return {name for name, (given, _) in self._specs.items() if not numbers.isdisjoint(given.split(","))}
+        names = list(self._specs)
+        text = ",\n,".join(given for given, _ in self._specs.values())
+        found = re.finditer(f",(?:{'|'.join(numbers)}),", f",{text},")
+        return {names[text.count("\n", 0, each.start())] for each in found}
+
+
+def _lines(text: bytes) -> list[str]:
+    return os.fsdecode(text).split("\n") if text else []
+
+
+def _changed(former: array[int], now: array[int]) -> Iterator[int]:
+    """The indices of the paths whose state is another one."""
+    for block in range(0, len(now), _STRIDE):
+        if now[block : block + _STRIDE] != former[block : block + _STRIDE]:
+            for at in range(block, min(block + _STRIDE, len(now)), _WIDTH):
+                if now[at : at + _WIDTH] != former[at : at + _WIDTH]:
+                    yield at // _WIDTH
+
+
+def _states(paths: Iterable[str]) -> array[int]:
+    """ctime, size and inode of each file, following links."""
+    stat, values = os.stat, array("q")
+    extend = values.extend
+    for path in paths:
+        try:
+            found = stat(path)
+        except (OSError, ValueError):
+            extend(_MISSING)
+        else:
+            extend((found.st_ctime_ns, found.st_size, found.st_ino & _INODE))
+    return values

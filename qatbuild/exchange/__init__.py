@@ -1,0 +1,1 @@
+"""What crosses between the halves: requests, manifests, facts, errors and locks."""

@@ -1,0 +1,130 @@
+"""What to do: the one message that crosses from the engine to a worker process, and its key.
+
+A stage sees its request and nothing else. Everything in a request that can influence the result is in the key;
+the folders are not, for the result must not depend on them.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from qatbuild.exchange.files import canonical_json
+from qatbuild.exchange.manifest import Manifest
+
+
+@dataclass(frozen=True)
+class Input:
+    """An upstream stage's manifest and the SHA-256 of its text."""
+
+    path: Path
+    sha256: str
+
+    @property
+    def manifest(self) -> Manifest:
+        """The manifest itself: its folder, files and facts."""
+        return Manifest.read(self.path)
+
+
+@dataclass(frozen=True)
+class Source:
+    """A file or folder of the user's, and the SHA-256 of its content ('' if it is not there)."""
+
+    path: Path
+    sha256: str
+
+
+@dataclass(frozen=True)
+class Request:
+    """One stage to run.
+
+    `settings` is the stage's own slice of the spec with every default filled in. `inputs` are upstream stages by
+    stage name. `sources` are the user's files by role. `toolchain` holds the versions of the packages that the
+    stage uses, `code` the digest of every module that it imports. `threads` is how many it computes with: sums of
+    floats depend on it. `folder` is where the artifacts will be
+    published, `work` the stage's scratch folder: it outlives a killed build, and only the same request gets the
+    same one back. `project` is the root that the user's own modules are imported from, `downloads` where what was
+    fetched is kept.
+    """
+
+    stage: str
+    settings: Mapping[str, Any]
+    inputs: Mapping[str, Input]
+    sources: Mapping[str, Source]
+    toolchain: Mapping[str, str]
+    code: str
+    threads: int
+    project: Path
+    downloads: Path
+    folder: Path
+    work: Path
+
+    @property
+    def identity(self) -> dict[str, Any]:
+        """All that can influence the result, as plain data: what `explain` compares."""
+        return {
+            "stage": self.stage,
+            "settings": self.settings,
+            "inputs": {name: given.sha256 for name, given in self.inputs.items()},
+            "sources": {name: given.sha256 for name, given in self.sources.items()},
+            "toolchain": self.toolchain,
+            "code": self.code,
+            "threads": self.threads,
+        }
+
+    @property
+    def key(self) -> str:
+        """SHA-256 of the identity: two requests with one key have one result."""
+        return hashlib.sha256(canonical_json(self.identity).encode()).hexdigest()
+
+    @property
+    def out(self) -> Path:
+        """Where the stage writes what is to be published."""
+        return self.work / "out"
+
+    @staticmethod
+    def path_of(folder: Path, stage: str) -> Path:
+        """Where the request that led to the artifacts in `folder` is recorded."""
+        return folder / f"{stage}.request.json"
+
+    def to_json(self) -> str:
+        """The request as the worker reads it."""
+        fields = {
+            **self.identity,
+            "inputs": {name: [str(given.path), given.sha256] for name, given in self.inputs.items()},
+            "sources": {name: [str(given.path), given.sha256] for name, given in self.sources.items()},
+            "project": str(self.project),
+            "downloads": str(self.downloads),
+            "folder": str(self.folder),
+            "work": str(self.work),
+        }
+        return json.dumps(fields, indent=1)
+
+    @classmethod
+    def from_json(cls, text: str) -> Request:
+        """The request that `to_json` wrote; ValueError for any other text."""
+        return cls.of(json.loads(text))
+
+    @classmethod
+    def of(cls, fields: Any) -> Request:
+        """The request with the fields that `to_json` writes; ValueError for anything else."""
+        try:
+            return cls(
+                stage=fields["stage"],
+                settings={**fields["settings"]},
+                inputs={name: Input(Path(path), sha256) for name, (path, sha256) in fields["inputs"].items()},
+                sources={name: Source(Path(path), sha256) for name, (path, sha256) in fields["sources"].items()},
+                toolchain={**fields["toolchain"]},
+                code=fields["code"],
+                threads=fields["threads"],
+                project=Path(fields["project"]),
+                downloads=Path(fields["downloads"]),
+                folder=Path(fields["folder"]),
+                work=Path(fields["work"]),
+            )
+        except (KeyError, TypeError, AttributeError) as fault:
+            raise ValueError(f"no request: {fault}") from fault

@@ -1,0 +1,1 @@
+"""Batch norms: finding, folding and freezing them."""

@@ -1,0 +1,1 @@
+"""Ranges measured on data instead of learnt."""

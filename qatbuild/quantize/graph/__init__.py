@@ -1,0 +1,1 @@
+"""Editing a graph: patterns, rewiring, the quantization delay."""

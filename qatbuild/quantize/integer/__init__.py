@@ -1,0 +1,1 @@
+"""Mode integer: FakeQuants wherever the integer runtime rounds."""

@@ -1,0 +1,1 @@
+"""Mode tf1: the FakeQuants of tf.contrib.quantize, with their names."""

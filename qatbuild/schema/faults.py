@@ -1,0 +1,232 @@
+"""What is wrong with a document, in the user's words: pointer, fault, the likely cure.
+
+A fault of a merged document is shown where the user can mend it: in the file, and in the variant's patch, that wrote
+the value (or that would have to hold a missing one).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+from collections.abc import Iterable, Iterator, Sequence
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from qatbuild.exchange.files import canonical_json, write_text
+from qatbuild.schema.fast_validator import obeys
+
+if TYPE_CHECKING:
+    from jsonschema import Draft202012Validator
+    from jsonschema.exceptions import ValidationError
+
+SCHEMA_PATH = Path(__file__).with_name("spec.schema.json")
+HINT = "x-hint"
+_JSON_TYPES = {
+    "object": "an object",
+    "array": "a list",
+    "string": "a text",
+    "integer": "an integer",
+    "number": "a number",
+    "boolean": "true or false",
+    "null": "null",
+}
+
+
+class Fault(NamedTuple):
+    """One thing to mend: a path of keys into the document, and what is wrong there."""
+
+    path: tuple[str | int, ...]
+    text: str
+
+
+class Layer(NamedTuple):
+    """One text that a merged document was made of: a file, and where in it the document begins.
+
+    A value of a matrix stands for a place deeper in the document: for the first `inside` keys of a path.
+    """
+
+    file: Path
+    prefix: tuple[str | int, ...]
+    document: Any
+    inside: int = 0
+
+
+@cache
+def validator() -> Draft202012Validator:
+    """The validator of schema.json. jsonschema is imported here, for a build whose specs are known needs none."""
+    from jsonschema import Draft202012Validator  # noqa: PLC0415
+
+    return Draft202012Validator(_schema())
+
+
+@cache
+def _schema() -> dict[str, Any]:
+    return dict(json.loads(SCHEMA_PATH.read_text(encoding="utf-8")))
+
+
+class Sound:
+    """Documents that were found to be without faults, by digest, so that no spec is held against the schema twice."""
+
+    def __init__(self) -> None:
+        """None is known."""
+        self.known: set[str] = set()
+        self.met: set[str] = set()
+
+    def load(self, path: Path) -> None:
+        """What an earlier process found; a file that cannot be read is none."""
+        with contextlib.suppress(OSError, ValueError):
+            self.known = set(path.read_text(encoding="utf-8").split())
+
+    def save(self, path: Path) -> None:
+        """Write those that were met since, if any of them is new."""
+        if self.met - self.known:
+            with contextlib.suppress(OSError):
+                write_text(path, "\n".join(sorted(self.met)))
+
+    def key(self, document: object) -> str:
+        """The digest of a document and the schema; '' for what is not even JSON."""
+        try:
+            return hashlib.sha256((_schema_sha256() + canonical_json(document)).encode()).hexdigest()
+        except (TypeError, ValueError):
+            return ""
+
+
+@cache
+def _schema_sha256() -> str:
+    return hashlib.sha256(SCHEMA_PATH.read_bytes()).hexdigest()
+
+
+SOUND = Sound()
+"""What this process knows."""
+
+
+def of_schema(document: object) -> list[Fault]:
+    """Every way in which a merged document breaks schema.json."""
+    key = SOUND.key(document)
+    found = [] if key in SOUND.known or obeys(document, _schema()) else _of_schema(document)
+    if key and not found:
+        SOUND.met.add(key)
+    return found
+
+
+def _of_schema(document: object) -> list[Fault]:
+    errors = sorted(validator().iter_errors(document), key=lambda error: [str(key) for key in error.absolute_path])
+    return [fault for error in errors for fault in _faults(error)]
+
+
+def pointer(path: Iterable[str | int]) -> str:
+    """JSON pointer (RFC 6901) of a path; '/' for the whole document."""
+    return "/" + "/".join(str(key).replace("~", "~0").replace("/", "~1") for key in path)
+
+
+def suggest(word: str, known: Iterable[str]) -> str:
+    """' Did you mean X?' where a known word is close, else ''."""
+    import difflib  # noqa: PLC0415  A spec without faults needs none.
+
+    close = difflib.get_close_matches(word, list(known), 1, 0.5)
+    return f" Did you mean {json.dumps(close[0])}?" if close else ""
+
+
+def place(path: Sequence[str | int], layers: Sequence[Layer]) -> tuple[Layer, str]:
+    """The layer (first is strongest) that holds the longest part of a path, and the pointer into its file."""
+    best = max(layers, key=lambda layer: _reach(layer, path))
+    return best, pointer([*best.prefix, *path[best.inside :]])
+
+
+def _reach(layer: Layer, path: Sequence[str | int]) -> float:
+    """How much of a path a layer holds. A value of a matrix has a say above its own place only if nobody else has."""
+    depth = _depth(layer.document, path)
+    if depth >= layer.inside:
+        return depth
+    return depth - 0.5 if depth == len(path) else -1
+
+
+def _depth(document: object, path: Sequence[str | int]) -> int:
+    for depth, key in enumerate(path):
+        try:
+            document = document[key]  # type: ignore[index]
+        except (KeyError, IndexError, TypeError):
+            return depth
+    return len(path)
+
+
+def _faults(error: ValidationError) -> Iterator[Fault]:
+    path = tuple(error.absolute_path)
+    schema: Any = error.schema
+    wanted: Any = error.validator_value
+    instance: Any = error.instance
+    hint = schema.get(HINT, "") if isinstance(schema, dict) else ""
+    match error.validator:
+        case "additionalProperties":
+            properties = schema["properties"]
+            for name in sorted(set(instance) - set(properties)):
+                known = "" if (near := suggest(name, properties)) else f" Known: {', '.join(sorted(properties))}."
+                yield Fault((*path, name), f"unknown field.{near}{known}")
+        case "anyOf":
+            for inner in _closest(error):
+                yield from _faults(inner)
+        case "required":
+            # jsonschema makes one error for each missing name, and says which in its message only.
+            (name,) = [name for name in wanted if error.message.startswith(repr(name))]
+            yield Fault((*path, name), f"missing.{_sentence(hint)}")
+        case "dependentRequired":
+            needed = sorted({name for names in wanted.values() for name in names} - set(instance))
+            yield from (Fault((*path, name), f"missing.{_sentence(hint)}") for name in needed)
+        case _:
+            yield Fault(path, (_phrase(error, wanted) + _sentence(hint)).strip())
+
+
+def _closest(error: ValidationError) -> list[ValidationError]:
+    """The faults of the alternative that the value was most likely meant to be: one that it has the type of."""
+    branches: dict[object, list[ValidationError]] = {}
+    for inner in error.context or ():
+        branches.setdefault(inner.schema_path[0], []).append(inner)
+    here = len(error.absolute_path)
+
+    def misfit(fault: ValidationError) -> bool:
+        wrong_kind = fault.validator == "type" or (fault.validator == "enum" and not isinstance(fault.instance, str))
+        return wrong_kind and len(fault.absolute_path) == here
+
+    return min(branches.values(), key=lambda faults: (any(map(misfit, faults)), len(faults)))
+
+
+def _sentence(hint: str) -> str:
+    return f" {hint[0].upper()}{hint[1:]}." if hint else ""
+
+
+_LIMITS = {
+    "minimum": "must be at least",
+    "maximum": "must be at most",
+    "exclusiveMinimum": "must be greater than",
+    "exclusiveMaximum": "must be less than",
+    "pattern": "must match",
+    "const": "must be",
+}
+
+
+def _phrase(error: ValidationError, wanted: Any) -> str:
+    got = _shown(error.instance)
+    match error.validator:
+        case "type":
+            kinds = [wanted] if isinstance(wanted, str) else wanted
+            return f"must be {' or '.join(_JSON_TYPES[kind] for kind in kinds)}, got {got}."
+        case "enum":
+            choices = ", ".join(json.dumps(choice) for choice in wanted)
+            word = error.instance
+            near = suggest(word, [str(choice) for choice in wanted]) if isinstance(word, str) else ""
+            return f"must be one of {choices}, got {got}.{near}"
+        case "minLength" | "minProperties" | "minItems":
+            return "must not be empty."
+        case "not":  # What must not be is said by the hint.
+            return ""
+        case limit if limit in _LIMITS:
+            return f"{_LIMITS[str(limit)]} {wanted if isinstance(wanted, str) else json.dumps(wanted)}, got {got}."
+        case _:
+            return error.message.rstrip(".") + "."
+
+
+def _shown(value: object) -> str:
+    text = json.dumps(value)
+    return text if len(text) < 60 else text[:57] + "..."  # noqa: PLR2004

@@ -1,0 +1,291 @@
+"""Spec files -> variants. All faults of a file are reported together, as one SpecError."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import math
+import os
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from qatbuild.exchange.errors import SpecError
+from qatbuild.schema import faults, matrix, model
+from qatbuild.schema.faults import Fault, Layer
+from qatbuild.schema.matrix import Cell, Combination
+from qatbuild.schema.methods import left_behind
+from qatbuild.schema.rules import Territory, broken
+from qatbuild.schema.typed import each, typed
+
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
+_DEEPEST = 32
+_DIGITS = 18
+_FOLDERS = {"shared", "work", "downloads"}
+_COMMANDS = {
+    "auto", "clean", "dumpdb", "forget", "help", "ignore", "info", "list", "reset-dep", "run", "strace",
+    "tabcompletion", "explain", "plan", "affected", "check", "graph", "gc", "layers",
+}  # fmt: skip
+RESERVED = _FOLDERS | _COMMANDS
+"""Names that are no label: folders of the build, and what the command line takes for a command."""
+
+
+def find(specs: Path) -> dict[str, Path]:
+    """Label of a spec -> its file, for every *.json below `specs`. A name that begins with _ or . is a base only."""
+    files = sorted(path for path in specs.rglob("*.json") if not path.is_dir())
+    relative = {path: path.relative_to(specs) for path in files}
+    return {
+        name.with_suffix("").as_posix(): path
+        for path, name in relative.items()
+        if not any(part.startswith(("_", ".")) for part in name.parts)
+    }
+
+
+def find_below(root: Path, patterns: Iterable[str]) -> list[tuple[str, Path]]:
+    """Label and file of every spec in the folders below `root` that patterns match, in the order of the labels.
+
+    A label is the path from the root without folders called specs: vision/specs/net.json is vision/net. Hidden folders
+    are not looked into. Two files may claim one label: whoever plans them refuses that.
+    """
+    found = {}
+    for pattern in patterns:
+        for folder in root.glob(pattern):
+            for file in folder.rglob("*.json") if folder.is_dir() else [folder]:
+                *folders, name = file.relative_to(root).with_suffix("").parts
+                if not file.is_dir() and not any(part.startswith(("_", ".")) for part in (*folders, name)):
+                    found[file] = "/".join([*(part for part in folders if part != "specs"), name])
+    return sorted((name, file) for file, name in found.items())
+
+
+def load(name: str, file: Path, territory: Territory) -> list[model.Variant]:
+    """The variants of the spec `name` in `file`, at least one. SpecError with every fault of it."""
+    layers = list(_layers(file, territory))
+    merged, patches = _merged(layers)
+    found: dict[tuple[Path, str, str], None] = {(file, "/", text): None for text in _unfit(name)}
+    if patches is not None:
+        _note(found, [*faults.of_schema({**merged, "variants": patches})], layers, only="variants")
+    combined = _combinations(merged.pop("matrix", None), merged, layers, found)
+    if not isinstance(patches, dict) or not patches:
+        patches = {"": {}}
+    if len(patches) * len(combined) > matrix.LIMIT:
+        found[file, "/matrix", f"makes with the variants more than {matrix.LIMIT} variants."] = None
+        raise _error(file, found)
+    variants = []
+    for (variant, patch), combination in itertools.product(patches.items(), combined):
+        document = patched(merged, patch if isinstance(patch, dict) else {})
+        for cell in combination.cells:
+            document = patched(document, cell.patch)
+        over = [Layer(_holder(layers, cell), cell.place, cell.patch, len(cell.field)) for cell in combination.cells]
+        if variant:
+            over += [Layer(layer.file, ("variants", variant), _variant(layer.document, variant)) for layer in layers]
+        mine = faults.of_schema(document) + list(broken(document, file.parent, territory))
+        _note(found, mine, [*over, *layers])
+        if not found:
+            label = ",".join(filter(None, (variant, combination.name)))
+            variants.append(typed(f"{name}@{label}" if label else name, file, document))
+    if found:
+        raise _error(file, found)
+    return variants
+
+
+def _unfit(name: str) -> Iterator[str]:
+    """Why a spec cannot have this name."""
+    if not all(_NAME.fullmatch(part) for part in name.split("/")):
+        yield f'a spec cannot be named "{name}": letters, digits, "_", "-", "." make a label.'
+    if name.partition("/")[0] in RESERVED:
+        yield f'a spec cannot be named "{name}": that is a command, or a folder of the build.'
+
+
+def _combinations(
+    given: Any, merged: Mapping[str, Any], layers: list[Layer], found: dict[tuple[Path, str, str], None]
+) -> list[Combination]:
+    """The combinations of the merged matrix; without a matrix, or with one that has faults, the empty one."""
+    if given is None:
+        return [Combination()]
+    mine = [fault for fault in faults.of_schema({**merged, "matrix": given}) if fault.path[:1] == ("matrix",)]
+    combined: list[Combination] = []
+    if not mine:
+        combined, mine = matrix.combinations(given)
+    _note(found, mine, layers)
+    return combined or [Combination()]
+
+
+def _holder(layers: list[Layer], cell: Cell) -> Path:
+    """The file whose matrix has a cell: the strongest one."""
+    return faults.place(cell.place, layers)[0].file
+
+
+def merge_patch(target: Any, patch: Any, *, keep_null: bool = False) -> Any:
+    """JSON merge patch, RFC 7396: objects merge, null removes, everything else replaces.
+
+    With `keep_null` the target is a patch itself: a null stays, for it has still to remove something.
+    """
+    if not isinstance(patch, dict):
+        return patch
+    merged = dict(target) if isinstance(target, dict) else {}
+    for key, value in patch.items():
+        if value is None and not keep_null:
+            merged.pop(key, None)
+        else:
+            merged[key] = merge_patch(merged.get(key), value, keep_null=keep_null)
+    return merged
+
+
+def patched(document: Any, patch: Any) -> Any:
+    """The document with a merge patch, but for what a change of quantize.method leaves behind."""
+    return merge_patch(left_behind(document, patch), patch)
+
+
+def _merged(layers: list[Layer]) -> tuple[Any, Any]:
+    """The document that layers make together, strongest first, and the patches of its variants."""
+    merged: Any = {}
+    patches: Any = None
+    for layer in reversed(layers):
+        merged = patched(merged, {key: value for key, value in layer.document.items() if key != "variants"})
+        if "variants" in layer.document:
+            patches = merge_patch(patches, layer.document["variants"], keep_null=True)
+    if isinstance(patches, dict):  # A variant that is null is one that a base has and this spec does without.
+        patches = {name: patch for name, patch in patches.items() if patch is not None}
+    return merged, patches
+
+
+def read_json(file: Path) -> Any:
+    """A JSON file's value. SpecError with line and column if it is none; doubled keys and NaN are refused too."""
+    try:
+        text = file.read_text(encoding="utf-8-sig")
+    except (OSError, UnicodeDecodeError) as fault:
+        raise SpecError("A spec cannot be read.", [("file", file), ("reason", fault)]) from fault
+    try:
+        value = json.loads(
+            text, object_pairs_hook=_no_doubles, parse_constant=_no_constant, parse_float=_finite, parse_int=_countable
+        )
+    except json.JSONDecodeError as fault:
+        line = "".join(text.splitlines()[fault.lineno - 1 : fault.lineno])
+        facts = [
+            ("file", file),
+            ("line", f"{fault.lineno}, column {fault.colno}: {fault.msg}"),
+            ("reads", line.strip()),
+        ]
+        raise SpecError(
+            "A spec is not JSON.", facts, "JSON has no comments and no comma after the last item."
+        ) from fault
+    except ValueError as fault:
+        raise SpecError("A spec is not JSON.", [("file", file), ("reason", fault)]) from fault
+    except RecursionError as fault:
+        raise SpecError("A spec is nested too deeply.", [("file", file)]) from fault
+    if _deeper_than(value, _DEEPEST):
+        raise SpecError("A spec is nested too deeply.", [("file", file), ("levels", f"more than {_DEEPEST}")])
+    return value
+
+
+def _deeper_than(value: Any, levels: int) -> bool:
+    parts = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    return levels == 0 or any(_deeper_than(part, levels - 1) for part in parts)
+
+
+def _finite(text: str) -> float:
+    if math.isinf(value := float(text)):
+        raise ValueError(f"{text} is too large a number")
+    return value
+
+
+def _countable(text: str) -> int:
+    if len(text) > _DIGITS:
+        raise ValueError(f"{text[:_DIGITS]}... is too large a number")
+    return int(text)
+
+
+def _no_doubles(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    names = [name for name, _ in pairs]
+    doubled = sorted({name for name in names if names.count(name) > 1})
+    if doubled:
+        raise ValueError(f"the key {doubled[0]!r} stands twice in one object")
+    return dict(pairs)
+
+
+def _no_constant(text: str) -> None:
+    raise ValueError(f"{text} is not a JSON number")
+
+
+def _layers(file: Path, territory: Territory) -> Iterator[Layer]:
+    """The file and the files that it extends, strongest first, each with its paths made relative to the first."""
+    seen: list[Path] = []
+    folder = file.parent
+    while True:
+        document = read_json(file)
+        if not isinstance(document, dict):
+            raise SpecError("A spec must be a JSON object.", [("file", file)])
+        base = document.pop("extends", None)
+        if base is not None and not (isinstance(base, str) and base):
+            raise SpecError("A spec has 1 fault.", [("file", file), ("/extends", "must be the path of another spec.")])
+        document.pop("$schema", None)
+        if file.parent != folder:
+            _rebase(document, file.parent, folder)
+        yield Layer(file, (), document)
+        if base is None:
+            return
+        seen.append(file.resolve())
+        here, file = file, file.parent / base
+        facts = [("file", here), ("/extends", base)]
+        if file.resolve() in seen:
+            raise SpecError(
+                "A spec extends itself.", [*facts, ("circle", " -> ".join(path.name for path in [*seen, file]))]
+            )
+        if not file.is_file():
+            raise SpecError(
+                "A spec extends a file that is not there.", facts, "the path is relative to the spec that names it"
+            )
+        if not territory.holds(file):
+            raise SpecError("A spec extends a file outside the project.", facts)
+
+
+def _rebase(document: Any, folder: Path, home: Path) -> None:
+    """Make the paths in a base's document lead from `folder` also when read in `home`, the folder of who extends it."""
+    variants, cells = document.get("variants"), document.get("matrix")
+    parts = [document, *(variants.values() if isinstance(variants, dict) else ())]
+    if isinstance(cells, dict):
+        _rebase_matrix(cells, folder, home)
+    for part in filter(lambda part: isinstance(part, dict), parts):
+        for *sections, name in model.PATHS:
+            holder = part
+            for section in sections:
+                holder = holder.get(section) if isinstance(holder, dict) else None
+            if isinstance(holder, dict) and name in holder:
+                holder[name] = each(holder[name], lambda path: str(folder / path))
+
+
+def _rebase_matrix(cells: dict[str, Any], folder: Path, home: Path) -> None:
+    """Paths in a matrix become relative to the spec, for they make names, and a name says nothing of this machine."""
+
+    def moved(paths: Any) -> Any:
+        return each(paths, lambda path: os.path.relpath(folder / path, home))
+
+    for field in map(".".join, model.PATHS):
+        values = _list(cells.get(field))
+        values[:] = map(moved, values)
+        for row in (*_list(cells.get("exclude")), *_list(cells.get("include"))):
+            if isinstance(row, dict) and field in row:
+                row[field] = moved(row[field])
+
+
+def _list(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else []
+
+
+def _variant(document: Any, name: str) -> Any:
+    variants = document.get("variants")
+    return variants.get(name) if isinstance(variants, dict) else None
+
+
+def _note(found: dict[tuple[Path, str, str], None], mine: list[Fault], layers: list[Layer], only: str = "") -> None:
+    for fault in mine:
+        if not only or fault.path[:1] == (only,):
+            layer, where = faults.place(fault.path, layers)
+            found[layer.file, where, fault.text] = None
+
+
+def _error(file: Path, found: Mapping[tuple[Path, str, str], None]) -> SpecError:
+    facts = [(where if at == file else f"{at.name} {where}", text) for at, where, text in found]
+    count = "1 fault" if len(facts) == 1 else f"{len(facts)} faults"
+    return SpecError(f"A spec has {count}.", [("file", file), *facts])

@@ -1,0 +1,161 @@
+"""`matrix`: every combination of the values of some fields, each a patch of the spec under a name of its own.
+
+A name says fields and values, `initial-0.05,scheme-int8`, and nothing that doit, a shell or a file system takes for its
+own. It depends on which fields the matrix has and on the values it stands for, not on their order or number: appending
+a value renames nothing.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+import json
+import math
+import re
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
+
+from qatbuild.exchange.files import canonical_json
+from qatbuild.schema.faults import Fault
+
+LIMIT = 10_000
+"""Most combinations: more is a mistake, and would take minutes to plan."""
+
+_LISTS = ("exclude", "include")
+_LONGEST_VALUE = 40
+_LONGEST_NAME = 120
+
+
+class Cell(NamedTuple):
+    """One field with one value, and where in the matrix the value stands."""
+
+    field: tuple[str, ...]
+    value: Any
+    place: tuple[str | int, ...]
+
+    @property
+    def patch(self) -> dict[str, Any]:
+        """The value as a patch of the spec."""
+        patch = self.value
+        for key in reversed(self.field):
+            patch = {key: patch}
+        return dict(patch)
+
+
+class Combination(NamedTuple):
+    """A name, and the cells that make it; the empty one stands for no matrix at all."""
+
+    name: str = ""
+    cells: tuple[Cell, ...] = ()
+
+
+def combinations(matrix: Mapping[str, Any]) -> tuple[list[Combination], list[Fault]]:
+    """The combinations of a matrix that the schema allows, in the order of its fields and values; and its faults."""
+    axes = {field: values for field, values in matrix.items() if field not in _LISTS}
+    faults = [*_overlaps(axes), *_doubles(axes)]
+    if math.prod(len(values) for values in axes.values()) > LIMIT:
+        return [], [*faults, Fault(("matrix",), f"makes more than {LIMIT} variants.")]
+    rows = [
+        tuple(Cell(_keys(field), values[number], ("matrix", field, number)) for (field, values), number in chosen)
+        for chosen in (list(zip(axes.items(), numbers, strict=True)) for numbers in _indices(axes))
+    ]
+    for number, pattern in enumerate(matrix.get("exclude", ())):
+        kept = [row for row in rows if not _matches(row, pattern)]
+        if len(kept) == len(rows):
+            faults.append(Fault(("matrix", "exclude", number), "excludes nothing: no combination has these values."))
+        rows = kept
+    for number, extra in enumerate(matrix.get("include", ())):
+        rows.append(
+            tuple(Cell(_keys(field), value, ("matrix", "include", number, field)) for field, value in extra.items())
+        )
+    if not rows:
+        faults.append(Fault(("matrix",), "leaves no combination."))
+    return _named(rows, faults), faults
+
+
+def _indices(axes: Mapping[str, Sequence[Any]]) -> Iterator[tuple[int, ...]]:
+    return itertools.product(*(range(len(values)) for values in axes.values())) if axes else iter(())
+
+
+def _keys(field: str) -> tuple[str, ...]:
+    return tuple(field.split("."))
+
+
+def _overlaps(axes: Mapping[str, Any]) -> Iterator[Fault]:
+    for field, other in itertools.permutations(axes, 2):
+        if field.startswith(f"{other}."):
+            yield Fault(("matrix", field), f'lies inside "{other}", which the matrix has too.')
+
+
+def _doubles(axes: Mapping[str, Sequence[Any]]) -> Iterator[Fault]:
+    for field, values in axes.items():
+        seen = set()
+        for number, value in enumerate(values):
+            if (meaning := _meaning(value)) in seen:
+                yield Fault(("matrix", field, number), f"{json.dumps(value)} stands there twice.")
+            seen.add(meaning)
+
+
+def _meaning(value: Any) -> float | str:
+    """Equal for equal values: 1 and 1.0 are, 1 and true are not."""
+    return value if isinstance(value, int | float) and not isinstance(value, bool) else canonical_json(value)
+
+
+def _matches(row: Sequence[Cell], pattern: Mapping[str, Any]) -> bool:
+    values = {cell.field: cell.value for cell in row}
+    return all(
+        _keys(field) in values and _meaning(values[_keys(field)]) == _meaning(value) for field, value in pattern.items()
+    )
+
+
+def _named(rows: Sequence[tuple[Cell, ...]], faults: list[Fault]) -> list[Combination]:
+    short = _short({cell.field for row in rows for cell in row})
+    found: dict[str, Combination] = {}
+    for row in rows:
+        parts = sorted(f"{short[cell.field]}-{_text(cell.value)}" for cell in row)
+        name = ",".join(parts)
+        if len(name) > _LONGEST_NAME:
+            name = f"{name[:_LONGEST_NAME]},{_hash(parts, 10)}"
+        if name in found:
+            faults.append(Fault(row[0].place[:3], f'is the combination "{name}", which there is already.'))
+        found.setdefault(name, Combination(name, row))
+    return list(found.values())
+
+
+def _short(fields: set[tuple[str, ...]]) -> dict[tuple[str, ...], str]:
+    """Each field by as many of its last keys as tell it from the others."""
+    short = {}
+    for field in fields:
+        ends = (field[-count:] for count in range(1, len(field) + 1))
+        short[field] = ".".join(next(end for end in ends if _is_own(end, fields)))
+    return short
+
+
+def _is_own(end: tuple[str, ...], fields: set[tuple[str, ...]]) -> bool:
+    return Counter(field[-len(end) :] == end for field in fields)[True] == 1
+
+
+def _text(value: Any) -> str:
+    """A value in the characters of a name; if it loses something on the way, with a digest of the value behind it."""
+    if isinstance(value, str):
+        text, exact = re.sub(r"[^A-Za-z0-9_.-]+", "_", value), not _is_scalar(value)
+    else:
+        written = canonical_json(value)
+        text = re.sub(r"[^A-Za-z0-9_.-]+", "_", written.replace("+", "")).strip("_")
+        exact = not isinstance(value, list | dict)
+    if exact and text and (text == value or not isinstance(value, str)) and len(text) <= _LONGEST_VALUE:
+        return text
+    return f"{text[:_LONGEST_VALUE]}-{_hash(value, 6)}"
+
+
+def _is_scalar(text: str) -> bool:
+    """Whether a text reads like a number, true, false or null, and so like another value."""
+    try:
+        return not isinstance(json.loads(text), list | dict | str)
+    except ValueError:
+        return False
+
+
+def _hash(value: Any, digits: int) -> str:
+    return hashlib.sha256(canonical_json(value).encode()).hexdigest()[:digits]

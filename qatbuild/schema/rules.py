@@ -1,0 +1,251 @@
+"""What a schema cannot say: rules between fields, and what a spec may point at.
+
+Each rule looks at the merged document as it is, for all faults are reported at once: a field of the wrong type is the
+schema's to report, and is passed over here.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from qatbuild.schema.faults import Fault, suggest
+from qatbuild.schema.methods import DEFAULT, OWN
+from qatbuild.schema.model import PATHS
+from qatbuild.schema.routes import MEMORY_MODES, SYSTEM_CONFIGS
+
+_BITS = 8
+_ENDS = 2
+_NARROWEST, _WIDEST = 2.0**-8, 2.0**16
+
+
+class Territory(NamedTuple):
+    """What a spec may point at: files below `root` or one of `allowed`, code below `root`."""
+
+    root: Path
+    allowed: tuple[Path, ...] = ()
+
+    def holds(self, path: Path) -> bool:
+        """Whether a path, as it is spelt, lies inside. A link that the user put there counts as inside."""
+        spelt = Path(os.path.normpath(path))
+        return any(spelt.is_relative_to(place) for place in (self.root, *self.allowed))
+
+    def module(self, name: str) -> Path | None:
+        """The file of a Python module below the root, or None."""
+        stem = self.root.joinpath(*name.split("."))
+        candidates = (stem.with_suffix(".py"), stem / "__init__.py")
+        return next((path for path in candidates if path.is_file()), None)
+
+
+def broken(document: Any, folder: Path, territory: Territory) -> Iterator[Fault]:
+    """Every rule that a merged document breaks. `folder` is what its paths are relative to."""
+    yield from _steps(document)
+    yield from _method(document)
+    yield from _mode(document)
+    yield from _overrides(document)
+    yield from _checkpoint(document)
+    yield from _learning_rate(document, ("train", "learning_rate"), _integer(document, "train", "steps"))
+    yield from _learning_rate(document, ("quantize", "learning_rate"), _quantized_steps(document))
+    yield from _start(document)
+    yield from _meta_graph(document)
+    yield from _deploy(document)
+    yield from _places(document, folder, territory)
+
+
+def _steps(document: Any) -> Iterator[Fault]:
+    steps = _quantized_steps(document)
+    for name, otherwise in (("quant_delay", "nothing is quantized"), ("freeze_bn_delay", "nothing is frozen")):
+        delay = _integer(document, "quantize", name)
+        if steps is not None and delay is not None and delay >= steps:
+            text = f"must be less than the {steps} steps of its training, or {otherwise}; got {delay}."
+            yield Fault(("quantize", name), text)
+
+
+def _method(document: Any) -> Iterator[Fault]:
+    """What is of the other method; a patch that changes the method has left such fields behind already."""
+    ptq = _ptq(document)
+    for name in OWN["qat" if ptq else "ptq"]:
+        given = _at(document, "quantize", name)
+        if given is None or (name, given) == ("start", "float"):
+            continue
+        reason = "ptq trains nothing" if ptq else "calibration is for ptq, in training ranges are learnt"
+        yield Fault(("quantize", name), f'{reason}: remove it, or write "method": "{"qat" if ptq else "ptq"}".')
+    if _at(document, "quantize", "calibration", "percentile") is not None:
+        wanted = _at(document, "quantize", "calibration", "range")
+        if wanted != "percentile":
+            text = f'is for "range": "percentile", and the range is {wanted or "min_max"}.'
+            yield Fault(("quantize", "calibration", "percentile"), text)
+
+
+def _mode(document: Any) -> Iterator[Fault]:
+    if _at(document, "quantize", "mode") != "tf1":
+        return
+    if _at(document, "quantize", "scheme") == "int8_per_channel":
+        text = 'tf.contrib.quantize has no ranges per channel: "mode": "tf1" goes with uint8, or int8 (its symmetric).'
+        yield Fault(("quantize", "scheme"), text)
+    if _at(document, "quantize", "overrides"):
+        text = 'tf.contrib.quantize has no exceptions by layer: remove them, or write "mode": "integer".'
+        yield Fault(("quantize", "overrides"), text)
+
+
+def _overrides(document: Any) -> Iterator[Fault]:
+    overrides = _at(document, "quantize", "overrides")
+    scheme = _at(document, "quantize", "scheme") or "uint8"
+    for index, override in enumerate(overrides if isinstance(overrides, list) else ()):
+        path = ("quantize", "overrides", index)
+        ends, bits, stays_float = (_at(override, name) for name in ("range", "bits", "float"))
+        if isinstance(override, dict) and ends is None and bits is None and not stays_float:
+            yield Fault(path, "says nothing: give a range, bits, or float.")
+        if stays_float and not (ends is None and bits is None):
+            yield Fault(path, "a layer that stays float has neither range nor bits.")
+        if _is_pair(ends) and not ends[0] <= 0 <= ends[1]:
+            text = f"must contain 0, which padding and ReLU need exactly; got {ends[0]} .. {ends[1]}."
+            yield Fault((*path, "range"), text)
+        elif _is_pair(ends) and not ends[0] < ends[1]:
+            yield Fault((*path, "range"), f"must not be empty: the least comes first; got {ends[0]} .. {ends[1]}.")
+        elif _is_pair(ends) and not _NARROWEST <= ends[1] - ends[0] <= _WIDEST:
+            text = f"must be {_NARROWEST:g} to {_WIDEST:g} wide, the kernels take no other; got {ends[0]} .. {ends[1]}."
+            yield Fault((*path, "range"), text)
+        if scheme == "uint8" and isinstance(bits, int) and bits != _BITS:
+            text = f"uint8 kernels compute wrongly with other than {_BITS} bits, got {bits}: take int8."
+            yield Fault((*path, "bits"), text)
+
+
+def _is_pair(value: Any) -> bool:
+    return isinstance(value, list) and len(value) == _ENDS and all(isinstance(end, int | float) for end in value)
+
+
+def _ptq(document: Any) -> bool:
+    return (_at(document, "quantize", "method") or DEFAULT) == "ptq"
+
+
+def _checkpoint(document: Any) -> Iterator[Fault]:
+    path = ("convert", "checkpoint")
+    wanted, steps = _at(document, *path), _quantized_steps(document)
+    if _ptq(document) and isinstance(wanted, int):
+        yield Fault(path, f'ptq trains nothing and leaves one checkpoint: write "last"; got {wanted}.')
+    if isinstance(wanted, int) and wanted > 0 and steps is not None and steps > 0:
+        scratch = _at(document, "quantize", "start") == "scratch"
+        every = _integer(document, "train" if scratch else "quantize", "checkpoint_every") or max(1, steps // 5)
+        if every > 0 and not (wanted == steps or (wanted < steps and wanted % every == 0)):
+            yield Fault(path, f"there is a checkpoint every {every} steps and at the end, step {steps}; got {wanted}.")
+    if wanted == "best" and _at(document, "dataset", "validation") == 0:
+        yield Fault(path, "best is chosen on the validation images, and dataset.validation is 0.")
+
+
+def _quantized_steps(document: Any) -> int | None:
+    """Steps of the training that quantizes, with load.py's default of a fifth of the float training; ptq has none."""
+    train, own = _integer(document, "train", "steps"), _integer(document, "quantize", "steps")
+    if _ptq(document):
+        return None
+    if _at(document, "quantize", "start") == "scratch":
+        return train
+    return own if own is not None or train is None else max(1, train // 5)
+
+
+def _learning_rate(document: Any, path: tuple[str, str], steps: int | None) -> Iterator[Fault]:
+    warm_up = _integer(document, *path, "warm_up_steps")
+    if warm_up is not None and steps is not None and warm_up >= steps:
+        yield Fault((*path, "warm_up_steps"), f"must be less than the {steps} steps of the training, got {warm_up}.")
+    boundaries, values = _at(document, *path, "boundaries"), _at(document, *path, "values")
+    if isinstance(boundaries, list) and isinstance(values, list) and len(boundaries) != len(values):
+        yield Fault(
+            (*path, "values"), f"one value for each boundary: {len(boundaries)} boundaries, {len(values)} values."
+        )
+    if (
+        isinstance(boundaries, list)
+        and all(isinstance(step, int) for step in boundaries)
+        and boundaries != sorted(set(boundaries))
+    ):
+        yield Fault((*path, "boundaries"), f"must increase, got {boundaries}.")
+
+
+def _start(document: Any) -> Iterator[Fault]:
+    scratch = _at(document, "quantize", "start") == "scratch"
+    weights = _at(document, "model", "weights")
+    if _at(document, "train") is None:
+        yield from _without_train(document, scratch=scratch)
+    if scratch and weights is not None:
+        yield Fault(
+            ("model", "weights"), 'a training from "scratch" starts from random weights; use quantize.start "float".'
+        )
+    if scratch:
+        for name in ("steps", "learning_rate"):
+            if _at(document, "quantize", name) is not None:
+                yield Fault(("quantize", name), f'with quantize.start "scratch" train.{name} counts; remove this one.')
+
+
+def _without_train(document: Any, *, scratch: bool) -> Iterator[Fault]:
+    if _at(document, "model", "weights") is None and _at(document, "model", "keras") is None:
+        text = "missing. It may be absent only where model.weights or model.keras names trained weights."
+        yield Fault(("train",), text)
+    elif scratch:
+        yield Fault(("train",), 'missing. With quantize.start "scratch" train.steps counts.')
+    elif not _ptq(document):
+        for name in ("steps", "learning_rate"):
+            if _at(document, "quantize", name) is None:
+                yield Fault(("quantize", name), "missing. Without train it has no default.")
+
+
+def _meta_graph(document: Any) -> Iterator[Fault]:
+    if _at(document, "model", "meta_graph") is not None and _at(document, "model", "weights") is None:
+        yield Fault(("model", "weights"), "missing. A meta graph holds no weights: name its checkpoint.")
+
+
+def _deploy(document: Any) -> Iterator[Fault]:
+    """Combinations that a target cannot run, or that its own compiler would take without a word."""
+    scheme = _at(document, "quantize", "scheme") or "uint8"
+    if _at(document, "deploy", "c_array", "runtime") == "tflm" and scheme == "uint8":
+        yield Fault(
+            ("deploy", "c_array", "runtime"),
+            "TFLite Micro has had no uint8 kernels since 2021: it takes int8 only, and quantize.scheme is uint8.",
+        )
+    accelerator = _at(document, "deploy", "vela", "accelerator") or "ethos-u55-128"
+    system = _at(document, "deploy", "vela", "system_config")
+    own = _at(document, "deploy", "vela", "config") is not None
+    if isinstance(system, str) and isinstance(accelerator, str) and not own:
+        family = accelerator.rpartition("-")[0].replace("ethos-u", "Ethos_U")
+        known = [name for name in SYSTEM_CONFIGS if name.startswith(family)]
+        if family and system not in known:
+            text = f"of {accelerator} must be one of {', '.join(known)}, got {system}.{suggest(system, known)}"
+            yield Fault(("deploy", "vela", "system_config"), text)
+    mode = _at(document, "deploy", "vela", "memory_mode")
+    if isinstance(mode, str) and not own and mode not in MEMORY_MODES:
+        text = f"must be one of {', '.join(MEMORY_MODES)}, got {mode}.{suggest(mode, MEMORY_MODES)}"
+        yield Fault(("deploy", "vela", "memory_mode"), text)
+    if isinstance(mode, str) and "u55" in str(accelerator) and mode.startswith("Dedicated_Sram") and not own:
+        yield Fault(
+            ("deploy", "vela", "memory_mode"), f"an ethos-u55 has no DRAM for {mode}: Shared_Sram or Sram_Only."
+        )
+
+
+def _places(document: Any, folder: Path, territory: Territory) -> Iterator[Fault]:
+    for path in PATHS:
+        named = _at(document, *path)
+        for given in named if isinstance(named, list) else [named]:
+            if isinstance(given, str) and given and not territory.holds(folder / given):
+                cure = "Link it into the project, or list it in [tool.qatbuild] allow."
+                yield Fault(path, f"lies outside the project: {given}. {cure}")
+    config = _at(document, "deploy", "vela", "config")
+    if isinstance(config, str) and config and territory.holds(folder / config) and not (folder / config).is_file():
+        yield Fault(("deploy", "vela", "config"), f"there is no file {config}, relative to the spec.")
+    if _at(document, "dataset", "name") in (None, "digits"):
+        for name in ("path", "url"):
+            if _at(document, "dataset", name) is not None:
+                yield Fault(("dataset", name), "the digits are embedded; for other data give dataset.name.")
+    call = _at(document, "model", "call")
+    if isinstance(call, str) and ":" in call and territory.module(call.partition(":")[0]) is None:
+        yield Fault(("model", "call"), f"the project has no module {call.partition(':')[0]}.")
+
+
+def _at(document: Any, *path: str) -> Any:
+    for key in path:
+        document = document.get(key) if isinstance(document, dict) else None
+    return document
+
+
+def _integer(document: Any, *path: str) -> int | None:
+    value = _at(document, *path)
+    return value if isinstance(value, int) and not isinstance(value, bool) else None

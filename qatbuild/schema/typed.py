@@ -1,0 +1,118 @@
+"""A document without faults -> typed values, with every default that depends on other fields filled in."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from qatbuild.schema import model
+from qatbuild.schema.routes import REAL, ROUTES, Route
+
+_PERCENTILE = 99.99
+
+
+def typed(label: str, file: Path, document: Mapping[str, Any]) -> model.Variant:
+    """The typed value of a document without faults, with every default that depends on other fields filled in."""
+    part = {name: dict(document.get(name) or {}) for name in ("dataset", "model", "train", "quantize")}
+
+    def absolute(path: str) -> str:
+        return os.path.normpath(file.parent.absolute() / path)
+
+    for section, name in (path for path in model.PATHS if path[0] in part):
+        if part[section].get(name) is not None:
+            part[section][name] = each(part[section][name], absolute)
+    own = {name: part["model"].pop(name) for name in ("lrn", "width") if name in part["model"]}
+    options = own or part["model"].pop("options", {})
+    quantize = _quantize(part["quantize"])
+    train = _train(part["train"])
+    return model.Variant(
+        label=label,
+        file=file,
+        description=document.get("description", ""),
+        dataset=model.Dataset(**part["dataset"]),
+        input=model.Input(float(document["input"]["mean"]), float(document["input"]["std_dev"])),
+        augment=model.Augment(**document.get("augment", {})),
+        model=model.Model(**{**part["model"], "options": options, "files": tuple(part["model"].get("files", ()))}),
+        train=train,
+        quantize=_tuned(quantize, train),
+        convert=model.Convert(**document.get("convert", {})),
+        evaluate=model.Evaluate(**document.get("evaluate", {})),
+        deploy={
+            name: _route(name, options, label, file) for name, options in sorted(document.get("deploy", {}).items())
+        },
+    )
+
+
+def each(paths: Any, change: Callable[[str], str]) -> Any:
+    """A path, or each of a list, changed; what is none, and so a fault to report, as it is."""
+    if isinstance(paths, list):
+        return [each(path, change) for path in paths]
+    return change(paths) if isinstance(paths, str) else paths
+
+
+def _route(name: str, options: Mapping[str, Any], label: str, file: Path) -> Route:
+    filled = dict(options)
+    if name == "c_array" and filled.get("name") is None:
+        filled["name"] = re.sub(r"[^a-z0-9_]", "_", f"m{label}" if label[0].isdigit() else label.lower())
+    if name == "vela":
+        filled = {**dict.fromkeys(("system_config", "memory_mode")), **filled}
+        u65 = "u65" in filled.get("accelerator", "")
+        filled["system_config"] = (
+            filled["system_config"] or f"Ethos_{'U65_High_End' if u65 else 'U55_High_End_Embedded'}"
+        )
+        filled["memory_mode"] = filled["memory_mode"] or ("Dedicated_Sram" if u65 else "Shared_Sram")
+        if filled.get("config") is not None:
+            filled["config"] = os.path.normpath(file.parent.absolute() / filled["config"])
+    filled |= {option: float(filled[option]) for option in REAL & set(filled) if filled[option] is not None}
+    return ROUTES[name](**filled)
+
+
+def _rate(fields: Mapping[str, Any] | None) -> model.LearningRate | None:
+    if fields is None:
+        return None
+    lists = {name: tuple(fields[name]) for name in ("boundaries", "values") if name in fields}
+    return model.LearningRate(**{**fields, **lists})
+
+
+def _quantize(fields: Mapping[str, Any]) -> model.Quantize:
+    calibration = dict(fields.get("calibration", {}))
+    if calibration.get("range") == "percentile":
+        calibration.setdefault("percentile", _PERCENTILE)
+    typed = {
+        "learning_rate": _rate(fields.get("learning_rate")),
+        "calibration": model.Calibration(**calibration),
+        "overrides": tuple(_override(each) for each in fields.get("overrides", ())),
+    }
+    return model.Quantize(**{**fields, **typed})
+
+
+def _override(fields: Mapping[str, Any]) -> model.Override:
+    given = {name: value for name, value in fields.items() if value is not None}  # A merge patch keeps nulls in lists.
+    ends = given.pop("range", None)
+    return model.Override(**given, range=None if ends is None else (float(ends[0]), float(ends[1])))
+
+
+def _train(fields: Mapping[str, Any]) -> model.Train:
+    if not fields:  # Only model.weights: the batch size, optimizer and seed of the fine-tuning are the defaults.
+        return model.Train(0, model.LearningRate(1e-3), checkpoint_every=1)
+    rate = _rate(fields["learning_rate"])
+    optimizer = model.Optimizer(**fields.get("optimizer", {}))
+    every = fields.get("checkpoint_every") or max(1, fields["steps"] // 5)
+    return model.Train(**{**fields, "learning_rate": rate, "optimizer": optimizer, "checkpoint_every": every})
+
+
+def _tuned(quantize: model.Quantize, train: model.Train) -> model.Quantize:
+    if quantize.method == "ptq":
+        return quantize
+    if quantize.start == "scratch":
+        return quantize._replace(
+            steps=train.steps, learning_rate=train.learning_rate, checkpoint_every=train.checkpoint_every
+        )
+    steps = quantize.steps or max(1, train.steps // 5)
+    rate = quantize.learning_rate or model.LearningRate(train.learning_rate.initial / 10, "cosine")
+    return quantize._replace(
+        steps=steps, learning_rate=rate, checkpoint_every=quantize.checkpoint_every or max(1, steps // 5)
+    )

@@ -1,0 +1,1 @@
+"""One process, one stage: what runs below a request, with TensorFlow."""

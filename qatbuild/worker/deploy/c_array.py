@@ -1,0 +1,202 @@
+"""The .tflite as C arrays, in the style of TFLite Micro, compiled and read back.
+
+`model_data.cc` and `.h` hold the file, `model_io.h` says what goes in and comes out, `test_vectors.h` holds a few real
+images and the outputs of LiteRT's reference kernels for them. All of it is C99 as well as C++17: rename the .cc to .c.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from qatbuild.worker.deploy import Outcome, Subject, tools
+from qatbuild.worker.tflite import inspect
+from qatbuild.worker.tflite.interpret import Model
+
+_ROW = 16
+_LANGUAGES = {"C99": ("cc", "gcc", "clang"), "C++17": ("c++", "g++", "clang++")}
+_STRICT = ("-Wall", "-Wextra", "-Werror", "-pedantic")
+
+_ROUND_TRIP = """\
+#include <stdio.h>
+#include "model_data.h"
+#include "model_io.h"
+#include "test_vectors.h"
+
+int main(void) {{
+  if (sizeof({prefix}test_outputs[0]) != {PREFIX}OUTPUT_SIZE * sizeof({prefix}test_outputs[0][0])) return 2;
+  return fwrite({array}, 1, {array}_size, stdout) == {array}_size ? 0 : 1;
+}}
+"""
+
+
+def build(subject: Subject, options: Mapping[str, Any], out: Path) -> Outcome:
+    """Write the four files; gates: as C99 and as C++17 they compile without a warning and give back the same bytes."""
+    model = inspect.read(subject.tflite)
+    data, names = subject.tflite.read_bytes(), _names(options["name"])
+    given, result = model.tensors[model.inputs[0]], model.tensors[model.outputs[0]]
+    count = min(options["vectors"], len(subject.images))
+    warnings = _warnings(model)
+    for file, text in {
+        "model_data.h": _data_header(names, warnings),
+        "model_data.cc": _data_source(names, data, options["alignment_bytes"]),
+        "model_io.h": _io_header(names, model, given, result),
+        "test_vectors.h": _vectors(names, given, result, subject, count),
+    }.items():
+        (out / file).write_text(text, encoding="utf-8")
+    versions, gates = {}, []
+    for language, compilers in _LANGUAGES.items():
+        compiler = tools.program(*compilers, route="c_array", debian="gcc g++")
+        versions[language] = tools.called([compiler, "--version"], "A compiler does not run.").splitlines()[0]
+        back = _round_trip(compiler, language, names, out, subject.work)
+        gates.append(_same_bytes(language, data, back))
+    rerun = subject.work / "round_trip.tflite"
+    rerun.write_bytes(back)
+    answers = subject.real(Model(rerun, kernels="reference").run(subject.images))
+    figures: dict[str, Any] = {
+        "array": names["array"],
+        "model_bytes": len(data),
+        "vectors": count,
+        "operators": _resolver(model),
+    }
+    return Outcome(
+        artifact="model_data.cc",
+        versions=versions,
+        answers={"model_data.cc": answers},
+        gates=tuple(gates),
+        figures=figures,
+        notes=(f"{len(data):,} bytes in flash", f"{len(figures['operators'])} operators", f"{count} test vectors"),
+        warnings=warnings,
+    )
+
+
+def _names(name: str) -> dict[str, str]:
+    return {"name": name, "array": f"g_{name}_model_data", "prefix": f"g_{name}_", "PREFIX": f"{name.upper()}_"}
+
+
+def _warnings(model: inspect.Flatbuffer) -> tuple[str, ...]:
+    if any(tensor.dtype == "uint8" for tensor in model.tensors):
+        return ("TFLite Micro cannot run it: its kernels compute in int8, and this model is uint8.",)
+    return ()
+
+
+def _guarded(guard: str, includes: Iterable[str], body: str) -> str:
+    lines = "".join(f"#include <{name}>\n" for name in includes)
+    return f"#ifndef {guard}_\n#define {guard}_\n\n{lines}\n{body}\n#endif  // {guard}_\n"
+
+
+def _data_header(names: Mapping[str, str], warnings: Iterable[str]) -> str:
+    notes = "".join(f"// {line}\n" for line in warnings)
+    body = (
+        f'{notes}#ifdef __cplusplus\nextern "C" {{\n#endif\n\n'
+        f"extern const unsigned char {names['array']}[];\n"
+        f"extern const unsigned int {names['array']}_size;\n\n"
+        "#ifdef __cplusplus\n}\n#endif\n"
+    )
+    return _guarded(f"{names['PREFIX']}MODEL_DATA_H", (), body)
+
+
+def _data_source(names: Mapping[str, str], data: bytes, alignment_bytes: int) -> str:
+    rows = ",\n    ".join(
+        ", ".join(f"0x{byte:02x}" for byte in data[start : start + _ROW]) for start in range(0, len(data), _ROW)
+    )
+    return f"""\
+#include "model_data.h"
+
+#if defined(__cplusplus)
+#define ALIGNED alignas({alignment_bytes})
+#elif defined(__STDC_VERSION__) && __STDC_VERSION__ >= 201112L
+#define ALIGNED _Alignas({alignment_bytes})
+#else
+#define ALIGNED __attribute__((aligned({alignment_bytes})))
+#endif
+
+ALIGNED const unsigned char {names["array"]}[] = {{
+    {rows}}};
+
+const unsigned int {names["array"]}_size = {len(data)};
+"""
+
+
+def _io_header(
+    names: Mapping[str, str], model: inspect.Flatbuffer, given: inspect.Tensor, result: inspect.Tensor
+) -> str:
+    lines = [f"// {name}: real = (integer - ZERO_POINT) * SCALE" for name in ("INPUT, OUTPUT",)]
+    for end, tensor in (("INPUT", given), ("OUTPUT", result)):
+        shape, prefix = (1, *tensor.shape[1:]), f"#define {names['PREFIX']}{end}_"
+        lines += [
+            f"{prefix}TYPE {tensor.dtype}_t",
+            f"{prefix}DIMENSIONS {len(shape)}",
+            f"{prefix}SHAPE {{{', '.join(map(str, shape))}}}",
+            f"{prefix}SIZE {int(np.prod(shape))}",
+            f"{prefix}SCALE {_c_float(tensor.scales[0])}",
+            f"{prefix}ZERO_POINT ({tensor.zero_points[0]})",
+        ]
+    adders = _resolver(model)
+    lines += [
+        "",
+        f"// For a tflite::MicroMutableOpResolver<{len(adders)}>:",
+        *(f"//   resolver.{adder}();" for adder in adders),
+    ]
+    return _guarded(f"{names['PREFIX']}MODEL_IO_H", ("stdint.h",), "\n".join(lines) + "\n")
+
+
+def _c_float(value: float) -> str:
+    text = f"{value:.9g}"
+    return f"{text}f" if "." in text or "e" in text else f"{text}.0f"
+
+
+def _resolver(model: inspect.Flatbuffer) -> list[str]:
+    """TFLite Micro's functions that register the operators: AddConv2D, AddSoftmax."""
+    names = sorted({operator.name for operator in model.operators})
+    adders = ["Add" + "".join(part.capitalize() for part in name.split("_")) for name in names]
+    return [adder.replace("2d", "2D").replace("Padv2", "PadV2") for adder in adders]
+
+
+def _vectors(
+    names: Mapping[str, str], given: inspect.Tensor, result: inspect.Tensor, subject: Subject, count: int
+) -> str:
+    images = subject.images[:count]
+    # An int8 model's zero point is 128 lower: the same bytes with the highest bit turned over.
+    inputs = (images ^ 0x80).view(np.int8) if given.dtype == "int8" else images
+    expected = subject.reference[:count]
+    prefix, tables = names["prefix"], []
+    for name, dtype, rows in (("inputs", given.dtype, inputs), ("outputs", result.dtype, expected)):
+        flat = rows.reshape(count, -1)
+        body = ",\n".join(f"    {{{text}}}" for text in _tables(flat))
+        tables.append(f"static const {dtype}_t {prefix}test_{name}[{count}][{flat.shape[1]}] = {{\n{body}}};\n")
+    classes = ", ".join(str(int(each)) for each in subject.truth[:count])
+    body = (
+        f"// Test images as the model takes them, and what LiteRT's reference kernels answer.\n"
+        f"#define {names['PREFIX']}TEST_COUNT {count}\n\n" + "\n".join(tables) + "\n// The images' true classes.\n"
+        f"static const int {prefix}test_classes[{count}] = {{{classes}}};\n"
+    )
+    used = "".join(f"  (void){prefix}test_{name};\n" for name in ("inputs", "outputs", "classes"))
+    body += f"\nstatic inline void {prefix}test_vectors_used(void) {{\n{used}}}\n"
+    return _guarded(f"{names['PREFIX']}TEST_VECTORS_H", ("stdint.h",), body)
+
+
+def _tables(flat: NDArray[Any]) -> Iterator[str]:
+    for row in flat:
+        values = [str(int(value)) for value in row]
+        yield ",\n     ".join(", ".join(values[start : start + _ROW]) for start in range(0, len(values), _ROW))
+
+
+def _round_trip(compiler: Path, language: str, names: Mapping[str, str], out: Path, work: Path) -> bytes:
+    """The bytes that a program of the artifacts writes."""
+    kind, standard = ("c", "c99") if language == "C99" else ("c++", "c++17")
+    main, program = work / f"main_{kind[-1]}.txt", work / f"round_trip_{standard}"
+    main.write_text(_ROUND_TRIP.format(**names), encoding="utf-8")
+    sources = [out / "model_data.cc", main]
+    command = [compiler, f"-std={standard}", *_STRICT, "-I", out, "-x", kind, *sources, "-o", program]
+    tools.called(command, f"The C arrays do not compile as {language}.")
+    return tools.output(program)
+
+
+def _same_bytes(language: str, data: bytes, back: bytes) -> dict[str, Any]:
+    got = f"{len(data):,} bytes" if back == data else f"{len(back):,} bytes, which differ"
+    return {"name": f"{language} round trip", "wanted": f"{len(data):,} bytes", "got": got, "passed": back == data}

@@ -1,0 +1,127 @@
+"""The 8-bit weights of Core ML models, taken out again: de-quantized, measured, put back into the TensorFlow graph.
+
+Core ML has weights [out, in, height, width] and [out, in]; TensorFlow has [height, width, in, out], depthwise
+[height, width, in, multiplier], and [in, out].
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+from numpy.typing import NDArray
+
+from qatbuild.worker.deploy import graphs
+
+_LAYERS = {"Conv2D": (3, 2, 0, 1), "DepthwiseConv2dNative": (2, 3, 0, 1), "MatMul": (1, 0)}
+"""TensorFlow's layers, and how their weights' axes are ordered for Core ML."""
+
+_PASSED_ON = ("Identity", "ReadVariableOp")
+_CLOSE = 1e-4
+
+
+@dataclass(frozen=True, eq=False)  # arrays have no equality that is one truth
+class Weights:
+    """One layer's weights [out, ...] in Core ML's order: as the float model has them, and as its 8 bits say."""
+
+    exact: NDArray[np.float32]
+    dequantized: NDArray[np.float32]
+    step: NDArray[np.float32]
+
+    @property
+    def error_steps(self) -> float:
+        """The largest difference between the two, in steps of its channel."""
+        steps = np.maximum(self.step, np.finfo(np.float32).tiny).reshape(-1, *[1] * (self.exact.ndim - 1))
+        return float((np.abs(self.exact - self.dequantized) / steps).max())
+
+
+def of_program(tools: Any, exact: Any, quantized: Any) -> dict[str, Weights]:
+    """The weights of an ML program and of its quantized self, by the name of the constant."""
+    told = tools.optimize.coreml.get_weights_metadata
+    floats = {name: each.val for name, each in told(exact, weight_threshold=0).items()}
+    parts = {name: each.val for name, each in told(quantized, weight_threshold=0).items()}
+    found = {}
+    for name, values in floats.items():
+        data = parts.get(f"{name}_quantized_quantized_data_0")
+        if data is not None:
+            scale, zero = (
+                np.asarray(parts[f"{name}_quantized_{part}_0"], np.float32) for part in ("scale", "zero_point")
+            )
+            found[name] = _weights(values, data.astype(np.float32), scale, -zero * scale)
+    return found
+
+
+def of_network(exact: Any, quantized: Any) -> dict[str, Weights]:
+    """The weights of a neural network and of its quantized self, by the name of the layer."""
+    exact_layers = {layer.name: layer for layer in exact.get_spec().neuralNetworkClassifier.layers}
+    found = {}
+    for layer in quantized.get_spec().neuralNetworkClassifier.layers:
+        kind = layer.WhichOneof("layer")
+        if kind not in ("convolution", "innerProduct"):
+            continue
+        parameters, original = getattr(layer, kind), getattr(exact_layers[layer.name], kind)
+        height_width = tuple(parameters.kernelSize) if kind == "convolution" else ()
+        shape = (parameters.outputChannels, -1, *height_width)
+        linear = parameters.weights.quantization.linearQuantization
+        found[layer.name] = _weights(
+            np.array(original.weights.floatValue, np.float32).reshape(shape),
+            np.frombuffer(parameters.weights.rawValue, np.uint8).astype(np.float32).reshape(shape),
+            np.array(linear.scale, np.float32),
+            np.array(linear.bias, np.float32),
+        )
+    return found
+
+
+def put_into(path: Path, weights: Mapping[str, Weights]) -> Any:
+    """The GraphDef in a file, its layers with de-quantized weights; None if one of them has no match.
+
+    Core ML folds a batch norm into the weights before it, channel by channel: a match may differ by a factor for each
+    channel, which is taken out again.
+    """
+    definition = graphs.read(path)
+    nodes = {node.name: node for node in definition.node}
+    waiting = list(weights.values())
+    for node in definition.node:
+        if node.op not in _LAYERS:
+            continue
+        holder = nodes[graphs.source(node.input[1])]
+        while holder.op in _PASSED_ON:
+            holder = nodes[graphs.source(holder.input[0])]
+        if holder.op != "Const":
+            return None
+        ours = graphs.constant(holder)
+        order = _LAYERS[node.op]
+        turned = ours.transpose(order)
+        flat = turned.reshape(-1, 1, *turned.shape[2:]) if node.op.startswith("Depthwise") else turned
+        for each in waiting:
+            if (factor := _factor(flat, each.exact)) is not None:
+                back = (each.dequantized / factor).reshape(turned.shape).transpose(np.argsort(order))
+                holder.attr["value"].tensor.CopyFrom(tf.make_tensor_proto(back.astype(np.float32)))
+                waiting.remove(each)
+                break
+        else:
+            return None
+    return definition
+
+
+def _weights(
+    exact: NDArray[Any], integers: NDArray[np.float32], scale: NDArray[np.float32], bias: NDArray[np.float32]
+) -> Weights:
+    each = (-1, *[1] * (integers.ndim - 1))
+    real = integers * scale.reshape(each) + bias.reshape(each)
+    return Weights(np.asarray(exact, np.float32), real.astype(np.float32), np.broadcast_to(scale, len(integers)))
+
+
+def _factor(ours: NDArray[np.float32], theirs: NDArray[np.float32]) -> NDArray[np.float32] | None:
+    """What each channel of `theirs` is of `ours` [out, ...]: numbers [out, 1 ...]; None if it is something else."""
+    if ours.shape != theirs.shape:
+        return None
+    axes = tuple(range(1, ours.ndim))
+    power = (ours * ours).sum(axes, keepdims=True)
+    factor = np.where(power > 0, (ours * theirs).sum(axes, keepdims=True) / np.where(power > 0, power, 1), 1)
+    factor = np.where(factor == 0, 1, factor).astype(np.float32)
+    return factor if np.abs(ours * factor - theirs).max() <= _CLOSE * np.abs(theirs).max() else None

@@ -1,0 +1,150 @@
+"""What cannot be a network among Keras models, and what to do about it: one error each, that says what was passed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+import keras
+import tensorflow as tf
+
+from qatbuild.exchange.errors import StageError
+
+_AUGMENTS = frozenset({"AugMix", "AutoContrast", "CutMix", "MixUp", "RandAugment", "Solarization", "Equalization"})
+_PREPARES = frozenset({"CenterCrop", "Resizing", "MaxNumBoundingBoxes"})
+_NO_CLASSES = frozenset({"Sigmoid", "Tanh", "Relu", "Relu6", "Elu", "Softplus"})
+_LISTED = 10
+
+
+def is_keras(result: object) -> bool:
+    """Whether it is a model of some Keras, be it one that cannot be used."""
+    names = {f"{each.__module__.partition('.')[0]}.{each.__name__}" for each in type(result).__mro__}
+    return bool(names & {"keras.Model", "tf_keras.Model"})
+
+
+def check(model: keras.Model, origin: str) -> None:
+    """StageError unless it is a functional or sequential Keras 3 model with one input, one output, no preprocessing."""
+    facts: list[tuple[str, object]] = [("model", origin), ("got", described(model))]
+    if not isinstance(model, keras.Model):
+        hint = "Build it with `import keras` (Keras 3), or save it as an .h5 file and name that in model.keras."
+        raise StageError("The model is of Keras 2, which TensorFlow 2.21 no longer has.", facts, hint)
+    if not _is_made_of_layers(model):
+        hint = "Build it as keras.Model(inputs, outputs) or keras.Sequential, so that its layers can be copied."
+        raise StageError("A subclassed Keras model does not tell what it computes.", facts, hint)
+    if not model.built or not model.inputs:
+        raise StageError(
+            "A Keras model has no input yet.", facts, "Begin it with keras.Input((height, width, channels))."
+        )
+    if len(model.inputs) != 1 or len(model.outputs) != 1:
+        facts += [("inputs", len(model.inputs)), ("outputs", len(model.outputs))]
+        raise StageError("A network has one input, the images, and one output, the logits.", facts)
+    refused = list(_out_of_place(model))
+    if refused:
+        hint = "; ".join(dict.fromkeys(cure for _, _, cure in refused))
+        facts += [(layer.name, f"{type(layer).__name__}: {why}") for layer, why, _ in refused]
+        raise StageError("A Keras model has layers that the spec stands for.", facts, hint)
+
+
+def described(model: object) -> str:
+    """Which Keras, which kind of model: "Keras 3.15.1, Functional model "resnet50"."""
+    kind = type(model)
+    root = kind.__module__.partition(".")[0]
+    version = f"Keras {keras.__version__}"
+    if not isinstance(model, keras.Model):
+        origin = next((each.__module__ for each in kind.__mro__ if each.__module__.startswith("tf_keras")), root)
+        version = f"Keras 2 ({origin.partition('.')[0]})"
+    name = getattr(model, "name", "")
+    return f'{version}, {kind.__name__} model "{name}"'
+
+
+def unreadable(path: Path, fault: Exception) -> StageError:
+    """Why a file could not be loaded."""
+    text = str(fault).strip()
+    facts: list[tuple[str, object]] = [("model.keras", path.name), ("Keras", keras.__version__)]
+    if "Lambda" in text or "unsafe" in text:
+        hint = "A file must not bring code. Build the model in a function of the project and name that in model.call."
+        return StageError("A Keras file has Lambda layers: to load it would run code out of the file.", facts, hint)
+    facts.append(("reason", "\n".join(text.splitlines()[:3]) or type(fault).__name__))
+    if "Could not locate" in text or "Unknown" in text or "custom" in text.lower():
+        hint = "Build the model, with its own classes, in a function of the project and name that in model.call."
+        return StageError("A Keras file has classes that Keras itself does not know.", facts, hint)
+    hint = "It is a .keras file of Keras 3, or an .h5 file of a whole Keras 2 model, not of its weights alone."
+    return StageError("A Keras file cannot be read.", facts, hint)
+
+
+def given_weights(assignments: Iterable[tf.Operation]) -> StageError:
+    """The user's function loads weights into the model that it returns."""
+    facts: list[tuple[str, object]] = [("assignments", len(list(assignments)))]
+    hint = 'Save the model once (model.save("net.keras")) and name the file: "model": {"keras": "net.keras"}.'
+    return StageError("The network's function gives its Keras model weights, which would be lost.", facts, hint)
+
+
+def not_copied(layer: keras.Layer, fault: Exception) -> StageError:
+    """A layer cannot be made again from its own configuration."""
+    reason = str(fault).strip().splitlines()[:1] or [type(fault).__name__]
+    facts: list[tuple[str, object]] = [("layer", layer.name), ("class", type(layer).__name__), ("reason", reason[0])]
+    hint = "A layer of one's own needs get_config(), with every argument of its __init__."
+    return StageError("A Keras layer cannot be copied.", facts, hint)
+
+
+def check_shape(model: keras.Model, images: tf.Tensor) -> None:
+    """StageError unless the model takes images [batch, height, width, channels] of the dataset's shape."""
+    wanted, got = list(model.inputs[0].shape[1:]), images.shape[1:].as_list()
+    fits = len(wanted) == len(got) and all(size in {None, mine} for size, mine in zip(wanted, got, strict=True))
+    if not fits:
+        facts: list[tuple[str, object]] = [("network", described(model))]
+        facts += [
+            ("images", "x".join(map(str, got))),
+            ("wanted", "x".join("?" if each is None else str(each) for each in wanted)),
+        ]
+        raise StageError("The network cannot take images of this shape.", facts)
+
+
+def check_randomness(operations: Iterable[tf.Operation]) -> None:
+    """StageError if anything draws from a state that is not the global step's."""
+    drawn = [each for each in operations if any("seed_generator_state" in tensor.op.name for tensor in each.inputs)]
+    if drawn:
+        layers = list(dict.fromkeys(each.name.rpartition("/")[0] for each in drawn))[:_LISTED]
+        hint = "Use keras.layers.Dropout and its kin directly in the model, not inside another layer."
+        facts: list[tuple[str, object]] = [("layers", "\n".join(layers))]
+        raise StageError(
+            "A Keras layer draws random numbers that a resumed training could not draw again.", facts, hint
+        )
+
+
+def check_output(output: tf.Tensor, model: keras.Model) -> None:
+    """StageError if the model ends in an activation that is no softmax."""
+    if output.op.type in _NO_CLASSES:
+        facts: list[tuple[str, object]] = [("network", described(model)), ("ends in", output.op.type)]
+        hint = "Let its last layer be a Dense layer with softmax, or without an activation (logits)."
+        raise StageError("The network does not end in one score for each class.", facts, hint)
+
+
+def _is_made_of_layers(model: keras.Model) -> bool:
+    own = any(each.__name__ in {"Functional", "Sequential"} for each in type(model).__mro__)
+    inner = (layer for layer in model.layers if isinstance(layer, keras.Model)) if own else ()
+    return own and all(_is_made_of_layers(layer) for layer in inner)
+
+
+def _out_of_place(model: keras.Model) -> Iterator[tuple[keras.Layer, str, str]]:
+    """Layers that stand for a part of the spec: the layer, why it is none of the network's, what to do."""
+    for layer in model.layers:
+        kind = type(layer).__name__
+        if isinstance(layer, keras.Model):
+            yield from _out_of_place(layer)
+        elif kind == "Rescaling":
+            yield layer, "input.mean and input.std_dev are the one place for that", _rescaling(layer)
+        elif kind == "Normalization":
+            cure = "leave it out and write input.mean and input.std_dev (one number for all channels)"
+            yield layer, "input.mean and input.std_dev are the one place for that", cure
+        elif kind.startswith("Random") or kind in _AUGMENTS:
+            yield layer, "it changes training images", 'leave it out; "augment" in the spec does such things'
+        elif kind in _PREPARES:
+            yield layer, "it prepares images", "leave it out and prepare the dataset"
+
+
+def _rescaling(layer: keras.Layer) -> str:
+    scale, offset = layer.scale, layer.offset
+    if isinstance(scale, int | float) and isinstance(offset, int | float) and scale:
+        return f'leave it out and write "input": {{"mean": {-offset / scale:g}, "std_dev": {1 / scale:g}}}'
+    return "leave it out and write input.mean and input.std_dev (one number for all channels)"

@@ -1,0 +1,140 @@
+"""The threshold: one request in, artifacts or error.json out.
+
+    python -m qatbuild.worker.run REQUEST.json
+
+runs one stage in this process. In a build it is a fork of the server (server.py) that calls `run`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import importlib
+import json
+import os
+import resource
+import shutil
+import sys
+import time
+import traceback
+from collections.abc import Iterator
+from pathlib import Path
+
+from qatbuild.exchange.errors import QatbuildError, StageError
+from qatbuild.exchange.files import write_text
+from qatbuild.exchange.lock import held
+from qatbuild.exchange.manifest import Manifest
+from qatbuild.exchange.request import Request
+from qatbuild.worker import console, opened_files
+
+EXPECTED_FAILURE = 1
+"""Exit status of a stage that left error.json."""
+
+_RESERVE_BYTES = 1 << 16
+"""Held on the disk while a stage runs, so that there is room for its error when the disk is full."""
+
+_NO_SPACE = {errno.ENOSPC, errno.EDQUOT}
+_NO_WRITING = {errno.EACCES, errno.EPERM, errno.EROFS}
+
+
+def main(arguments: list[str]) -> int:
+    """Run the one request that is named."""
+    if len(arguments) == 1 and not arguments[0].startswith("-"):
+        return run(Path(arguments[0]))
+    sys.stderr.write(__doc__ or "")
+    return 2
+
+
+def run(path: Path) -> int:
+    """Run the request at `path`; 0, or EXPECTED_FAILURE with error.json beside it. A bug is raised."""
+    request = Request.from_json(path.read_text(encoding="utf-8"))
+    try:
+        try:
+            with held(request.work / "lock"), _logged(request):
+                (request.work / "reserve").write_bytes(bytes(_RESERVE_BYTES))
+                _perform(request)
+        except OSError as fault:
+            raise _expected(request, fault) from fault
+    except QatbuildError as error:
+        (request.work / "reserve").unlink(missing_ok=True)
+        write_text(request.work / "error.json", error.to_json())
+        return EXPECTED_FAILURE
+    return 0
+
+
+def _perform(request: Request) -> None:
+    started = time.time()
+    shutil.rmtree(request.out, ignore_errors=True)
+    request.out.mkdir(parents=True)
+    # The user's own network is imported from the project.
+    sys.path.insert(0, str(request.project))
+    module = request.stage.partition(".")[0]  # deploy.vela is the stage deploy on the route vela
+    with opened_files.watching() as seen:
+        facts = importlib.import_module(f"qatbuild.worker.stages.{module}").run(request)
+    manifest = Manifest.of(request.stage, request.out, facts)
+    write_text(Manifest.path_of(request.work, request.stage), manifest.to_json())
+    _write_run(request, time.time() - started, opened_files.inside(seen, request.project, request.downloads.parent))
+
+
+def _expected(request: Request, fault: OSError) -> Exception:
+    """What a user can mend, as an error that says so; anything else as it is."""
+    if fault.errno in _NO_SPACE:
+        return StageError("No space is left on the device.", _where(request, fault), "make room and run doit again")
+    if fault.errno in _NO_WRITING:
+        return StageError("A file cannot be written or read.", _where(request, fault), "mend its permissions")
+    return fault
+
+
+def _where(request: Request, fault: OSError) -> list[tuple[str, object]]:
+    return [("stage", request.stage), ("folder", fault.filename or request.folder), ("reason", fault.strerror)]
+
+
+def _write_run(request: Request, seconds: float, opened: list[str]) -> None:
+    """Clocks and sizes of this run, and the files it opened: of interest to people, of no influence on anything."""
+    peak_bytes = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    finished = time.strftime("%Y-%m-%dT%H:%M:%S%z")
+    fields = {
+        "finished": finished,
+        "seconds": round(seconds, 3),
+        "peak_memory_bytes": peak_bytes,
+        "threads": request.threads,
+        "opened": opened,
+        "key": request.key,
+    }
+    write_text(request.folder / f"{request.stage}.run.json", json.dumps(fields, indent=1) + "\n")
+
+
+@contextlib.contextmanager
+def _logged(request: Request) -> Iterator[None]:
+    """Send stdout and stderr, down to the descriptors, to log.txt; keep the terminal for progress."""
+    os.environ["QATBUILD_THREADS"] = str(request.threads)
+    request.folder.mkdir(parents=True, exist_ok=True)
+    sys.stdout.flush()
+    sys.stderr.flush()
+    terminal = os.dup(2)
+    former = {number: os.dup(number) for number in (1, 2)}
+    os.environ[console.FILENO_VARIABLE] = str(terminal)
+    with (request.folder / "log.txt").open("a", encoding="utf-8") as log:
+        log.write(f"== {request.stage} {time.strftime('%Y-%m-%d %H:%M:%S')} {request.key}\n")
+        log.flush()
+        for number in former:
+            os.dup2(log.fileno(), number)
+        try:
+            yield
+        except QatbuildError as error:
+            sys.stderr.write(error.block() + "\n")
+            raise
+        except (SystemExit, KeyboardInterrupt):  # The stage was asked to stop: that is no fault of it.
+            raise
+        except BaseException:
+            traceback.print_exc()
+            raise
+        finally:
+            for stream in (sys.stdout, sys.stderr, console.stream()):
+                stream.flush()
+            for number, copy in former.items():
+                os.dup2(copy, number)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

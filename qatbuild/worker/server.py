@@ -1,0 +1,125 @@
+"""The server of worker processes: it has TensorFlow imported, and forks a process for each request.
+
+    python -m qatbuild.worker.server        reads paths of requests from stdin, one a line
+
+So TensorFlow's import is paid once a build. A fork is safe because the server itself never runs an operation, and so
+neither TensorFlow nor NumPy has started a thread in it. For each request that has ended, the server prints the exit
+status and the path. When its stdin closes, or it dies, the stages die with it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import json
+import os
+import selectors
+import signal
+import sys
+import threading
+from pathlib import Path
+
+from qatbuild.worker import run
+
+
+def serve() -> None:
+    """Fork a process for each request named on stdin, until stdin closes."""
+    # Ctrl-C reaches the whole process group: the stages and doit handle it, the server outlives them to say so.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    # Answers have a descriptor of their own: what anything prints must not be taken for one.
+    answers = os.dup(1)
+    os.dup2(2, 1)
+    ended, woken = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
+    signal.set_wakeup_fd(woken)
+    signal.signal(signal.SIGCHLD, lambda *_: None)
+    lifeline = os.pipe()
+    running: dict[int, str] = {}
+    with selectors.DefaultSelector() as selector:
+        selector.register(0, selectors.EVENT_READ)
+        selector.register(ended, selectors.EVENT_READ)
+        pending = b""
+        while True:
+            for key, _ in selector.select():
+                if key.fd == 0:
+                    read = os.read(0, 1 << 16)
+                    if not read:
+                        _stop(running)
+                        return
+                    *lines, pending = (pending + read).split(b"\n")
+                    for line in lines:
+                        _start(line.decode(), running, lifeline)
+                else:
+                    os.read(ended, 1 << 16)
+            _reap(running, answers)
+
+
+def _start(line: str, running: dict[int, str], lifeline: tuple[int, int]) -> None:
+    path = Path(line)
+    toolchain = json.loads(path.read_text(encoding="utf-8"))["toolchain"]
+    heavy = "tensorflow" in toolchain
+    if heavy:
+        _preload()
+    process = os.fork()
+    if process == 0:
+        _be_a_stage(path, lifeline)
+    running[process] = line
+    if not heavy:  # Import while the light stage is at work: the next one will most likely need it.
+        _preload()
+
+
+def _preload() -> None:
+    if "tensorflow" not in sys.modules:
+        with Path(os.devnull).open("w") as nowhere:
+            kept = os.dup(2)
+            os.dup2(nowhere.fileno(), 2)
+            try:
+                for module in ("tensorflow", "ai_edge_litert.interpreter"):
+                    with contextlib.suppress(ImportError):  # The stage that needs it will say that it is missing.
+                        importlib.import_module(module)
+            finally:
+                os.dup2(kept, 2)
+                os.close(kept)
+
+
+def _be_a_stage(path: Path, lifeline: tuple[int, int]) -> None:
+    """Run the request in this fork and exit; die with the server."""
+    status = 70
+    try:
+        signal.set_wakeup_fd(-1)
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        os.close(lifeline[1])
+        os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+        threading.Thread(target=_die_with, args=(lifeline[0],), daemon=True).start()
+        status = run.run(path)
+    except KeyboardInterrupt:
+        status = 128 + signal.SIGINT
+    except SystemExit as end:
+        status = end.code if isinstance(end.code, int) else run.EXPECTED_FAILURE
+    finally:
+        os._exit(status)
+
+
+def _die_with(descriptor: int) -> None:
+    os.read(descriptor, 1)
+    os._exit(128 + signal.SIGTERM)
+
+
+def _reap(running: dict[int, str], answers: int) -> None:
+    while running:
+        process, status = os.waitpid(-1, os.WNOHANG)
+        if process == 0:
+            return
+        code = os.waitstatus_to_exitcode(status)
+        os.write(answers, f"{code} {running.pop(process)}\n".encode())
+
+
+def _stop(running: dict[int, str]) -> None:
+    for process in running:
+        os.kill(process, signal.SIGTERM)
+    for process in running:
+        os.waitpid(process, 0)
+
+
+if __name__ == "__main__":
+    serve()

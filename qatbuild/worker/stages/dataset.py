@@ -1,0 +1,128 @@
+"""The stage `dataset`: verified arrays of three splits in one file, and what is worth knowing of them."""
+
+from __future__ import annotations
+
+import math
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from qatbuild.exchange.errors import DatasetError
+from qatbuild.exchange.request import Request
+from qatbuild.worker import datasets
+from qatbuild.worker.datasets import Dataset, Images
+
+FILE = "dataset.npz"
+
+HOLD_OUT_SEED = 20180912
+"""Part of the meaning of `dataset.validation`: the same fraction is the same images, in every build."""
+
+MAX_VALIDATION = 0.5
+
+_CHUNK_IMAGES = 1000
+
+
+def run(request: Request) -> dict[str, Any]:
+    """Load the dataset, hold out validation images, write `dataset.npz`; the facts.
+
+    The file has train_images, validation_images, test_images: uint8 [n, height, width, channels], 0..255, and
+    train_labels, validation_labels, test_labels: int32 [n]. It is uncompressed, and equal data make equal bytes.
+
+    Facts: shape [height, width, channels]; classes; class_names; counts {split: images}; class_counts {split: images
+    per class}; mean and std per channel, mean_all and std_all over all channels, of the training images that remain,
+    in bytes (0..255), rounded to 4 decimals, population formula; notes.
+
+    Raises DatasetError: data missing, damaged or of another kind; no room for the file.
+    """
+    settings = request.settings["dataset"]
+    source = request.sources.get("data")
+    dataset = datasets.load(
+        settings["name"],
+        source.path if source else None,
+        settings.get("url"),
+        settings.get("sha256"),
+        request.downloads,
+    )
+    arrays = _splits(dataset, settings["validation"])
+    _write(request.out / FILE, arrays)
+    labels = {split: arrays[f"{split}_labels"] for split in ("train", "validation", "test")}
+    classes = len(dataset.class_names)
+    return {
+        "shape": list(dataset.train_images.shape[1:]),
+        "classes": classes,
+        "class_names": list(dataset.class_names),
+        "counts": {split: len(rows) for split, rows in labels.items()},
+        "class_counts": {split: np.bincount(rows, minlength=classes).tolist() for split, rows in labels.items()},
+        **_statistics(arrays["train_images"]),
+        "notes": list(dataset.notes),
+    }
+
+
+def _splits(dataset: Dataset, validation: float) -> dict[str, npt.NDArray[Any]]:
+    """Train, validation and test arrays by name: validation is the tail of a permutation of the training set.
+
+    Both parts keep the source's order. A larger fraction holds out the same images and some more.
+    """
+    if not 0 <= validation <= MAX_VALIDATION:
+        expected = f"a fraction of the training set, 0..{MAX_VALIDATION}"
+        raise DatasetError(
+            "The part to hold out for validation is out of range.",
+            [("dataset.validation", validation), ("expected", expected)],
+        )
+    count = len(dataset.train_images)
+    held_count = round(count * validation)
+    # RandomState's stream is frozen for good (NEP 19); Generator's may change with a version of NumPy.
+    order = np.random.RandomState(HOLD_OUT_SEED).permutation(count)
+    is_held = np.zeros(count, bool)
+    is_held[order[count - held_count :]] = True
+    return {
+        "train_images": dataset.train_images[~is_held] if held_count else dataset.train_images,
+        "train_labels": dataset.train_labels[~is_held],
+        "validation_images": dataset.train_images[is_held],
+        "validation_labels": dataset.train_labels[is_held],
+        "test_images": dataset.test_images,
+        "test_labels": dataset.test_labels,
+    }
+
+
+def _write(path: Path, arrays: dict[str, npt.NDArray[Any]]) -> None:
+    """numpy.savez dates its members 1980-01-01 and keeps their order, so equal arrays make equal bytes."""
+    try:
+        np.savez(path, allow_pickle=False, **arrays)
+    except OSError as fault:
+        size_bytes = sum(array.nbytes for array in arrays.values())
+        free_bytes = shutil.disk_usage(path.parent).free
+        raise DatasetError(
+            "The dataset cannot be written.",
+            [("file", path), ("reason", fault), ("needed", f"{size_bytes:,} bytes"), ("free", f"{free_bytes:,} bytes")],
+            "Make room on that disk, or give the build the right to write there.",
+        ) from fault
+
+
+def _statistics(images: Images) -> dict[str, Any]:
+    """Mean and standard deviation of uint8 [n, height, width, channels], exact up to the final rounding."""
+    channels = images.shape[3]
+    histogram = np.zeros((channels, 256), np.int64)
+    for start in range(0, len(images), _CHUNK_IMAGES):
+        chunk = images[start : start + _CHUNK_IMAGES]
+        for channel in range(channels):
+            histogram[channel] += np.bincount(chunk[..., channel].reshape(-1), minlength=256)
+    each = [_moments(row.tolist()) for row in histogram]
+    mean_all, std_all = _moments(histogram.sum(axis=0).tolist())
+    return {
+        "mean": [mean for mean, _ in each],
+        "std": [std for _, std in each],
+        "mean_all": mean_all,
+        "std_all": std_all,
+    }
+
+
+def _moments(histogram: list[int]) -> tuple[float, float]:
+    """Mean and standard deviation of bytes of which `histogram[v]` have the value v; integers until the division."""
+    count = sum(histogram)
+    first = sum(value * times for value, times in enumerate(histogram))
+    second = sum(value * value * times for value, times in enumerate(histogram))
+    return round(first / count, 4), round(math.sqrt((count * second - first * first) / (count * count)), 4)

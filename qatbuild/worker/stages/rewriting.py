@@ -1,0 +1,88 @@
+"""The quantizer's part of a request: what it asks for, and the rewrite in the words of the training room.
+
+The float stage imports nothing of this, so that a change of the quantizer leaves float trainings alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+from numpy.typing import NDArray
+
+from qatbuild import quantize
+from qatbuild.exchange.errors import StageError
+from qatbuild.exchange.files import write_text
+from qatbuild.exchange.request import Request
+from qatbuild.quantize.graph.quant_delay import STEP
+from qatbuild.worker.training.rewrite import Rewrite
+
+
+def options(request: Request) -> quantize.Options:
+    """What "quantize" asks for, with the input's scaling where the request has it (the mode tf1 does not read it)."""
+    settings = request.settings["quantize"]
+    scaling = request.settings.get("input") or {"mean": 0.0, "std_dev": 1.0}
+    return quantize.Options(
+        mean=float(scaling["mean"]),
+        std_dev=float(scaling["std_dev"]),
+        mode=settings["mode"],
+        scheme=settings["scheme"],
+        overrides=tuple(_override(**each) for each in settings["overrides"]),
+        quant_delay_steps=int(settings.get("quant_delay", 0)),
+        freeze_bn_delay_steps=settings.get("freeze_bn_delay"),
+    )
+
+
+def fake_quantization(asked: quantize.Options, reports: list[quantize.RewriteReport]) -> Rewrite:
+    """The rewrite of the quantizer, for the training room; what it did to a training graph is added to `reports`."""
+
+    def training(graph: tf.Graph, source: str, logits: str) -> dict[str, tuple[str, str]]:
+        report = quantize.rewrite_training(graph, asked, input=source, logits=logits)
+        reports.append(report)
+        return ranges(report)
+
+    def inference(graph: tf.Graph, source: str, logits: str) -> quantize.RewriteReport:
+        return quantize.rewrite_inference(graph, asked, input=source, logits=logits)
+
+    return Rewrite(training, inference, frozenset({STEP}))
+
+
+def ranges(report: quantize.RewriteReport) -> dict[str, tuple[str, str]]:
+    """The names of the (minimum, maximum) variables by tensor; fixed ranges have none."""
+    ends = [(row.min_variable, row.max_variable) for row in report.quantized if row.fixed is None]
+    return {low.removesuffix("/min"): (low, high) for low, high in ends}
+
+
+def facts(
+    request: Request, report: quantize.RewriteReport, values: Mapping[str, NDArray[np.float32]]
+) -> dict[str, Any]:
+    """Publish the report as rewrite.json; its facts: by tensor [low, high], each a number or one for each channel.
+
+    `values` are those of the range variables by name. StageError naming each tensor without a range.
+    """
+    ends = {tensor: (values[low], values[high]) for tensor, (low, high) in ranges(report).items()}
+    _refuse_empty(ends.items())
+    write_text(request.out / "rewrite.json", report.to_json())
+    listed = {tensor: [low.tolist(), high.tolist()] for tensor, (low, high) in ends.items()}
+    return {"fake_quants": len(report.quantized), "ranges": listed}
+
+
+def _refuse_empty(ranges: Iterable[tuple[str, tuple[NDArray[np.float32], NDArray[np.float32]]]]) -> None:
+    # `not <` also finds what is not a number.
+    empty: list[tuple[str, object]] = []
+    for tensor, (low, high) in ranges:
+        bad = np.flatnonzero(~(np.atleast_1d(low) < np.atleast_1d(high)))
+        if bad.size:
+            first = f"{np.atleast_1d(low)[bad[0]]:g} .. {np.atleast_1d(high)[bad[0]]:g}"
+            channels = f" in channels {', '.join(map(str, bad))}" if np.ndim(low) else ""
+            empty.append((tensor, first + channels))
+    if empty:
+        hint = "Such a layer only gives zeros: lower the learning rate, or look at its weights in the float checkpoint."
+        raise StageError("Fake-quantized tensors have no range after the training.", empty, hint)
+
+
+def _override(layer: str, range: list[float] | None, bits: int | None, float: bool) -> quantize.Override:  # noqa: A002, FBT001
+    ends = None if range is None else (range[0], range[1])
+    return quantize.Override(layer, ends, bits, keep_float=float)

@@ -1,0 +1,91 @@
+"""An integer emulator in NumPy: a .tflite run tensor by tensor, bit for bit as LiteRT's reference kernels run it.
+
+It is the proof that the equations in these docstrings are what the runtime computes: uint8 and int8, per tensor and per
+channel. The reference kernels are those of `OpResolverType.BUILTIN_REF` in ai-edge-litert 2.3; other kernel sets round
+otherwise, by one step of an operator's output.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from qatbuild.exchange.errors import ConversionError
+from qatbuild.worker.tflite.emulator import activations, arithmetic, layers, pools, shapes
+from qatbuild.worker.tflite.emulator.graph import Graph, Operator, read
+
+__all__ = ["KERNELS", "compute", "read", "run"]
+
+KERNELS: dict[str, Callable[..., NDArray[Any]]] = {
+    "ADD": arithmetic.add,
+    "AVERAGE_POOL_2D": pools.average_pool,
+    "CONCATENATION": shapes.concatenation,
+    "CONV_2D": layers.conv,
+    "DEPTHWISE_CONV_2D": layers.depthwise,
+    "EXPAND_DIMS": shapes.expand_dims,
+    "FULLY_CONNECTED": layers.fully_connected,
+    "LEAKY_RELU": activations.leaky_relu,
+    "LOGISTIC": activations.logistic,
+    "MAXIMUM": arithmetic.maximum,
+    "MAX_POOL_2D": pools.max_pool,
+    "MEAN": pools.mean,
+    "MINIMUM": arithmetic.minimum,
+    "MUL": arithmetic.multiply,
+    "PACK": shapes.pack,
+    "PAD": shapes.pad,
+    "PADV2": shapes.pad,
+    "RELU": activations.relu,
+    "RELU6": activations.relu,
+    "RELU_N1_TO_1": activations.relu,
+    "RESHAPE": shapes.reshape,
+    "SHAPE": shapes.shape_of,
+    "SLICE": shapes.slice_of,
+    "SOFTMAX": activations.softmax,
+    "SQUEEZE": shapes.squeeze,
+    "STRIDED_SLICE": shapes.strided_slice,
+    "SUB": arithmetic.subtract,
+    "TANH": activations.tanh,
+    "TRANSPOSE": shapes.transpose,
+    "TRANSPOSE_CONV": layers.transpose_conv,
+}
+"""The operators that are known, by their names in the flatbuffer's schema."""
+
+
+def run(path: Path, codes: NDArray[Any]) -> dict[int, NDArray[Any]]:
+    """Every tensor's codes by its index, for input `codes` [batch, ...] of the model's own type.
+
+    Raises ConversionError naming the operators that the emulator does not know, before it computes anything.
+    """
+    graph = read(path)
+    _check(graph, path)
+    values: dict[int, NDArray[Any]] = {each.index: each.values for each in graph.tensors if each.values is not None}
+    values[graph.inputs[0]] = codes
+    for operator in graph.operators:
+        given = [None if tensor is None else values[tensor.index] for tensor in operator.inputs]
+        values[operator.outputs[0].index] = compute(operator, given)
+    return values
+
+
+def compute(operator: Operator, given: list[NDArray[Any] | None]) -> NDArray[Any]:
+    """The output codes of one operator for the codes of its inputs, None where an optional input is absent."""
+    return KERNELS[operator.name](operator, *given)
+
+
+def _check(graph: Graph, path: Path) -> None:
+    unknown = dict.fromkeys(operator.name for operator in graph.operators if operator.name not in KERNELS)
+    unfit = [
+        tensor.name
+        for operator in graph.operators
+        for tensor in (*operator.inputs, *operator.outputs)
+        if tensor is not None and not np.issubdtype(tensor.dtype, np.integer)
+    ]
+    facts: list[tuple[str, object]] = [("file", path)]
+    if unknown:
+        raise ConversionError("The emulator does not know an operator.", [*facts, ("unknown", ", ".join(unknown))])
+    if unfit:
+        names = ", ".join(dict.fromkeys(unfit))
+        raise ConversionError("The emulator computes in integers only.", [*facts, ("tensors", names)])

@@ -1,0 +1,232 @@
+"""What a .tflite file really holds: operators, tensors, quantization; and whether it computes in integers only.
+
+The converter says nothing when it leaves a part of the network in float between a DEQUANTIZE and a QUANTIZE, so
+nothing it makes is believed before it was read back here.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Collection, Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ai_edge_litert.tools import flatbuffer_utils
+
+from qatbuild.exchange.errors import ConversionError
+
+_LAYERS = ("CONV_2D", "DEPTHWISE_CONV_2D", "TRANSPOSE_CONV", "FULLY_CONNECTED", "ADD", "LEAKY_RELU")
+_MALFORMED = (OSError, struct.error, ValueError, IndexError, TypeError, AttributeError)
+_CASTS = ("DEQUANTIZE", "QUANTIZE", "FAKE_QUANT")
+_CURES = {
+    "LOCAL_RESPONSE_NORMALIZATION": 'LRN has no integer kernel, leave it out: `"lrn": false`',
+    "RANDOM_UNIFORM": "dropout is still in the graph: export the network with training=False",
+    "RANDOM_STANDARD_NORMAL": "noise is still in the graph: export the network with training=False",
+}
+
+
+@dataclass(frozen=True)
+class Tensor:
+    """One tensor: `dtype` as NumPy spells it, `scales` and `zero_points` none, one, or one per channel."""
+
+    name: str
+    dtype: str
+    shape: tuple[int, ...]
+    scales: tuple[float, ...]
+    zero_points: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Operator:
+    """One operation, its schema version, and the indices of its tensors."""
+
+    name: str
+    version: int
+    inputs: tuple[int, ...]
+    outputs: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Flatbuffer:
+    """A .tflite file, read. `inputs` and `outputs` are indices into `tensors`."""
+
+    operators: tuple[Operator, ...]
+    tensors: tuple[Tensor, ...]
+    inputs: tuple[int, ...]
+    outputs: tuple[int, ...]
+
+    def layer(self, operator: Operator) -> str:
+        """The layer of the network that an operation belongs to, by the names of its results."""
+        scope = scope_of(tensor.name for tensor in self.tensors)
+        names = [self.tensors[index].name for index in (*operator.outputs, *operator.inputs)]
+        return next((layer_of(name, scope) for name in names if not name.startswith(("tfl.", "arith."))), "")
+
+
+@dataclass(frozen=True)
+class Violation:
+    """One operation that is not integer: its layer, its name, why, and the names of the offending tensors."""
+
+    layer: str
+    operator: str
+    why: str
+    tensors: tuple[str, ...]
+    hint: str = ""
+
+
+def read(path: Path) -> Flatbuffer:
+    """The content of a .tflite file. Raises ConversionError if it is not one."""
+    model = load(path)
+    try:
+        offset = 0
+        operators: list[Operator] = []
+        tensors: list[Tensor] = []
+        for graph in model.subgraphs:
+            tensors += [_tensor(tensor) for tensor in graph.tensors]
+            for operator in graph.operators:
+                code = model.operatorCodes[operator.opcodeIndex]
+                name = flatbuffer_utils.opcode_to_name(model, operator.opcodeIndex)
+                inputs, outputs = _indices(operator.inputs, offset), _indices(operator.outputs, offset)
+                operators.append(Operator(str(name), int(code.version), inputs, outputs))
+            offset = len(tensors)
+        main = model.subgraphs[0]
+        return Flatbuffer(tuple(operators), tuple(tensors), _indices(main.inputs, 0), _indices(main.outputs, 0))
+    except _MALFORMED as fault:
+        raise _unreadable(path, fault) from fault
+
+
+def load(path: Path) -> Any:
+    """The flatbuffer's own object tree (ModelT, with buffers and options). ConversionError if it is not a .tflite."""
+    try:
+        return flatbuffer_utils.read_model(str(path))
+    except _MALFORMED as fault:
+        raise _unreadable(path, fault) from fault
+
+
+def check_integer(model: Flatbuffer, scheme: str) -> None:
+    """Raise one ConversionError that lists every operation that is not of `scheme`'s integer type, with the cures."""
+    found = violations(model, scheme)
+    if found:
+        raise refusal(found)
+
+
+def refusal(found: Iterable[Violation]) -> ConversionError:
+    """The error that lists violations: ("norm1", "LOCAL_RESPONSE_NORMALIZATION: computes in float32 ...")."""
+    found = tuple(found)
+    facts: list[tuple[str, object]] = [
+        (each.layer or "?", f"{each.operator}: {each.why}: {', '.join(each.tensors)}") for each in found
+    ]
+    cures: dict[str, dict[str, None]] = {}
+    for each in found:
+        if each.hint:
+            cures.setdefault(each.cure, {})[each.layer] = None
+    hint = (
+        "; ".join(f"{', '.join(layers)}: {cure}" for cure, layers in cures.items())
+        or "put a range (FakeQuant) after every activation of these layers"
+    )
+    return ConversionError("The converted model is not fully integer.", facts, f"{hint}.")
+
+
+def violations(model: Flatbuffer, scheme: str, float_layers: Collection[str] = ()) -> tuple[Violation, ...]:
+    """Every operation that has a tensor of another type than `scheme`'s (uint8; int8, int4) or int32, and every cast.
+
+    What belongs to `float_layers` may be float, and so may the casts at their borders. The cure stands with the
+    operations that are the cause; the others are float only because those are.
+    """
+    # Weights of 4 bits and fewer are packed, which int8 kernels alone can read.
+    allowed = ("uint8", "int32") if scheme == "uint8" else ("int8", "int4", "int32")
+    granted = _granted(model, float_layers)
+    found = [
+        Violation(*fault, _cure(model, operator))
+        for operator in model.operators
+        if operator not in granted
+        for fault in _faults(model, operator, allowed)
+    ]
+    used = {index for operator in model.operators for index in (*operator.inputs, *operator.outputs)}
+    for index, tensor in enumerate(model.tensors):
+        if index not in used and tensor.dtype not in allowed:
+            found.append(Violation("", "no operator", f"unused, of {tensor.dtype}", (tensor.name,)))
+    return tuple(found)
+
+
+def _granted(model: Flatbuffer, float_layers: Collection[str]) -> set[Operator]:
+    """The operations of the layers that may be float, and the casts that nothing else takes from or gives to."""
+    # A file whose input has a FakeQuant of its own has no common scope: its layers are NETWORK/LAYER.
+    ends = tuple(f"/{layer}" for layer in float_layers)
+    granted = {each for each in model.operators if each.name not in _CASTS and f"/{model.layer(each)}".endswith(ends)}
+    given = {index for each in granted for index in each.outputs}
+    for cast in model.operators:
+        takers = [each for each in model.operators if set(cast.outputs) & set(each.inputs)]
+        if (cast.name == "DEQUANTIZE" and takers and granted.issuperset(takers)) or (
+            cast.name == "QUANTIZE" and given.issuperset(cast.inputs)
+        ):
+            granted.add(cast)
+    return granted
+
+
+def layer_of(name: str, scope: str) -> str:
+    """The layer that a tensor belongs to: 'norm1' for 'CifarNet/norm1/LRN' within the scope 'CifarNet'.
+
+    A fused tensor's name is that of all its ops, with semicolons; the first one counts.
+    """
+    parts = name.split(";", maxsplit=1)[0].split("/")
+    if parts[0] == scope and len(parts) > 1:
+        parts = parts[1:]
+    parts = parts[:-1] or parts
+    while len(parts) > 1 and parts[-1].endswith("_quant"):
+        parts = parts[:-1]
+    return "/".join(parts)
+
+
+def scope_of(names: Iterable[str]) -> str:
+    """The name scope that is common to all names that are in one: the network's; '' if there is none."""
+    heads = {part.split("/", maxsplit=1)[0] for name in names for part in name.split(";") if "/" in part}
+    return heads.pop() if len(heads) == 1 else ""
+
+
+def _unreadable(path: Path, fault: Exception) -> ConversionError:
+    return ConversionError("The file cannot be read as a .tflite.", [("file", path), ("why", fault)])
+
+
+def _faults(
+    model: Flatbuffer, operator: Operator, allowed: tuple[str, ...]
+) -> Iterator[tuple[str, str, str, tuple[str, ...]]]:
+    tensors = [model.tensors[index] for index in (*operator.inputs, *operator.outputs)]
+    wrong = [tensor for tensor in tensors if tensor.dtype not in allowed]
+    types = ", ".join(dict.fromkeys(tensor.dtype for tensor in wrong))
+    if operator.name in _CASTS:
+        why = f"casts from {tensors[0].dtype} to {tensors[-1].dtype}"
+    elif wrong:
+        why = f"computes in {types}"
+    else:
+        return
+    names = dict.fromkeys(tensor.name.split(";", maxsplit=1)[0] for tensor in wrong or tensors)
+    yield model.layer(operator), operator.name, why, tuple(names)
+
+
+def _cure(model: Flatbuffer, operator: Operator) -> str:
+    """What would make an operation integer, if it is itself the cause: '' if it is float because of another."""
+    if operator.name in _CURES:
+        return _CURES[operator.name]
+    if operator.name not in _LAYERS or model.tensors[operator.outputs[0]].dtype != "float32":
+        return ""
+    takers = {taker.name for taker in model.operators if operator.outputs[0] in taker.inputs}
+    return "" if takers == {"QUANTIZE"} else "put a range (FakeQuant) after the activation"
+
+
+def _tensor(tensor: flatbuffer_utils.TensorT) -> Tensor:
+    quantization = tensor.quantization
+    scales = () if quantization is None or quantization.scale is None else quantization.scale
+    zero_points = () if quantization is None or quantization.zeroPoint is None else quantization.zeroPoint
+    return Tensor(
+        name=tensor.name.decode(),
+        dtype=flatbuffer_utils.type_to_name(tensor.type).lower(),
+        shape=() if tensor.shape is None else tuple(int(size) for size in tensor.shape),
+        scales=tuple(float(scale) for scale in scales),
+        zero_points=tuple(int(point) for point in zero_points),
+    )
+
+
+def _indices(indices: Iterable[int] | None, offset: int) -> tuple[int, ...]:
+    """Indices into all tensors of the file; an operator's absent optional input (-1) is left out."""
+    return () if indices is None else tuple(int(index) + offset for index in indices if index >= 0)

@@ -1,0 +1,114 @@
+"""Checkpoints: TF1 `Saver` files, written whole and restored by an explicit map from names to variables."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import shutil
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from qatbuild.exchange.errors import StageError
+
+v1 = tf.compat.v1
+
+_SUFFIXES = (".index", ".data-00000-of-00001")
+
+
+def prefix(folder: Path, step: int) -> Path:
+    """Where the published checkpoint of a step stands, without the suffixes of its files."""
+    return folder / f"model.ckpt-{step}"
+
+
+def files(prefix: Path) -> list[Path]:
+    """The files of one checkpoint."""
+    return [prefix.with_name(prefix.name + suffix) for suffix in _SUFFIXES]
+
+
+def save(session: tf.compat.v1.Session, saver: tf.compat.v1.train.Saver, prefix: Path) -> None:
+    """Write a checkpoint; StageError naming the file if it cannot be written."""
+    prefix.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        saver.save(session, str(prefix), write_meta_graph=False, write_state=False)
+    except (tf.errors.OpError, OSError, ValueError) as fault:
+        for file in files(prefix):
+            with contextlib.suppress(OSError):
+                file.unlink(missing_ok=True)
+        facts = [("file", prefix), ("reason", str(fault).splitlines()[0])]
+        raise StageError("A checkpoint cannot be written.", facts, "Is there space left on the disk?") from fault
+
+
+def write(values: Mapping[str, np.ndarray[Any, Any]], prefix: Path) -> None:
+    """Write a checkpoint of values by name; StageError if it cannot be written."""
+    with tf.Graph().as_default(), v1.Session() as session:
+        fed = {name: v1.placeholder(value.dtype, value.shape) for name, value in values.items()}
+        variables = {name: v1.Variable(fed[name], trainable=False, use_resource=True) for name in values}
+        feed = {fed[name]: value for name, value in values.items()}
+        session.run([variable.initializer for variable in variables.values()], feed)
+        save(session, v1.train.Saver(variables), prefix)
+
+
+def link(files: Iterable[Path], folder: Path) -> None:
+    """Put the files into another folder too, without a copy where the disk allows it."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for file in files:
+        target = folder / file.name
+        target.unlink(missing_ok=True)
+        try:
+            os.link(file, target)
+        except OSError:
+            shutil.copyfile(file, target)
+
+
+def values(prefix: Path, shapes: Mapping[str, Iterable[int]]) -> dict[str, np.ndarray[Any, Any]]:
+    """Tensors of a checkpoint by name, for just the names and shapes asked for.
+
+    StageError if it cannot be read, lacks one of the names (all are listed), or holds one in another shape.
+    """
+    try:
+        reader = tf.train.load_checkpoint(str(prefix))
+    except (tf.errors.OpError, ValueError, OSError) as fault:
+        facts: list[tuple[str, object]] = [("checkpoint", prefix), ("reason", str(fault).splitlines()[0])]
+        raise StageError("A checkpoint cannot be read.", facts) from fault
+    there = reader.get_variable_to_shape_map()
+    missing = [name for name in shapes if name not in there]
+    if missing:
+        surplus = sorted(name for name in there if name not in shapes and not _TRAINING_ONLY.search(name))
+        facts = [("checkpoint", prefix), ("missing", "\n".join(missing))]
+        facts.append(("it has beside", "\n".join(surplus) or "none"))
+        raise StageError("The checkpoint lacks variables of the network.", facts, _ANOTHER)
+    wrong = [
+        f"{name}: {there[name]} instead of {list(shape)}"
+        for name, shape in shapes.items()
+        if there[name] != list(shape)
+    ]
+    if wrong:
+        facts = [("checkpoint", prefix), ("shapes", "\n".join(wrong))]
+        raise StageError("The checkpoint's variables have other shapes than the network's.", facts, _ANOTHER)
+    return {name: reader.get_tensor(name) for name in shapes}
+
+
+_ANOTHER = "The checkpoint is of another network, of other options of it, or of another number of classes."
+_TRAINING_ONLY = re.compile(r"^global_step$|/(Momentum|Adam(_1)?|ExponentialMovingAverage)$")
+
+
+def explain(variables: Iterable[tf.Variable], *, restored: Iterable[tf.Variable], new: Iterable[tf.Variable]) -> None:
+    """StageError naming each of the variables that is neither restored from a checkpoint nor known to begin anew."""
+    known = {variable.op.name for variable in (*restored, *new)}
+    unexplained = sorted(variable.op.name for variable in variables if variable.op.name not in known)
+    if unexplained:
+        facts: list[tuple[str, object]] = [("variables", "\n".join(unexplained))]
+        hint = "They would silently begin with other values. A network makes all its variables in its own function."
+        raise StageError("Variables are neither in the checkpoint nor known to begin anew.", facts, hint)
+
+
+def restore(session: tf.compat.v1.Session, variables: Iterable[tf.Variable], prefix: Path) -> None:
+    """Give each variable its value in the checkpoint, by name; raises what `values` raises."""
+    by_name = {variable.op.name: variable for variable in variables}
+    values(prefix, {name: variable.shape.as_list() for name, variable in by_name.items()})
+    v1.train.Saver(by_name).restore(session, str(prefix))

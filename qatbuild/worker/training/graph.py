@@ -1,0 +1,83 @@
+"""The network as a graph that learns.
+
+The order is the point: the network, then fake quantization, then the loss on what the rewrite left, then the
+optimizer. Done otherwise the gradients would pass by the fake quantization, and nothing would say so.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import tensorflow as tf
+
+from qatbuild.worker import models
+from qatbuild.worker.training.inference import INPUT, Network
+from qatbuild.worker.training.optimizer import Optimizer, loss
+from qatbuild.worker.training.rewrite import Rewrite
+from qatbuild.worker.training.session import deterministic
+
+v1 = tf.compat.v1
+
+
+@dataclass(frozen=True)
+class Training:
+    """A graph that learns; what is fed at each step, what is run, and whose each variable is.
+
+    images         uint8 [batch, height, width, channels], fed
+    labels         int32 [batch], fed
+    learning_rate  float32 scalar, fed
+    loss           float32 scalar, before the step
+    step           the operation that does one step
+    model          the network's own variables: what a float checkpoint holds
+    ranges         minimum and maximum of each fake-quantized tensor, by its name: scalars, or float32 [channels]
+    new            what begins anew in every training: ranges and their averages, counters, the optimizer's
+    """
+
+    graph: tf.Graph
+    images: tf.Tensor
+    labels: tf.Tensor
+    learning_rate: tf.Tensor
+    loss: tf.Tensor
+    step: tf.Operation
+    model: tuple[tf.Variable, ...]
+    ranges: dict[str, tuple[tf.Variable, tf.Variable]]
+    new: tuple[tf.Variable, ...]
+
+    @property
+    def published(self) -> dict[str, tf.Variable]:
+        """What a checkpoint for others holds, by name: the network, its ranges, the global step."""
+        ends = [end for pair in self.ranges.values() for end in pair]
+        return {variable.op.name: variable for variable in [*self.model, *ends, v1.train.get_global_step(self.graph)]}
+
+
+def training(
+    network: Network, optimizer: Optimizer, *, weight_decay: float, seed: int, rewrite: Rewrite | None
+) -> Training:
+    """The network's training graph: in float, or with fake quantization if there is a `rewrite`."""
+    deterministic()
+    graph = tf.Graph()
+    with graph.as_default():
+        v1.set_random_seed(seed)
+        global_step = v1.train.get_or_create_global_step()
+        images = v1.placeholder(tf.uint8, [None, *network.shape], name="images")
+        labels = v1.placeholder(tf.int32, [None], name="labels")
+        learning_rate = v1.placeholder(tf.float32, [], name="learning_rate")
+        real = tf.divide(tf.cast(images, tf.float32) - network.mean, network.std_dev, name=INPUT)
+        logits = models.build(real, network.classes, training=True, model=network.model)
+        probabilities = models.predict(logits)
+        model = tuple(variable for variable in v1.global_variables() if variable.op.name != global_step.op.name)
+        names = rewrite.training(graph, real.op.name, logits.op.name) if rewrite else {}
+        kernels = [weights for weights in v1.trainable_variables() if weights.shape.rank > 1]
+        total = loss(labels, probabilities.op.inputs[0], kernels, weight_decay)
+        with tf.control_dependencies(v1.get_collection(v1.GraphKeys.UPDATE_OPS)):
+            built = optimizer.build(learning_rate)
+            step = built.minimize(total, global_step)
+        named = {variable.op.name: variable for variable in v1.global_variables()}
+        scopes = tuple(f"{tensor}/" for tensor in names)
+        counters = {global_step.op.name, *(rewrite.counters if rewrite else ())}
+        slots = {variable.op.name for variable in built.variables()}
+        new = [
+            variable for name, variable in named.items() if name in counters or name in slots or name.startswith(scopes)
+        ]
+        ranges = {tensor: (named[low], named[high]) for tensor, (low, high) in names.items()}
+    return Training(graph, images, labels, learning_rate, total, step, model, ranges, tuple(new))

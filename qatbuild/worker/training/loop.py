@@ -1,0 +1,194 @@
+"""The loop: step, look at the loss, write it down, save, validate, go on."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import tensorflow as tf
+from tqdm import tqdm
+
+from qatbuild.exchange.errors import StageError
+from qatbuild.worker import console
+from qatbuild.worker.training import checkpoint, log
+from qatbuild.worker.training.batches import Batch
+from qatbuild.worker.training.events import Events
+from qatbuild.worker.training.graph import Training
+from qatbuild.worker.training.interrupt import Interrupt
+from qatbuild.worker.training.precision import FLOAT32
+from qatbuild.worker.training.prefetch import Prefetch
+from qatbuild.worker.training.resume import Progress, Resume
+from qatbuild.worker.training.schedule import Schedule
+from qatbuild.worker.training.session import session
+
+v1 = tf.compat.v1
+
+
+@dataclass(frozen=True)
+class Course:
+    """How long, how fast, in which number format, and how often it is written down; lengths in steps."""
+
+    steps: int
+    learning_rate: Schedule
+    checkpoint_every: int
+    log_every: int
+    precision: str = FLOAT32
+
+
+def train(
+    target: Training,
+    batches: Callable[[int], Batch],
+    course: Course,
+    *,
+    title: str,
+    out: Path,
+    state: Path,
+    start_from: Path | None = None,
+    top1: Callable[[Path], float] | None = None,
+) -> Progress:
+    """Train, publish checkpoints in `out` and event files in `out`/events, and say which checkpoints there are.
+
+    While it runs, both are in `state`; TensorBoard can be pointed there.
+
+    `batches` gives the examples of a step. The network's own variables begin as in the checkpoint `start_from` (a
+    path without suffix), or at random; everything else (ranges, optimizer, steps) always begins anew. `top1` measures
+    a published checkpoint, in percent. The state in the folder `state` is gone on from, if there is one. StageError
+    if the loss is no longer a number, or a checkpoint cannot be read or written.
+    """
+    resume = Resume(state)
+    progress = resume.load()
+    with session(target.graph, course.precision) as opened, target.graph.as_default():
+        run = _Run(target, course, opened, resume, progress or Progress(), top1)
+        opened.run(v1.global_variables_initializer())
+        if progress is not None:
+            resume.restore(opened, run.full, progress)
+            log.write(f"The training goes on from step {progress.step}.")
+        elif start_from is not None:
+            checkpoint.explain(v1.global_variables(), restored=target.model, new=target.new)
+            checkpoint.restore(opened, target.model, start_from)
+            log.write(f"{len(target.model)} variables are those of {start_from.name}, {len(target.new)} begin anew.")
+        with Interrupt() as run.interrupt, Events(resume.events, run.progress.step) as run.events:
+            run.steps(batches, title)
+    for step in run.progress.kept:
+        checkpoint.link(checkpoint.files(checkpoint.prefix(state, step)), out)
+    checkpoint.link(sorted(resume.events.iterdir()), out / "events")
+    return run.progress
+
+
+@dataclass
+class _Run:
+    """One go of the loop."""
+
+    target: Training
+    course: Course
+    session: tf.compat.v1.Session
+    resume: Resume
+    progress: Progress
+    top1: Callable[[Path], float] | None
+    events: Events = field(init=False)
+    interrupt: Interrupt = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.full = v1.train.Saver(v1.global_variables(), max_to_keep=None)
+        self.published = v1.train.Saver(self.target.published, max_to_keep=None)
+
+    def steps(self, batches: Callable[[int], Batch], title: str) -> None:
+        """All steps that are left."""
+        total, losses = self.course.steps, _Mean()
+        if not total and not self.progress.kept:
+            self._checkpoint("nothing to train")
+        with (
+            Prefetch(batches, self.progress.step, total) as made,
+            tqdm(total=total, initial=self.progress.step, desc=title, unit="step", **console.bar()) as bar,
+        ):
+            clock = _Clock(made)
+            for step, batch in made:
+                rate = self.course.learning_rate.rate(step, total)
+                loss = self._step(step, batch, rate)
+                losses.add(loss)
+                bar.update()
+                clock.tick()
+                done = self.progress.step = step + 1
+                if done % self.course.log_every == 0 or done == total:
+                    bar.set_postfix(loss=f"{losses.value:.3f}", refresh=False)
+                    named = {"loss": losses.value, "learning_rate": rate, "steps_per_second": clock.rate()}
+                    self._log(named)
+                    losses = _Mean()
+                if done % self.course.checkpoint_every == 0 or done == total:
+                    self._checkpoint(f"loss {loss:.4f}, learning rate {rate:.3g}, {clock.waited()}")
+                elif self.interrupt.requested is not None:
+                    self.resume.save(self.session, self.full, self.progress)
+                self.interrupt.obey()
+
+    def _step(self, step: int, batch: Batch, rate: float) -> float:
+        target = self.target
+        feed: dict[tf.Tensor, Any] = {target.images: batch.images, target.labels: batch.labels}
+        feed[target.learning_rate] = rate
+        loss, _ = self.session.run([target.loss, target.step], feed)
+        if not math.isfinite(loss):
+            facts = [("step", step + 1), ("learning rate", f"{rate:.6g}"), ("loss", loss)]
+            raise StageError("The training diverged: its loss is no longer a number.", facts, _DIVERGED)
+        return float(loss)
+
+    def _log(self, named: dict[str, float]) -> None:
+        for tensor, ends in self.session.run(self.target.ranges).items():
+            low, high = ends
+            named[f"ranges/{tensor}/min"], named[f"ranges/{tensor}/max"] = low.min(), high.max()
+        self.events.scalars(self.progress.step, named)
+
+    def _checkpoint(self, note: str) -> None:
+        """Publish, validate, and save the state that stands for both."""
+        progress = self.progress
+        prefix = checkpoint.prefix(self.resume.folder, progress.step)
+        checkpoint.save(self.session, self.published, prefix)
+        top1 = self.top1(prefix) if self.top1 is not None else None
+        if top1 is not None:
+            self.events.scalars(progress.step, {"validation_top1": top1})
+            note += f", validation top-1 {top1:.2f} %"
+        progress.keep(progress.step, top1)
+        self.resume.save(self.session, self.full, progress)
+        self.events.flush()
+        log.write(f"step {progress.step}: {note}")
+
+
+_DIVERGED = "Lower learning_rate.initial (a tenth of it is a good guess), or give it warm_up_steps."
+
+
+@dataclass
+class _Mean:
+    total: float = 0.0
+    count: int = 0
+
+    def add(self, number: float) -> None:
+        self.total += number
+        self.count += 1
+
+    @property
+    def value(self) -> float:
+        return self.total / max(self.count, 1)
+
+
+class _Clock:
+    """Steps per second since it was last asked, and the share of all time that was spent waiting for data."""
+
+    def __init__(self, made: Prefetch) -> None:
+        self._made = made
+        self._steps = 0
+        self._begun = self._last = time.perf_counter()
+
+    def tick(self) -> None:
+        self._steps += 1
+
+    def rate(self) -> float:
+        now = time.perf_counter()
+        rate = self._steps / max(now - self._last, 1e-9)
+        self._steps, self._last = 0, now
+        return rate
+
+    def waited(self) -> str:
+        share = self._made.waited_s / max(time.perf_counter() - self._begun, 1e-9)
+        return f"{100 * share:.1f} % of the time waiting for data"

@@ -1,0 +1,48 @@
+"""The TF1 optimizers by name, and the loss that they lower."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import tensorflow as tf
+
+from qatbuild.exchange.errors import StageError
+
+v1 = tf.compat.v1
+
+
+@dataclass(frozen=True)
+class Optimizer:
+    """`sgd`, `momentum` (in Nesterov's form if asked) or `adam`; each number means what it means to TensorFlow."""
+
+    name: str = "momentum"
+    momentum: float = 0.9
+    nesterov: bool = False
+    beta1: float = 0.9
+    beta2: float = 0.999
+    epsilon: float = 1e-8
+
+    def build(self, learning_rate: tf.Tensor) -> tf.compat.v1.train.Optimizer:
+        """A fresh optimizer; `learning_rate` is a float32 scalar that is fed at each step."""
+        if self.name == "sgd":
+            return v1.train.GradientDescentOptimizer(learning_rate)
+        if self.name == "momentum":
+            return v1.train.MomentumOptimizer(learning_rate, self.momentum, use_nesterov=self.nesterov)
+        if self.name == "adam":
+            return v1.train.AdamOptimizer(learning_rate, self.beta1, self.beta2, self.epsilon)
+        facts: list[tuple[str, object]] = [("optimizer", self.name), ("there are", "sgd, momentum, adam")]
+        raise StageError("There is no such optimizer.", facts)
+
+
+def loss(labels: tf.Tensor, logits: tf.Tensor, kernels: Iterable[tf.Variable], weight_decay: float) -> tf.Tensor:
+    """Mean softmax cross entropy + weight_decay * sum of |w|^2 / 2 over the kernels: float32 scalar.
+
+    `labels` is int32 [batch], `logits` float32 [batch, classes]. Biases and ranges do not decay. The decay is of the
+    float weights, also where the network reads fake-quantized ones.
+    """
+    entropy = tf.nn.sparse_softmax_cross_entropy_with_logits(labels, logits)
+    total = tf.reduce_mean(entropy, name="cross_entropy")
+    if weight_decay:
+        total += weight_decay * tf.add_n([tf.nn.l2_loss(kernel) for kernel in kernels], name="weight_decay")
+    return total

@@ -1,0 +1,66 @@
+"""Batches made ahead in a thread, so that training does not wait for them."""
+
+from __future__ import annotations
+
+import queue
+import threading
+import time
+from collections.abc import Callable, Iterator
+from types import TracebackType
+from typing import Self
+
+from qatbuild.worker.training.batches import Batch
+
+_AHEAD = 8
+
+
+class Prefetch:
+    """The batches of steps `start` to `stop` - 1 in order, at most a few ahead of their use.
+
+    A context manager and an iterator. What `make` raises, the iteration raises. `waited_s` is how long the consumer
+    has waited so far, in seconds.
+    """
+
+    def __init__(self, make: Callable[[int], Batch], start: int, stop: int) -> None:
+        """Batches of `make`, which is called in a thread, with `start`, `start` + 1, ... `stop` - 1."""
+        self.waited_s = 0.0
+        self._make = make
+        self._steps = range(start, stop)
+        self._ready: queue.Queue[Batch | BaseException] = queue.Queue(_AHEAD)
+        self._closed = threading.Event()
+        self._thread = threading.Thread(target=self._fill, name="prefetch", daemon=True)
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, fault: BaseException | None, at: TracebackType | None) -> None:
+        self._closed.set()
+        while self._thread.is_alive():
+            self._drain()
+            self._thread.join(0.05)
+
+    def __iter__(self) -> Iterator[tuple[int, Batch]]:
+        for step in self._steps:
+            begun = time.perf_counter()
+            batch = self._ready.get()
+            self.waited_s += time.perf_counter() - begun
+            if isinstance(batch, BaseException):
+                raise batch
+            yield step, batch
+
+    def _fill(self) -> None:
+        try:
+            for step in self._steps:
+                if self._closed.is_set():
+                    return
+                self._ready.put(self._make(step))
+        except BaseException as fault:  # noqa: BLE001 - whatever it is, the consumer has to hear of it
+            self._ready.put(fault)
+
+    def _drain(self) -> None:
+        while True:
+            try:
+                self._ready.get_nowait()
+            except queue.Empty:
+                return

@@ -1,0 +1,104 @@
+"""The state of a training that survives a kill: every variable, and what the loop knows beside them.
+
+The state file is written last, by rename, and holds the digest of every file it stands for. So there is one whole
+state at any time, and a file that was cut short or edited is seen before it can do harm.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+import tensorflow as tf
+
+from qatbuild.exchange.files import file_sha256, write_text
+from qatbuild.worker.training import checkpoint, log
+
+
+@dataclass
+class Progress:
+    """How far a training has come.
+
+    `kept` are the steps that have a published checkpoint; `validation_top1` is in percent, as [step, top-1].
+    """
+
+    step: int = 0
+    kept: list[int] = field(default_factory=list)
+    validation_top1: list[tuple[int, float]] = field(default_factory=list)
+
+    @property
+    def best(self) -> int | None:
+        """The step with the highest validation top-1, the earliest of equal ones; None without validation."""
+        if not self.validation_top1:
+            return None
+        return max(self.validation_top1, key=lambda row: (row[1], -row[0]))[0]
+
+    def keep(self, step: int, top1: float | None) -> None:
+        """Note a published checkpoint: any of them may be frozen, so all are kept."""
+        if top1 is not None:
+            self.validation_top1.append((step, top1))
+        self.kept.append(step)
+
+
+@dataclass(frozen=True)
+class Resume:
+    """The folder of a training's state, with its published checkpoints and its event files so far."""
+
+    folder: Path
+
+    @property
+    def events(self) -> Path:
+        """The folder of the training's event files: they are part of its state, for a worker's `out` begins empty."""
+        return self.folder / "events"
+
+    @property
+    def _state(self) -> Path:
+        return self.folder / "state.json"
+
+    def _full(self, step: int) -> Path:
+        return self.folder / f"full.ckpt-{step}"
+
+    def load(self) -> Progress | None:
+        """What was saved last, None if there is nothing; a damaged state is removed with a line in the log."""
+        if not self._state.exists():
+            shutil.rmtree(self.folder, ignore_errors=True)
+            return None
+        try:
+            fields = json.loads(self._state.read_text(encoding="utf-8"))
+            damaged = [name for name, digest in fields["files"].items() if file_sha256(self.folder / name) != digest]
+            if not damaged:
+                rows = [(int(step), float(top1)) for step, top1 in fields["validation_top1"]]
+                return Progress(int(fields["step"]), [int(step) for step in fields["kept"]], rows)
+            fault: object = f"{', '.join(damaged)}: not as saved"
+        except (OSError, ValueError, KeyError, TypeError, AttributeError) as reason:
+            fault = reason
+        log.write(f"The saved state of the training cannot be used ({fault}): it begins anew.")
+        shutil.rmtree(self.folder)
+        return None
+
+    def restore(self, session: tf.compat.v1.Session, saver: tf.compat.v1.train.Saver, progress: Progress) -> None:
+        """Give every variable the value it had when `progress` was saved."""
+        saver.restore(session, str(self._full(progress.step)))
+
+    def save(self, session: tf.compat.v1.Session, saver: tf.compat.v1.train.Saver, progress: Progress) -> None:
+        """Save every variable and the progress; an older state goes only when the new one is whole."""
+        checkpoint.save(session, saver, self._full(progress.step))
+        prefixes = [self._full(progress.step), *(checkpoint.prefix(self.folder, step) for step in progress.kept)]
+        known = self._digests()
+        current = [file for prefix in prefixes for file in checkpoint.files(prefix)]
+        digests = {file.name: known.get(file.name) or file_sha256(file) for file in current}
+        write_text(self._state, json.dumps({**asdict(progress), "files": digests}, indent=1))
+        for file in self.folder.glob("*.ckpt-*"):
+            if file.name not in digests:
+                file.unlink()
+
+    def _digests(self) -> Mapping[str, str]:
+        """Digests of published checkpoints in the former state: those files have not changed since."""
+        try:
+            former = json.loads(self._state.read_text(encoding="utf-8"))["files"]
+        except (OSError, ValueError, KeyError):
+            return {}
+        return {name: digest for name, digest in former.items() if name.startswith("model.")}
