@@ -1,4 +1,8 @@
-"""The tests' signals and processes, the files beside the repository, and the law that CI skips nothing."""
+"""Settings of all tests: signals, processes, the files beside the repository, and no skips in CI.
+
+Where the environment has CI=true, a skipped test fails the run. A test marked `shared(path)` reads ../shared/path; it
+is not skipped but left out where that is absent, and a line at the end of the run says how many were.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +15,7 @@ from typing import Any, TypeVar
 import pytest
 from xdist.scheduler import LoadFileScheduling
 
-# A shell makes the processes it starts in the background deaf to Ctrl-C, and with them all builds that tests start.
+# A process that a shell starts in the background ignores Ctrl-C, and so would all builds that the tests start.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
 ON_ONE_BUILD = {f"tests/e2e/test_{name}.py" for name in ("deploy", "digits", "readme")}
@@ -82,7 +86,7 @@ def pytest_make_collect_report() -> Generator[None, pytest.CollectReport, pytest
 
 
 def fail_if_skipped(report: Report) -> Report:
-    """In CI a skipped test or file fails: what it checks would otherwise be unchecked without a word."""
+    """Turns a skipped test or file into a failed one in CI, where a skip would hide that something is unchecked."""
     if IN_CI and report.skipped and not hasattr(report, "wasxfail"):
         reason = report.longrepr[2] if isinstance(report.longrepr, tuple) else str(report.longrepr)
         report.outcome = "failed"

@@ -42,13 +42,13 @@ class Variable(NamedTuple):
     collections: tuple[str, ...]
 
 
-def inventory(graph: tf.Graph, new_variables: Iterable[Variable]) -> dict[str, Any]:
+def inventory(graph: tf.Graph, created: Iterable[Variable]) -> dict[str, Any]:
     """Describes a rewritten graph in lists that depend on no order of construction."""
     rows = fake_quants(graph).values()
     return {
         "fake_quants": [with_types(graph, row) for row in sorted(rows, key=lambda row: str(row["name"]))],
         "folded_layers": folded_layers(graph),
-        "new_variables": grouped(new_variables, updates(graph)),
+        "new_variables": grouped(created, updates(graph)),
         "ema_decays": ema_decays(graph),
         "quant_delay": quant_delay(graph),
         "moving_averages": moving_averages(graph),
@@ -125,7 +125,7 @@ def grouped(variables: Iterable[Variable], updated_by: dict[str, str]) -> list[d
 
 
 def ema_decays(graph: tf.Graph) -> list[dict[str, Any]]:
-    """What a moving average of a range keeps back of each new value, by the constant's name."""
+    """The constants 1 - decay of the ranges' moving averages."""
     groups: dict[float, list[str]] = {}
     for each in graph.get_operations():
         if each.name.endswith(("/AssignMinEma/decay", "/AssignMaxEma/decay")):
@@ -155,25 +155,23 @@ def moving_averages(graph: tf.Graph) -> list[dict[str, Any]]:
     return [{"updated_by": op, "names": sorted(names)} for op, names in sorted(groups.items())]
 
 
-def variables_of(graph: tf.Graph) -> set[Variable]:
-    """The variables in a graph's collections."""
-    collections: dict[str, set[str]] = {}
-    for key in graph.get_all_collection_keys():
-        for each in graph.get_collection(key):
-            if isinstance(each, v1.Variable):
-                collections.setdefault(each.op.name, set()).add(key)
-    return {
+def new_variables(graph: tf.Graph, before: set[str]) -> list[Variable]:
+    """The variables of a graph that a rewrite created, all with constant initial values; `before` names the others."""
+    collections: dict[str, list[str]] = {}
+    for key in sorted(graph.get_all_collection_keys()):
+        for name in {each.op.name for each in graph.get_collection(key) if isinstance(each, v1.Variable)}:
+            collections.setdefault(name, []).append(key)
+    return [
         Variable(
             each.op.name,
             each.dtype.base_dtype.name,
             each.trainable,
-            # Weights are drawn at random: only a rewrite's constants have a value here.
-            float(value) if (value := tf.get_static_value(each.initializer.inputs[1])) is not None and value.ndim == 0
-            else 0.0,
-            tuple(sorted(collections[each.op.name])),
+            float(tf.get_static_value(each.initializer.inputs[1])),
+            tuple(collections[each.op.name]),
         )
         for each in graph.get_collection(v1.GraphKeys.GLOBAL_VARIABLES)
-    }  # fmt: skip
+        if each.op.name not in before
+    ]
 
 
 def of_original(folder: Path, mode: str) -> dict[str, Any]:
@@ -181,7 +179,7 @@ def of_original(folder: Path, mode: str) -> dict[str, Any]:
     names = (f"quant.{mode}.pb", f"{mode}.json")
     unpacked = {name: lzma.decompress((folder / f"{name}.xz").read_bytes()) for name in names}
     facts = json.loads(unpacked[f"{mode}.json"])
-    new_variables = [
+    created = [
         Variable(
             each["name"].removesuffix(":0"),
             each["dtype"],
@@ -198,7 +196,7 @@ def of_original(folder: Path, mode: str) -> dict[str, Any]:
         "command": "python -m tests.golden.inventory --golden FOLDER",
         "sha256": {name: hashlib.sha256(content).hexdigest() for name, content in unpacked.items()},
     }
-    return {"source": source, **inventory(graph, new_variables)}
+    return {"source": source, **inventory(graph, created)}
 
 
 def rendered(document: dict[str, Any]) -> str:
