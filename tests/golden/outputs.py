@@ -56,12 +56,12 @@ def integers(name: str, shape: Iterable[int], low: int, high: int) -> np.ndarray
 def images(network: Network) -> np.ndarray:
     """float32 [IMAGES, height, width, channels] in [-1, 1), in steps of 2^-5."""
     codes = integers("input", (IMAGES, *network.image), -32, 32)
-    return np.float32(codes * 2.0**-ACTIVATION_BITS)
+    return np.asarray(codes * 2.0**-ACTIVATION_BITS, np.float32)
 
 
 def values(shapes: dict[str, tuple[int, ...]]) -> dict[str, np.ndarray]:
     """A value for each variable, by the names and shapes of all variables of a graph."""
-    return {name: np.float32(value(name, shape, shapes)) for name, shape in shapes.items()}
+    return {name: np.asarray(value(name, shape, shapes), np.float32) for name, shape in shapes.items()}
 
 
 def value(name: str, shape: tuple[int, ...], shapes: dict[str, tuple[int, ...]]) -> np.ndarray:
@@ -70,7 +70,7 @@ def value(name: str, shape: tuple[int, ...], shapes: dict[str, tuple[int, ...]])
         return batch_norm_value(name, shape, weight_bits(scope.removesuffix("/BatchNorm"), shapes))
     if scope.endswith("/weights_quant"):
         layer = scope.removesuffix("/weights_quant").replace("MobilenetV1/MobilenetV1/", "MobilenetV1/")
-        return np.float64({"min": -127, "max": 127}[kind] * 2.0 ** -weight_bits(layer, shapes))
+        return np.asarray({"min": -127, "max": 127}[kind] * 2.0 ** -weight_bits(layer, shapes))
     if scope.endswith("/act_quant"):
         zero_point = integers(scope, (), 32, 128)
         return {"min": -zero_point, "max": 255 - zero_point}[kind] * 2.0**-ACTIVATION_BITS
@@ -117,7 +117,7 @@ def computed(graph: tf.Graph, network: Network) -> np.ndarray:
     assigned = values({name: tuple(handle.shape.as_list()) for name, handle in handles.items()})
     with graph.as_default(), v1.Session() as session:
         session.run([tf.raw_ops.Assign(ref=handle, value=assigned[name]).op for name, handle in handles.items()])
-        return session.run(network.output, {"input:0": images(network)})
+        return np.asarray(session.run(network.output, {"input:0": images(network)}))
 
 
 def of_original(folder: Path) -> dict[str, Any]:

@@ -44,11 +44,11 @@ def batch(network: Network, step: int) -> dict[str, np.ndarray]:
     """Images in [-1, 1) times 1, 2, ... and labels, one hot."""
     codes = integers(f"input of step {step}", (TRAINING_BATCH, *network.image), -32, 32)
     labels = integers(f"labels of step {step}", (TRAINING_BATCH,), 0, network.classes).astype(int)
-    images = np.float32((step + 1) * codes * 2.0**-ACTIVATION_BITS)
+    images = np.asarray((step + 1) * codes * 2.0**-ACTIVATION_BITS, np.float32)
     return {"input:0": images, "labels:0": np.eye(network.classes, dtype=np.float32)[labels]}
 
 
-def trained(graph_def: v1.GraphDef, network: Network) -> dict[str, Any]:
+def trained(graph_def: Any, network: Network) -> dict[str, Any]:
     """The losses of three steps; after the second, all ranges, and the norms of folded weights and of the changes of
     the batch norms' moving averages.
     """
