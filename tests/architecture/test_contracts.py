@@ -29,7 +29,7 @@ def test_import_contracts_are_kept() -> None:
 def test_top_level_holds_nothing_else() -> None:
     listed = subprocess.run(["git", "ls-files"], cwd=REPOSITORY, capture_output=True, text=True, check=False)
     if listed.returncode:
-        pytest.skip("not a git checkout: what is tracked cannot be told from what lies about")
+        pytest.skip("not a git checkout: git cannot list the files")
     assert {name.split("/")[0] for name in listed.stdout.splitlines()} - {".ci", ".gitignore"} <= TOP
 
 
