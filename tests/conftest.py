@@ -10,7 +10,7 @@ from xdist.scheduler import LoadFileScheduling
 # Whoever starts the tests in the background of a shell makes them, and all builds that they start, deaf to Ctrl-C.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
-ON_ONE_BUILD = {f"tests/e2e/test_{name}.py" for name in ("deploy", "digits", "readme")}
+ON_ONE_BUILD = {f"tests/e2e/test_{name}.py" for name in ("deploy", "digits", "docs")}
 
 
 class Scheduling(LoadFileScheduling):
