@@ -1,6 +1,6 @@
 """Makes the picture of the report page, qatbuild/docs/report.png, in a real browser.
 
-    doit digits-variants digits-deploy
+    doit digits digits-variants digits-deploy
     python -m tests.docs.screenshot build/report.html
 
 needs Chromium or Chrome on PATH (Debian: apt-get install chromium). The browser runs without a window and loads nothing

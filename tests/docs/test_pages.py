@@ -62,6 +62,8 @@ def test_ci_runs_the_blocks_that_are_marked_for_it_and_finds_them_by_name() -> N
     script = (REPOSITORY / ".ci/run").read_text()
     marked = {block.ci: block for block in BLOCKS if block.ci}
     assert set(re.findall(r'\$\(block "(.+?)"\)', script)) == set(marked) == {"install and build", "test"}
+    assert marked["install and build"].text.endswith(".venv/bin/doit\n")
+    assert marked["test"].text == ".venv/bin/pytest\n"
     function = re.search(r"^block\(\) \{.*?^\}", script, re.MULTILINE | re.DOTALL)
     assert function
     for name, block in marked.items():

@@ -47,6 +47,21 @@ def test_an_issue_asks_for_the_explanation_of_the_label() -> None:
     assert explain["validations"]["required"]
 
 
+@pytest.mark.parametrize(
+    ("schema", "name"),
+    [
+        ("github-workflows", "workflows/ci.yml"),
+        ("github-issue-forms", "ISSUE_TEMPLATE/bug.yml"),
+        ("github-issue-config", "ISSUE_TEMPLATE/config.yml"),
+    ],
+)
+def test_what_github_reads_obeys_its_schema(schema: str, name: str) -> None:
+    program = Path(sys.executable).with_name("check-jsonschema")
+    command = [str(program), "--builtin-schema", f"vendor.{schema}", str(REPOSITORY / ".github" / name)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
 def hooks() -> dict[str, dict[str, Any]]:
     (local,) = read(".pre-commit-config.yaml")["repos"]
     return {hook["id"]: hook for hook in local["hooks"]}

@@ -112,3 +112,21 @@ def test_spec_in_a_page_is_valid(copy: Path, block: Block) -> None:
     done = run(copy, ["doit", "check", "example"], "")
     (copy / "specs/example.json").unlink()
     assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_the_first_spec_in_the_reference_makes_the_variants_that_it_names(copy: Path) -> None:
+    first = next(block for block in BLOCKS if block.page == "spec.md" and block.language == "json")
+    (copy / "specs/first.json").write_text(first.text)
+    done = run(copy, ["doit", "check", "--json", "first"], "")
+    (copy / "specs/first.json").unlink()
+    assert json.loads(done.stdout)["labels"] == ["first@short", "first@long"]
+
+
+def test_the_error_in_the_commands_page_is_the_one_that_is_printed(copy: Path) -> None:
+    (shown,) = [block for block in BLOCKS if block.page == "commands.md" and block.language == "console"]
+    spec = copy / "specs/digits.json"
+    good = spec.read_text()
+    spec.write_text(json.dumps({**json.loads(good), "trian": {}}))
+    done = run(copy, ["doit", "check", "digits"], "")
+    spec.write_text(good)
+    assert shown.text in done.stdout.replace(f"{copy}/", "")
