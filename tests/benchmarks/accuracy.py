@@ -43,7 +43,7 @@ _KERNELS = "xnnpack"
 
 
 def main(arguments: list[str]) -> int:
-    """Read the reports, print the table, write the files."""
+    """Reads the reports, prints the table, writes the files."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--project", type=Path, default=Path.cwd())
     parser.add_argument("--models", nargs="+", default=list(SPECS), help="names of specs in the project, or labels")
@@ -60,7 +60,7 @@ def main(arguments: list[str]) -> int:
 
 
 def _must_be_current(root: Path, models: Iterable[str]) -> None:
-    """Refuse reports that another code, spec or dataset gave."""
+    """Refuses reports of another code, spec or dataset."""
     command = [sys.executable, "-m", "doit", "plan", "--json", *models]
     planned = subprocess.run(command, cwd=root, capture_output=True, text=True, check=False)
     if planned.returncode:

@@ -30,7 +30,7 @@ def text(name: str) -> str:
 
 
 def main() -> None:
-    """Write all tables."""
+    """Writes all tables."""
     for name in TABLES:
         (RESULTS / f"{name}.md").write_text(text(name), encoding="utf-8")
         into_page(name)

@@ -68,7 +68,7 @@ def _cell(row: dict[str, Any]) -> str:
 
 
 def publish(out: Path, result: dict[str, Any], text: str) -> None:
-    """Write OUT.json and OUT.md, print the text, and put it into its page if OUT lies below results/."""
+    """Writes OUT.json and OUT.md, prints the text, and puts it into its page if OUT lies below results/."""
     out.parent.mkdir(parents=True, exist_ok=True)
     out.with_suffix(".json").write_text(json.dumps(result, indent=1) + "\n")
     out.with_suffix(".md").write_text(text)
@@ -88,7 +88,7 @@ def in_page(name: str) -> str:
 
 
 def into_page(name: str) -> None:
-    """Put the table of results/NAME.md into its page, where its name stands in a comment."""
+    """Puts the table of results/NAME.md into its page, where its name stands in a comment."""
     file = page(name)
     before, begin, rest = file.read_text(encoding="utf-8").partition(_begin(name))
     if not begin:

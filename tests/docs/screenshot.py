@@ -23,7 +23,7 @@ _BROWSERS = ("chromium", "chromium-browser", "google-chrome", "chrome")
 
 
 def screenshot(page: Path, picture: Path, width_px: int, height_px: int) -> None:
-    """Write a PNG of the top of an HTML file, width_px x height_px. SystemExit if no browser can do it."""
+    """Writes a PNG of the top of an HTML file, width_px x height_px. SystemExit if no browser can do it."""
     browser = next((path for name in _BROWSERS if (path := shutil.which(name))), None)
     if browser is None:
         raise SystemExit(f"No browser on PATH: {', '.join(_BROWSERS)}.\n  hint: apt-get install chromium")
@@ -39,7 +39,7 @@ def screenshot(page: Path, picture: Path, width_px: int, height_px: int) -> None
 
 
 def main(arguments: list[str]) -> None:
-    """Read the command line and make the picture."""
+    """Reads the command line and makes the picture."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("page", type=Path, nargs="?", default=Path("build/report.html"))
     parser.add_argument("--out", type=Path, default=PICTURE)
