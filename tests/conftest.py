@@ -18,7 +18,7 @@ from xdist.scheduler import LoadFileScheduling
 # A process that a shell starts in the background ignores Ctrl-C, and so would all builds that the tests start.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
-ON_ONE_BUILD = {f"tests/e2e/test_{name}.py" for name in ("deploy", "digits", "readme")}
+ON_ONE_BUILD = {f"tests/e2e/test_{name}.py" for name in ("deploy", "digits", "docs")}
 
 SHARED = Path(__file__).resolve().parents[2] / "shared"
 """A folder beside the repository with data too large for it. CI has it, a user's clone has not."""

@@ -12,7 +12,6 @@ import json
 import re
 import shutil
 import subprocess
-import sys
 import zipfile
 import zlib
 from pathlib import Path
@@ -221,13 +220,3 @@ def test_onnx_model_is_quantized_at_both_ends(deployed: Project) -> None:
     runtime = pytest.importorskip("onnxruntime")
     session = runtime.InferenceSession(str(folder(deployed, "onnx") / "model.onnx"), providers=["CPUExecutionProvider"])
     assert [end.type for end in (*session.get_inputs(), *session.get_outputs())] == ["tensor(uint8)"] * 2
-
-
-def test_python_of_the_readme_runs_the_model(deployed: Project) -> None:
-    readme = (REPOSITORY / "README.md").read_text()
-    (program,) = [block for block in re.findall(r"```python\n(.*?)```", readme, re.DOTALL) if "Interpreter(" in block]
-    folder(deployed, "litert")
-    done = subprocess.run(
-        [sys.executable, "-c", program], cwd=deployed.root, capture_output=True, text=True, check=False
-    )
-    assert done.stdout.strip() in list("0123456789"), done.stderr
