@@ -50,24 +50,24 @@ class Rebuilder:
 
     @classmethod
     def of(cls, project: Path, build: Path, threads: int) -> Rebuilder:
-        """Make a rebuilder for the project at `project` with artifacts below `build`; stages use `threads` threads."""
+        """Makes a rebuilder for the project at `project` with artifacts below `build`; stages use `threads` threads."""
         files = StateFolder.of(build).files
         return cls(project, build, threads, Digests.load(files), Code.load(project, files))
 
     def folder(self, stage: Stage) -> Path:
-        """Return the folder of the stage's artifacts."""
+        """Returns the folder of the stage's artifacts."""
         return self.build / stage.home
 
     def manifest_path(self, stage: Stage) -> Path:
-        """Return the path of the stage's manifest, which is the target of its task."""
+        """Returns the path of the stage's manifest, which is the target of its task."""
         return Manifest.path_of(self.folder(stage), stage.name)
 
     def request(self, stage: Stage, inputs: Mapping[str, Stage]) -> Request:
-        """Return the current request. `inputs` are the upstream stages by role; they must have been built."""
+        """Returns the current request. `inputs` are the upstream stages by role; they must have been built."""
         return self.draft(stage, {role: self.input(upstream) for role, upstream in inputs.items()})
 
     def draft(self, stage: Stage, inputs: Mapping[str, Input]) -> Request:
-        """Return the request for a stage with these inputs by role."""
+        """Returns the request for a stage with these inputs by role."""
         paths = {role: Path(path) for role, path in stage.sources.items()}
         draft = Request(
             stage=stage.name,
@@ -85,7 +85,7 @@ class Rebuilder:
         return replace(draft, work=self.build / "work" / stage.home / f"{stage.name}-{draft.key[:16]}")
 
     def freshness(self, request: Request) -> Freshness:
-        """Compare a request with the one that made the artifacts, and the artifacts with their manifest."""
+        """Compares a request with the one that made the artifacts, and the artifacts with their manifest."""
         record = Request.path_of(request.folder, request.stage)
         try:
             manifest, text = Manifest.read_with_text(Manifest.path_of(request.folder, request.stage))
@@ -104,7 +104,7 @@ class Rebuilder:
         return Freshness([], tuple(manifest.files))
 
     def publish(self, request: Request, stage: Stage) -> Manifest:
-        """Move the worker's artifacts into place. StageError, with nothing recorded, if an input changed meanwhile."""
+        """Moves the worker's artifacts into place. StageError, with nothing recorded, if an input changed meanwhile."""
         for role, upstream in request.inputs.items():
             text = upstream.path.read_bytes()
             if hashlib.sha256(text).hexdigest() != upstream.sha256 or self.digests.damage(upstream.manifest):
@@ -123,7 +123,7 @@ class Rebuilder:
         return manifest
 
     def code_table(self, digest: str) -> dict[str, str]:
-        """Return module -> fingerprint for a code digest; empty if its modules are not on record.
+        """Returns module -> fingerprint for a code digest; empty if its modules are not on record.
 
         The digest is one of this process, or one that an artifact of this build folder was made with.
         """
@@ -136,7 +136,7 @@ class Rebuilder:
             return {}
 
     def _keep_table(self, digest: str) -> None:
-        """Write the modules of a digest, so that a later build can name the module that changed."""
+        """Writes the modules of a digest, so that a later build can name the module that changed."""
         path = self._table_path(digest)
         if not path.exists():
             with contextlib.suppress(OSError):
@@ -146,12 +146,12 @@ class Rebuilder:
         return StateFolder.of(self.build).code(digest)
 
     def save(self) -> None:
-        """Write the cached digests. They only save time: failing to write them is no error."""
+        """Writes the cached digests. They only save time: failing to write them is no error."""
         self.digests.save()
         self.code.save()
 
     def input(self, upstream: Stage) -> Input:
-        """Return an upstream stage's current manifest as an input. ArtifactError if the stage has not been built."""
+        """Returns an upstream stage's current manifest as an input. ArtifactError if the stage has not been built."""
         path = self.manifest_path(upstream)
         try:
             return Input(path, hashlib.sha256(path.read_bytes()).hexdigest())
@@ -160,12 +160,12 @@ class Rebuilder:
 
 
 def _seal(request: Request, manifest: str) -> str:
-    """Return the digest that binds a request to the manifest it produced: an edit of either breaks it."""
+    """Returns the digest that binds a request to the manifest it produced: an edit of either breaks it."""
     return hashlib.sha256(f"{request.key}\n{manifest}".encode()).hexdigest()
 
 
 def toolchain(packages: tuple[str, ...]) -> dict[str, str]:
-    """Return the versions of Python and of these packages; '' for a package that is not installed."""
+    """Returns the versions of Python and of these packages; '' for a package that is not installed."""
     versions = {"python": ".".join(platform.python_version_tuple()[:2]), **{name: _version(name) for name in packages}}
     # The devices that TensorFlow may use decide in which order it sums.
     devices = os.environ.get("CUDA_VISIBLE_DEVICES")

@@ -29,7 +29,7 @@ TaskCreator = Callable[[], Any]
 
 
 def project_tasks(dodo_file: str, executor: Executor | None = None) -> tuple[DoitConfig, TaskCreator]:
-    """Return DOIT_CONFIG and the task creator for the project of a dodo.py, from its __file__.
+    """Returns DOIT_CONFIG and the task creator for the project of a dodo.py, from its __file__.
 
     `executor` runs the requests; by default processes of this machine.
     """
@@ -51,7 +51,7 @@ def project_tasks(dodo_file: str, executor: Executor | None = None) -> tuple[Doi
 
 
 def _up_to_date(project: Project, fast_path: FastPath) -> tuple[DoitConfig, TaskCreator]:
-    """Return tasks for a build with nothing to do: no spec is read, and no stage has a task."""
+    """Returns tasks for a build with nothing to do: no spec is read, and no stage has a task."""
 
     def task_specs() -> Iterator[dict[str, Any]] | None:
         return _placeholders(fast_path) if fast_path.up_to_date else None  # Without tasks doit opens no database.
@@ -63,7 +63,7 @@ def _up_to_date(project: Project, fast_path: FastPath) -> tuple[DoitConfig, Task
 def _loaded(
     project: Project, executor: Executor | None, fast_path: FastPath, command: Invocation
 ) -> tuple[DoitConfig, TaskCreator]:
-    """Return tasks for the specs that `fast_path` selects."""
+    """Returns tasks for the specs that `fast_path` selects."""
     from qatbuild.plugin.session import Session  # noqa: PLC0415  A build with nothing to do needs none of it.
     from qatbuild.plugin.state import checker  # noqa: PLC0415
     from qatbuild.plugin.tasks import tasks  # noqa: PLC0415
@@ -102,6 +102,6 @@ def _config(project: Project, fast_path: FastPath, context: BuildContext) -> Doi
 
 
 def _placeholders(fast_path: FastPath) -> Iterator[dict[str, Any]]:
-    """Yield an up-to-date task for each name on the command line that is not loaded: doit refuses unknown names."""
+    """Yields an up-to-date task for each name on the command line that is not loaded: doit refuses unknown names."""
     for name in fast_path.up_to_date:
         yield {"basename": name, "actions": None, "uptodate": [True], "doc": f"{name} is up to date"}

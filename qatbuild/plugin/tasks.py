@@ -22,7 +22,7 @@ from qatbuild.schema.load import RESERVED
 
 
 def tasks(loaded: LoadedProject, builder: Builder) -> Iterator[dict[str, Any]]:
-    """Yield every task of a loaded project."""
+    """Yields every task of a loaded project."""
     # doit keeps a group's sub-tasks only if the group itself comes before them.
     yield from _groups(loaded.plan, loaded.descriptions)
     yield from _stage_tasks(loaded.plan, builder)
@@ -30,7 +30,7 @@ def tasks(loaded: LoadedProject, builder: Builder) -> Iterator[dict[str, Any]]:
 
 
 def _task_name(stage: Stage) -> tuple[str, str]:
-    """Return doit's (basename, name) of a stage: (LABEL, STAGE) or ("shared", STAGE-RECIPE)."""
+    """Returns doit's (basename, name) of a stage: (LABEL, STAGE) or ("shared", STAGE-RECIPE)."""
     if stage.home in stage.labels or stage.route:
         return stage.labels[0], stage.name
     top, _, rest = stage.home.partition("/")
@@ -60,7 +60,7 @@ def _stage_tasks(plan: Plan, builder: Builder) -> Iterator[dict[str, Any]]:
 
 
 def _build(builder: Builder, stage: Stage) -> dict[str, bool] | TaskFailed:
-    """Build a stage, with results and errors in doit's words. An unexpected error stays an exception."""
+    """Builds a stage, with results and errors in doit's words. An unexpected error stays an exception."""
     try:
         fate = builder.build(stage)
     except AcceptanceError as error:
@@ -76,7 +76,7 @@ def _build(builder: Builder, stage: Stage) -> dict[str, bool] | TaskFailed:
 
 
 def _clean(builder: Builder, stage: Stage) -> None:
-    """Remove a stage's artifacts, for `doit clean`, which prints exceptions and goes on: an error ends it here."""
+    """Removes a stage's artifacts, for `doit clean`, which prints exceptions and goes on: an error ends it here."""
     try:
         builder.clean(stage)
     except QatbuildError as error:
@@ -84,7 +84,7 @@ def _clean(builder: Builder, stage: Stage) -> None:
 
 
 def _files(stage: Stage) -> list[str]:
-    """Return the sources that are files, which doit can watch. A missing source is the stage's error."""
+    """Returns the sources that are files, which doit can watch. A missing source is the stage's error."""
     return [path for path in stage.sources.values() if os.path.isfile(path)]  # noqa: PTH113  Called once a stage and run.
 
 
@@ -141,7 +141,7 @@ def _variants(plan: Plan, descriptions: Mapping[str, str], variants: dict[str, l
 
 
 def _failing(errors: Mapping[str, QatbuildError], taken: set[str]) -> Iterator[dict[str, Any]]:
-    """Yield tasks that fail with the error of a spec with faults; the other specs are not affected."""
+    """Yields tasks that fail with the error of a spec with faults; the other specs are not affected."""
     for spec, error in errors.items():
 
         def fail(block: str = error.block()) -> TaskFailed:

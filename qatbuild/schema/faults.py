@@ -74,7 +74,7 @@ class ValidDocuments:
     """
 
     def __init__(self, file: Path | None = None) -> None:
-        """Read the digests in `file`; without a readable file there are none."""
+        """Reads the digests in `file`; without a readable file there are none."""
         self._file = file
         self._valid: set[str] = set()
         self._visited: set[str] = set()
@@ -83,26 +83,26 @@ class ValidDocuments:
                 self._valid = set(file.read_text(encoding="utf-8").split())
 
     def contains(self, key: str) -> bool:
-        """Return whether a document with this key is on record."""
+        """Returns whether a document with this key is on record."""
         return key in self._valid
 
     def add(self, key: str) -> None:
-        """Note a valid document."""
+        """Notes a valid document."""
         self._visited.add(key)
 
     def keep_unvisited(self) -> None:
-        """Keep the documents on record that were not visited: those of specs that were not loaded."""
+        """Keeps the documents on record that were not visited: those of specs that were not loaded."""
         self._visited |= self._valid
 
     def save(self) -> None:
-        """Write the visited documents, if one of them is new. Failing to do so only costs time."""
+        """Writes the visited documents, if one of them is new. Failing to do so only costs time."""
         if self._file is not None and self._visited - self._valid:
             with contextlib.suppress(OSError):
                 write_text(self._file, "\n".join(sorted(self._visited)))
 
 
 def _key(document: object) -> str:
-    """Return the digest of a document and the schema; '' for a value that is not JSON."""
+    """Returns the digest of a document and the schema; '' for a value that is not JSON."""
     try:
         return hashlib.sha256((_schema_sha256() + canonical_json(document)).encode()).hexdigest()
     except (TypeError, ValueError):
@@ -115,7 +115,7 @@ def _schema_sha256() -> str:
 
 
 def of_schema(document: object, valid: ValidDocuments) -> list[Fault]:
-    """Return every way in which a merged document breaks the schema. A document in `valid` has none."""
+    """Returns every way in which a merged document breaks the schema. A document in `valid` has none."""
     key = _key(document)
     if not (valid.contains(key) or obeys(document, _schema())) and (faults := _of_schema(document)):
         return faults
