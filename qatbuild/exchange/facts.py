@@ -137,7 +137,8 @@ class CheckFacts(NamedTuple):
 class Checkpoints(NamedTuple):
     """The checkpoints that a training or a calibration left.
 
-    `steps` are theirs, ascending; `best` is None without validation images; `validation_top1` is in percent by step.
+    `steps` are theirs, ascending; `best` has the highest validation top-1, None without validation images;
+    `validation_top1` is in percent, by step.
     """
 
     steps: tuple[int, ...]

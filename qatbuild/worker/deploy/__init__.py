@@ -44,7 +44,7 @@ class Samples(NamedTuple):
 class Subject:
     """The model to deploy.
 
-    `graphs` is None for a route that does not read them. `sources` are the route's files by role, `work` is a folder
+    A route that does not read them has no `graphs`. `sources` are the route's files by role, `work` is a folder
     for files that are not published.
     """
 
@@ -108,7 +108,7 @@ def differing_percent(ours: NDArray[Any], theirs: NDArray[Any]) -> float:
 
 
 def agreement_gate(wanted: float | None, got: float, reference: str) -> tuple[Gate, ...]:
-    """The gate `min_agreement` with `reference`, in percent; none if `wanted` is None."""
+    """The gate `min_agreement` with `reference`, in percent, if `wanted` sets one."""
     if wanted is None:
         return ()
     text = f"at least {wanted:g} % with {reference}"

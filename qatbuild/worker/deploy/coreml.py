@@ -88,7 +88,7 @@ def build(subject: Subject, options: Mapping[str, Any], out: Path) -> Outcome:
     network = coremltools.models.neural_network.quantization_utils.quantize_weights(floats["neuralnetwork"], 8)
     _save(network, model)
     _for_a_mac(subject, options, out)
-    found = {
+    quantized = {
         package.name: coreml_weights.of_program(
             coremltools, floats["mlprogram"], coremltools.models.MLModel(str(package))
         ),
@@ -96,10 +96,10 @@ def build(subject: Subject, options: Mapping[str, Any], out: Path) -> Outcome:
     }
     truth = graphs.run(graph, subject)
     answers: dict[str, NDArray[Any]] = {}
-    for name, weights in found.items():
+    for name, weights in quantized.items():
         if (with_them := coreml_weights.put_into(float_graph, weights)) is not None:
             answers[name] = graphs.run(with_them, subject)
-    gates = [_half_step(name, weights) for name, weights in found.items()]
+    gates = [_half_step(name, weights) for name, weights in quantized.items()]
     for name, scores in answers.items():
         agreed = agreement_percent(scores, truth)
         agreement = agreement_gate(options["min_agreement"], agreed, "the float graph")
@@ -116,7 +116,7 @@ def build(subject: Subject, options: Mapping[str, Any], out: Path) -> Outcome:
         gates=tuple(gates),
         figures={
             "bytes": sizes,
-            "weights": {name: len(weights) for name, weights in found.items()},
+            "weights": {name: len(weights) for name, weights in quantized.items()},
         },
         notes=(f"{model.name} {sizes[model.name]:,} bytes", "compared with its weights de-quantized"),
         warnings=("Core ML predicts on macOS only: run predict_on_mac.py there.",),

@@ -114,7 +114,7 @@ def _weights(
 
 
 def _factor(ours: NDArray[np.float32], theirs: NDArray[np.float32]) -> NDArray[np.float32] | None:
-    """The factors [out, 1, ...] with theirs = factor * ours [out, ...], by channel; None if there are none."""
+    """The factors [out, 1, ...] with theirs = factor * ours [out, ...], by channel; None if no factors fit."""
     if ours.shape != theirs.shape:
         return None
     axes = tuple(range(1, ours.ndim))

@@ -8,8 +8,8 @@ A network is a function `network(images, classes, *, training, **options) -> log
     logits   float32 [batch, classes], before softmax
 
 A shipped network lives in the module of its own name, so that an edit of one network leaves the others' digests
-alone. A network of the user's is named "package.module:function" and imported from the project; it may return a Keras 3
-model instead. Files of Keras (keras_model) and meta graphs of TensorFlow 1 (meta_graph) are networks too.
+unchanged. A function of the user's is named "package.module:function" and imported from the project; it may return a
+Keras 3 model instead. Files of Keras (keras_model) and meta graphs of TensorFlow 1 (meta_graph) are networks too.
 """
 
 from __future__ import annotations
@@ -191,7 +191,8 @@ def _check_logits(logits: Any, classes: int, network: Network) -> None:
     elif logits.dtype == tf.float32 and logits.shape.rank == 2 and logits.shape[1] == classes:  # noqa: PLR2004
         return
     else:
-        got = f"{logits.dtype.name} tensor {'?' if logits.shape.rank is None else logits.shape.as_list()}"
+        shape = logits.shape.as_list() if logits.shape.rank is not None else "?"
+        got = f"{logits.dtype.name} tensor {shape}"
     wanted = f"float32 tensor [batch, {classes}]"
     facts = [("network", network.title), ("wanted", wanted), ("got", got)]
     raise StageError("The network did not return logits.", facts)

@@ -1,4 +1,4 @@
-"""What cannot be a network among Keras models, and what to do about it: one error each, that says what was passed."""
+"""Errors for Keras models that cannot be used as a network, with hints."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _LISTED = 10
 
 
 def is_keras(result: object) -> bool:
-    """Whether it is a model of some Keras, be it one that cannot be used."""
+    """Whether a value is a Keras model, also one of Keras 2."""
     names = {f"{each.__module__.partition('.')[0]}.{each.__name__}" for each in type(result).__mro__}
     return bool(names & {"keras.Model", "tf_keras.Model"})
 
@@ -40,13 +40,13 @@ def check(model: keras.Model, origin: str) -> None:
         raise StageError("A network has one input, the images, and one output, the logits.", [*facts, *counts])
     refused = list(_out_of_place(model))
     if refused:
-        hint = "; ".join(dict.fromkeys(cure for _, _, cure in refused))
+        hint = "; ".join(dict.fromkeys(hint for _, _, hint in refused))
         facts += [(layer.name, f"{type(layer).__name__}: {why}") for layer, why, _ in refused]
         raise StageError("A Keras model has layers that the spec stands for.", facts, hint)
 
 
 def described(model: object) -> str:
-    """Which Keras, which kind of model: "Keras 3.15.1, Functional model "resnet50"."""
+    """The version of Keras and the kind of model: "Keras 3.15.1, Functional model "resnet50"."""
     kind = type(model)
     root = kind.__module__.partition(".")[0]
     version = f"Keras {keras.__version__}"
@@ -58,7 +58,7 @@ def described(model: object) -> str:
 
 
 def unreadable(path: Path, fault: Exception) -> StageError:
-    """Why a file could not be loaded."""
+    """The error of a file that cannot be loaded."""
     text = str(fault).strip()
     facts = [("model.keras", path.name), ("Keras", keras.__version__)]
     if "Lambda" in text or "unsafe" in text:
@@ -72,15 +72,15 @@ def unreadable(path: Path, fault: Exception) -> StageError:
     return StageError("A Keras file cannot be read.", facts, hint)
 
 
-def given_weights(assignments: Iterable[tf.Operation]) -> StageError:
-    """The user's function loads weights into the model that it returns."""
+def loaded_weights(assignments: Iterable[tf.Operation]) -> StageError:
+    """The error of a function that loads weights into the model that it returns."""
     facts = [("assignments", len(list(assignments)))]
     hint = 'Save the model once (model.save("net.keras")) and name the file: "model": {"keras": "net.keras"}.'
     return StageError("The network's function gives its Keras model weights, which would be lost.", facts, hint)
 
 
 def not_copied(layer: keras.Layer, fault: Exception) -> StageError:
-    """A layer cannot be made again from its own configuration."""
+    """The error of a layer that cannot be copied from its configuration."""
     reason = str(fault).strip().splitlines()[:1] or [type(fault).__name__]
     facts = [("layer", layer.name), ("class", type(layer).__name__), ("reason", reason[0])]
     hint = "A layer of one's own needs get_config(), with every argument of its __init__."
@@ -101,7 +101,7 @@ def check_shape(model: keras.Model, images: tf.Tensor) -> None:
 
 
 def check_randomness(operations: Iterable[tf.Operation]) -> None:
-    """StageError if anything draws from a state that is not the global step's."""
+    """StageError if an operation draws random numbers from a state other than the global step."""
     drawn = [each for each in operations if any("seed_generator_state" in tensor.op.name for tensor in each.inputs)]
     if drawn:
         layers = list(dict.fromkeys(each.name.rpartition("/")[0] for each in drawn))[:_LISTED]
@@ -113,7 +113,7 @@ def check_randomness(operations: Iterable[tf.Operation]) -> None:
 
 
 def check_output(output: tf.Tensor, model: keras.Model) -> None:
-    """StageError if the model ends in an activation that is no softmax."""
+    """StageError if the model ends in an activation other than softmax."""
     if output.op.type in _NO_CLASSES:
         facts = [("network", described(model)), ("ends in", output.op.type)]
         hint = "Let its last layer be a Dense layer with softmax, or without an activation (logits)."
@@ -127,7 +127,7 @@ def _is_made_of_layers(model: keras.Model) -> bool:
 
 
 def _out_of_place(model: keras.Model) -> Iterator[tuple[keras.Layer, str, str]]:
-    """Layers that stand for a part of the spec: the layer, why it is none of the network's, what to do."""
+    """Yield (layer, reason, hint) for each layer that does what a part of the spec does."""
     for layer in model.layers:
         kind = type(layer).__name__
         if isinstance(layer, keras.Model):
@@ -135,8 +135,8 @@ def _out_of_place(model: keras.Model) -> Iterator[tuple[keras.Layer, str, str]]:
         elif kind == "Rescaling":
             yield layer, "input.mean and input.std_dev are the one place for that", _rescaling(layer)
         elif kind == "Normalization":
-            cure = "leave it out and write input.mean and input.std_dev (one number for all channels)"
-            yield layer, "input.mean and input.std_dev are the one place for that", cure
+            hint = "leave it out and write input.mean and input.std_dev (one number for all channels)"
+            yield layer, "input.mean and input.std_dev are the one place for that", hint
         elif kind.startswith("Random") or kind in _AUGMENTS:
             yield layer, "it changes training images", 'leave it out; "augment" in the spec does such things'
         elif kind in _PREPARES:

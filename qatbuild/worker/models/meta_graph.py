@@ -1,14 +1,13 @@
-"""The network in a meta graph of TensorFlow 1: what leads from the images to the logits, as it is in inference.
+"""The network in a meta graph of TensorFlow 1: the operations from the images to the logits, as in inference.
 
-A .meta file holds all that a program built: input pipeline, loss, optimizer. Of that only the way from `input` to
-`logits` is taken, with the variables on it under their own names, so that the checkpoint restores by name. Left out are
+A .meta file holds the whole graph of a program, with input pipeline, loss and optimizer. Only the operations between
+`input` and `logits` are taken; variables keep their names, so that the checkpoint restores by name. Left out are
 
-    FakeQuants   with their gates: the float network is what is wanted, and ranges are learnt or calibrated anew
-    dropout      in both graphs: a fine-tuning does without
+    FakeQuants   with their switches: ranges are learnt or calibrated anew
+    dropout      in both graphs: a fine-tuning does not use it
     control edges, which make inference wait for the updates of moving averages
 
-A network that normalizes with its batches is the graph of a training and is refused: what inference would read instead
-is not in it.
+A network that normalizes with its batches is a training graph and is refused: it lacks the operations of inference.
 """
 
 from __future__ import annotations
@@ -97,8 +96,8 @@ class _Network:
         definition.node.extend(node for node in self.nodes if node.op not in _VARIABLES)
         names = _renamed(definition, images.graph)
         end = _name((names.get(self.end[0], self.end[0]), self.end[1]))
-        (found,) = tf.import_graph_def(definition, input_map=feeds, return_elements=[end], name="")
-        return found
+        (logits,) = tf.import_graph_def(definition, input_map=feeds, return_elements=[end], name="")
+        return logits
 
 
 def _free_batch(nodes: list[tf.compat.v1.NodeDef], graph: tf.Graph, batch: int) -> None:
@@ -121,9 +120,14 @@ class _Cut:
     title: str
     _seen_through: dict[Edge, Edge] = field(default_factory=dict)
     _random: dict[str, bool] = field(default_factory=dict)
+    _constants: frozenset[str] = field(init=False)
+
+    def __post_init__(self) -> None:
+        random = {node.op for node in self.nodes.values() if "Random" in node.op}
+        self._constants = graph_def.constant_ops(self.nodes.values(), random)
 
     def tensor(self, name: str, where: str) -> Edge:
-        """The edge of a tensor's name; the name of a node is its first output. StageError if there is none."""
+        """The edge of a tensor's name; the name of a node is its first output. StageError if it does not exist."""
         edge = _edge(name)
         if edge[0] in self.nodes:
             return edge
@@ -216,11 +220,7 @@ class _Cut:
         return edge
 
     def _is_constant(self, name: str) -> bool:
-        node = self.nodes[name]
-        inputs = [_edge(each)[0] for each in node.input if not each.startswith("^")]
-        if "Random" in node.op:
-            return False
-        return node.op == "Const" or (bool(inputs) and all(map(self._is_constant, inputs)))
+        return name in self._constants
 
     def _is_random(self, name: str) -> bool:
         """Whether random numbers are in a value, and nothing of the images but their shape."""

@@ -1,7 +1,7 @@
 """The network as a graph that learns.
 
-The order is the point: the network, then fake quantization, then the loss on what the rewrite left, then the
-optimizer. Done otherwise the gradients would pass by the fake quantization, and nothing would say so.
+The order matters: the network, then fake quantization, then the loss on the rewritten graph, then the optimizer. In any
+other order the gradients would bypass the fake quantization without an error.
 """
 
 from __future__ import annotations
@@ -22,16 +22,16 @@ v1 = tf.compat.v1
 
 @dataclass(frozen=True)
 class Training:
-    """A graph that learns; what is fed at each step, what is run, and whose each variable is.
+    """A training graph, its inputs and outputs, and its variables by owner.
 
     images         uint8 [batch, height, width, channels], fed
     labels         int32 [batch], fed
     learning_rate  float32 scalar, fed
     loss           float32 scalar, before the step
     step           the operation that does one step
-    model          the network's own variables: what a float checkpoint holds
+    model          the network's own variables, those of a float checkpoint
     ranges         minimum and maximum of each fake-quantized tensor, by its name: scalars, or float32 [channels]
-    new            what begins anew in every training: ranges and their averages, counters, the optimizer's
+    new            variables that begin anew in every training: ranges and their averages, counters, the optimizer's
     """
 
     graph: tf.Graph
@@ -46,7 +46,7 @@ class Training:
 
     @property
     def published(self) -> dict[str, tf.Variable]:
-        """What a checkpoint for others holds, by name: the network, its ranges, the global step."""
+        """The variables of a published checkpoint by name: the network, its ranges, the global step."""
         ends = [end for pair in self.ranges.values() for end in pair]
         return {variable.op.name: variable for variable in [*self.model, *ends, v1.train.get_global_step(self.graph)]}
 
@@ -54,7 +54,7 @@ class Training:
 def training(
     target: Classifier, optimizer: Optimizer, *, weight_decay: float, seed: int, rewrite: Rewrite | None
 ) -> Training:
-    """The network's training graph: in float, or with fake quantization if there is a `rewrite`."""
+    """Build the training graph of a network, in float or with the fake quantization of `rewrite`."""
     deterministic()
     graph = tf.Graph()
     with graph.as_default():

@@ -1,4 +1,4 @@
-"""Learning rates: each a formula of the step, computed in Python, so that no state has to be saved."""
+"""Learning rates: formulas of the step, computed in Python, so that no state is saved."""
 
 from __future__ import annotations
 
