@@ -1,4 +1,4 @@
-"""One at a time: locks that the system gives back when their holder dies, however it dies."""
+"""Locks on files; the system releases them when their holder ends, even when it is killed."""
 
 from __future__ import annotations
 
@@ -15,34 +15,37 @@ from typing import IO
 
 
 @contextlib.contextmanager
-def held(path: Path) -> Iterator[None]:
-    """Wait for the lock on `path`, hold it, give it back. The file stays: removing it would let two hold it."""
+def held(path: Path, *, shared: bool = False) -> Iterator[None]:
+    """Hold the lock on `path`, after waiting for it; alone, or `shared` with others who share it.
+
+    The file stays: if it were removed, two processes could hold the lock.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("a") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
+        fcntl.flock(file, fcntl.LOCK_SH if shared else fcntl.LOCK_EX)
         yield
 
 
 def busy(path: Path) -> bool:
-    """Whether somebody holds the lock on `path` at this moment. Looking leaves no file: its folder would seem used."""
+    """Whether a process holds the lock on `path` now. No file is created."""
     try:
         with path.open("r+") as file:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         return True
-    except OSError:  # No file, no holder.
+    except OSError:  # Without a file no process holds the lock.
         return False
     return False
 
 
 class Owner:
-    """The one process that may change a folder, until it gives the lock back or ends. The lock's file says who it is.
+    """A lock for the process that may change a folder, until it gives the lock back or ends.
 
-    Whoever only looks needs no lock: what is looked at appears by rename.
+    The file names the process. Readers need no lock: files appear by rename.
     """
 
     def __init__(self, path: Path) -> None:
-        """The owner of what the lock file `path` stands for; not yet."""
+        """A lock file `path`, not yet locked."""
         self.path = path
         self._file: IO[str] | None = None
 
@@ -52,7 +55,7 @@ class Owner:
         return self._file is not None
 
     def take(self) -> bool:
-        """Hold the lock; whether it had to be waited for. Who is waited for is said on stderr."""
+        """Take the lock; returns whether it had to wait. While it waits, stderr names the holder."""
         self.path.parent.mkdir(parents=True, exist_ok=True)
         file = self.path.open("a+", encoding="utf-8")
         waited = False
@@ -65,22 +68,22 @@ class Owner:
             waited = True
         file.truncate(0)
         command = shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]])
-        said = json.dumps({"pid": os.getpid(), "command": command, "since": time.strftime("%H:%M:%S")})
-        with contextlib.suppress(OSError):  # On a full disk nobody reads who it is, and the stages say what is wrong.
-            os.write(file.fileno(), said.encode())
+        holder = json.dumps({"pid": os.getpid(), "command": command, "since": time.strftime("%H:%M:%S")})
+        with contextlib.suppress(OSError):  # On a full disk the stages report the fault.
+            os.write(file.fileno(), holder.encode())
         self._file = file
         return waited
 
     def holder(self) -> str:
-        """Who holds the lock, or held it last, in words."""
+        """The process that holds the lock, or held it last, in words."""
         try:
-            said = json.loads(self.path.read_text(encoding="utf-8"))
-            return f"process {said['pid']}, {said['command']}, since {said['since']}"
+            fields = json.loads(self.path.read_text(encoding="utf-8"))
+            return f"process {fields['pid']}, {fields['command']}, since {fields['since']}"
         except (OSError, ValueError, KeyError, TypeError):
             return "unknown"
 
     def give_back(self) -> None:
-        """Let others in."""
+        """Release the lock."""
         if self._file is not None:
             self._file.close()
             self._file = None

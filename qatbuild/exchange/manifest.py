@@ -1,8 +1,7 @@
-"""What exists: files, their digests, and the manifest that says which files a stage left.
+"""Manifests: the files that a stage left, with their digests and facts.
 
-Laws. A manifest holds no clock, host or absolute path, so an equal rebuild has an equal manifest and nothing
-downstream runs. A manifest is written last, by rename: while it stands, every file it names was complete. A file
-that no longer matches its manifest is stale, whatever its age.
+A manifest holds no clock, host or absolute path, so an equal rebuild has an equal manifest and no later stage runs. It
+is written last, by rename: all files that it names are complete. A file that differs from its manifest is stale.
 """
 
 from __future__ import annotations
@@ -20,15 +19,15 @@ LOGS = ("events",)
 """Folders of a stage that are published and not in its manifest: TensorBoard events carry clocks."""
 
 CLOCKED = ("report.json", "benchmark.json")
-"""Artifacts that hold measured times, so that no two are equal: a manifest only says that they are there."""
+"""Artifacts with measured times, never equal: a manifest has their names only."""
 
 
 @dataclass(frozen=True)
 class Manifest:
-    """The files that a stage left in a folder, and the facts it found out about them.
+    """The files that a stage left in a folder, and its facts.
 
-    `files` maps a name relative to the folder to (bytes, SHA-256), or (0, "") for what is clocked. `facts`
-    is small JSON data for later stages and for the report: shapes, counts, steps, scales.
+    `files` maps a name relative to the folder to (bytes, SHA-256), or to (0, "") for names in CLOCKED. `facts` are
+    small JSON data: those of the stage's record in exchange.facts.
     """
 
     stage: str
@@ -38,34 +37,34 @@ class Manifest:
 
     @staticmethod
     def path_of(folder: Path, stage: str) -> Path:
-        """Where the manifest of a stage stands."""
+        """The path of a stage's manifest."""
         return folder / f"{stage}.manifest.json"
 
     @classmethod
     def read(cls, path: Path) -> Manifest:
-        """The manifest at `path`; ArtifactError if it is missing or not one."""
+        """Read a manifest; ArtifactError if it is missing or invalid."""
         return cls.read_with_text(path)[0]
 
     @classmethod
     def read_with_text(cls, path: Path) -> tuple[Manifest, str]:
-        """The manifest at `path` and the text that says it; ArtifactError if it is missing or not one."""
+        """Read a manifest: (manifest, its text); ArtifactError if it is missing or invalid."""
         try:
             text = path.read_text(encoding="utf-8")
             fields = json.loads(text)
             files = {name: (int(size), str(digest)) for name, (size, digest) in fields["files"].items()}
             if any(name.startswith("/") or ".." in name.split("/") for name in files):
-                raise ValueError("a name leads out of the folder")  # noqa: TRY301  One more way to be no manifest.
+                raise ValueError("a name leads out of the folder")  # noqa: TRY301  One more kind of invalid manifest.
             return cls(fields["stage"], path.parent, files, fields["facts"]), text
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as fault:
             raise ArtifactError("A manifest cannot be read.", [("file", path), ("reason", fault)]) from fault
 
     @classmethod
     def of(cls, stage: str, folder: Path, facts: Mapping[str, Any]) -> Manifest:
-        """The manifest of all files below `folder`, except the logs."""
-        found = {path.relative_to(folder): path for path in sorted(folder.rglob("*")) if path.is_file()}
+        """Make the manifest of all files below `folder`, except the logs."""
+        paths = {path.relative_to(folder): path for path in sorted(folder.rglob("*")) if path.is_file()}
         files = {
             name.as_posix(): (0, "") if name.name in CLOCKED else (path.stat().st_size, file_sha256(path))
-            for name, path in found.items()
+            for name, path in paths.items()
             if name.parts[0] not in LOGS
         }
         return cls(stage, folder, files, facts)
@@ -78,6 +77,5 @@ class Manifest:
     def file(self, name: str) -> Path:
         """The path of one artifact; ArtifactError if the stage did not leave it."""
         if name not in self.files:
-            known = ", ".join(self.files)
-            raise ArtifactError(f"The stage {self.stage} left no {name}.", [("it left", known)])
+            raise ArtifactError(f"The stage {self.stage} left no {name}.", [("it left", ", ".join(self.files))])
         return self.folder / name

@@ -1,7 +1,7 @@
-"""What to do: the one message that crosses from the engine to a worker process, and its key.
+"""Requests: the message from the engine to a worker process, and its key.
 
-A stage sees its request and nothing else. Everything in a request that can influence the result is in the key;
-the folders are not, for the result must not depend on them.
+A stage sees its request and nothing else. The key covers all of a request that can influence the result: not the
+folders, on which no result depends.
 """
 
 from __future__ import annotations
@@ -26,13 +26,13 @@ class Input:
 
     @property
     def manifest(self) -> Manifest:
-        """The manifest itself: its folder, files and facts."""
+        """Read the manifest."""
         return Manifest.read(self.path)
 
 
 @dataclass(frozen=True)
 class Source:
-    """A file or folder of the user's, and the SHA-256 of its content ('' if it is not there)."""
+    """A file or folder of the user's, and the SHA-256 of its content ('' if it does not exist)."""
 
     path: Path
     sha256: str
@@ -44,11 +44,10 @@ class Request:
 
     `settings` is the stage's own slice of the spec with every default filled in. `inputs` are upstream stages by
     stage name. `sources` are the user's files by role. `toolchain` holds the versions of the packages that the
-    stage uses, `code` the digest of every module that it imports. `threads` is how many it computes with: sums of
-    floats depend on it. `folder` is where the artifacts will be
-    published, `work` the stage's scratch folder: it outlives a killed build, and only the same request gets the
-    same one back. `project` is the root that the user's own modules are imported from, `downloads` where what was
-    fetched is kept.
+    stage uses, `code` the digest of every module that it imports. `threads` is the number of threads to compute with:
+    sums of floats depend on it. The artifacts will be published in `folder`. `work` is the scratch folder of this
+    request: it survives a killed build. The user's modules are imported from `project`; fetched files stay in
+    `downloads`.
     """
 
     stage: str
@@ -65,12 +64,12 @@ class Request:
 
     @property
     def identity(self) -> dict[str, Any]:
-        """All that can influence the result, as plain data: what `explain` compares."""
+        """All that can influence the result, as plain data; `explain` compares it."""
         return {
             "stage": self.stage,
             "settings": self.settings,
-            "inputs": {name: given.sha256 for name, given in self.inputs.items()},
-            "sources": {name: given.sha256 for name, given in self.sources.items()},
+            "inputs": {name: each.sha256 for name, each in self.inputs.items()},
+            "sources": {name: each.sha256 for name, each in self.sources.items()},
             "toolchain": self.toolchain,
             "code": self.code,
             "threads": self.threads,
@@ -83,20 +82,20 @@ class Request:
 
     @property
     def out(self) -> Path:
-        """Where the stage writes what is to be published."""
+        """The folder for artifacts that will be published."""
         return self.work / "out"
 
     @staticmethod
     def path_of(folder: Path, stage: str) -> Path:
-        """Where the request that led to the artifacts in `folder` is recorded."""
+        """The path of the request that made the artifacts in `folder`."""
         return folder / f"{stage}.request.json"
 
     def to_json(self) -> str:
-        """The request as the worker reads it."""
+        """The request as JSON, for the worker."""
         fields = {
             **self.identity,
-            "inputs": {name: [str(given.path), given.sha256] for name, given in self.inputs.items()},
-            "sources": {name: [str(given.path), given.sha256] for name, given in self.sources.items()},
+            "inputs": {name: [str(each.path), each.sha256] for name, each in self.inputs.items()},
+            "sources": {name: [str(each.path), each.sha256] for name, each in self.sources.items()},
             "project": str(self.project),
             "downloads": str(self.downloads),
             "folder": str(self.folder),
@@ -106,12 +105,12 @@ class Request:
 
     @classmethod
     def from_json(cls, text: str) -> Request:
-        """The request that `to_json` wrote; ValueError for any other text."""
+        """Read the request that `to_json` wrote; ValueError for any other text."""
         return cls.of(json.loads(text))
 
     @classmethod
     def of(cls, fields: Any) -> Request:
-        """The request with the fields that `to_json` writes; ValueError for anything else."""
+        """Make the request from the fields that `to_json` writes; ValueError for anything else."""
         try:
             return cls(
                 stage=fields["stage"],
@@ -127,4 +126,4 @@ class Request:
                 work=Path(fields["work"]),
             )
         except (KeyError, TypeError, AttributeError) as fault:
-            raise ValueError(f"no request: {fault}") from fault
+            raise ValueError(f"not a request: {fault}") from fault

@@ -1,7 +1,7 @@
-"""The user's terminal, as a worker process sees it.
+"""The user's terminal in a worker process.
 
-A worker's own stdout and stderr go to its log, down to the file descriptors, for TensorFlow's C++ code writes there.
-Progress goes to the terminal of the build, which the worker is handed as a file descriptor.
+A worker's stdout and stderr go to its log, with their file descriptors, to which TensorFlow's C++ code writes.
+Progress goes to the terminal of the build, whose file descriptor the worker inherits.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ _streams: dict[int, TextIO] = {}
 
 
 def stream() -> TextIO:
-    """Where progress is shown: the build's terminal, or stderr outside a build."""
+    """The stream for progress: the build's terminal, or stderr outside a build."""
     number = int(os.environ.get(FILENO_VARIABLE, "2"))
     if number not in _streams:
         _streams[number] = sys.stderr if number == 2 else os.fdopen(number, "w", encoding="utf-8", closefd=False)  # noqa: PLR2004
@@ -25,6 +25,6 @@ def stream() -> TextIO:
 
 
 def bar() -> dict[str, Any]:
-    """Arguments for tqdm: on a terminal a live bar, in a log a line now and then."""
+    """Arguments for tqdm: on a terminal a live bar, in a log a line every 10 seconds."""
     live = stream().isatty()
     return {"file": stream(), "mininterval": 0.1 if live else 10, "dynamic_ncols": live, "leave": not live}

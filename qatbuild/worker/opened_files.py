@@ -1,7 +1,7 @@
-"""Which files of the project a stage opens, as Python's audit events tell: so that an undeclared input is found.
+"""The files of the project that a stage opens, from Python's audit events: undeclared inputs are found with them.
 
-What Python opens is seen, whoever asks for it: the network's own code, json, numpy. What TensorFlow's C++ code opens by
-itself is not, nor what another process does.
+Files that Python opens are seen, also for the network's code, json and numpy. Files that TensorFlow's C++ code or
+another process opens are not.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _installed = False
 
 @contextlib.contextmanager
 def watching() -> Iterator[set[str]]:
-    """The paths that this process opens for reading meanwhile, as they are spelt."""
+    """Collect the paths that this process opens for reading, as they are spelt."""
     global _seen, _installed  # noqa: PLW0603  An audit hook is the process's, and is never removed.
     if not _installed:
         sys.addaudithook(_hook)
@@ -44,21 +44,21 @@ def _hook(event: str, arguments: tuple[Any, ...]) -> None:
 
 
 def inside(seen: Iterable[str], project: Path, build: Path) -> list[str]:
-    """The paths, relative to the project, of its files that were opened; not the build's own, nor installed ones."""
+    """The opened files of the project, relative to it, without files of the build and of installed packages."""
     root = str(project)
     outside = [str(build), _PACKAGE, *{sys.prefix, sys.base_prefix} - {root}]
-    found = set()
+    files = set()
     for path in seen:
         file = os.path.abspath(_source(path))  # noqa: PTH100  As it is spelt: links are the user's.
         if file.startswith(root + os.sep) and not any(file.startswith(each + os.sep) for each in outside):
             parts = Path(file).relative_to(root).parts
             if not {"site-packages", "dist-packages", ".git"} & set(parts) and Path(file).is_file():
-                found.add("/".join(parts))
-    return sorted(found)
+                files.add("/".join(parts))
+    return sorted(files)
 
 
 def _source(path: str) -> str:
-    """The source of a compiled module; any other path as it is."""
+    """The source of a compiled module; any other path unchanged."""
     if path.endswith(".pyc"):
         with contextlib.suppress(ValueError):
             return importlib.util.source_from_cache(path)

@@ -1,8 +1,8 @@
-"""The threshold: one request in, artifacts or error.json out.
+"""Run one stage: a request in, artifacts or error.json out.
 
     python -m qatbuild.worker.run REQUEST.json
 
-runs one stage in this process. In a build it is a fork of the server (server.py) that calls `run`.
+runs one stage in this process. In a build a fork of the server (server.py) calls `run`.
 """
 
 from __future__ import annotations
@@ -20,7 +20,8 @@ import traceback
 from collections.abc import Iterator
 from pathlib import Path
 
-from qatbuild.exchange.errors import QatbuildError, StageError
+from qatbuild.exchange.errors import Facts, QatbuildError, StageError
+from qatbuild.exchange.facts import StageFacts
 from qatbuild.exchange.files import write_text
 from qatbuild.exchange.lock import held
 from qatbuild.exchange.manifest import Manifest
@@ -31,14 +32,14 @@ EXPECTED_FAILURE = 1
 """Exit status of a stage that left error.json."""
 
 _RESERVE_BYTES = 1 << 16
-"""Held on the disk while a stage runs, so that there is room for its error when the disk is full."""
+"""Reserved on the disk while a stage runs, so that its error can be written when the disk is full."""
 
 _NO_SPACE = {errno.ENOSPC, errno.EDQUOT}
 _NO_WRITING = {errno.EACCES, errno.EPERM, errno.EROFS}
 
 
 def main(arguments: list[str]) -> int:
-    """Run the one request that is named."""
+    """Run the request of the command line."""
     if len(arguments) == 1 and not arguments[0].startswith("-"):
         return run(Path(arguments[0]))
     sys.stderr.write(__doc__ or "")
@@ -46,7 +47,7 @@ def main(arguments: list[str]) -> int:
 
 
 def run(path: Path) -> int:
-    """Run the request at `path`; 0, or EXPECTED_FAILURE with error.json beside it. A bug is raised."""
+    """Run the request at `path`: 0, or EXPECTED_FAILURE with error.json in its work folder. A bug is raised."""
     request = Request.from_json(path.read_text(encoding="utf-8"))
     try:
         try:
@@ -70,27 +71,27 @@ def _perform(request: Request) -> None:
     sys.path.insert(0, str(request.project))
     module = request.stage.partition(".")[0]  # deploy.vela is the stage deploy on the route vela
     with opened_files.watching() as seen:
-        facts = importlib.import_module(f"qatbuild.worker.stages.{module}").run(request)
-    manifest = Manifest.of(request.stage, request.out, facts)
+        facts: StageFacts = importlib.import_module(f"qatbuild.worker.stages.{module}").run(request)
+    manifest = Manifest.of(request.stage, request.out, facts.to_json())
     write_text(Manifest.path_of(request.work, request.stage), manifest.to_json())
     _write_run(request, time.time() - started, opened_files.inside(seen, request.project, request.downloads.parent))
 
 
 def _expected(request: Request, fault: OSError) -> Exception:
-    """What a user can mend, as an error that says so; anything else as it is."""
+    """An error with a hint for a fault that the user can repair; any other fault unchanged."""
     if fault.errno in _NO_SPACE:
         return StageError("No space is left on the device.", _where(request, fault), "make room and run doit again")
     if fault.errno in _NO_WRITING:
-        return StageError("A file cannot be written or read.", _where(request, fault), "mend its permissions")
+        return StageError("A file cannot be written or read.", _where(request, fault), "change its permissions")
     return fault
 
 
-def _where(request: Request, fault: OSError) -> list[tuple[str, object]]:
+def _where(request: Request, fault: OSError) -> Facts:
     return [("stage", request.stage), ("folder", fault.filename or request.folder), ("reason", fault.strerror)]
 
 
 def _write_run(request: Request, seconds: float, opened: list[str]) -> None:
-    """Clocks and sizes of this run, and the files it opened: of interest to people, of no influence on anything."""
+    """Write times, sizes and opened files of this run, for people: no result depends on them."""
     peak_bytes = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
     finished = time.strftime("%Y-%m-%dT%H:%M:%S%z")
     fields = {
@@ -106,8 +107,7 @@ def _write_run(request: Request, seconds: float, opened: list[str]) -> None:
 
 @contextlib.contextmanager
 def _logged(request: Request) -> Iterator[None]:
-    """Send stdout and stderr, down to the descriptors, to log.txt; keep the terminal for progress."""
-    os.environ["QATBUILD_THREADS"] = str(request.threads)
+    """Redirect stdout and stderr, with their descriptors, to log.txt; progress still goes to the terminal."""
     request.folder.mkdir(parents=True, exist_ok=True)
     sys.stdout.flush()
     sys.stderr.flush()
@@ -124,7 +124,7 @@ def _logged(request: Request) -> Iterator[None]:
         except QatbuildError as error:
             sys.stderr.write(error.block() + "\n")
             raise
-        except (SystemExit, KeyboardInterrupt):  # The stage was asked to stop: that is no fault of it.
+        except (SystemExit, KeyboardInterrupt):  # The stage was interrupted, which is not a fault.
             raise
         except BaseException:
             traceback.print_exc()

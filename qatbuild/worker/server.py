@@ -1,10 +1,14 @@
-"""The server of worker processes: it has TensorFlow imported, and forks a process for each request.
+"""The server of worker processes: it imports TensorFlow once a build, and forks a process for each request.
 
     python -m qatbuild.worker.server        reads paths of requests from stdin, one a line
 
-So TensorFlow's import is paid once a build. A fork is safe because the server itself never runs an operation, and so
-neither TensorFlow nor NumPy has started a thread in it. For each request that has ended, the server prints the exit
-status and the path. When its stdin closes, or it dies, the stages die with it.
+A fork is safe because the server never runs an operation, so that neither TensorFlow nor NumPy has started a thread in
+it. For each request that has ended, the server prints the exit status and the path. When its stdin closes, or it dies,
+the stages die with it.
+
+Why not multiprocessing's forkserver (which can preload modules) or loky: their children outlive a server that is killed
+by SIGKILL; they return pickled results where an exit status and files are wanted; and a child inherits the descriptors
+of the server, while each stage here has its own log and keeps the terminal for progress.
 """
 
 from __future__ import annotations
@@ -24,9 +28,9 @@ from qatbuild.worker import run
 
 def serve() -> None:
     """Fork a process for each request named on stdin, until stdin closes."""
-    # Ctrl-C reaches the whole process group: the stages and doit handle it, the server outlives them to say so.
+    # Ctrl-C reaches the whole process group: the stages and doit handle it, the server stays to report their end.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    # Answers have a descriptor of their own: what anything prints must not be taken for one.
+    # Answers have their own descriptor, so that printed text is never read as an answer.
     answers = os.dup(1)
     os.dup2(2, 1)
     ended, woken = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
@@ -61,9 +65,9 @@ def _start(line: str, running: dict[int, str], lifeline: tuple[int, int]) -> Non
         _preload()
     process = os.fork()
     if process == 0:
-        _be_a_stage(path, lifeline)
+        _run_stage(path, lifeline)
     running[process] = line
-    if not heavy:  # Import while the light stage is at work: the next one will most likely need it.
+    if not heavy:  # Import while the light stage runs: the next stage probably needs it.
         _preload()
 
 
@@ -74,14 +78,14 @@ def _preload() -> None:
             os.dup2(nowhere.fileno(), 2)
             try:
                 for module in ("tensorflow", "ai_edge_litert.interpreter"):
-                    with contextlib.suppress(ImportError):  # The stage that needs it will say that it is missing.
+                    with contextlib.suppress(ImportError):  # The stage that needs the package reports it.
                         importlib.import_module(module)
             finally:
                 os.dup2(kept, 2)
                 os.close(kept)
 
 
-def _be_a_stage(path: Path, lifeline: tuple[int, int]) -> None:
+def _run_stage(path: Path, lifeline: tuple[int, int]) -> None:
     """Run the request in this fork and exit; die with the server."""
     status = 70
     try:

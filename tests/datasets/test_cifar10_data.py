@@ -146,7 +146,7 @@ def test_file_that_is_no_readable_archive_is_an_error(tmp_path: Path, content: b
     path = tmp_path / "cifar-10-binary.tar.gz"
     path.write_bytes(content)
     text = fault(path)
-    assert "damaged, or none" in text
+    assert "damaged, or not a tar archive" in text
     assert reason in text
 
 

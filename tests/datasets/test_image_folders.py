@@ -90,7 +90,7 @@ def test_colour_mode_that_would_be_changed_by_reading_is_refused(folder: Path, m
 def test_damaged_picture_is_named(folder: Path, damage: str) -> None:
     file = folder / "test" / "cat" / "x.png"
     file.write_bytes({"truncated": file.read_bytes()[:50], "text": b"<html>", "empty": b""}[damage])
-    assert "damaged, or no picture" in fault(folder, file)
+    assert "damaged, or not a picture" in fault(folder, file)
 
 
 def test_file_of_another_kind_is_named_and_not_left_out(folder: Path) -> None:

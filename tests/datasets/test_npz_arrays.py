@@ -82,7 +82,7 @@ BAD: dict[str, tuple[dict[str, Any], list[str]]] = {
     "unseen": ({"test_labels": np.array([0, 1, 2, 0])}, ["test_labels", "the label 2", "labels 0..1"]),
     "few names": ({"class_names": np.array(["a"])}, ["train_labels", "the label 1", "labels 0..0"]),
     "same names": ({"class_names": np.array(["a", "a"])}, ["class_names", "no two the same"]),
-    "broken names": ({"class_names": np.array(["a", "b\nc"])}, ["class_names", "no line of text", "'b\\nc'"]),
+    "broken names": ({"class_names": np.array(["a", "b\nc"])}, ["class_names", "not one line of text", "'b\\nc'"]),
     "number names": ({"class_names": np.arange(2)}, ["class_names", "int64 [2]"]),
 }
 
@@ -110,7 +110,7 @@ def test_pickled_objects_are_never_loaded(path: Path) -> None:
 def test_file_that_is_no_npz_is_an_error(path: Path) -> None:
     for content in (b"", b"text", b"\x80\x04pickle.", b"PK\x03\x04 no zip"):
         path.write_bytes(content)
-        assert "damaged, or none" in fault(path)
+        assert "damaged, or not an .npz file" in fault(path)
 
 
 def test_single_array_is_told_from_an_archive(path: Path) -> None:
@@ -123,7 +123,7 @@ def test_single_array_is_told_from_an_archive(path: Path) -> None:
 def test_truncated_archive_is_an_error(path: Path) -> None:
     np.savez(path, **arrays())
     path.write_bytes(path.read_bytes()[:-30])
-    assert "damaged, or none" in fault(path)
+    assert "damaged, or not an .npz file" in fault(path)
 
 
 def test_corrupted_array_is_named(path: Path) -> None:

@@ -13,7 +13,7 @@ from qatbuild.exchange.errors import StageError
 from qatbuild.worker.stages import export, freeze, quantize
 from qatbuild.worker.stages import float as floating
 from qatbuild.worker.training import checkpoint
-from tests.training.project import Project
+from tests.training.project import DATASET, Project
 from tests.training.reading import CHECKPOINT_FILES, tensors
 
 pytestmark = pytest.mark.tf
@@ -72,7 +72,7 @@ def test_only_training_images_are_looked_at(trained: Project) -> None:
     with np.load(folder / "dataset.npz") as arrays:
         changed = {name: arrays[name] if name.startswith("train") else np.zeros_like(arrays[name]) for name in arrays}
     np.savez(folder / "dataset.npz", **changed)
-    trained.publish("dataset", folder, {"shape": [8, 8, 1], "classes": 10})
+    trained.publish("dataset", folder, DATASET | {"shape": [8, 8, 1]})
     assert trained.run(quantize.run, "dataset", "float").facts["ranges"] == first
 
 

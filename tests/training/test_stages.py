@@ -13,7 +13,7 @@ import tensorflow as tf
 from qatbuild.exchange.errors import RewriteError, StageError
 from qatbuild.worker.stages import check, export, freeze, quantize
 from qatbuild.worker.stages import float as floating
-from tests.training.project import Project
+from tests.training.project import DATASET, Project
 from tests.training.reading import CHECKPOINT_FILES, tensors
 
 pytestmark = pytest.mark.tf
@@ -118,7 +118,7 @@ def test_check_counts_the_operations_and_leaves_no_file(project: Project) -> Non
 
 
 def test_network_with_lrn_is_refused_at_once_with_the_cure(project: Project, tmp_path: Path) -> None:
-    project.publish("dataset", tmp_path / "dataset", {"shape": [32, 32, 3], "classes": 10})
+    project.publish("dataset", tmp_path / "dataset", DATASET | {"shape": [32, 32, 3]})
     project.settings["model"] = {"name": "cifarnet", "options": {"lrn": True}}
     with pytest.raises(RewriteError) as refused:
         project.run(check.run, "dataset")

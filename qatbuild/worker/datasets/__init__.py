@@ -1,8 +1,8 @@
-"""Bytes to arrays: each kind of dataset is a module here, found by its name.
+"""Bytes to arrays: each kind of dataset is the module of its name.
 
 A kind is imported only when a spec names it, so that editing one leaves the code digest of the others alone. Such a
-module has one public function `load(path, url, sha256, downloads) -> Dataset` that either returns verified arrays or
-raises DatasetError with the file, what was expected and the cure.
+module has one public function `load(path, url, sha256, downloads) -> Dataset`: verified arrays, or DatasetError with
+the file, the expected content and a hint.
 """
 
 from __future__ import annotations
@@ -31,10 +31,10 @@ class Dataset:
     train_images, test_images: uint8 [examples, height, width, channels], 0..255; both splits have at least one example
     and the same height, width and channels.
     train_labels, test_labels: int32 [examples], 0..classes - 1.
-    class_names: one per class. notes: what a reader of the report should know of these data; it depends on the data
-    alone, not on where they lie, so that equal data make equal manifests.
+    class_names: one per class. notes: sentences for the report; they do not depend on where the data lie, so that
+    equal data make equal manifests.
 
-    The order is the source's. It may be sorted by class: whoever trains shuffles.
+    The order is the source's. It may be sorted by class; the training shuffles.
     """
 
     train_images: Images
@@ -55,15 +55,15 @@ def load(name: str, path: Path | None, url: str | None, sha256: str | None, down
     Raises DatasetError where the data are missing, damaged or not of this kind.
     """
     if name not in NAMES:
-        raise DatasetError("There is no such kind of dataset.", [("name", name), ("known", ", ".join(NAMES))])
+        raise DatasetError("There is no such kind of dataset.", [("name", name), ("there are", ", ".join(NAMES))])
     if path is not None:
-        _check_given(path, sha256)
+        _check_source(path, sha256)
     module = importlib.import_module(f"{__name__}.{name}")
     dataset: Dataset = module.load(path, url, sha256, downloads)
     return dataset
 
 
-def _check_given(path: Path, sha256: str | None) -> None:
+def _check_source(path: Path, sha256: str | None) -> None:
     if not path.exists():
         raise DatasetError(
             "The data are not where the spec says.",

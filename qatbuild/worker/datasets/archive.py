@@ -1,4 +1,4 @@
-"""A tar archive as a stream, whatever it is compressed with, and believed only once its checksums are."""
+"""Tar archives as streams, compressed or not, with their checksums verified."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import IO
 
 DAMAGE = (tarfile.TarError, lzma.LZMAError, zlib.error, EOFError, OSError)
-"""What reading a damaged, truncated, foreign or unreadable archive raises."""
+"""The errors of reading a damaged, truncated, foreign or unreadable archive."""
 
 _BUFFER_BYTES = 1 << 20
 

@@ -34,7 +34,7 @@ ROW_BYTES = 1 + 3 * 32 * 32
 MEMBER_BYTES = IMAGES_PER_MEMBER * ROW_BYTES
 
 _CHUNK_BYTES = 1 << 20
-_CURE = f"Use the binary version of CIFAR-10 ({URL}), whole; or leave out dataset.path to have it downloaded."
+_HINT = f"Use the binary version of CIFAR-10 ({URL}), whole; or leave out dataset.path to have it downloaded."
 
 
 def load(path: Path | None, url: str | None, sha256: str | None, downloads: Path) -> Dataset:
@@ -51,11 +51,11 @@ def load(path: Path | None, url: str | None, sha256: str | None, downloads: Path
     images = np.empty((len(MEMBERS), IMAGES_PER_MEMBER, 32, 32, 3), np.uint8)
     labels = np.empty((len(MEMBERS), IMAGES_PER_MEMBER), np.int32)
     rows = np.empty((IMAGES_PER_MEMBER, ROW_BYTES), np.uint8)
-    found: list[str] = []
+    seen: list[str] = []
     members = _folder_members if path.is_dir() else _archive_members
     with tqdm(total=len(MEMBERS) * MEMBER_BYTES, desc=path.name, unit="B", unit_scale=True, **console.bar()) as bar:
         for name, size_bytes, stream in members(path):
-            found.append(name)
+            seen.append(name)
             if stream is None:
                 continue
             if size_bytes != MEMBER_BYTES:
@@ -66,9 +66,9 @@ def load(path: Path | None, url: str | None, sha256: str | None, downloads: Path
             index = MEMBERS.index(name)
             labels[index] = rows[:, 0]
             images[index] = rows[:, 1:].reshape(-1, 3, 32, 32).transpose(0, 2, 3, 1)
-    missing = [name for name in MEMBERS if name not in found]
+    missing = [name for name in MEMBERS if name not in seen]
     if missing:
-        raise _fault(path, ", ".join(missing), "a member is missing", f"only {', '.join(found[:8]) or 'nothing'}")
+        raise _fault(path, ", ".join(missing), "a member is missing", f"only {', '.join(seen[:8]) or 'nothing'}")
     last = len(MEMBERS) - 1
     return Dataset(
         train_images=images[:last].reshape(-1, 32, 32, 3),
@@ -90,7 +90,7 @@ def _archive_members(path: Path) -> Iterator[tuple[str, int, IO[bytes] | None]]:
                     yield name, entry.size, archive.extractfile(entry) if name in MEMBERS else None
                 at = f"the one after {name}"
     except DAMAGE as fault:
-        raise _fault(path, at, "the archive is damaged, or none", str(fault) or type(fault).__name__) from fault
+        raise _fault(path, at, "it is damaged, or not a tar archive", str(fault) or type(fault).__name__) from fault
 
 
 def _folder_members(path: Path) -> Iterator[tuple[str, int, IO[bytes] | None]]:
@@ -125,11 +125,11 @@ def _fill(rows: Images, path: Path, name: str, stream: IO[bytes]) -> Iterator[in
 def _check_labels(labels: Images, path: Path, name: str) -> None:
     wrong = np.flatnonzero(labels >= len(CLASS_NAMES))
     if len(wrong):
-        found = f"image {wrong[0]} has the label {labels[wrong[0]]}"
-        raise _fault(path, name, "a label is none of its ten", found)
+        got = f"image {wrong[0]} has the label {labels[wrong[0]]}"
+        raise _fault(path, name, "a label is not 0..9", got)
 
 
-def _fault(path: Path, member: str, what: str, found: str) -> DatasetError:
+def _fault(path: Path, member: str, what: str, got: str) -> DatasetError:
     expected = f"{MEMBER_BYTES:,} bytes: 10,000 images of one label byte (0..9) and 3,072 pixel bytes"
-    facts: list[tuple[str, object]] = [("file", path), ("member", member), ("found", found), ("expected", expected)]
-    return DatasetError(f"CIFAR-10 cannot be read: {what}.", facts, _CURE)
+    facts = [("file", path), ("member", member), ("found", got), ("expected", expected)]
+    return DatasetError(f"CIFAR-10 cannot be read: {what}.", facts, _HINT)

@@ -26,15 +26,15 @@ def load(path: Path | None, url: str | None, sha256: str | None, downloads: Path
     within one. No random numbers are involved. Training images keep the source's order, test images too. The writers
     of the two splits are the same people.
 
-    Raises DatasetError if the spec names a source, for there is nothing to read from it.
+    DatasetError if the spec names a source: the digits are embedded.
     """
-    given = [
+    fields = [
         (f"dataset.{label}", value) for label, value in (("path", path), ("url", url), ("sha256", sha256)) if value
     ]
-    if given:
+    if fields:
         raise DatasetError(
             "The digits are embedded; the spec names a source for them.",
-            list(given),
+            fields,
             'Leave these fields out, or use the dataset "idx", "npz" or "images" to read your own data.',
         )
     from sklearn.datasets import load_digits  # noqa: PLC0415 - takes a second

@@ -1,9 +1,11 @@
-"""A file from the network: resumed where it was cut, checked by SHA-256, and in place only when it is whole."""
+"""Downloads: resumed after a cut, checked by SHA-256, and renamed when complete.
+
+Why not pooch: it has hashes, retries and progress, and does not resume.
+"""
 
 from __future__ import annotations
 
 import errno
-import fcntl
 import hashlib
 import http.client
 import ssl
@@ -20,6 +22,7 @@ from tqdm import tqdm
 
 from qatbuild.exchange.errors import DatasetError
 from qatbuild.exchange.files import file_sha256
+from qatbuild.exchange.lock import held
 from qatbuild.worker import console
 
 ATTEMPTS = 5
@@ -29,14 +32,14 @@ _CHUNK_BYTES = 1 << 18
 _PASSING_STATUS = frozenset({408, 429, 500, 502, 503, 504})
 _CUTS = (ConnectionResetError, ConnectionAbortedError, BrokenPipeError, TimeoutError, ssl.SSLEOFError)
 _RANGE_NOT_SATISFIABLE = 416
-_CURE = (
+_HINT = (
     'Fetch it by other means and give its place as "path" in the spec\'s dataset, or name a mirror with "url" (and its '
     '"sha256").'
 )
 
 
 class _CutError(Exception):
-    """The transfer broke off in a way that another attempt may mend."""
+    """The transfer broke off; another attempt may succeed."""
 
 
 def fetch(url: str, sha256: str, folder: Path, *, size_bytes: int | None = None, pause_s: float = 1.0) -> Path:
@@ -59,7 +62,7 @@ def fetch(url: str, sha256: str, folder: Path, *, size_bytes: int | None = None,
     name = _name(url)
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        with _locked(folder / f".{name}.lock"):
+        with held(folder / f".{name}.lock"):
             target = folder / name
             for place in (target, folder / f"{sha256[:12]}-{name}"):
                 target = place
@@ -85,36 +88,29 @@ def _name(url: str) -> str:
         raise DatasetError(
             "This is not the URL of a file that can be downloaded.",
             [("url", url), ("expected", "http:// or https://, a host, and a path that ends in a file name")],
-            _CURE,
+            _HINT,
         )
     return name
-
-
-@contextmanager
-def _locked(path: Path) -> Iterator[None]:
-    with path.open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        yield
 
 
 def _raise_disk_fault(url: str, folder: Path, fault: OSError) -> NoReturn:
     full = fault.errno in (errno.ENOSPC, errno.EDQUOT)
     message = "The disk is full." if full else "The folder for downloads cannot be used."
-    cure = (
+    hint = (
         "Make room and build again: what has arrived is kept." if full else "Give the build the right to write there."
     )
-    raise DatasetError(message, [("url", url), ("folder", folder), ("reason", fault)], cure) from fault
+    raise DatasetError(message, [("url", url), ("folder", folder), ("reason", fault)], hint) from fault
 
 
 def _transfer(url: str, sha256: str, part: Path, size_bytes: int | None, pause_s: float) -> None:
-    """Bring `part` to the whole file, or raise DatasetError; OSError only for faults of the disk."""
+    """Complete the file `part`, or raise DatasetError; OSError only for faults of the disk."""
     for attempt in range(1, ATTEMPTS + 1):
         try:
             got = _attempt(url, sha256, part, size_bytes)
         except _CutError as fault:
             if attempt == ATTEMPTS:
-                facts: list[tuple[str, object]] = [("url", url), ("attempts", attempt), ("reason", fault)]
-                raise DatasetError("The download broke off again and again.", facts, _resume_cure()) from fault
+                facts = [("url", url), ("attempts", attempt), ("reason", fault)]
+                raise DatasetError("The download broke off again and again.", facts, _resume_hint()) from fault
             time.sleep(pause_s * 2 ** (attempt - 1))
             continue
         if got != sha256:
@@ -123,17 +119,17 @@ def _transfer(url: str, sha256: str, part: Path, size_bytes: int | None, pause_s
             raise DatasetError(
                 "What was downloaded is not the expected file; it was removed.",
                 [("url", url), ("sha256 got", got), ("sha256 wanted", sha256), ("bytes got", f"{arrived_bytes:,}")],
-                f"Build again in case the transfer was damaged. {_CURE}",
+                f"Build again in case the transfer was damaged. {_HINT}",
             )
         return
 
 
-def _resume_cure() -> str:
-    return f"Build again: the download goes on where it stopped. {_CURE}"
+def _resume_hint() -> str:
+    return f"Build again: the download goes on where it stopped. {_HINT}"
 
 
 def _attempt(url: str, sha256: str, part: Path, size_bytes: int | None) -> str:
-    """Fetch what `part` lacks; the SHA-256 of the whole."""
+    """Fetch the missing rest of `part`; the SHA-256 of the whole file."""
     with part.open("ab") as sink:
         have_bytes = part.stat().st_size
         if size_bytes is not None and have_bytes == size_bytes:
@@ -155,14 +151,14 @@ def _attempt(url: str, sha256: str, part: Path, size_bytes: int | None) -> str:
 
 
 def _continues(response: http.client.HTTPResponse, have_bytes: int) -> bool:
-    """Whether the server sends the rest that was asked for, or all again (200) because it knows no ranges."""
+    """Whether the server sends the requested rest, and not the whole file (200) because it supports no ranges."""
     if response.status != http.client.PARTIAL_CONTENT:
         return False
     return str(response.headers.get("Content-Range", "")).startswith(f"bytes {have_bytes}-")
 
 
 def _settle_unsatisfiable(part: Path, sha256: str) -> str:
-    """There is nothing behind what is here (416): it is whole, or it belongs to another file and goes."""
+    """Handle 416: the file is complete, or it belongs to another file and is removed."""
     got = file_sha256(part)
     if got != sha256:
         part.unlink()
@@ -189,19 +185,19 @@ def _opened(url: str, have_bytes: int) -> Iterator[Any]:
 
 
 def _raise_refusal(url: str, fault: urllib.error.HTTPError) -> NoReturn:
-    said = f"{fault.code} {fault.reason}"
+    answer = f"{fault.code} {fault.reason}"
     fault.close()
     if fault.code in _PASSING_STATUS:
-        raise _CutError(f"the server answered {said}") from fault
-    raise DatasetError("The server refuses the download.", [("url", url), ("answer", said)], _CURE) from fault
+        raise _CutError(f"the server answered {answer}") from fault
+    raise DatasetError("The server refuses the download.", [("url", url), ("answer", answer)], _HINT) from fault
 
 
 def _raise_unconnected(url: str, fault: Exception) -> NoReturn:
     reason = fault.reason if isinstance(fault, urllib.error.URLError) else fault
     if isinstance(reason, _CUTS):
         raise _CutError(reason) from fault
-    facts: list[tuple[str, object]] = [("url", url), ("reason", reason or type(fault).__name__)]
-    raise DatasetError("The server cannot be reached.", facts, _CURE) from fault
+    facts = [("url", url), ("reason", reason or type(fault).__name__)]
+    raise DatasetError("The server cannot be reached.", facts, _HINT) from fault
 
 
 def _receive(

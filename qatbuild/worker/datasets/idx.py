@@ -29,7 +29,7 @@ SHA256 = {
 
 _UNSIGNED_BYTE = 8
 _CHUNK_BYTES = 1 << 20
-_CURE = (
+_HINT = (
     f"The folder needs the four files {', '.join(SHA256)}, each as it is or as .gz; leave dataset.path out to have "
     "MNIST downloaded."
 )
@@ -114,20 +114,20 @@ def _read(file: Path, dimensions: int) -> npt.NDArray[np.uint8]:
         raise _fault(file, "it is damaged or truncated", str(fault), "a whole IDX file, plain or gzip") from fault
     if len(body) != math.prod(shape):
         more = "at least " if len(body) > math.prod(shape) else ""
-        found = f"{more}{header_bytes + len(body):,} bytes"
+        got = f"{more}{header_bytes + len(body):,} bytes"
         expected = f"{header_bytes + math.prod(shape):,} bytes for the sizes {shape} in its header"
-        raise _fault(file, "its length is not what its header says", found, expected)
+        raise _fault(file, "its length is not what its header says", got, expected)
     return np.frombuffer(body, np.uint8).reshape(shape)
 
 
 def _body(stream: Any, size_bytes: int) -> bytearray:
-    """Up to one byte more than expected: enough to see that there is too much, whatever a header claims."""
+    """Read at most one byte more than expected, which is enough to detect too many; headers may be wrong."""
     body = bytearray()
     while len(body) <= size_bytes and (chunk := stream.read(min(_CHUNK_BYTES, size_bytes + 1 - len(body)))):
         body += chunk
     return body
 
 
-def _fault(file: Path, what: str, found: str, expected: str) -> DatasetError:
-    facts: list[tuple[str, object]] = [("file", file), ("found", found), ("expected", expected)]
-    return DatasetError(f"IDX data cannot be read: {what}.", facts, _CURE)
+def _fault(file: Path, what: str, got: str, expected: str) -> DatasetError:
+    facts = [("file", file), ("found", got), ("expected", expected)]
+    return DatasetError(f"IDX data cannot be read: {what}.", facts, _HINT)

@@ -16,7 +16,7 @@ from qatbuild.worker.datasets import Dataset, Images, Labels
 ENDINGS = (".png", ".jpg", ".jpeg")
 
 _CHANNELS = {"L": 1, "RGB": 3}
-_CURE = "Lay the pictures out as train/<class>/*.png and test/<class>/*.png (or .jpg), all of one size and colour mode."
+_HINT = "Lay the pictures out as train/<class>/*.png and test/<class>/*.png (or .jpg), all of one size and colour mode."
 
 
 def load(path: Path | None, url: str | None, sha256: str | None, downloads: Path) -> Dataset:  # noqa: ARG001
@@ -33,7 +33,7 @@ def load(path: Path | None, url: str | None, sha256: str | None, downloads: Path
         raise DatasetError(
             "The dataset images needs a folder.",
             [("dataset.path", "missing"), ("dataset.url", url or "missing")],
-            'Give "path": it cannot be downloaded. ' + _CURE,
+            'Give "path": it cannot be downloaded. ' + _HINT,
         )
     pillow = _pillow()
     train = _files(path, "train")
@@ -75,13 +75,13 @@ def _pictures(folder: Path) -> Iterator[Path]:
     if not folder.is_dir():
         raise _fault(folder, "a file lies among the classes", "a file", "a folder for each class")
     if folder.name.splitlines() != [folder.name]:
-        raise _fault(folder, "the class's name is no line of text", repr(folder.name), "a name in one line")
+        raise _fault(folder, "the class's name is not one line of text", repr(folder.name), "a name in one line")
     files = _visible(folder)
     if not files:
         raise _fault(folder, "the class has no pictures", "nothing", f"files that end in {', '.join(ENDINGS)}")
     for file in files:
         if file.suffix.lower() not in ENDINGS or not file.is_file():
-            raise _fault(file, "it is no picture", file.suffix, f"files that end in {', '.join(ENDINGS)}")
+            raise _fault(file, "it is not a picture", file.suffix, f"files that end in {', '.join(ENDINGS)}")
         yield file
 
 
@@ -98,9 +98,9 @@ def _read(
     for index, (file, _) in enumerate(tqdm(rows, desc="pictures", unit="file", **console.bar())):
         pixels = _pixels(pillow, file)
         if pixels.shape != shape:
-            found, expected = (f"{h}x{w}x{c}" for h, w, c in (pixels.shape, shape))
+            got, expected = (f"{h}x{w}x{c}" for h, w, c in (pixels.shape, shape))
             raise _fault(
-                file, "it differs in size or colour", found, f"{expected} (height x width x channels), as {first}"
+                file, "it differs in size or colour", got, f"{expected} (height x width x channels), as {first}"
             )
         images[index] = pixels
     return images, np.array([label for _, label in rows], np.int32)
@@ -115,10 +115,12 @@ def _pixels(pillow: ModuleType, file: Path) -> Images:
                 pixels = np.asarray(pillow.ImageOps.exif_transpose(picture))
                 return pixels.reshape(*pixels.shape[:2], _CHANNELS[mode])
     except (OSError, ValueError, SyntaxError, EOFError, pillow.Image.DecompressionBombError) as fault:
-        raise _fault(file, "it is damaged, or no picture", str(fault), "a whole PNG or JPEG file") from fault
-    raise _fault(file, "its colour mode is not taken", mode, "8-bit grey (L) or RGB, without palette or transparency")
+        raise _fault(file, "it is damaged, or not a picture", str(fault), "a whole PNG or JPEG file") from fault
+    raise _fault(
+        file, "its colour mode is not supported", mode, "8-bit grey (L) or RGB, without palette or transparency"
+    )
 
 
-def _fault(file: Path, what: str, found: str, expected: str) -> DatasetError:
-    facts: list[tuple[str, object]] = [("file", file), ("found", found or "missing"), ("expected", expected)]
-    return DatasetError(f"The pictures cannot be used: {what}.", facts, _CURE)
+def _fault(file: Path, what: str, got: str, expected: str) -> DatasetError:
+    facts = [("file", file), ("found", got or "missing"), ("expected", expected)]
+    return DatasetError(f"The pictures cannot be used: {what}.", facts, _HINT)

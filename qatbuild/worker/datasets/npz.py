@@ -19,7 +19,7 @@ CLASS_NAMES = "class_names"
 
 # What zipfile and numpy.load raise for a damaged file; NotImplementedError: a compression that zipfile does not know.
 _DAMAGE = (OSError, EOFError, ValueError, MemoryError, zipfile.BadZipFile, zlib.error, NotImplementedError)
-_CURE = (
+_HINT = (
     "Write it with numpy.savez(file, train_images=..., train_labels=..., test_images=..., test_labels=...): images "
     "uint8 [n, height, width] or [n, height, width, channels], labels integers [n] from 0 on, and where wanted "
     "class_names, strings [classes]."
@@ -50,15 +50,15 @@ def load(path: Path | None, url: str | None, sha256: str | None, downloads: Path
     arrays = _read(path)
     train_images, test_images = (_images(path, arrays, name) for name in ("train_images", "test_images"))
     if train_images.shape[1:] != test_images.shape[1:]:
-        found, expected = f"[n, {_sizes(test_images)}]", f"[n, {_sizes(train_images)}], as train_images"
-        raise _fault(path, "test_images", "test and training images differ in shape", found, expected)
+        got, expected = f"[n, {_sizes(test_images)}]", f"[n, {_sizes(train_images)}], as train_images"
+        raise _fault(path, "test_images", "test and training images differ in shape", got, expected)
     train_labels = _labels(path, arrays, "train_labels", len(train_images))
     test_labels = _labels(path, arrays, "test_labels", len(test_images))
     class_names = _class_names(path, arrays, train_labels)
     for name, labels in (("train_labels", train_labels), ("test_labels", test_labels)):
         if labels.max() >= len(class_names):
-            found, expected = f"the label {labels.max()}", f"labels 0..{len(class_names) - 1}"
-            raise _fault(path, name, "a label names no class", found, expected)
+            got, expected = f"the label {labels.max()}", f"labels 0..{len(class_names) - 1}"
+            raise _fault(path, name, "a label names no class", got, expected)
     return Dataset(train_images, train_labels.astype(np.int32), test_images, test_labels.astype(np.int32), class_names)
 
 
@@ -71,18 +71,20 @@ def _read(path: Path) -> dict[str, npt.NDArray[Any]]:
                 raise _fault(path, "all", "it holds one array, not an archive", "a .npy file", "a .npz file")
             missing = [wanted for wanted in ARRAYS if wanted not in archive.files]
             if missing:
-                found = ", ".join(archive.files[:8]) or "nothing"
-                raise _fault(path, ", ".join(missing), "arrays are missing", f"only {found}", ", ".join(ARRAYS))
+                got = ", ".join(archive.files[:8]) or "nothing"
+                raise _fault(path, ", ".join(missing), "arrays are missing", f"only {got}", ", ".join(ARRAYS))
             arrays = {}
             for name in (*ARRAYS, CLASS_NAMES):
                 if name in archive.files:
                     arrays[name] = archive[name]
                     if not isinstance(arrays[name], np.ndarray):
-                        raise _fault(path, name, "a member is no array", "other bytes", "an array of NumPy's")
+                        raise _fault(path, name, "a member is not an array", "other bytes", "a NumPy array")
             return arrays
     except _DAMAGE as fault:
         expected = "an undamaged .npz file without pickled objects"
-        raise _fault(path, name, "it is damaged, or none", str(fault) or type(fault).__name__, expected) from fault
+        raise _fault(
+            path, name, "it is damaged, or not an .npz file", str(fault) or type(fault).__name__, expected
+        ) from fault
 
 
 def _images(path: Path, arrays: dict[str, npt.NDArray[Any]], name: str) -> Images:
@@ -96,8 +98,8 @@ def _images(path: Path, arrays: dict[str, npt.NDArray[Any]], name: str) -> Image
 def _labels(path: Path, arrays: dict[str, npt.NDArray[Any]], name: str, count: int) -> npt.NDArray[Any]:
     labels = arrays[name]
     if labels.dtype.kind not in "iu" or labels.shape != (count,):
-        found = f"{labels.dtype} {list(labels.shape)}"
-        raise _fault(path, name, "labels of another kind", found, f"integers [{count}], one for each image")
+        got = f"{labels.dtype} {list(labels.shape)}"
+        raise _fault(path, name, "labels of another kind", got, f"integers [{count}], one for each image")
     if labels.min() < 0:
         raise _fault(path, name, "a label is negative", f"the label {labels.min()}", "labels from 0 on")
     return labels
@@ -108,16 +110,18 @@ def _class_names(path: Path, arrays: dict[str, npt.NDArray[Any]], train_labels: 
         present = np.unique(train_labels)
         if present[-1] != len(present) - 1:
             gap = int(np.flatnonzero(present != np.arange(len(present)))[0])
-            found = f"labels up to {present[-1]}, but none {gap}"
+            got = f"labels up to {present[-1]}, but none {gap}"
             expected = "every class in training, or class_names to say how many there are"
-            raise _fault(path, "train_labels", "a class has no training images", found, expected)
+            raise _fault(path, "train_labels", "a class has no training images", got, expected)
         return tuple(str(label) for label in range(len(present)))
     names = arrays[CLASS_NAMES]
     if names.dtype.kind != "U" or names.ndim != 1 or len(names) == 0 or len(set(names.tolist())) != len(names):
-        found = f"{names.dtype} {list(names.shape)}"
-        raise _fault(path, CLASS_NAMES, "class names of another kind", found, "strings [classes], no two the same")
+        got = f"{names.dtype} {list(names.shape)}"
+        raise _fault(path, CLASS_NAMES, "class names of another kind", got, "strings [classes], no two the same")
     if broken := [name for name in names.tolist() if name.splitlines() != [name]]:
-        raise _fault(path, CLASS_NAMES, "a class name is no line of text", repr(broken[0]), "a line each, none empty")
+        raise _fault(
+            path, CLASS_NAMES, "a class name is not one line of text", repr(broken[0]), "a line each, none empty"
+        )
     return tuple(names.tolist())
 
 
@@ -125,6 +129,6 @@ def _sizes(images: Images) -> str:
     return ", ".join(map(str, images.shape[1:]))
 
 
-def _fault(path: Path, array: str, what: str, found: str, expected: str) -> DatasetError:
-    facts: list[tuple[str, object]] = [("file", path), ("array", array), ("found", found), ("expected", expected)]
-    return DatasetError(f"The arrays cannot be used: {what}.", facts, _CURE)
+def _fault(path: Path, array: str, what: str, got: str, expected: str) -> DatasetError:
+    facts = [("file", path), ("array", array), ("found", got), ("expected", expected)]
+    return DatasetError(f"The arrays cannot be used: {what}.", facts, _HINT)

@@ -1,4 +1,4 @@
-"""TFLite metadata: what a model is for, how its input is normalized, what its outputs are called.
+"""TFLite metadata: a model's purpose, its input's normalization, its outputs' names.
 
 The format is that of TFLite Support's metadata_schema.fbs (identifier M001, schema 1.1.0), which Android Studio, the
 Task Library and MediaPipe read: a flatbuffer in the model's metadata entry TFLITE_METADATA, and the files that it names
@@ -34,7 +34,7 @@ _ZIP_DATE = (1980, 1, 1, 0, 0, 0)
 
 @dataclass(frozen=True)
 class Metadata:
-    """What is written about an image classifier, and read back.
+    """The metadata of an image classifier.
 
     `shape` is [height, width, channels]; a byte is normalized as (byte - mean) / std; `lowest` and `highest` are what
     the input tensor holds.
@@ -69,16 +69,16 @@ def write(model: Path, metadata: Metadata, target: Path) -> None:
 
 
 def read(path: Path) -> Metadata:
-    """The metadata of a .tflite file as a reader of the format finds it. KeyError if it has none."""
+    """Read the metadata of a .tflite file; KeyError if it has no metadata."""
     content = flatbuffer_utils.read_model(str(path))
     buffers = {entry.name: entry.buffer for entry in content.metadata or []}
     data = bytes(content.buffers[buffers[ENTRY]].data)
     root = _Reader(Table(bytearray(data), encode.Get(packer.uoffset, data, 0)))
     (subgraph,) = root.tables(3)
-    (given,), (result,) = subgraph.tables(2), subgraph.tables(3)
-    image = given.table(3).table(1)
+    (image_tensor,), (result,) = subgraph.tables(2), subgraph.tables(3)
+    image = image_tensor.table(3).table(1)
     size = image.table(1)
-    normalization = given.tables(4)[0].table(1)
+    normalization = image_tensor.tables(4)[0].table(1)
     colors = {color: channels for channels, color in _COLORS.items()}
     (labels,) = result.tables(6)
     with zipfile.ZipFile(io.BytesIO(path.read_bytes())) as archive:
@@ -96,8 +96,8 @@ def read(path: Path) -> Metadata:
         ),
         mean=normalization.floats(0)[0],
         std=normalization.floats(1)[0],
-        lowest=given.table(5).floats(1)[0],
-        highest=given.table(5).floats(0)[0],
+        lowest=image_tensor.table(5).floats(1)[0],
+        highest=image_tensor.table(5).floats(0)[0],
         labels=tuple(lines),
     )
 
@@ -109,7 +109,7 @@ def _packed(metadata: Metadata) -> bytes:
     image = writer.table({0: ("Int8", _COLORS.get(channels, 0)), 1: size})
     normalization = writer.table({0: writer.floats([metadata.mean]), 1: writer.floats([metadata.std])})
     unit = writer.table({0: ("Uint8", _NORMALIZATION), 1: normalization})
-    given = writer.table(
+    image_tensor = writer.table(
         {
             0: writer.text("image"),
             1: writer.text(f"The image, {height} x {width} pixels, {'RGB' if channels > 1 else 'gray'}, a byte each."),
@@ -134,7 +134,7 @@ def _packed(metadata: Metadata) -> bytes:
             6: writer.offsets([file]),
         }
     )
-    subgraph = writer.table({2: writer.offsets([given]), 3: writer.offsets([result])})
+    subgraph = writer.table({2: writer.offsets([image_tensor]), 3: writer.offsets([result])})
     fields = {0: metadata.name, 1: metadata.description, 2: metadata.version, 4: metadata.author, 5: metadata.license}
     root = writer.table(
         {

@@ -70,10 +70,10 @@ def _load(path: Path, _mtime_ns: int) -> Loaded:
 
 
 def drafted(build: Callable[[tf.Tensor], object], images: tf.Tensor) -> keras.Model | None:
-    """The Keras model that a function of images returns, None if what it returns is none.
+    """The Keras model that a function of images returns; None if it returns something else.
 
-    It is called with images of the same shape, in a graph that is thrown away: the model is only a plan of the one to
-    be built. StageError if the function gives the model weights, which that graph cannot hold.
+    The function is called with images of the same shape in a graph that is dropped: the model is only a draft.
+    StageError if the function loads weights into the model, which would be lost.
     """
 
     def draft() -> keras.Model | None:
@@ -85,9 +85,9 @@ def drafted(build: Callable[[tf.Tensor], object], images: tf.Tensor) -> keras.Mo
                 return None
             keras_refusals.check(result, "the function's result")
             initial = {variable.initializer.name for variable in v1.global_variables()}
-            given = [each for each in graph.get_operations() if each.type in _UPDATES and each.name not in initial]
-            if given:
-                raise keras_refusals.given_weights(given)
+            loads = [each for each in graph.get_operations() if each.type in _UPDATES and each.name not in initial]
+            if loads:
+                raise keras_refusals.loaded_weights(loads)
             return result
 
     return _elsewhere(draft)
@@ -102,14 +102,14 @@ def build(images: tf.Tensor, model: keras.Model, *, training: bool) -> tf.Tensor
 
 
 def values(loaded: Loaded, images: tf.Tensor) -> dict[str, np.ndarray[Any, Any]]:
-    """What the variables of a copy begin with, by their names; a copy is added to the graph of `images`."""
+    """The initial values of a copy's variables by name; the copy is added to the graph of `images`."""
     copy = _Copy(images, loaded.model)
     pairs = zip(copy.model.variables, loaded.values, strict=True)
     return {each.value.op.name: value for each, value in pairs if each.name != _NOISE_STATE}
 
 
 def _elsewhere(function: Callable[[], Result]) -> Result:
-    """The function's result, called in a thread of its own.
+    """Call a function in its own thread, and return its result.
 
     There no graph is active, and Keras, which counts the names that it gives per thread, begins to count anew: names
     do not depend on what the process has built before.
@@ -157,7 +157,7 @@ class _Copy:
         return output.op.inputs[0] if output.op.type == "Softmax" else output
 
     def _layer(self, layer: keras.Layer) -> keras.Layer:
-        """The layer again, without its variables, its name its scope."""
+        """Copy the layer without its variables, with its name as scope."""
         name = self._free(layer.name)
         copy = _again(layer, name, self.graph.seed or 0)
         if hasattr(copy, "seed_generator"):
@@ -168,7 +168,7 @@ class _Copy:
         return copy
 
     def _inside(self, method: Callable[..., Any], prefix: str) -> Callable[..., Any]:
-        """The method, its operations and variables in the name scope `prefix` of the graph."""
+        """Wrap a method: its operations and variables get the name scope `prefix`."""
 
         @functools.wraps(method)
         def inside(*arguments: Any, **named: Any) -> Any:
@@ -215,13 +215,13 @@ class _StepSeeds(keras.random.SeedGenerator):  # type: ignore[misc]
         self._drawn = 0
 
     def next(self, ordered: bool = True) -> tf.Tensor:  # noqa: ARG002, FBT001, FBT002  as Keras has it
-        """int64 [2]; a layer that stands in the network twice gets another one each time."""
+        """int64 [2]; a layer that is used twice gets another one each time."""
         self._drawn += 1
         return layers.step_seed(self.name if self._drawn == 1 else f"{self.name}:{self._drawn}")
 
 
 def _plain(name: str) -> str:
-    """A name that a scope of a graph can have; Keras takes any."""
+    """A valid scope name of a graph; Keras takes any name."""
     return re.sub(r"[^A-Za-z0-9_.-]", "_", name)
 
 

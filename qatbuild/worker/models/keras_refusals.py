@@ -1,4 +1,4 @@
-"""What cannot be a network among Keras models, and what to do about it: one error each, that says what was passed."""
+"""Errors for Keras models that cannot be used as a network, with hints."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ _LISTED = 10
 
 
 def is_keras(result: object) -> bool:
-    """Whether it is a model of some Keras, be it one that cannot be used."""
+    """Whether a value is a Keras model, also one of Keras 2."""
     names = {f"{each.__module__.partition('.')[0]}.{each.__name__}" for each in type(result).__mro__}
     return bool(names & {"keras.Model", "tf_keras.Model"})
 
 
 def check(model: keras.Model, origin: str) -> None:
     """StageError unless it is a functional or sequential Keras 3 model with one input, one output, no preprocessing."""
-    facts: list[tuple[str, object]] = [("model", origin), ("got", described(model))]
+    facts = [("model", origin), ("got", described(model))]
     if not isinstance(model, keras.Model):
         hint = "Build it with `import keras` (Keras 3), or save it as an .h5 file and name that in model.keras."
         raise StageError("The model is of Keras 2, which TensorFlow 2.21 no longer has.", facts, hint)
@@ -36,17 +36,17 @@ def check(model: keras.Model, origin: str) -> None:
             "A Keras model has no input yet.", facts, "Begin it with keras.Input((height, width, channels))."
         )
     if len(model.inputs) != 1 or len(model.outputs) != 1:
-        facts += [("inputs", len(model.inputs)), ("outputs", len(model.outputs))]
-        raise StageError("A network has one input, the images, and one output, the logits.", facts)
+        counts = [("inputs", len(model.inputs)), ("outputs", len(model.outputs))]
+        raise StageError("A network has one input, the images, and one output, the logits.", [*facts, *counts])
     refused = list(_out_of_place(model))
     if refused:
-        hint = "; ".join(dict.fromkeys(cure for _, _, cure in refused))
+        hint = "; ".join(dict.fromkeys(hint for _, _, hint in refused))
         facts += [(layer.name, f"{type(layer).__name__}: {why}") for layer, why, _ in refused]
         raise StageError("A Keras model has layers that the spec stands for.", facts, hint)
 
 
 def described(model: object) -> str:
-    """Which Keras, which kind of model: "Keras 3.15.1, Functional model "resnet50"."""
+    """The version of Keras and the kind of model: "Keras 3.15.1, Functional model "resnet50"."""
     kind = type(model)
     root = kind.__module__.partition(".")[0]
     version = f"Keras {keras.__version__}"
@@ -58,9 +58,9 @@ def described(model: object) -> str:
 
 
 def unreadable(path: Path, fault: Exception) -> StageError:
-    """Why a file could not be loaded."""
+    """The error of a file that cannot be loaded."""
     text = str(fault).strip()
-    facts: list[tuple[str, object]] = [("model.keras", path.name), ("Keras", keras.__version__)]
+    facts = [("model.keras", path.name), ("Keras", keras.__version__)]
     if "Lambda" in text or "unsafe" in text:
         hint = "A file must not bring code. Build the model in a function of the project and name that in model.call."
         return StageError("A Keras file has Lambda layers: to load it would run code out of the file.", facts, hint)
@@ -72,17 +72,17 @@ def unreadable(path: Path, fault: Exception) -> StageError:
     return StageError("A Keras file cannot be read.", facts, hint)
 
 
-def given_weights(assignments: Iterable[tf.Operation]) -> StageError:
-    """The user's function loads weights into the model that it returns."""
-    facts: list[tuple[str, object]] = [("assignments", len(list(assignments)))]
+def loaded_weights(assignments: Iterable[tf.Operation]) -> StageError:
+    """The error of a function that loads weights into the model that it returns."""
+    facts = [("assignments", len(list(assignments)))]
     hint = 'Save the model once (model.save("net.keras")) and name the file: "model": {"keras": "net.keras"}.'
     return StageError("The network's function gives its Keras model weights, which would be lost.", facts, hint)
 
 
 def not_copied(layer: keras.Layer, fault: Exception) -> StageError:
-    """A layer cannot be made again from its own configuration."""
+    """The error of a layer that cannot be copied from its configuration."""
     reason = str(fault).strip().splitlines()[:1] or [type(fault).__name__]
-    facts: list[tuple[str, object]] = [("layer", layer.name), ("class", type(layer).__name__), ("reason", reason[0])]
+    facts = [("layer", layer.name), ("class", type(layer).__name__), ("reason", reason[0])]
     hint = "A layer of one's own needs get_config(), with every argument of its __init__."
     return StageError("A Keras layer cannot be copied.", facts, hint)
 
@@ -92,7 +92,7 @@ def check_shape(model: keras.Model, images: tf.Tensor) -> None:
     wanted, got = list(model.inputs[0].shape[1:]), images.shape[1:].as_list()
     fits = len(wanted) == len(got) and all(size in {None, mine} for size, mine in zip(wanted, got, strict=True))
     if not fits:
-        facts: list[tuple[str, object]] = [("network", described(model))]
+        facts = [("network", described(model))]
         facts += [
             ("images", "x".join(map(str, got))),
             ("wanted", "x".join("?" if each is None else str(each) for each in wanted)),
@@ -101,21 +101,21 @@ def check_shape(model: keras.Model, images: tf.Tensor) -> None:
 
 
 def check_randomness(operations: Iterable[tf.Operation]) -> None:
-    """StageError if anything draws from a state that is not the global step's."""
+    """StageError if an operation draws random numbers from a state other than the global step."""
     drawn = [each for each in operations if any("seed_generator_state" in tensor.op.name for tensor in each.inputs)]
     if drawn:
         layers = list(dict.fromkeys(each.name.rpartition("/")[0] for each in drawn))[:_LISTED]
         hint = "Use keras.layers.Dropout and its kin directly in the model, not inside another layer."
-        facts: list[tuple[str, object]] = [("layers", "\n".join(layers))]
+        facts = [("layers", "\n".join(layers))]
         raise StageError(
             "A Keras layer draws random numbers that a resumed training could not draw again.", facts, hint
         )
 
 
 def check_output(output: tf.Tensor, model: keras.Model) -> None:
-    """StageError if the model ends in an activation that is no softmax."""
+    """StageError if the model ends in an activation other than softmax."""
     if output.op.type in _NO_CLASSES:
-        facts: list[tuple[str, object]] = [("network", described(model)), ("ends in", output.op.type)]
+        facts = [("network", described(model)), ("ends in", output.op.type)]
         hint = "Let its last layer be a Dense layer with softmax, or without an activation (logits)."
         raise StageError("The network does not end in one score for each class.", facts, hint)
 
@@ -127,7 +127,7 @@ def _is_made_of_layers(model: keras.Model) -> bool:
 
 
 def _out_of_place(model: keras.Model) -> Iterator[tuple[keras.Layer, str, str]]:
-    """Layers that stand for a part of the spec: the layer, why it is none of the network's, what to do."""
+    """Yield (layer, reason, hint) for each layer that does what a part of the spec does."""
     for layer in model.layers:
         kind = type(layer).__name__
         if isinstance(layer, keras.Model):
@@ -135,8 +135,8 @@ def _out_of_place(model: keras.Model) -> Iterator[tuple[keras.Layer, str, str]]:
         elif kind == "Rescaling":
             yield layer, "input.mean and input.std_dev are the one place for that", _rescaling(layer)
         elif kind == "Normalization":
-            cure = "leave it out and write input.mean and input.std_dev (one number for all channels)"
-            yield layer, "input.mean and input.std_dev are the one place for that", cure
+            hint = "leave it out and write input.mean and input.std_dev (one number for all channels)"
+            yield layer, "input.mean and input.std_dev are the one place for that", hint
         elif kind.startswith("Random") or kind in _AUGMENTS:
             yield layer, "it changes training images", 'leave it out; "augment" in the spec does such things'
         elif kind in _PREPARES:

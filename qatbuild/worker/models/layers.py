@@ -60,7 +60,7 @@ def conv(
     bias: float | None = 0.0,
     norm: Normalization = None,
 ) -> tf.Tensor:
-    """Convolution, bias (None: none), norm, activation: [n, h, w, c] -> [n, ceil(h/stride), ceil(w/stride), f]."""
+    """Convolution, bias or None, norm, activation: [n, h, w, c] -> [n, ceil(h/stride), ceil(w/stride), f]."""
     with v1.variable_scope(scope, use_resource=True):
         kernel = _weights("weights", [size_px, size_px, net.shape[-1], filters], weights)
         net = tf.nn.conv2d(net, kernel, strides=stride, padding="SAME", name="Conv2D")
@@ -148,7 +148,7 @@ def flatten(net: tf.Tensor, *, scope: str = "Flatten") -> tf.Tensor:
 
 
 def dropout(net: tf.Tensor, keep: float, *, training: bool, scope: str) -> tf.Tensor:
-    """In training, zero each value with probability 1 - keep and divide the others by keep; else nothing at all.
+    """In training, zero each value with probability 1 - keep and divide the others by keep; else return them unchanged.
 
     Srivastava et al. 2014, in the form that scales in training and so leaves inference alone. The values that go
     depend on the graph's seed, the scope and the global step, and on nothing else.
@@ -170,7 +170,7 @@ def require_pixels(images: tf.Tensor, *, network: str, least_px: int) -> None:
     """StageError unless images are at least `least_px` high and wide, naming the network, what it got and wants."""
     height, width, channels = images.shape[1:]
     if min(height, width) < least_px:
-        facts: list[tuple[str, object]] = [
+        facts = [
             ("network", network),
             ("images", f"{height}x{width}x{channels}"),
             ("wanted", f"at least {least_px}x{least_px} pixels"),

@@ -1,14 +1,13 @@
-"""The network in a meta graph of TensorFlow 1: what leads from the images to the logits, as it is in inference.
+"""The network in a meta graph of TensorFlow 1: the operations from the images to the logits, as in inference.
 
-A .meta file holds all that a program built: input pipeline, loss, optimizer. Of that only the way from `input` to
-`logits` is taken, with the variables on it under their own names, so that the checkpoint restores by name. Left out are
+A .meta file holds the whole graph of a program, with input pipeline, loss and optimizer. Only the operations between
+`input` and `logits` are taken; variables keep their names, so that the checkpoint restores by name. Left out are
 
-    FakeQuants   with their gates: the float network is what is wanted, and ranges are learnt or calibrated anew
-    dropout      in both graphs: a fine-tuning does without
+    FakeQuants   with their switches: ranges are learnt or calibrated anew
+    dropout      in both graphs: a fine-tuning does not use it
     control edges, which make inference wait for the updates of moving averages
 
-A network that normalizes with its batches is the graph of a training and is refused: what inference would read instead
-is not in it.
+A network that normalizes with its batches is a training graph and is refused: it lacks the operations of inference.
 """
 
 from __future__ import annotations
@@ -21,7 +20,8 @@ import tensorflow as tf
 from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
 from tensorflow.core.framework.variable_pb2 import VariableDef
 
-from qatbuild.exchange.errors import StageError
+from qatbuild.exchange.errors import Facts, StageError
+from qatbuild.worker import graph_def
 
 v1 = tf.compat.v1
 
@@ -52,7 +52,7 @@ def build(images: tf.Tensor, path: Path, *, source: str, logits: str) -> tf.Tens
 
 def _read(path: Path) -> tf.compat.v1.MetaGraphDef:
     meta = tf.compat.v1.MetaGraphDef()
-    facts: list[tuple[str, object]] = [("model.meta_graph", path)]
+    facts = [("model.meta_graph", path)]
     if not path.is_file():
         raise StageError("There is no such meta graph.", facts, "The path is relative to the spec.")
     try:
@@ -96,8 +96,8 @@ class _Network:
         definition.node.extend(node for node in self.nodes if node.op not in _VARIABLES)
         names = _renamed(definition, images.graph)
         end = _name((names.get(self.end[0], self.end[0]), self.end[1]))
-        (found,) = tf.import_graph_def(definition, input_map=feeds, return_elements=[end], name="")
-        return found
+        (logits,) = tf.import_graph_def(definition, input_map=feeds, return_elements=[end], name="")
+        return logits
 
 
 def _free_batch(nodes: list[tf.compat.v1.NodeDef], graph: tf.Graph, batch: int) -> None:
@@ -106,9 +106,7 @@ def _free_batch(nodes: list[tf.compat.v1.NodeDef], graph: tf.Graph, batch: int) 
         shape = graph.get_operation_by_name(node.name).outputs[0].shape
         if not shape.is_fully_defined() or shape.rank == 0 or shape[0] != batch:
             continue
-        free = tf.compat.v1.NodeDef(name=f"{node.name}/any_batch", op="Const")
-        free.attr["dtype"].type = tf.int32.as_datatype_enum
-        free.attr["value"].tensor.CopyFrom(tf.make_tensor_proto([-1, *shape.as_list()[1:]], tf.int32))
+        free = graph_def.new_constant(f"{node.name}/any_batch", [-1, *shape.as_list()[1:]], tf.int32)
         node.attr["Tshape"].type = tf.int32.as_datatype_enum
         node.input[1] = _name((free.name, 0))
         nodes.append(free)
@@ -122,9 +120,14 @@ class _Cut:
     title: str
     _seen_through: dict[Edge, Edge] = field(default_factory=dict)
     _random: dict[str, bool] = field(default_factory=dict)
+    _constants: frozenset[str] = field(init=False)
+
+    def __post_init__(self) -> None:
+        random = {node.op for node in self.nodes.values() if "Random" in node.op}
+        self._constants = graph_def.constant_ops(self.nodes.values(), random)
 
     def tensor(self, name: str, where: str) -> Edge:
-        """The edge of a tensor's name; the name of a node is its first output. StageError if there is none."""
+        """The edge of a tensor's name; the name of a node is its first output. StageError if it does not exist."""
         edge = _edge(name)
         if edge[0] in self.nodes:
             return edge
@@ -134,7 +137,7 @@ class _Cut:
             or [node for node in self.nodes if scope and node.rpartition("/")[0] == scope]
             or [node.name for node in self.nodes.values() if node.op == "Placeholder"]
         )
-        facts: list[tuple[str, object]] = [("meta graph", self.title), (where, name)]
+        facts = [("meta graph", self.title), (where, name)]
         facts.append(("there are", "\n".join(near[:_LISTED]) or "none like it"))
         raise StageError("The meta graph has no such tensor.", facts)
 
@@ -166,13 +169,13 @@ class _Cut:
             node.device = ""
             needed[name] = node
             waiting += [edge[0] for edge in edges]
-        facts: list[tuple[str, object]] = [("meta graph", self.title), ("input", _name(start)), ("logits", _name(end))]
+        facts = [("meta graph", self.title), ("input", _name(start)), ("logits", _name(end))]
         if not reached:
             raise StageError("The logits do not depend on the input.", facts)
         self._refuse(needed.values(), facts)
         return [needed[name] for name in self.nodes if name in needed]
 
-    def _refuse(self, needed: Iterable[tf.compat.v1.NodeDef], facts: list[tuple[str, object]]) -> None:
+    def _refuse(self, needed: Iterable[tf.compat.v1.NodeDef], facts: Facts) -> None:
         fed = [node for node in needed if not node.input and node.op not in {*_VARIABLES, "Const"}]
         if fed:
             rows = [(node.op, node.name) for node in fed[:_LISTED]]
@@ -217,11 +220,7 @@ class _Cut:
         return edge
 
     def _is_constant(self, name: str) -> bool:
-        node = self.nodes[name]
-        inputs = [_edge(each)[0] for each in node.input if not each.startswith("^")]
-        if "Random" in node.op:
-            return False
-        return node.op == "Const" or (bool(inputs) and all(map(self._is_constant, inputs)))
+        return name in self._constants
 
     def _is_random(self, name: str) -> bool:
         """Whether random numbers are in a value, and nothing of the images but their shape."""

@@ -1,6 +1,6 @@
-"""What is allowed, and seldom what was meant: said in the log and the manifest, before hours are spent on it.
+"""Warnings about settings that are valid and probably not meant, for the log and the manifest.
 
-Each doubt is a sentence with what to do.
+Each is a sentence with a hint.
 """
 
 from __future__ import annotations
@@ -10,28 +10,29 @@ from typing import Any
 
 from tqdm import tqdm
 
+from qatbuild.exchange.facts import FloatFacts
 from qatbuild.exchange.request import Request
 from qatbuild.worker import console
 from qatbuild.worker.training import log
 
 FEWEST_BATCHES = 100
-"""Of fewer batches the average of their least and greatest values still moves by more than a code."""
+"""With fewer batches the moving average of a minimum or maximum still moves by more than a step."""
 FEWEST_IMAGES = 100
 FEWEST_BATCH_NORM_STEPS = 1000
-"""Moving averages begin at 0 and 1; with a decay of 0.995 less than 1 % of that is left then."""
+"""Moving averages begin at 0 and 1; with a decay of 0.995 less than 1 % of that remains after so many steps."""
 _EARLY = 10
 _TOO_EARLY = (
     "The training starts from random weights and is quantized from step {delay} of {steps} on: such a training often"
     " never learns. Start from the float checkpoint, or give quant_delay the steps that the network needs in float."
 )
 _REMEMBERS = (
-    "The batch norms' moving averages have seen only {steps} steps, fewer than {fewest}: they may still remember where"
-    " they began. Compare the validation top-1 with the loss, or train for longer."
+    "The batch norms' moving averages have seen only {steps} steps, fewer than {fewest}: they may still depend on their"
+    " initial values. Compare the validation top-1 with the loss, or train for longer."
 )
 
 
 def of_start(settings: Mapping[str, Any], steps: int) -> list[str]:
-    """Doubts about how a quantized training begins."""
+    """Warnings about the start of a quantized training."""
     delay = int(settings["quant_delay"])
     if settings["start"] != "scratch" or delay * _EARLY >= steps:
         return []
@@ -39,37 +40,37 @@ def of_start(settings: Mapping[str, Any], steps: int) -> list[str]:
 
 
 def of_statistics(request: Request, steps: int, *, folded: bool) -> list[str]:
-    """Doubts about averages that have seen too little; `steps` is the length of the quantized training."""
-    found = []
+    """Warnings about averages over too few batches; the quantized training has `steps` steps."""
+    texts = []
     if steps < FEWEST_BATCHES:
-        found.append(
+        texts.append(
             f"The ranges are averages over only {steps} batches, fewer than {FEWEST_BATCHES}: raise quantize.steps."
         )
     freeze = request.settings["quantize"].get("freeze_bn_delay")
-    return found + _of_batch_norms(request, steps if freeze is None else min(steps, int(freeze)), folded=folded)
+    return texts + _of_batch_norms(request, steps if freeze is None else min(steps, int(freeze)), folded=folded)
 
 
 def of_calibration(request: Request, *, folded: bool) -> list[str]:
-    """Doubts about measured ranges."""
-    images, found = int(request.settings["quantize"]["calibration"]["images"]), []
+    """Warnings about measured ranges."""
+    images, texts = int(request.settings["quantize"]["calibration"]["images"]), []
     if images < FEWEST_IMAGES:
-        found.append(f"The ranges are measured on only {images} images: raise quantize.calibration.images.")
-    return found + _of_batch_norms(request, 0, folded=folded)
+        texts.append(f"The ranges are measured on only {images} images: raise quantize.calibration.images.")
+    return texts + _of_batch_norms(request, 0, folded=folded)
 
 
-def tell(request: Request, doubts: Iterable[str]) -> None:
-    """Write them to the log, and to whoever is watching the build."""
-    for doubt in doubts:
-        log.write(f"warning: {doubt}")
-        tqdm.write(f"warning: {request.stage}: {doubt}", file=console.stream())
+def tell(request: Request, texts: Iterable[str]) -> None:
+    """Write warnings to the log and to the terminal."""
+    for text in texts:
+        log.write(f"warning: {text}")
+        tqdm.write(f"warning: {request.stage}: {text}", file=console.stream())
 
 
 def _of_batch_norms(request: Request, steps: int, *, folded: bool) -> list[str]:
     if "float" in request.inputs:
-        facts = request.inputs["float"].manifest.facts
-        if facts.get("from_weights"):  # Nobody knows how many steps those have seen.
+        facts = FloatFacts.of(request.inputs["float"].manifest.facts)
+        if facts.from_weights:  # The number of their steps is unknown.
             return []
-        steps += int(facts["last"])
+        steps += facts.checkpoints.last
     if not folded or steps >= FEWEST_BATCH_NORM_STEPS:
         return []
     return [_REMEMBERS.format(steps=steps, fewest=FEWEST_BATCH_NORM_STEPS)]

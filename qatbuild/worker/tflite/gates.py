@@ -1,16 +1,13 @@
-"""What must hold before a converted file is called a model: it is integer, it loads, it takes and gives what was asked.
-
-A gate is plain data, as the report shows it: {"name", "wanted", "got", "passed"}.
-"""
+"""The gates of a converted file: it is fully integer, it loads, its input and output are those of the spec."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Collection
 from pathlib import Path
-from typing import Any
 
 from qatbuild.exchange.errors import ConversionError
+from qatbuild.exchange.facts import Gate
 from qatbuild.worker.tflite.inspect import Tensor, read, violations
 from qatbuild.worker.tflite.interpret import Model
 
@@ -21,14 +18,7 @@ _SOFTMAX_SCALE = 1 / 256
 _LOADED_WITH = ("xnnpack", "reference")
 
 
-def gate(name: str, wanted: str, got: str, *, passed: bool) -> dict[str, Any]:
-    """One gate, as the report shows it."""
-    return {"name": name, "wanted": wanted, "got": got, "passed": passed}
-
-
-def gates(
-    path: Path, *, mean: float, std_dev: float, scheme: str, float_layers: Collection[str] = ()
-) -> list[dict[str, Any]]:
+def gates(path: Path, *, mean: float, std_dev: float, scheme: str, float_layers: Collection[str] = ()) -> list[Gate]:
     """The gates of the converted file at `path`: fully integer, loads, input, output.
 
     The input must be real = (byte - mean) / std_dev, the output a softmax of scale 1/256 from 0 on; as int8 both zero
@@ -41,27 +31,27 @@ def gates(
     integers = f"{dtype} and int32 only" + (f", {', '.join(sorted(float_layers))} in float" if float_layers else "")
     got = f"{len(found)} operations that are not" if found else integers
     return [
-        gate(FULLY_INTEGER, integers, got, passed=not found),
+        Gate(FULLY_INTEGER, integers, got, passed=not found),
         _loads(path),
         _affine("input", given, dtype, 1 / std_dev, int(mean) - shift),
         _affine("output", result, dtype, _SOFTMAX_SCALE, -shift),
     ]
 
 
-def _loads(path: Path) -> dict[str, Any]:
+def _loads(path: Path) -> Gate:
     wanted = f"with {' and '.join(_LOADED_WITH)} kernels"
     for kernels in _LOADED_WITH:
         try:
             Model(path, kernels=kernels)
         except ConversionError as fault:
-            return gate("loads", wanted, f"with {kernels}: {dict(fault.facts)['LiteRT']}", passed=False)
-    return gate("loads", wanted, wanted, passed=True)
+            return Gate("loads", wanted, f"with {kernels}: {dict(fault.facts)['LiteRT']}", passed=False)
+    return Gate("loads", wanted, wanted, passed=True)
 
 
-def _affine(name: str, tensor: Tensor, dtype: str, scale: float, zero_point: int) -> dict[str, Any]:
+def _affine(name: str, tensor: Tensor, dtype: str, scale: float, zero_point: int) -> Gate:
     # The file holds the scale as float32: equal up to its 24 bits.
     same = len(tensor.scales) == 1 and math.isclose(tensor.scales[0], scale, rel_tol=2**-23)
     passed = same and tensor.dtype == dtype and tensor.zero_points == (zero_point,)
     wanted = f"{dtype}, scale {scale:.7g}, zero point {zero_point}"
     scales, points = (" ".join(f"{value:.7g}" for value in found) for found in (tensor.scales, tensor.zero_points))
-    return gate(name, wanted, f"{tensor.dtype}, scale {scales or 'none'}, zero point {points or 'none'}", passed=passed)
+    return Gate(name, wanted, f"{tensor.dtype}, scale {scales or 'none'}, zero point {points or 'none'}", passed=passed)

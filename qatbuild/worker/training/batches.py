@@ -1,7 +1,7 @@
 """The examples of a step: pure functions of (seed, step), vectorised in NumPy.
 
 Random numbers come from Philox (Salmon et al. 2011, "Parallel random numbers: as easy as 1, 2, 3"), a generator that
-is a function of its key and counter: the key is (seed, epoch or step), the counter's last word says what for.
+is a function of its key and counter: the key is (seed, epoch or step), the counter's last word the use.
 """
 
 from __future__ import annotations
@@ -28,9 +28,9 @@ class Batch(NamedTuple):
 
 @dataclass(frozen=True)
 class Augmentation:
-    """What is done to a training image: shifted by up to `pad_crop` pixels each way, mirrored half of the time.
+    """Random changes of a training image: shifted by up to `pad_crop` pixels each way, mirrored half the time.
 
-    What a shift uncovers gets `fill`, a byte: the input's mean, which is 0.0 to the network.
+    Uncovered pixels get the byte `fill`: the input's mean, which is 0.0 for the network.
     """
 
     pad_crop: int = 0
@@ -59,7 +59,7 @@ class Batches:
         return Batch(self._augmented(index, step), self.labels[index])
 
     def index(self, step: int) -> Indices:
-        """Which examples a step sees: int64 [batch]."""
+        """Indices of the examples of a step: int64 [batch]."""
         count = len(self.images)
         row = np.arange(step * self.batch_size, (step + 1) * self.batch_size)
         epochs = row // count
@@ -68,7 +68,7 @@ class Batches:
 
     def _order(self, epoch: int) -> Indices:
         if epoch not in self._orders:
-            self._orders = {known: order for known, order in self._orders.items() if known == epoch - 1}
+            self._orders = {other: order for other, order in self._orders.items() if other == epoch - 1}
             self._orders[epoch] = _random(self.seed, epoch, _ORDER).permutation(len(self.images))
         return self._orders[epoch]
 

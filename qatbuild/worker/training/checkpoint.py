@@ -1,4 +1,4 @@
-"""Checkpoints: TF1 `Saver` files, written whole and restored by an explicit map from names to variables."""
+"""Checkpoints: TF1 `Saver` files, restored by an explicit map from names to variables."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _SUFFIXES = (".index", ".data-00000-of-00001")
 
 
 def prefix(folder: Path, step: int) -> Path:
-    """Where the published checkpoint of a step stands, without the suffixes of its files."""
+    """The path of a step's published checkpoint, without the suffixes of its files."""
     return folder / f"model.ckpt-{step}"
 
 
@@ -54,7 +54,7 @@ def write(values: Mapping[str, np.ndarray[Any, Any]], prefix: Path) -> None:
 
 
 def link(files: Iterable[Path], folder: Path) -> None:
-    """Put the files into another folder too, without a copy where the disk allows it."""
+    """Hard-link files into another folder; copy where the disk has no links."""
     folder.mkdir(parents=True, exist_ok=True)
     for file in files:
         target = folder / file.name
@@ -66,14 +66,14 @@ def link(files: Iterable[Path], folder: Path) -> None:
 
 
 def values(prefix: Path, shapes: Mapping[str, Iterable[int]]) -> dict[str, np.ndarray[Any, Any]]:
-    """Tensors of a checkpoint by name, for just the names and shapes asked for.
+    """Read tensors of a checkpoint by name, with these names and shapes.
 
     StageError if it cannot be read, lacks one of the names (all are listed), or holds one in another shape.
     """
     try:
         reader = tf.train.load_checkpoint(str(prefix))
     except (tf.errors.OpError, ValueError, OSError) as fault:
-        facts: list[tuple[str, object]] = [("checkpoint", prefix), ("reason", str(fault).splitlines()[0])]
+        facts = [("checkpoint", prefix), ("reason", str(fault).splitlines()[0])]
         raise StageError("A checkpoint cannot be read.", facts) from fault
     there = reader.get_variable_to_shape_map()
     missing = [name for name in shapes if name not in there]
@@ -98,11 +98,11 @@ _TRAINING_ONLY = re.compile(r"^global_step$|/(Momentum|Adam(_1)?|ExponentialMovi
 
 
 def explain(variables: Iterable[tf.Variable], *, restored: Iterable[tf.Variable], new: Iterable[tf.Variable]) -> None:
-    """StageError naming each of the variables that is neither restored from a checkpoint nor known to begin anew."""
-    known = {variable.op.name for variable in (*restored, *new)}
-    unexplained = sorted(variable.op.name for variable in variables if variable.op.name not in known)
+    """StageError naming each variable that is neither restored from a checkpoint nor in `new`."""
+    explained = {variable.op.name for variable in (*restored, *new)}
+    unexplained = sorted(variable.op.name for variable in variables if variable.op.name not in explained)
     if unexplained:
-        facts: list[tuple[str, object]] = [("variables", "\n".join(unexplained))]
+        facts = [("variables", "\n".join(unexplained))]
         hint = "They would silently begin with other values. A network makes all its variables in its own function."
         raise StageError("Variables are neither in the checkpoint nor known to begin anew.", facts, hint)
 

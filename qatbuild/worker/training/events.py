@@ -1,4 +1,4 @@
-"""TensorBoard event files: what happened at which step."""
+"""TensorBoard event files: scalars by step."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ v1 = tf.compat.v1
 class Events:
     """Scalars by step in a folder's event files; a context manager.
 
-    A training that goes on from step s opens a second file and tells TensorBoard to forget what the first says of
-    later steps: they were lost with the process that had done them.
+    A training that continues from step s opens a second file and makes TensorBoard drop later steps of the first: they
+    were lost with the process that was killed.
     """
 
     def __init__(self, folder: Path, step: int) -> None:

@@ -1,4 +1,8 @@
-"""Graphs as files: without weights, and with a checkpoint's weights as constants."""
+"""Graphs as files: without weights, and with a checkpoint's weights as constants.
+
+Why not tf.compat.v1.graph_util.convert_variables_to_constants: it needs a session with all variables loaded, and its
+error for a missing variable names one of them only. Here equal files give equal bytes, and all are listed.
+"""
 
 from __future__ import annotations
 
@@ -6,9 +10,8 @@ from pathlib import Path
 from typing import Any
 
 import tensorflow as tf
-from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
 
-from qatbuild.exchange.errors import StageError
+from qatbuild.worker import graph_def
 from qatbuild.worker.training import checkpoint
 from qatbuild.worker.training.inference import Inference
 
@@ -18,23 +21,19 @@ _VARIABLES = ("VarHandleOp", "VariableV2")
 
 
 def without_weights(target: Inference) -> tf.compat.v1.GraphDef:
-    """What leads from input to output: variables as operations, but no initial values and no assignments."""
+    """The part of a graph that the output depends on: variables are operations, without initial values."""
     definition = target.graph.as_graph_def()
     return v1.graph_util.extract_sub_graph(definition, [target.output])
 
 
 def freeze(graph: Path, weights: Path, output: str) -> bytes:
-    """The graph of a file with its variables replaced by a checkpoint's values: a binary GraphDef.
+    """Replace the variables of a file's graph by a checkpoint's values; a binary GraphDef.
 
     `weights` is a path without suffix, `output` the name of the operation to keep. A constant has its variable's
     name; equal files and values give equal bytes. StageError if the file is not a graph, or the checkpoint lacks
     variables of it (all are listed).
     """
-    definition = v1.GraphDef()
-    try:
-        definition.ParseFromString(graph.read_bytes())
-    except (OSError, DecodeError) as fault:
-        raise StageError("A graph cannot be read.", [("file", graph), ("reason", fault)]) from fault
+    definition = graph_def.read(graph)
     variables = [node for node in definition.node if node.op in _VARIABLES]
     shapes = {node.name: [size.size for size in node.attr["shape"].shape.dim] for node in variables}
     values = checkpoint.values(weights, shapes)
@@ -42,19 +41,16 @@ def freeze(graph: Path, weights: Path, output: str) -> bytes:
     frozen.versions.CopyFrom(definition.versions)
     for node in definition.node:
         frozen.node.add().CopyFrom(_frozen(node, values))
-    # Reading a variable has become an identity: those go, with any other that training has left.
+    # Reads of variables have become identities: they are removed, with those of the training.
     lean = v1.graph_util.remove_training_nodes(frozen, protected_nodes=[output])
     content: bytes = lean.SerializeToString(deterministic=True)
     return content
 
 
 def _frozen(node: tf.compat.v1.NodeDef, values: dict[str, Any]) -> tf.compat.v1.NodeDef:
-    """The node, or what stands for it in a graph without variables."""
+    """The node, or its replacement in a graph without variables."""
     if node.op in _VARIABLES:
-        constant = v1.NodeDef(name=node.name, op="Const")
-        constant.attr["dtype"].type = node.attr["dtype"].type
-        constant.attr["value"].tensor.CopyFrom(tf.make_tensor_proto(values[node.name]))
-        return constant
+        return graph_def.new_constant(node.name, values[node.name])
     if node.op == "ReadVariableOp":
         identity = v1.NodeDef(name=node.name, op="Identity", input=node.input)
         identity.attr["T"].type = node.attr["dtype"].type

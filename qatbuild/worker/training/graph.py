@@ -1,17 +1,18 @@
 """The network as a graph that learns.
 
-The order is the point: the network, then fake quantization, then the loss on what the rewrite left, then the
-optimizer. Done otherwise the gradients would pass by the fake quantization, and nothing would say so.
+The order matters: the network, then fake quantization, then the loss on the rewritten graph, then the optimizer. In any
+other order the gradients would bypass the fake quantization without an error.
 """
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass
 
 import tensorflow as tf
 
 from qatbuild.worker import models
-from qatbuild.worker.training.inference import INPUT, Network
+from qatbuild.worker.training.inference import INPUT, Classifier
 from qatbuild.worker.training.optimizer import Optimizer, loss
 from qatbuild.worker.training.rewrite import Rewrite
 from qatbuild.worker.training.session import deterministic
@@ -21,16 +22,16 @@ v1 = tf.compat.v1
 
 @dataclass(frozen=True)
 class Training:
-    """A graph that learns; what is fed at each step, what is run, and whose each variable is.
+    """A training graph, its inputs and outputs, and its variables by owner.
 
     images         uint8 [batch, height, width, channels], fed
     labels         int32 [batch], fed
     learning_rate  float32 scalar, fed
     loss           float32 scalar, before the step
     step           the operation that does one step
-    model          the network's own variables: what a float checkpoint holds
+    model          the network's own variables, those of a float checkpoint
     ranges         minimum and maximum of each fake-quantized tensor, by its name: scalars, or float32 [channels]
-    new            what begins anew in every training: ranges and their averages, counters, the optimizer's
+    new            variables that begin anew in every training: ranges and their averages, counters, the optimizer's
     """
 
     graph: tf.Graph
@@ -45,25 +46,25 @@ class Training:
 
     @property
     def published(self) -> dict[str, tf.Variable]:
-        """What a checkpoint for others holds, by name: the network, its ranges, the global step."""
+        """The variables of a published checkpoint by name: the network, its ranges, the global step."""
         ends = [end for pair in self.ranges.values() for end in pair]
         return {variable.op.name: variable for variable in [*self.model, *ends, v1.train.get_global_step(self.graph)]}
 
 
 def training(
-    network: Network, optimizer: Optimizer, *, weight_decay: float, seed: int, rewrite: Rewrite | None
+    target: Classifier, optimizer: Optimizer, *, weight_decay: float, seed: int, rewrite: Rewrite | None
 ) -> Training:
-    """The network's training graph: in float, or with fake quantization if there is a `rewrite`."""
+    """Build the training graph of a network, in float or with the fake quantization of `rewrite`."""
     deterministic()
     graph = tf.Graph()
     with graph.as_default():
         v1.set_random_seed(seed)
         global_step = v1.train.get_or_create_global_step()
-        images = v1.placeholder(tf.uint8, [None, *network.shape], name="images")
+        images = v1.placeholder(tf.uint8, [None, *target.shape], name="images")
         labels = v1.placeholder(tf.int32, [None], name="labels")
         learning_rate = v1.placeholder(tf.float32, [], name="learning_rate")
-        real = tf.divide(tf.cast(images, tf.float32) - network.mean, network.std_dev, name=INPUT)
-        logits = models.build(real, network.classes, training=True, model=network.model)
+        real = target.scaling.real(tf.cast(images, tf.float32), functools.partial(tf.divide, name=INPUT))
+        logits = models.build(real, target.classes, target.network, training=True)
         probabilities = models.predict(logits)
         model = tuple(variable for variable in v1.global_variables() if variable.op.name != global_step.op.name)
         names = rewrite.training(graph, real.op.name, logits.op.name) if rewrite else {}

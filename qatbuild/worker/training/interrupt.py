@@ -1,4 +1,4 @@
-"""A request to stop, heard between two steps: so the state that is saved is that of a whole step."""
+"""Signals that stop a training between two steps, so that the saved state is that of a whole step."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ _SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 
 class Interrupt:
-    """While open, SIGTERM and SIGINT only set `requested`; afterwards they do what they did before.
+    """A context in which SIGTERM and SIGINT only set `requested`.
 
-    Outside the main thread, where Python lets no one handle signals, it hears nothing. The same signal again does at
-    once what it would have done; another one changes nothing, for whoever interrupts a build sends both.
+    It has no effect outside the main thread, where Python allows no signal handlers. The same signal a second time ends
+    the process at once; the other signal changes nothing, because a build that is interrupted sends both.
     """
 
     def __init__(self) -> None:
-        """Nothing is requested yet; `requested` is the number of the signal that was heard."""
+        """No request yet; `requested` will be the number of the signal."""
         self.requested: int | None = None
 
     def __enter__(self) -> Self:
@@ -31,14 +31,14 @@ class Interrupt:
         self._restore()
 
     def obey(self) -> None:
-        """End the process as the signal would have: KeyboardInterrupt, or SystemExit with 128 + its number."""
+        """After a request, end the process: KeyboardInterrupt, or SystemExit with 128 + the signal's number."""
         if self.requested == signal.SIGINT:
             raise KeyboardInterrupt
         if self.requested is not None:
             raise SystemExit(128 + self.requested)
 
     def _hear(self, number: int, _: FrameType | None) -> None:
-        if number == self.requested:  # Asked twice: at once, without saving.
+        if number == self.requested:  # The second time: at once, without saving.
             self._restore()
             signal.raise_signal(number)
         self.requested = self.requested or number

@@ -1,4 +1,4 @@
-"""The loop: step, look at the loss, write it down, save, validate, go on."""
+"""The training loop: step, check and log the loss, save, validate."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ v1 = tf.compat.v1
 
 @dataclass(frozen=True)
 class Course:
-    """How long, how fast, in which number format, and how often it is written down; lengths in steps."""
+    """Length, learning rate and number format of a training, and how often it saves and logs; in steps."""
 
     steps: int
     learning_rate: Schedule
@@ -47,21 +47,22 @@ def train(
     title: str,
     out: Path,
     state: Path,
+    threads: int,
     start_from: Path | None = None,
     top1: Callable[[Path], float] | None = None,
 ) -> Progress:
-    """Train, publish checkpoints in `out` and event files in `out`/events, and say which checkpoints there are.
+    """Train, and publish checkpoints in `out` and event files in `out`/events; returns the progress.
 
     While it runs, both are in `state`; TensorBoard can be pointed there.
 
     `batches` gives the examples of a step. The network's own variables begin as in the checkpoint `start_from` (a
     path without suffix), or at random; everything else (ranges, optimizer, steps) always begins anew. `top1` measures
-    a published checkpoint, in percent. The state in the folder `state` is gone on from, if there is one. StageError
-    if the loss is no longer a number, or a checkpoint cannot be read or written.
+    a published checkpoint, in percent. A saved training in the folder `state` is continued. Sessions have `threads`
+    threads. StageError if the loss is no longer a number, or a checkpoint cannot be read or written.
     """
     resume = Resume(state)
     progress = resume.load()
-    with session(target.graph, course.precision) as opened, target.graph.as_default():
+    with session(target.graph, threads, course.precision) as opened, target.graph.as_default():
         run = _Run(target, course, opened, resume, progress or Progress(), top1)
         opened.run(v1.global_variables_initializer())
         if progress is not None:
@@ -81,7 +82,7 @@ def train(
 
 @dataclass
 class _Run:
-    """One go of the loop."""
+    """One run of the loop."""
 
     target: Training
     course: Course
@@ -97,7 +98,7 @@ class _Run:
         self.published = v1.train.Saver(self.target.published, max_to_keep=None)
 
     def steps(self, batches: Callable[[int], Batch], title: str) -> None:
-        """All steps that are left."""
+        """Run the remaining steps."""
         total, losses = self.course.steps, _Mean()
         if not total and not self.progress.kept:
             self._checkpoint("nothing to train")

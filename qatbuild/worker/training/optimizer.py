@@ -1,4 +1,4 @@
-"""The TF1 optimizers by name, and the loss that they lower."""
+"""The TF1 optimizers by name, and the loss."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ v1 = tf.compat.v1
 
 @dataclass(frozen=True)
 class Optimizer:
-    """`sgd`, `momentum` (in Nesterov's form if asked) or `adam`; each number means what it means to TensorFlow."""
+    """`sgd`, `momentum` (with `nesterov` in Nesterov's form) or `adam`; numbers as in TensorFlow."""
 
     name: str = "momentum"
     momentum: float = 0.9
@@ -31,7 +31,7 @@ class Optimizer:
             return v1.train.MomentumOptimizer(learning_rate, self.momentum, use_nesterov=self.nesterov)
         if self.name == "adam":
             return v1.train.AdamOptimizer(learning_rate, self.beta1, self.beta2, self.epsilon)
-        facts: list[tuple[str, object]] = [("optimizer", self.name), ("there are", "sgd, momentum, adam")]
+        facts = [("optimizer", self.name), ("there are", "sgd, momentum, adam")]
         raise StageError("There is no such optimizer.", facts)
 
 

@@ -1,4 +1,4 @@
-"""In which number format a training computes: float32, or bfloat16 where the processor has instructions for it.
+"""The number format of a training: float32, or bfloat16 where the processor has instructions for it.
 
 In bfloat16 (8 bits of exponent as float32, 8 of significand: Kalamkar et al. 2019, arXiv:1905.12322) TensorFlow's own
 graph pass casts around convolutions, dense layers and what lies between them, forward and backward. Weights, their
@@ -19,11 +19,11 @@ FLOAT32, BFLOAT16 = "float32", "bfloat16"
 
 _ON = 1  # RewriterConfig.ON
 _FLAGS = {"avx512_bf16", "amx_bf16", "bf16", "avx_ne_convert"}
-"""What Linux calls the instructions, on x86 and Arm; without them bfloat16 is emulated, slower than float32."""
+"""Linux' names of the instructions, on x86 and Arm; without them bfloat16 is emulated, slower than float32."""
 
 
 def available(wanted: str) -> str:
-    """The format that this machine can compute in fast: the wanted one, or float32 with a line in the log."""
+    """The wanted format, or float32 with a line in the log if this machine would have to emulate it."""
     if wanted == BFLOAT16 and not _FLAGS & _processor_flags():
         log.write(f"This processor ({platform.machine()}) has no bfloat16 instructions: the training is in float32.")
         return FLOAT32

@@ -1,4 +1,4 @@
-"""Batches made ahead in a thread, so that training does not wait for them."""
+"""Batches made in advance in a thread, so that the training does not wait for them."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ _AHEAD = 8
 class Prefetch:
     """The batches of steps `start` to `stop` - 1 in order, at most a few ahead of their use.
 
-    A context manager and an iterator. What `make` raises, the iteration raises. `waited_s` is how long the consumer
-    has waited so far, in seconds.
+    A context manager and an iterator, which raises the errors of `make`. `waited_s` is the time that the consumer has
+    waited so far, in seconds.
     """
 
     def __init__(self, make: Callable[[int], Batch], start: int, stop: int) -> None:
@@ -55,7 +55,7 @@ class Prefetch:
                 if self._closed.is_set():
                     return
                 self._ready.put(self._make(step))
-        except BaseException as fault:  # noqa: BLE001 - whatever it is, the consumer has to hear of it
+        except BaseException as fault:  # noqa: BLE001 - the consumer raises it
             self._ready.put(fault)
 
     def _drain(self) -> None:

@@ -1,7 +1,7 @@
-"""The state of a training that survives a kill: every variable, and what the loop knows beside them.
+"""The saved state of a training, which survives a kill: every variable, and the progress of the loop.
 
-The state file is written last, by rename, and holds the digest of every file it stands for. So there is one whole
-state at any time, and a file that was cut short or edited is seen before it can do harm.
+The state file is written last, by rename, and holds the digests of all files of the state. So one whole state exists at
+any time, and a truncated or edited file is detected.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from qatbuild.worker.training import checkpoint, log
 
 @dataclass
 class Progress:
-    """How far a training has come.
+    """The progress of a training.
 
     `kept` are the steps that have a published checkpoint; `validation_top1` is in percent, as [step, top-1].
     """
@@ -62,7 +62,7 @@ class Resume:
         return self.folder / f"full.ckpt-{step}"
 
     def load(self) -> Progress | None:
-        """What was saved last, None if there is nothing; a damaged state is removed with a line in the log."""
+        """Read the saved progress, None without one; a damaged state is removed with a line in the log."""
         if not self._state.exists():
             shutil.rmtree(self.folder, ignore_errors=True)
             return None
@@ -84,12 +84,12 @@ class Resume:
         saver.restore(session, str(self._full(progress.step)))
 
     def save(self, session: tf.compat.v1.Session, saver: tf.compat.v1.train.Saver, progress: Progress) -> None:
-        """Save every variable and the progress; an older state goes only when the new one is whole."""
+        """Save every variable and the progress; the older state is removed after that."""
         checkpoint.save(session, saver, self._full(progress.step))
         prefixes = [self._full(progress.step), *(checkpoint.prefix(self.folder, step) for step in progress.kept)]
-        known = self._digests()
+        unchanged = self._digests()
         current = [file for prefix in prefixes for file in checkpoint.files(prefix)]
-        digests = {file.name: known.get(file.name) or file_sha256(file) for file in current}
+        digests = {file.name: unchanged.get(file.name) or file_sha256(file) for file in current}
         write_text(self._state, json.dumps({**asdict(progress), "files": digests}, indent=1))
         for file in self.folder.glob("*.ckpt-*"):
             if file.name not in digests:

@@ -1,6 +1,6 @@
-"""What is done to a graph between network and loss, handed in by whoever knows how.
+"""A change of the graph between network and loss, passed in by the quantize stage.
 
-Training does not know how networks are quantized: so a change of the quantizer does not make the float training stale.
+The training room does not import the quantizer, so that a change of it does not make float trainings stale.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ class Rewrite:
 
     training   for the graph that learns; returns the names of the (minimum, maximum) variables by tensor
     inference  for the graph that is deployed
-    counters   names of variables that it makes beside those in the tensors' scopes
+    counters   names of variables that `training` adds outside the tensors' scopes
     """
 
     training: Callable[[tf.Graph, str, str], Mapping[str, tuple[str, str]]]
