@@ -32,7 +32,7 @@ REFUSED = {
     "elu": (lambda x: tf.nn.elu(layer(x, "c"), name="act/Elu"), "act", "Elu: it is not among", "leaky ReLU"),
     "sum": (lambda x: tf.reduce_sum(layer(x, "c"), [1, 2], name="sum/Sum"), "sum", "compute wrongly", "the mean"),
     "square": (lambda x: tf.square(layer(x, "c"), name="two/Square"), "two", "Square", "multiply"),
-    "negative": (lambda x: tf.negative(layer(x, "c"), name="minus/Neg"), "minus", "Neg", "multiply with -1"),
+    "negative": (lambda x: tf.negative(layer(x, "c"), name="minus/Neg"), "minus", "Neg", "multiply by -1"),
     "clip": (lambda x: tf.minimum(layer(x, "c"), 1.0, name="clip/Minimum"), "clip", "compares with a constant", ""),
     "division": (lambda x: tf.divide(1.0, layer(x, "c") + 1.0, name="one/by"), "one", "division by anything but", ""),
     "part that is not read": (

@@ -10,7 +10,7 @@ import pytest
 import tensorflow as tf
 
 from qatbuild.quantize import create_eval_graph, create_training_graph, experimental_create_training_graph
-from qatbuild.quantize.affine import affine, fake_quantize
+from qatbuild.worker.tflite.affine import fake_quantize, quant_params
 from tests.graph.networks import images, layer, v1, variable
 
 pytestmark = pytest.mark.tf
@@ -89,10 +89,10 @@ def test_quantization_begins_at_the_step_of_the_delay(quant_delay):
     session = dense(quant_delay)
     for step, batch in enumerate(batches(5), start=1):
         raw, seen = run(session, batch)
-        form = affine(*ranges(session))
-        expected = fake_quantize(raw, form) if step >= quant_delay else raw
+        params = quant_params(*ranges(session))
+        expected = fake_quantize(raw, params) if step >= quant_delay else raw
         np.testing.assert_allclose(seen, expected, rtol=1e-6)
-        assert not np.array_equal(raw, fake_quantize(raw, form))
+        assert not np.array_equal(raw, fake_quantize(raw, params))
 
 
 def test_ranges_learn_before_quantization_begins():

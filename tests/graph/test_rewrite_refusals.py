@@ -130,7 +130,7 @@ def test_layer_of_a_graph_whose_weights_are_not_variables_is_refused_before_fold
 
 
 def test_what_is_no_graph_is_refused(graph):
-    with pytest.raises(RewriteError, match=r"tf\.Graph is rewritten") as caught:
+    with pytest.raises(RewriteError, match=r"must be a tf\.Graph") as caught:
         create_training_graph(graph.as_graph_def())
     assert "import_graph_def" in caught.value.hint
 
@@ -139,12 +139,12 @@ def test_what_is_no_graph_is_refused(graph):
     ("create", "options", "fragments"),
     [
         (experimental_create_training_graph, {"freeze_bn_delay": -10}, ["freeze_bn_delay", "-10"]),
-        (experimental_create_training_graph, {"weight_bits": 1}, ["weight_bits", "2 to 8"]),
+        (experimental_create_training_graph, {"weight_bits": 1}, ["weight_bits", "from 2 to 8"]),
         (experimental_create_eval_graph, {"activation_bits": 9}, ["activation_bits", "9"]),
         (experimental_create_training_graph, {"quant_delay": -1}, ["quant_delay", "-1"]),
         (create_training_graph, {"quant_delay": 1.5}, ["quant_delay", "1.5"]),
         (create_training_graph, {"quant_delay": "3"}, ["quant_delay", "number of steps"]),
-        (experimental_create_eval_graph, {"weight_bits": None}, ["weight_bits", "2 to 8"]),
+        (experimental_create_eval_graph, {"weight_bits": None}, ["weight_bits", "from 2 to 8"]),
         (experimental_create_eval_graph, {"scope": "nett"}, ["nett", "net/Conv2D"]),
     ],
 )

@@ -11,10 +11,13 @@ import tensorflow as tf
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from qatbuild import quantize
 from qatbuild.exchange.errors import StageError
 from qatbuild.exchange.request import Request
-from qatbuild.quantize.calibrate import calibration
+from qatbuild.quantize.calibrate.calibration import calibrate
+from qatbuild.quantize.calibrate.observers import Observer, observer
+from qatbuild.quantize.modes import plan_inference
+from qatbuild.quantize.options import Options
+from qatbuild.quantize.rewrite_report import RewriteReport
 from qatbuild.worker import console
 from qatbuild.worker.stages import learning, rewriting, warnings
 from qatbuild.worker.training import checkpoint
@@ -73,13 +76,13 @@ def _chosen(images: Images, count: int, seed: int) -> Images:
 
 
 def _measure(
-    network: Network, asked: quantize.Options, settings: Mapping[str, Any], images: Images, weights: Path
+    network: Network, asked: Options, settings: Mapping[str, Any], images: Images, weights: Path
 ) -> dict[str, NDArray[np.float32]]:
     target = inference(network)
-    plan = quantize.plan_inference(target.graph, asked, input=target.input, logits=target.logits)
+    plan = plan_inference(target.graph, asked, input=target.input, logits=target.logits)
 
-    def new_observer() -> calibration.Observer:
-        return calibration.observer(settings["range"], settings["percentile"])
+    def new_observer() -> Observer:
+        return observer(settings["range"], settings["percentile"])
 
     total = new_observer().passes * len(images)
     with (
@@ -89,7 +92,7 @@ def _measure(
     ):
         checkpoint.restore(opened, v1.global_variables(), weights)
         batches = _batches(network, images, bar.update)
-        return calibration.calibrate(opened, plan, target.input, batches, new_observer)
+        return calibrate(opened, plan, target.input, batches, new_observer)
 
 
 def _batches(
@@ -106,13 +109,13 @@ def _batches(
 
 def _publish(
     network: Network, rewrite: Rewrite, values: dict[str, NDArray[np.float32]], weights: Path, prefix: Path
-) -> quantize.RewriteReport:
+) -> RewriteReport:
     """Write the checkpoint that the rewritten inference graph restores, and say what the rewrite did."""
-    reports: list[quantize.RewriteReport] = []
+    reports: list[RewriteReport] = []
 
     def noted(graph: tf.Graph, source: str, logits: str) -> None:
         report = rewrite.inference(graph, source, logits)
-        assert isinstance(report, quantize.RewriteReport)
+        assert isinstance(report, RewriteReport)
         reports.append(report)
 
     target = inference(network, noted)

@@ -8,8 +8,8 @@ from __future__ import annotations
 from collections import Counter
 from typing import Any
 
-from qatbuild import quantize
 from qatbuild.exchange.request import Request
+from qatbuild.quantize.modes import check_network
 from qatbuild.worker import models
 from qatbuild.worker.stages import learning, rewriting
 from qatbuild.worker.training.inference import inference
@@ -24,6 +24,6 @@ def run(request: Request) -> dict[str, Any]:
     network = learning.network(request)
     target = inference(network)
     cures = models.cures(network.model)
-    quantize.check_network(target.graph, target.input, target.logits, cures, rewriting.options(request))
+    check_network(target.graph, target.input, target.logits, cures, rewriting.options(request))
     types = Counter(operation.type for operation in target.graph.get_operations())
     return {"operations": dict(sorted(types.items()))}

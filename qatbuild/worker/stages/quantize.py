@@ -5,8 +5,8 @@ from __future__ import annotations
 import importlib
 from typing import Any
 
-from qatbuild import quantize
 from qatbuild.exchange.request import Request
+from qatbuild.quantize.rewrite_report import RewriteReport
 from qatbuild.worker.stages import learning, rewriting, warnings
 from qatbuild.worker.training import checkpoint
 
@@ -36,7 +36,7 @@ def _train(request: Request) -> dict[str, Any]:
         given = request.inputs["float"].manifest
         start_from = checkpoint.prefix(given.folder, int(given.facts["last"]))
         course = learning.course(settings, int(settings["steps"]), int(train["log_every"]))
-    reports: list[quantize.RewriteReport] = []
+    reports: list[RewriteReport] = []
     rewrite = rewriting.fake_quantization(rewriting.options(request), reports)
     early = warnings.of_start(settings, course.steps)
     warnings.tell(request, early)

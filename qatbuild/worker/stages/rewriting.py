@@ -12,19 +12,21 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
-from qatbuild import quantize
 from qatbuild.exchange.errors import StageError
 from qatbuild.exchange.files import write_text
 from qatbuild.exchange.request import Request
 from qatbuild.quantize.graph.quant_delay import STEP
+from qatbuild.quantize.modes import rewrite_inference, rewrite_training
+from qatbuild.quantize.options import Options, Override
+from qatbuild.quantize.rewrite_report import RewriteReport
 from qatbuild.worker.training.rewrite import Rewrite
 
 
-def options(request: Request) -> quantize.Options:
+def options(request: Request) -> Options:
     """What "quantize" asks for, with the input's scaling where the request has it (the mode tf1 does not read it)."""
     settings = request.settings["quantize"]
     scaling = request.settings.get("input") or {"mean": 0.0, "std_dev": 1.0}
-    return quantize.Options(
+    return Options(
         mean=float(scaling["mean"]),
         std_dev=float(scaling["std_dev"]),
         mode=settings["mode"],
@@ -35,29 +37,27 @@ def options(request: Request) -> quantize.Options:
     )
 
 
-def fake_quantization(asked: quantize.Options, reports: list[quantize.RewriteReport]) -> Rewrite:
+def fake_quantization(asked: Options, reports: list[RewriteReport]) -> Rewrite:
     """The rewrite of the quantizer, for the training room; what it did to a training graph is added to `reports`."""
 
     def training(graph: tf.Graph, source: str, logits: str) -> dict[str, tuple[str, str]]:
-        report = quantize.rewrite_training(graph, asked, input=source, logits=logits)
+        report = rewrite_training(graph, asked, input=source, logits=logits)
         reports.append(report)
         return ranges(report)
 
-    def inference(graph: tf.Graph, source: str, logits: str) -> quantize.RewriteReport:
-        return quantize.rewrite_inference(graph, asked, input=source, logits=logits)
+    def inference(graph: tf.Graph, source: str, logits: str) -> RewriteReport:
+        return rewrite_inference(graph, asked, input=source, logits=logits)
 
     return Rewrite(training, inference, frozenset({STEP}))
 
 
-def ranges(report: quantize.RewriteReport) -> dict[str, tuple[str, str]]:
+def ranges(report: RewriteReport) -> dict[str, tuple[str, str]]:
     """The names of the (minimum, maximum) variables by tensor; fixed ranges have none."""
     ends = [(row.min_variable, row.max_variable) for row in report.quantized if row.fixed is None]
     return {low.removesuffix("/min"): (low, high) for low, high in ends}
 
 
-def facts(
-    request: Request, report: quantize.RewriteReport, values: Mapping[str, NDArray[np.float32]]
-) -> dict[str, Any]:
+def facts(request: Request, report: RewriteReport, values: Mapping[str, NDArray[np.float32]]) -> dict[str, Any]:
     """Publish the report as rewrite.json; its facts: by tensor [low, high], each a number or one for each channel.
 
     `values` are those of the range variables by name. StageError naming each tensor without a range.
@@ -83,6 +83,6 @@ def _refuse_empty(ranges: Iterable[tuple[str, tuple[NDArray[np.float32], NDArray
         raise StageError("Fake-quantized tensors have no range after the training.", empty, hint)
 
 
-def _override(layer: str, range: list[float] | None, bits: int | None, float: bool) -> quantize.Override:  # noqa: A002, FBT001
+def _override(layer: str, range: list[float] | None, bits: int | None, float: bool) -> Override:  # noqa: A002, FBT001
     ends = None if range is None else (range[0], range[1])
-    return quantize.Override(layer, ends, bits, keep_float=float)
+    return Override(layer, ends, bits, keep_float=float)

@@ -14,7 +14,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from qatbuild.quantize.affine import affine
+from qatbuild.worker.tflite.affine import quant_params
 from qatbuild.worker.tflite.inspect import Tensor
 
 _FAKE_QUANTS = ("FakeQuantWithMinMaxVars", "FakeQuantWithMinMaxArgs")
@@ -164,7 +164,7 @@ def _same_scale(network: Network, node: Any, tensor: Tensor) -> bool:
     if ends is None or not ends[0] < ends[1]:
         return False
     bits = node.attr["num_bits"].i if "num_bits" in node.attr else 8
-    form = affine(*ends, bits, narrow_range=node.attr["narrow_range"].b)
+    form = quant_params(*ends, bits, narrow_range=node.attr["narrow_range"].b)
     shift = 128 if tensor.dtype == "int8" else 0
     same = math.isclose(float(form.scale), tensor.scales[0], rel_tol=_TOLERANCE)
     return same and abs(int(form.zero_point) - shift - tensor.zero_points[0]) <= 1
