@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from qatbuild.worker.deploy import coreml_weights, graphs
+from qatbuild.worker import graph_def
+from qatbuild.worker.deploy import coreml_weights
 from qatbuild.worker.deploy.coreml_weights import Weights
 
 v1 = tf.compat.v1
@@ -38,11 +39,11 @@ def graph(tmp_path: Path) -> Path:
 
 
 def constants(definition: object) -> list[np.ndarray]:
-    return [each for node in definition.node if node.op == "Const" and (each := graphs.constant(node)).ndim > 1]
+    return [each for node in definition.node if node.op == "Const" and (each := graph_def.constant(node)).ndim > 1]
 
 
 def test_weights_are_matched_in_any_order_and_a_batch_norm_s_factor_is_taken_out(graph: Path) -> None:
-    conv, depthwise, dense = constants(graphs.read(graph))
+    conv, depthwise, dense = constants(graph_def.read(graph))
     factor = np.array([2, -0.5, 1, 3], np.float32).reshape(4, 1, 1, 1)
     theirs = [
         weights(dense.T),
@@ -56,7 +57,7 @@ def test_weights_are_matched_in_any_order_and_a_batch_norm_s_factor_is_taken_out
 
 
 def test_weights_of_another_network_are_no_match(graph: Path) -> None:
-    conv, depthwise, dense = constants(graphs.read(graph))
+    conv, depthwise, dense = constants(graph_def.read(graph))
     others = [conv.transpose(3, 2, 0, 1)[::-1], depthwise.transpose(2, 3, 0, 1).reshape(8, 1, 3, 3), dense.T]
     assert coreml_weights.put_into(graph, {str(i): weights(np.array(each)) for i, each in enumerate(others)}) is None
     assert coreml_weights.put_into(graph, {}) is None

@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qatbuild.exchange.errors import DeployError
+from qatbuild.worker import graph_def
 from qatbuild.worker.deploy import (
     Outcome,
     Subject,
@@ -72,7 +73,7 @@ def build(subject: Subject, options: Mapping[str, Any], out: Path) -> Outcome:
     """
     coremltools = tools.module("coremltools", "coreml")
     assert subject.float_graph is not None
-    graph = graphs.read(subject.float_graph)
+    graph = graph_def.read(subject.float_graph)
     floats = {kind: _converted(coremltools, subject, options, graph, kind) for kind in ("mlprogram", "neuralnetwork")}
     package, model = out / "model.mlpackage", out / "model.mlmodel"
     config = coremltools.optimize.coreml.OptimizationConfig(

@@ -12,10 +12,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import tensorflow as tf
 from numpy.typing import NDArray
 
-from qatbuild.worker.deploy import graphs
+from qatbuild.worker import graph_def
 
 _LAYERS = {"Conv2D": (3, 2, 0, 1), "DepthwiseConv2dNative": (2, 3, 0, 1), "MatMul": (1, 0)}
 """TensorFlow's layers, and how their weights' axes are ordered for Core ML."""
@@ -82,25 +81,23 @@ def put_into(path: Path, weights: Mapping[str, Weights]) -> Any:
     Core ML folds a batch norm into the weights before it, channel by channel: a match may differ by a factor for each
     channel, which is taken out again.
     """
-    definition = graphs.read(path)
-    nodes = {node.name: node for node in definition.node}
+    definition = graph_def.read(path)
+    nodes = graph_def.nodes_by_name(definition)
     waiting = list(weights.values())
     for node in definition.node:
         if node.op not in _LAYERS:
             continue
-        holder = nodes[graphs.source(node.input[1])]
-        while holder.op in _PASSED_ON:
-            holder = nodes[graphs.source(holder.input[0])]
-        if holder.op != "Const":
+        holder = graph_def.source(nodes, node.input[1], _PASSED_ON)
+        if not graph_def.is_constant(holder):
             return None
-        ours = graphs.constant(holder)
+        ours = graph_def.constant(holder)
         order = _LAYERS[node.op]
         turned = ours.transpose(order)
         flat = turned.reshape(-1, 1, *turned.shape[2:]) if node.op.startswith("Depthwise") else turned
         for each in waiting:
             if (factor := _factor(flat, each.exact)) is not None:
                 back = (each.dequantized / factor).reshape(turned.shape).transpose(np.argsort(order))
-                holder.attr["value"].tensor.CopyFrom(tf.make_tensor_proto(back.astype(np.float32)))
+                graph_def.set_constant(holder, back.astype(np.float32))
                 waiting.remove(each)
                 break
         else:

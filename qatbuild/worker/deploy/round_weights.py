@@ -17,6 +17,7 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
+from qatbuild.worker import graph_def
 from qatbuild.worker.deploy import Outcome, Subject, agreement_gate, agreement_percent, graphs
 
 _FAKE_QUANTS = ("FakeQuantWithMinMaxVars", "FakeQuantWithMinMaxArgs", "FakeQuantWithMinMaxVarsPerChannel")
@@ -30,14 +31,14 @@ def build(subject: Subject, options: Mapping[str, Any], out: Path) -> Outcome:
     assert subject.frozen_graph is not None
     assert subject.float_graph is not None
     original = subject.float_graph if options["graph"] == "float" else subject.frozen_graph
-    rounded = rounded_weights(graphs.read(original), options["num_steps"])
-    baked = baked_weights(graphs.read(subject.frozen_graph), subject.graph_output)
+    rounded = rounded_weights(graph_def.read(original), options["num_steps"])
+    baked = baked_weights(graph_def.read(subject.frozen_graph), subject.graph_output)
     made = {"rounded_graph.pb": rounded, "baked_graph.pb": baked}
     for name, definition in made.items():
         (out / name).write_bytes(definition.SerializeToString(deterministic=True))
     answers = {name: _run(subject, definition) for name, definition in made.items()}
-    frozen = _run(subject, graphs.read(subject.frozen_graph))
-    whole = frozen if options["graph"] == "frozen" else _run(subject, graphs.read(original))
+    frozen = _run(subject, graph_def.read(subject.frozen_graph))
+    whole = frozen if options["graph"] == "frozen" else _run(subject, graph_def.read(original))
     same = np.array_equal(answers["baked_graph.pb"], frozen)
     differs = float(np.abs(answers["baked_graph.pb"].astype(np.float64) - frozen).max())
     got = agreement_percent(answers["rounded_graph.pb"], whole)
@@ -66,9 +67,9 @@ def rounded_weights(definition: Any, num_steps: int) -> Any:
     """A GraphDef with the transform round_weights done to it."""
     for node in definition.node:
         if node.op == "Const" and node.attr["dtype"].type == tf.float32.as_datatype_enum:
-            values = graphs.constant(node)
+            values = graph_def.constant(node)
             if values.size >= _LEAST_VALUES:
-                graphs.set_constant(node, rounded_values(values, num_steps))
+                graph_def.set_constant(node, rounded_values(values, num_steps))
     return definition
 
 
@@ -92,17 +93,16 @@ def baked_weights(definition: Any, output: str) -> Any:
 
     It stays in the graph, for its range is what a converter reads; on its own result it changes nothing.
     """
-    fixed = graphs.constant_ops(definition)
-    ops = [node for node in definition.node if node.op in _FAKE_QUANTS and graphs.source(node.input[0]) in fixed]
+    fixed = graph_def.constant_ops(definition.node)
+    ops = [node for node in definition.node if node.op in _FAKE_QUANTS and graph_def.op_name(node.input[0]) in fixed]
     with tf.Graph().as_default() as graph:
         tf.import_graph_def(definition, name="")
         with tf.compat.v1.Session(graph=graph) as session:
             values = session.run([f"{node.name}:0" for node in ops]) if ops else []
     for node, value in zip(ops, values, strict=True):
-        constant = definition.node.add(name=f"{node.name}/baked", op="Const")
-        constant.attr["dtype"].type = tf.float32.as_datatype_enum
-        graphs.set_constant(constant, value)
-        node.input[0] = constant.name
+        baked = definition.node.add()
+        baked.CopyFrom(graph_def.new_constant(f"{node.name}/baked", value))
+        node.input[0] = baked.name
     return tf.compat.v1.graph_util.extract_sub_graph(definition, [output])
 
 

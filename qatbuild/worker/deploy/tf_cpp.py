@@ -16,6 +16,7 @@ import numpy as np
 import tensorflow as tf
 
 from qatbuild.exchange.errors import DeployError
+from qatbuild.worker import graph_def
 from qatbuild.worker.deploy import Outcome, Subject, graphs, tools
 
 _LIBRARIES = ("libtensorflow_cc.so.2", "libtensorflow_framework.so.2")
@@ -65,7 +66,7 @@ def build(subject: Subject, options: Mapping[str, Any], out: Path) -> Outcome:
         "The C program cannot run the graph.",
     )
     answers = np.fromfile(outputs, np.float32).reshape(-1, classes)
-    python = graphs.run(graphs.read(graph), subject.graph_input, subject.graph_output, subject.real_images)
+    python = graphs.run(graph_def.read(graph), subject.graph_input, subject.graph_output, subject.real_images)
     differs = float(np.abs(answers.astype(np.float64) - python).max())
     gate = {
         "name": "equal to Python",

@@ -22,6 +22,7 @@ from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
 from tensorflow.core.framework.variable_pb2 import VariableDef
 
 from qatbuild.exchange.errors import StageError
+from qatbuild.worker import graph_def
 
 v1 = tf.compat.v1
 
@@ -106,9 +107,7 @@ def _free_batch(nodes: list[tf.compat.v1.NodeDef], graph: tf.Graph, batch: int) 
         shape = graph.get_operation_by_name(node.name).outputs[0].shape
         if not shape.is_fully_defined() or shape.rank == 0 or shape[0] != batch:
             continue
-        free = tf.compat.v1.NodeDef(name=f"{node.name}/any_batch", op="Const")
-        free.attr["dtype"].type = tf.int32.as_datatype_enum
-        free.attr["value"].tensor.CopyFrom(tf.make_tensor_proto([-1, *shape.as_list()[1:]], tf.int32))
+        free = graph_def.new_constant(f"{node.name}/any_batch", [-1, *shape.as_list()[1:]], tf.int32)
         node.attr["Tshape"].type = tf.int32.as_datatype_enum
         node.input[1] = _name((free.name, 0))
         nodes.append(free)

@@ -21,7 +21,7 @@ from qatbuild.exchange.errors import AcceptanceError, ConversionError, DatasetEr
 from qatbuild.exchange.files import write_text
 from qatbuild.exchange.manifest import Manifest
 from qatbuild.exchange.request import Request
-from qatbuild.worker import console
+from qatbuild.worker import console, graph_def
 from qatbuild.worker.tflite import convert, latency, layers
 from qatbuild.worker.tflite.gates import gate
 from qatbuild.worker.tflite.interpret import Model
@@ -110,7 +110,7 @@ def _graph_scores(
     frozen: Manifest, name: str, images: NDArray[np.uint8], scaling: Mapping[str, float], done: Callable[[int], Any]
 ) -> NDArray[np.float32]:
     """The softmax float32 [n, classes] of a frozen graph, fed with (byte - mean) / std_dev."""
-    definition = tf.compat.v1.GraphDef.FromString(frozen.file(name).read_bytes())
+    definition = graph_def.read(frozen.file(name))
     given, wanted = (f"{frozen.facts[end]}:0" for end in ("input", "output"))
     scores = []
     with tf.Graph().as_default() as graph, session(graph) as opened:
@@ -129,10 +129,7 @@ def _layers(
     count = min(_LAYER_IMAGES, layers.affordable(model))
     chosen = images[np.unique(np.linspace(0, len(images) - 1, count, dtype=int))]
     reals = _reals(chosen, scaling)
-    graphs = {
-        name: tf.compat.v1.GraphDef.FromString(frozen.file(f"{name}_graph.pb").read_bytes())
-        for name in ("frozen", "float")
-    }
+    graphs = {name: graph_def.read(frozen.file(f"{name}_graph.pb")) for name in ("frozen", "float")}
     with contextlib.ExitStack() as sessions:
 
         def opened(definition: Any) -> layers.Run:

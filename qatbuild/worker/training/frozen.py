@@ -6,9 +6,8 @@ from pathlib import Path
 from typing import Any
 
 import tensorflow as tf
-from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
 
-from qatbuild.exchange.errors import StageError
+from qatbuild.worker import graph_def
 from qatbuild.worker.training import checkpoint
 from qatbuild.worker.training.inference import Inference
 
@@ -30,11 +29,7 @@ def freeze(graph: Path, weights: Path, output: str) -> bytes:
     name; equal files and values give equal bytes. StageError if the file is not a graph, or the checkpoint lacks
     variables of it (all are listed).
     """
-    definition = v1.GraphDef()
-    try:
-        definition.ParseFromString(graph.read_bytes())
-    except (OSError, DecodeError) as fault:
-        raise StageError("A graph cannot be read.", [("file", graph), ("reason", fault)]) from fault
+    definition = graph_def.read(graph)
     variables = [node for node in definition.node if node.op in _VARIABLES]
     shapes = {node.name: [size.size for size in node.attr["shape"].shape.dim] for node in variables}
     values = checkpoint.values(weights, shapes)
@@ -51,10 +46,7 @@ def freeze(graph: Path, weights: Path, output: str) -> bytes:
 def _frozen(node: tf.compat.v1.NodeDef, values: dict[str, Any]) -> tf.compat.v1.NodeDef:
     """The node, or what stands for it in a graph without variables."""
     if node.op in _VARIABLES:
-        constant = v1.NodeDef(name=node.name, op="Const")
-        constant.attr["dtype"].type = node.attr["dtype"].type
-        constant.attr["value"].tensor.CopyFrom(tf.make_tensor_proto(values[node.name]))
-        return constant
+        return graph_def.new_constant(node.name, values[node.name])
     if node.op == "ReadVariableOp":
         identity = v1.NodeDef(name=node.name, op="Identity", input=node.input)
         identity.attr["T"].type = node.attr["dtype"].type
