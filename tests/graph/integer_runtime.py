@@ -24,11 +24,11 @@ IMAGES = np.random.default_rng(7).integers(0, 256, (24, 8, 8, 4), dtype=np.uint8
 
 @dataclass(frozen=True)
 class Outcome:
-    """`graph` and `tflite` are logits [images, classes], in steps of their scale from the zero point on."""
+    """`graph` and `tflite` are logits [images, classes], in steps of their scale, without the zero point."""
 
     report: RewriteReport
     operators: list[str]
-    violations: tuple[inspect.Violation, ...]
+    unsupported: tuple[inspect.UnsupportedOp, ...]
     graph: np.ndarray
     tflite: np.ndarray
     path: Path
@@ -143,7 +143,8 @@ def converted(body, folder: Path, scheme="uint8", values=None, kernels="referenc
     path.write_bytes(data)
     model = inspect.read(path)
     (scale,), (zero_point,) = (getattr(model.tensors[model.outputs[0]], name) for name in ("scales", "zero_points"))
-    codes = Model(path, kernels=kernels).run(IMAGES).astype(np.float32) - zero_point
+    quantized = Model(path, kernels=kernels).run(IMAGES).astype(np.float32) - zero_point
     operators = [each.name for each in model.operators]
     left = {each.layer for each in report.left_float}
-    return Outcome(report, operators, inspect.violations(model, scheme, left), np.rint(scores / scale), codes, path)
+    unsupported = inspect.unsupported_ops(model, scheme, left)
+    return Outcome(report, operators, unsupported, np.rint(scores / scale), quantized, path)

@@ -1,4 +1,4 @@
-"""Ranges that are measured: of which values, by which method, and for what they are refused."""
+"""Calibration: the values that count for a range, the methods, and refusals."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def network(weights=SCALES, *, pool=True):
 
 
 def measured(batches, *, method="min_max", percentile=None, weights=SCALES, **options):
-    """Range variable -> value, of the network calibrated on batches of images."""
+    """Return range variable -> value of the network, calibrated on batches of images."""
     graph, logits = network(weights)
     plan = plan_inference(graph, Options(mean=0, std_dev=1, **options), input="input", logits=logits)
     with graph.as_default(), v1.Session() as session:

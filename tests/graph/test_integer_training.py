@@ -1,4 +1,4 @@
-"""The training graph learns, under the inference graph's names, the ranges that the inference graph then has."""
+"""The training graph learns the ranges of the inference graph, in variables of the same names."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ pytestmark = pytest.mark.tf
 
 FEEDS = {"input:0": reals()}
 WITHIN_THEMSELVES = {"dense_block", "inception"}
-"""A tensor is joined with another that is computed from it: in training it has the range of the step before."""
+"""Networks that join a tensor with another one computed from it: in training it uses the range of the step before."""
 
 
 def rewritten(name, *, training, dropout=True, **asked):

@@ -74,7 +74,7 @@ def _scale(norm: BatchNorm, variance: MovingAverage) -> tf.Tensor:
 def _add_rounding(norm: BatchNorm, mean: MovingAverage, scale: tf.Tensor) -> tf.Tensor:
     """Let the batch norm also add the rounding error of inference's bias; return the tensor to round, [channels].
 
-    Until that tensor's reader is given a rounded one, the error is 0.
+    The error is 0 until that tensor's reader reads a rounded one.
     """
     shift = tf.negative(tf.reshape(mean.value, [-1]))
     if mean.changes_its_readers:

@@ -38,7 +38,7 @@ def run(request: Request) -> dict[str, Any]:
     found = gates(draft, mean=mean, std_dev=std_dev, scheme=scheme, float_layers=float_layers)
     failed = [each for each in found if not each["passed"]]
     if failed:
-        raise _refusal(draft, inspect.violations(model, scheme, float_layers), failed)
+        raise _refusal(draft, inspect.unsupported_ops(model, scheme, float_layers), failed)
     draft.replace(request.out / "model.tflite")
     return {
         "input": _described(model.tensors[model.inputs[0]]),
@@ -50,7 +50,7 @@ def run(request: Request) -> dict[str, Any]:
 
 
 def _refusal(
-    draft: Path, violations: Sequence[inspect.Violation], failed: Iterable[Mapping[str, Any]]
+    draft: Path, violations: Sequence[inspect.UnsupportedOp], failed: Iterable[Mapping[str, Any]]
 ) -> ConversionError:
     """One error for all failed gates: the violations themselves say more than the gate that counts them."""
     rest = [gate for gate in failed if not (violations and gate["name"] == FULLY_INTEGER)]

@@ -137,7 +137,7 @@ def _layers(
                 tf.import_graph_def(definition, name="")
             return sessions.enter_context(session(graph, as_written=True)).run
 
-        return layers.measure(model, chosen, reals, graphs, given=frozen.facts["input"], opened=opened)
+        return layers.measure(model, chosen, reals, graphs, input_name=frozen.facts["input"], opened=opened)
 
 
 def _top1_percent(scores: NDArray[Any], labels: NDArray[Any]) -> float:

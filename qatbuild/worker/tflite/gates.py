@@ -1,6 +1,6 @@
-"""What must hold before a converted file is called a model: it is integer, it loads, it takes and gives what was asked.
+"""The gates of a converted file: it is fully integer, LiteRT loads it, input and output have the wanted scales.
 
-A gate is plain data, as the report shows it: {"name", "wanted", "got", "passed"}.
+A gate is plain data, as in the report: {"name", "wanted", "got", "passed"}.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from qatbuild.exchange.errors import ConversionError
-from qatbuild.worker.tflite.inspect import Tensor, read, violations
+from qatbuild.worker.tflite.inspect import Tensor, read, unsupported_ops
 from qatbuild.worker.tflite.interpret import Model
 
 FULLY_INTEGER = "fully integer"
@@ -22,29 +22,29 @@ _LOADED_WITH = ("xnnpack", "reference")
 
 
 def gate(name: str, wanted: str, got: str, *, passed: bool) -> dict[str, Any]:
-    """One gate, as the report shows it."""
+    """Return one gate, as in the report."""
     return {"name": name, "wanted": wanted, "got": got, "passed": passed}
 
 
 def gates(
     path: Path, *, mean: float, std_dev: float, scheme: str, float_layers: Collection[str] = ()
 ) -> list[dict[str, Any]]:
-    """The gates of the converted file at `path`: fully integer, loads, input, output.
+    """Return the gates of the converted file at `path`: fully integer, loads, input, output.
 
-    The input must be real = (byte - mean) / std_dev, the output a softmax of scale 1/256 from 0 on; as int8 both zero
-    points are 128 lower. `float_layers` may stay float. Raises ConversionError if the file is not a .tflite.
+    The input must be real = (byte - mean) / std_dev, the output a softmax of scale 1/256 and zero point 0; for int8
+    both zero points are 128 lower. `float_layers` may stay float. ConversionError if the file is not a .tflite.
     """
     dtype, shift = ("uint8", 0) if scheme == "uint8" else ("int8", 128)
     model = read(path)
-    found = violations(model, scheme, float_layers)
-    given, result = (model.tensors[index] for index in (model.inputs[0], model.outputs[0]))
+    unsupported = unsupported_ops(model, scheme, float_layers)
+    input_tensor, output_tensor = (model.tensors[index] for index in (model.inputs[0], model.outputs[0]))
     integers = f"{dtype} and int32 only" + (f", {', '.join(sorted(float_layers))} in float" if float_layers else "")
-    got = f"{len(found)} operations that are not" if found else integers
+    got = f"{len(unsupported)} operations that are not" if unsupported else integers
     return [
-        gate(FULLY_INTEGER, integers, got, passed=not found),
+        gate(FULLY_INTEGER, integers, got, passed=not unsupported),
         _loads(path),
-        _affine("input", given, dtype, 1 / std_dev, int(mean) - shift),
-        _affine("output", result, dtype, _SOFTMAX_SCALE, -shift),
+        _affine("input", input_tensor, dtype, 1 / std_dev, int(mean) - shift),
+        _affine("output", output_tensor, dtype, _SOFTMAX_SCALE, -shift),
     ]
 
 
@@ -63,5 +63,5 @@ def _affine(name: str, tensor: Tensor, dtype: str, scale: float, zero_point: int
     same = len(tensor.scales) == 1 and math.isclose(tensor.scales[0], scale, rel_tol=2**-23)
     passed = same and tensor.dtype == dtype and tensor.zero_points == (zero_point,)
     wanted = f"{dtype}, scale {scale:.7g}, zero point {zero_point}"
-    scales, points = (" ".join(f"{value:.7g}" for value in found) for found in (tensor.scales, tensor.zero_points))
+    scales, points = (" ".join(f"{value:.7g}" for value in values) for values in (tensor.scales, tensor.zero_points))
     return gate(name, wanted, f"{tensor.dtype}, scale {scales or 'none'}, zero point {points or 'none'}", passed=passed)
