@@ -17,6 +17,7 @@ from qatbuild.exchange.errors import PlanError
 from qatbuild.exchange.files import canonical_json
 from qatbuild.schema.methods import OWN
 from qatbuild.schema.model import Variant, plain
+from qatbuild.schema.routes import NEEDS
 
 DEPLOY = "deploy."
 """A route is a stage of its own: deploy.vela, with its artifacts in LABEL/deploy/vela/."""
@@ -27,20 +28,7 @@ _SHARED = {"dataset", "check", "float", "quantize"}
 _TENSORFLOW = ("tensorflow", "numpy")
 _KERAS = ("keras",)
 _FILES = ("keras", "meta_graph")
-_FROM_TFLITE = {"litert", "armnn", "vela", "c_array", "onnx"}
-_DEPLOY_PACKAGES = {
-    "litert": ("flatbuffers",),
-    "coreml": ("tensorflow", "coremltools"),
-    "round_weights": ("tensorflow",),
-    "tf_cpp": ("tensorflow",),
-    "vela": ("ethos-u-vela",),
-    "onnx": ("tensorflow", "tf2onnx", "onnx", "onnxruntime"),
-}
-_PARTS = {
-    # Debian's Arm NN is no package of pip: its version is a file.
-    "armnn": {"pyarmnn": "/usr/lib/python3/dist-packages/pyarmnn/_version.py"},
-    "tf_cpp": {"program": str(Path(__file__).parents[1] / "worker" / "deploy" / "tf_cpp.c")},
-}
+_DEPLOY_FOLDER = Path(__file__).parents[1] / "worker" / "deploy"
 _DATASET_PACKAGES = {"digits": ("scikit-learn",), "images": ("pillow",)}
 
 
@@ -216,15 +204,22 @@ def _quantized(variant: Variant, training: Mapping[str, Any], quantize: Mapping[
 def _deploy(chain: _Chain, variant: Variant, scaling: Mapping[str, float]) -> None:
     """A stage for each route: it depends on its own options and modules, and on no other route."""
     for route, options in variant.deploy.items():
-        own = plain(options)
-        sources = {**_PARTS.get(route, {}), "config": own.pop("config", None)}
+        needs, settings = NEEDS[route], plain(options)
+        # A path of the file system as it is; a name lies beside the route's module.
+        sources = {role: str(_DEPLOY_FOLDER / path) for role, path in needs.sources.items()}
+        sources |= {path: settings.pop(path) for path in needs.paths}
         chain.add(
             f"{DEPLOY}{route}",
-            {"label": variant.label, "input": scaling, "quantize": {"scheme": variant.quantize.scheme}, route: own},
-            inputs=("dataset", "convert") if route in _FROM_TFLITE else ("dataset", "freeze", "convert"),
+            {
+                "label": variant.label,
+                "input": scaling,
+                "quantize": {"scheme": variant.quantize.scheme},
+                route: settings,
+            },
+            inputs=("dataset", "freeze", "convert") if needs.reads_graphs else ("dataset", "convert"),
             sources=sources,
             modules=("qatbuild.worker.stages.deploy", f"qatbuild.worker.deploy.{route}"),
-            packages=("numpy", "ai-edge-litert", *_DEPLOY_PACKAGES.get(route, ())),
+            packages=("numpy", "ai-edge-litert", *needs.packages),
         )
 
 

@@ -1,18 +1,18 @@
-"""One tree of errors; every expected failure of a build is one of these.
+"""The errors of expected failures.
 
     QatbuildError           message, facts, hint
-    ├── SpecError           what the user wrote: all faults of a spec at once
-    ├── PlanError           specs that are fine alone but clash together
-    ├── ArtifactError       what lies on the disk is not what was published there
-    └── StageError          a stage could not do its work
-        ├── DatasetError    the data is not there, not intact, or not of the declared kind
+    ├── SpecError           a spec is invalid: all its faults at once
+    ├── PlanError           valid specs contradict each other
+    ├── ArtifactError       a file on the disk differs from the one that was published
+    └── StageError          a stage failed
+        ├── DatasetError    the data are missing, damaged, or of another kind than declared
         ├── RewriteError    the network cannot be made fully integer
-        ├── ConversionError the converter's result is not what was asked for
-        ├── DeployError     a target's tool is missing, or cannot take the model
-        └── AcceptanceError a gate of the spec refused a model that was built
+        ├── ConversionError the converter failed, or its result does not pass the gates
+        ├── DeployError     a target's tool is missing, or does not take the model
+        └── AcceptanceError a built model does not pass a gate of its spec
 
 An expected error is shown as one block, without a traceback: the message says what is wrong, the facts
-say where, the hint says what to write or do. Anything else that is raised is a bug and keeps its traceback.
+say where, the hint says what to write or do. Any other exception is a bug and keeps its traceback.
 """
 
 from __future__ import annotations
@@ -24,15 +24,15 @@ from typing import Any
 
 WIDTH = 110
 
+Facts = Iterable[tuple[str, object]]
+"""Rows (label, value) of an error, in the order in which they are read; labels may repeat."""
+
 
 class QatbuildError(Exception):
-    """An expected failure: what (message), where (facts), and what to do about it (hint).
+    """An expected failure: what (message), where (facts), and what to do about it (hint)."""
 
-    `facts` are (label, value) pairs in the order in which they are to be read. Labels may repeat.
-    """
-
-    def __init__(self, message: str, facts: Iterable[tuple[str, object]] = (), hint: str = "") -> None:
-        """Make an error; see the class for what its parts are."""
+    def __init__(self, message: str, facts: Facts = (), hint: str = "") -> None:
+        """Make an error; values become text."""
         super().__init__(message)
         self.message = message
         self.facts = [(label, str(value)) for label, value in facts]
@@ -54,17 +54,17 @@ class QatbuildError(Exception):
         return self.block()
 
     def to_json(self) -> str:
-        """The error as it crosses the process boundary."""
+        """The error as JSON, to cross the process boundary."""
         fields = {"kind": type(self).__name__, "message": self.message, "facts": self.facts, "hint": self.hint}
         return json.dumps(fields, indent=1)
 
 
 class SpecError(QatbuildError):
-    """What the user wrote cannot be read as a spec."""
+    """A spec is invalid."""
 
 
 class PlanError(QatbuildError):
-    """Two specs, or two stages, claim the same thing."""
+    """Two specs, or two stages, claim the same label or file."""
 
 
 class ArtifactError(QatbuildError):
@@ -72,11 +72,11 @@ class ArtifactError(QatbuildError):
 
 
 class StageError(QatbuildError):
-    """A stage could not do its work."""
+    """A stage failed."""
 
 
 class DatasetError(StageError):
-    """The data is not there, not intact, or not of the declared kind."""
+    """The data are missing, damaged, or of another kind than declared."""
 
 
 class RewriteError(StageError):
@@ -84,19 +84,19 @@ class RewriteError(StageError):
 
 
 class ConversionError(StageError):
-    """The converter's result is not the fully integer model that was asked for."""
+    """The converter failed, or its result is not the fully integer model of the spec."""
 
 
 class DeployError(StageError):
-    """A target's tool is missing, or it cannot take the model."""
+    """A target's tool is missing, or does not take the model."""
 
 
 class AcceptanceError(StageError):
-    """A model was built, and a gate of its spec refused it."""
+    """A built model does not pass a gate of its spec."""
 
 
 def from_json(text: str) -> QatbuildError:
-    """The error that `to_json` wrote; an unknown kind comes back as StageError."""
+    """Read the error that `to_json` wrote; an unknown kind becomes a StageError."""
     fields: dict[str, Any] = json.loads(text)
     kinds = {kind.__name__: kind for kind in _tree(QatbuildError)}
     kind = kinds.get(fields["kind"], StageError)

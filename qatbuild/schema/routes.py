@@ -1,8 +1,68 @@
-"""The routes to a target that a spec may name under `deploy`: a named tuple for each, as schema.json has them."""
+"""The routes to a target that a spec may name under `deploy`: for each its options and what its stage depends on.
 
-from typing import NamedTuple
+A route is one class here, its entry in spec.schema.json, and the module qatbuild.worker.deploy.NAME.
+"""
+
+import re
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
+from typing import Any, NamedTuple, Protocol, TypeVar, get_args, get_type_hints
 
 
+class Route(Protocol):
+    """The options of one route: a named tuple."""
+
+    def _asdict(self) -> dict[str, Any]: ...
+
+
+class Needs(NamedTuple):
+    """What a route's stage depends on.
+
+    `packages` are of pip: their versions count. `reads_graphs`: it reads the frozen graphs, not only the .tflite.
+    `sources` are files by role, absolute or beside the route's module; `paths` are options that name the user's files.
+    """
+
+    packages: tuple[str, ...] = ()
+    reads_graphs: bool = False
+    sources: Mapping[str, str] = MappingProxyType({})
+    paths: tuple[str, ...] = ()
+
+
+ROUTES: dict[str, Callable[..., Route]] = {}
+"""Name of a route -> its options."""
+
+NEEDS: dict[str, Needs] = {}
+"""Name of a route -> what its stage depends on."""
+
+REAL: set[str] = set()
+"""The options that are real numbers: 95 and 95.0 are one setting."""
+
+_NOTHING = Needs()
+_Options = TypeVar("_Options", bound=Callable[..., Route])
+
+
+def route(name: str, needs: Needs = _NOTHING) -> Callable[[_Options], _Options]:
+    """Register the options of the route `name`."""
+
+    def register(options: _Options) -> _Options:
+        ROUTES[name], NEEDS[name] = options, needs
+        hints = get_type_hints(options)
+        REAL.update(option for option, kind in hints.items() if kind is float or float in get_args(kind))
+        return options
+
+    return register
+
+
+def typed(name: str, options: Mapping[str, Any], label: str, absolute: Callable[[str], str]) -> Route:
+    """The options of a route with defaults filled in; `absolute` resolves a path that is relative to the spec."""
+    filled = dict(options)
+    filled |= {option: float(filled[option]) for option in REAL & set(filled) if filled[option] is not None}
+    filled |= {path: absolute(filled[path]) for path in NEEDS[name].paths if filled.get(path) is not None}
+    complete = getattr(ROUTES[name], "complete", None)
+    return ROUTES[name](**(complete(filled, label) if complete else filled))
+
+
+@route("litert", Needs(("flatbuffers",)))
 class Litert(NamedTuple):
     """The .tflite with metadata."""
 
@@ -15,6 +75,8 @@ class Litert(NamedTuple):
     images: int = 500
 
 
+# Debian's Arm NN is no package of pip: the file with its version is a source.
+@route("armnn", Needs(sources={"pyarmnn": "/usr/lib/python3/dist-packages/pyarmnn/_version.py"}))
 class Armnn(NamedTuple):
     """The .tflite in Arm NN's CpuRef."""
 
@@ -22,6 +84,7 @@ class Armnn(NamedTuple):
     min_agreement: float | None = 95.0
 
 
+@route("coreml", Needs(("tensorflow", "coremltools"), reads_graphs=True))
 class Coreml(NamedTuple):
     """The float network as Core ML models with 8-bit weights."""
 
@@ -30,6 +93,7 @@ class Coreml(NamedTuple):
     min_agreement: float | None = 95.0
 
 
+@route("round_weights", Needs(("tensorflow",), reads_graphs=True))
 class RoundWeights(NamedTuple):
     """Graphs that compress better."""
 
@@ -39,6 +103,7 @@ class RoundWeights(NamedTuple):
     min_agreement: float | None = 95.0
 
 
+@route("tf_cpp", Needs(("tensorflow",), reads_graphs=True, sources={"program": "tf_cpp.c"}))
 class TfCpp(NamedTuple):
     """The frozen graph in a C program."""
 
@@ -46,8 +111,9 @@ class TfCpp(NamedTuple):
     images: int = 100
 
 
+@route("vela", Needs(("ethos-u-vela",), paths=("config",)))
 class Vela(NamedTuple):
-    """The .tflite compiled for an Ethos-U. `config` is an absolute path; load.py fills in what depends on others."""
+    """The .tflite compiled for an Ethos-U. `config` is an absolute path."""
 
     accelerator: str = "ethos-u55-128"
     system_config: str | None = None
@@ -56,7 +122,16 @@ class Vela(NamedTuple):
     optimise: str = "Performance"
     min_npu_percent: float = 100.0
 
+    @staticmethod
+    def complete(options: Mapping[str, Any], label: str) -> dict[str, Any]:  # noqa: ARG004
+        """Fill in the configuration of Vela's own file that fits the accelerator."""
+        u65 = "u65" in options.get("accelerator", "")
+        system = options.get("system_config") or f"Ethos_{'U65_High_End' if u65 else 'U55_High_End_Embedded'}"
+        memory = options.get("memory_mode") or ("Dedicated_Sram" if u65 else "Shared_Sram")
+        return {**options, "system_config": system, "memory_mode": memory}
 
+
+@route("c_array")
 class CArray(NamedTuple):
     """The .tflite as C arrays."""
 
@@ -66,7 +141,14 @@ class CArray(NamedTuple):
     vectors: int = 4
     images: int = 100
 
+    @staticmethod
+    def complete(options: Mapping[str, Any], label: str) -> dict[str, Any]:
+        """Name the arrays after the label, as far as C allows."""
+        name = re.sub(r"[^a-z0-9_]", "_", f"m{label}" if label[0].isdigit() else label.lower())
+        return {**options, "name": options.get("name") or name}
 
+
+@route("onnx", Needs(("tensorflow", "tf2onnx", "onnx", "onnxruntime")))
 class Onnx(NamedTuple):
     """The .tflite as QDQ ONNX."""
 
@@ -74,23 +156,6 @@ class Onnx(NamedTuple):
     images: int = 500
     min_agreement: float | None = 95.0
 
-
-Route = Litert | Armnn | Coreml | RoundWeights | TfCpp | Vela | CArray | Onnx
-
-ROUTES: dict[str, type[Route]] = {
-    "litert": Litert,
-    "armnn": Armnn,
-    "coreml": Coreml,
-    "round_weights": RoundWeights,
-    "tf_cpp": TfCpp,
-    "vela": Vela,
-    "c_array": CArray,
-    "onnx": Onnx,
-}
-"""Name of a route -> its options."""
-
-REAL = frozenset({"min_agreement", "tolerance", "min_npu_percent"})
-"""The options that are real numbers: 95 and 95.0 are one setting."""
 
 SYSTEM_CONFIGS = (
     "Ethos_U55_Deep_Embedded", "Ethos_U55_High_End_Embedded",

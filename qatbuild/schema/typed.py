@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from qatbuild.schema import model
-from qatbuild.schema.routes import REAL, ROUTES, Route
+from qatbuild.schema import model, routes
 
 _PERCENTILE = 99.99
 
@@ -41,7 +39,8 @@ def typed(label: str, file: Path, document: Mapping[str, Any]) -> model.Variant:
         convert=model.Convert(**document.get("convert", {})),
         evaluate=model.Evaluate(**document.get("evaluate", {})),
         deploy={
-            name: _route(name, options, label, file) for name, options in sorted(document.get("deploy", {}).items())
+            name: routes.typed(name, options, label, absolute)
+            for name, options in sorted(document.get("deploy", {}).items())
         },
     )
 
@@ -51,23 +50,6 @@ def each(paths: Any, change: Callable[[str], str]) -> Any:
     if isinstance(paths, list):
         return [each(path, change) for path in paths]
     return change(paths) if isinstance(paths, str) else paths
-
-
-def _route(name: str, options: Mapping[str, Any], label: str, file: Path) -> Route:
-    filled = dict(options)
-    if name == "c_array" and filled.get("name") is None:
-        filled["name"] = re.sub(r"[^a-z0-9_]", "_", f"m{label}" if label[0].isdigit() else label.lower())
-    if name == "vela":
-        filled = {**dict.fromkeys(("system_config", "memory_mode")), **filled}
-        u65 = "u65" in filled.get("accelerator", "")
-        filled["system_config"] = (
-            filled["system_config"] or f"Ethos_{'U65_High_End' if u65 else 'U55_High_End_Embedded'}"
-        )
-        filled["memory_mode"] = filled["memory_mode"] or ("Dedicated_Sram" if u65 else "Shared_Sram")
-        if filled.get("config") is not None:
-            filled["config"] = os.path.normpath(file.parent.absolute() / filled["config"])
-    filled |= {option: float(filled[option]) for option in REAL & set(filled) if filled[option] is not None}
-    return ROUTES[name](**filled)
 
 
 def _rate(fields: Mapping[str, Any] | None) -> model.LearningRate | None:

@@ -21,6 +21,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from qatbuild.exchange.errors import QatbuildError, StageError
+from qatbuild.exchange.facts import StageFacts
 from qatbuild.exchange.files import write_text
 from qatbuild.exchange.lock import held
 from qatbuild.exchange.manifest import Manifest
@@ -70,8 +71,8 @@ def _perform(request: Request) -> None:
     sys.path.insert(0, str(request.project))
     module = request.stage.partition(".")[0]  # deploy.vela is the stage deploy on the route vela
     with opened_files.watching() as seen:
-        facts = importlib.import_module(f"qatbuild.worker.stages.{module}").run(request)
-    manifest = Manifest.of(request.stage, request.out, facts)
+        facts: StageFacts = importlib.import_module(f"qatbuild.worker.stages.{module}").run(request)
+    manifest = Manifest.of(request.stage, request.out, facts.to_json())
     write_text(Manifest.path_of(request.work, request.stage), manifest.to_json())
     _write_run(request, time.time() - started, opened_files.inside(seen, request.project, request.downloads.parent))
 
@@ -107,7 +108,6 @@ def _write_run(request: Request, seconds: float, opened: list[str]) -> None:
 @contextlib.contextmanager
 def _logged(request: Request) -> Iterator[None]:
     """Send stdout and stderr, down to the descriptors, to log.txt; keep the terminal for progress."""
-    os.environ["QATBUILD_THREADS"] = str(request.threads)
     request.folder.mkdir(parents=True, exist_ok=True)
     sys.stdout.flush()
     sys.stderr.flush()

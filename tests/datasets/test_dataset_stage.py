@@ -61,7 +61,7 @@ def test_splits_have_the_promised_names_types_and_shapes(make_request: MakeReque
 
 
 def test_facts_count_images_per_split_and_class(make_request: MakeRequest, coloured: Path) -> None:
-    facts = dataset.run(make_request("npz", coloured, validation=0.25))
+    facts = dataset.run(make_request("npz", coloured, validation=0.25)).to_json()
     assert facts["shape"] == [5, 4, 3]
     assert facts["classes"] == 3
     assert facts["class_names"] == ["0", "1", "2"]
@@ -73,7 +73,7 @@ def test_facts_count_images_per_split_and_class(make_request: MakeRequest, colou
 
 def test_mean_and_std_are_of_the_remaining_training_images_in_bytes(make_request: MakeRequest, coloured: Path) -> None:
     request = make_request("npz", coloured, validation=0.5)
-    facts = dataset.run(request)
+    facts = dataset.run(request).to_json()
     with np.load(request.out / "dataset.npz") as arrays:
         images = arrays["train_images"].astype(np.float64)
     assert facts["mean"] == np.round(images.mean((0, 1, 2)), 4).tolist()
@@ -84,7 +84,7 @@ def test_mean_and_std_are_of_the_remaining_training_images_in_bytes(make_request
 def test_constant_images_have_no_deviation(make_request: MakeRequest, tmp_path: Path) -> None:
     images, labels = np.full((2500, 2, 2), 255, np.uint8), np.zeros(2500, int)
     np.savez(tmp_path / "white.npz", train_images=images, train_labels=labels, test_images=images, test_labels=labels)
-    facts = dataset.run(make_request("npz", tmp_path / "white.npz"))
+    facts = dataset.run(make_request("npz", tmp_path / "white.npz")).to_json()
     assert (facts["mean"], facts["std"]) == ([255.0], [0.0])
 
 
@@ -161,7 +161,7 @@ import json, re, sys
 from pathlib import Path
 from qatbuild.exchange.request import Request
 from qatbuild.worker.stages import dataset
-facts = dataset.run(Request.from_json(Path(sys.argv[1]).read_text()))
+facts = dataset.run(Request.from_json(Path(sys.argv[1]).read_text())).to_json()
 peak_kib = int(re.search(r"VmHWM:\\s+(\\d+) kB", Path("/proc/self/status").read_text())[1])
 print(json.dumps([facts, peak_kib]))
 """

@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from qatbuild.worker.deploy import Subject, armnn
+from qatbuild.exchange.facts import IntegerTensor, Scaling
+from qatbuild.worker.deploy import Samples, Subject, armnn
 from qatbuild.worker.tflite.convert import convert
 from qatbuild.worker.tflite.interpret import Model
 
@@ -71,16 +72,14 @@ def test_pad_is_named_exactly_where_arm_nn_computes_it_wrongly(
     model.write_bytes(convert(path, **ends, mean=121, std_dev=64, scheme="uint8"))
     images = np.random.default_rng(2).integers(0, 256, (20, 8, 8, 1), dtype=np.uint8)
     reference = Model(model, kernels="reference").run(images)
-    subject = Subject(
-        name="net", tflite=model, frozen_graph=None, float_graph=None, graph_input="", graph_output="", mean=121,
-        std_dev=64, scheme="uint8", class_names=tuple("abcd"), images=images, truth=np.zeros(20, np.int32),
-        reference=reference, scale=1 / 256, zero_point=0, sources={}, work=tmp_path,
-    )  # fmt: skip
+    samples = Samples(images, np.zeros(20, np.int32), Scaling(121, 64), reference)
+    output = IntegerTensor("uint8", 1 / 256, 0, (1, 4))
+    subject = Subject("net", model, "uint8", output, tuple("abcd"), samples, None, {}, tmp_path)
     (tmp_path / "out").mkdir()
     outcome = armnn.build(subject, {"min_agreement": None}, tmp_path / "out")
     (fault,) = outcome.gates
-    assert fault["got"] == (", ".join(named) or "none")
-    assert fault["passed"] == (not named)
+    assert fault.got == (", ".join(named) or "none")
+    assert fault.passed == (not named)
     (answers,) = outcome.answers.values()
     difference = 256 * np.abs(answers - subject.probabilities).max()
     assert difference <= most_lsb

@@ -72,7 +72,7 @@ def test_dense_layer_without_bias_is_named_for_arm_nn_cannot_parse_it() -> None:
 
 
 def test_metadata_is_refused_for_images_that_the_format_does_not_know(tmp_path: Path) -> None:
-    subject = SimpleNamespace(images=np.zeros((1, 8, 8, 2), np.uint8))
+    subject = SimpleNamespace(samples=SimpleNamespace(images=np.zeros((1, 8, 8, 2), np.uint8)))
     with pytest.raises(DeployError, match="1 or 3 channels"):
         litert.build(subject, {}, tmp_path)
     assert not list(tmp_path.iterdir())
@@ -82,7 +82,7 @@ def test_agreement_counts_the_lowest_of_equal_scores_and_no_gate_is_no_gate() ->
     ours = np.array([[1, 1, 0], [0, 2, 1], [0, 0, 3], [5, 0, 0]])
     assert agreement_percent(ours, np.array([[9, 0, 0], [0, 9, 0], [0, 0, 9], [0, 9, 0]])) == 75
     assert agreement_gate(None, 0, "anything") == ()
-    assert [gate["passed"] for wanted in (75.0, 75.1) for gate in agreement_gate(wanted, 75, "it")] == [True, False]
+    assert [gate.passed for wanted in (75.0, 75.1) for gate in agreement_gate(wanted, 75, "it")] == [True, False]
 
 
 def transformed(values: np.ndarray, num_steps: int) -> np.ndarray:

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from qatbuild.exchange import networks
 from qatbuild.exchange.errors import StageError
 from qatbuild.quantize.batch_norm.find import BatchNorm, find_batch_norms
 from qatbuild.quantize.batch_norm.fold import fold
@@ -117,7 +118,7 @@ class Built:
             v1.set_random_seed(seed)
             self.step = v1.train.get_or_create_global_step()
             self.images = v1.placeholder(tf.float32, [None, *shape], name="input")
-            self.logits = models.build(self.images, 10, training=training, model=model)
+            self.logits = models.build(self.images, 10, networks.read(model), training=training)
             self.probabilities = models.predict(self.logits)
             self.variables = {each.op.name: each for each in v1.global_variables() if each.op.name != "global_step"}
             self.trainable = [each.op.name for each in v1.trainable_variables()]
@@ -178,7 +179,7 @@ def _assert_like_keras(
 ) -> Built:
     images = scale * np.random.default_rng(1).random([4, *shape], np.float32)
     expected = model.predict(images, verbose=0)
-    values = models.initial(shape, spec)
+    values = models.initial(shape, networks.read(spec))
     built = Built(spec, shape)
     assert values is not None
     assert set(values) == set(built.variables)
@@ -323,7 +324,7 @@ def test_dropout_is_of_the_training_alone_and_depends_on_the_step_alone() -> Non
 
 def test_weights_of_a_file_become_a_checkpoint_of_those_names(tmp_path: Path) -> None:
     spec = in_file(eagerly("plain"), tmp_path / "net.keras")
-    values = models.initial((8, 8, 3), spec)
+    values = models.initial((8, 8, 3), networks.read(spec))
     assert values is not None
     checkpoint.write(values, tmp_path / "own" / "model.ckpt")
     built = Built(spec)

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from qatbuild.exchange import networks
 from qatbuild.exchange.errors import StageError
 from qatbuild.worker import models
 from qatbuild.worker.models import layers
@@ -76,7 +77,7 @@ def built(model: dict[str, str], images: np.ndarray, values: dict[str, np.ndarra
     with tf.Graph().as_default() as graph, v1.Session() as session:
         v1.placeholder(tf.float32, name="net/conv1/Conv2D")  # a name that is taken
         real = v1.placeholder(tf.float32, [None, 6, 6, 3], name="images")
-        logits = models.build(real, 10, training=False, model=model)
+        logits = models.build(real, 10, networks.read(model), training=False)
         session.run(v1.global_variables_initializer())
         variables = v1.global_variables()
         feed = {each.initial_value: values[each.op.name] for each in variables}
@@ -133,7 +134,7 @@ def test_what_is_no_network_is_refused(
     with tf.Graph().as_default():
         images = v1.placeholder(tf.float32, [None, 6, 6, 3], name="images")
         with pytest.raises(StageError) as refused:
-            models.build(images, 10, training=False, model={**model, **changes})
+            models.build(images, 10, networks.read({**model, **changes}), training=False)
     for fragment in fragments:
         assert fragment in refused.value.block()
 
@@ -143,4 +144,4 @@ def test_file_that_is_none_is_refused(content: bytes, tmp_path: Path) -> None:
     (tmp_path / "net.meta").write_bytes(content)
     model = {"meta_graph": str(tmp_path / "net.meta"), "input": "input:0", "logits": "logits:0"}
     with tf.Graph().as_default(), pytest.raises(StageError, match="meta graph"):
-        models.build(v1.placeholder(tf.float32, [None, 6, 6, 3]), 10, training=False, model=model)
+        models.build(v1.placeholder(tf.float32, [None, 6, 6, 3]), 10, networks.read(model), training=False)

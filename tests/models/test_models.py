@@ -10,7 +10,9 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from qatbuild.exchange import networks
 from qatbuild.exchange.errors import StageError
+from qatbuild.exchange.networks import Shipped
 from qatbuild.worker import models
 from qatbuild.worker.models import layers
 
@@ -26,7 +28,7 @@ def _build(model: Mapping[str, Any], shape: tuple[int, ...], *, training: bool =
     with graph.as_default():
         v1.set_random_seed(seed)
         images = v1.placeholder(tf.float32, [None, *shape], name="input")
-        models.predict(models.build(images, 10, training=training, model=model))
+        models.predict(models.build(images, 10, networks.read(model), training=training))
     return graph
 
 
@@ -207,8 +209,8 @@ def test_unknown_option_lists_the_networks_own() -> None:
 
 
 def test_cure_for_lrn_is_the_option_of_the_spec() -> None:
-    assert models.cures({"name": "cifarnet"})["LRN"] == '"lrn": false'
-    assert not models.cures({"name": "lenet"})
+    assert models.hints(Shipped("cifarnet"))["LRN"] == '"lrn": false'
+    assert not models.hints(Shipped("lenet"))
 
 
 @pytest.fixture

@@ -31,7 +31,7 @@ def measured(folder, definitions=None):
         def opened(definition):
             with tf.Graph().as_default() as graph:
                 tf.import_graph_def(definition, name="")
-            return sessions.enter_context(session(graph, as_written=True)).run
+            return sessions.enter_context(session(graph, 2, as_written=True)).run
 
         return layers.measure(
             folder / "model.tflite", IMAGES, REALS, definitions or graphs(folder), input_name="input", opened=opened

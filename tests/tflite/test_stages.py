@@ -17,6 +17,8 @@ from qatbuild.worker.tflite.interpret import Model
 
 INPUT = {"mean": 121.0, "std_dev": 64.0}
 FROZEN_FACTS = {"input": "input", "output": "Net/Predictions/Softmax", "checkpoint_step": 1, "float_checkpoint_step": 1}
+EXPORT_FACTS = {"input": "input", "logits": "logits", "output": "softmax", "shape": [8, 8, 1], "classes": 4}
+EXPORT_FACTS |= {"float_layers": []}
 NO_GATES = {"max_accuracy_drop": 100.0, "min_top1": None, "min_agreement": None, "latency_runs": 3}
 
 
@@ -60,9 +62,9 @@ class Build:
 
     def convert(self, scheme="uint8"):
         """Run the convert stage and publish what it made."""
-        self.published("export", {}, {"float_layers": []})
+        self.published("export", {}, EXPORT_FACTS)
         request = self.request("convert", {"input": INPUT, "quantize": {"scheme": scheme}}, "export", "freeze")
-        facts = convert.run(request)
+        facts = convert.run(request).to_json()
         publish(Manifest.of("convert", request.out, facts), request.folder, record(self.folder))
         return facts
 
@@ -71,7 +73,7 @@ class Build:
         request = self.request("evaluate", settings, "dataset", "freeze", "convert")
         error = facts = None
         try:
-            facts = evaluate.run(request)
+            facts = evaluate.run(request).to_json()
         except AcceptanceError as refused:
             error = refused
         text = (request.out / "report.json").read_text(encoding="utf-8")

@@ -10,24 +10,21 @@ import numpy as np
 import pytest
 from sklearn.datasets import load_digits
 
+from qatbuild.exchange.facts import Scaling
+from qatbuild.exchange.networks import Shipped
 from qatbuild.quantize import Options
 from qatbuild.worker.stages.rewriting import fake_quantization
 from qatbuild.worker.training.batches import Augmentation, Batches
 from qatbuild.worker.training.graph import training
-from qatbuild.worker.training.inference import Network
+from qatbuild.worker.training.inference import Classifier
 from qatbuild.worker.training.loop import Course, train
 from qatbuild.worker.training.optimizer import Optimizer
 from qatbuild.worker.training.resume import Progress
 from qatbuild.worker.training.schedule import Schedule
 from tests.training.project import Project
 
-NETWORK = Network({"name": "digitsnet"}, (8, 8, 1), 10, 128.0, 64.0)
+NETWORK = Classifier(Shipped("digitsnet"), (8, 8, 1), 10, Scaling(128.0, 64.0))
 QUANTIZED = Options(mean=128, std_dev=64)
-
-
-@pytest.fixture(autouse=True)
-def _two_threads(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("QATBUILD_THREADS", "2")
 
 
 @pytest.fixture(scope="session")
@@ -62,7 +59,7 @@ def learn(digits: tuple[np.ndarray, np.ndarray]) -> Callable[..., Progress]:
         batches = Batches(images[:200], labels[:200], 32, seed, Augmentation(1, flip_left_right=True, fill=128))
         course = Course(steps, Schedule("cosine", rate, warm_up_steps=2), every, log_every=3, precision=precision)
         folders = {"out": folder / "out", "state": folder / "state"}
-        return train(graph, wrap(batches), course, title="test", **folders, **more)
+        return train(graph, wrap(batches), course, title="test", threads=2, **folders, **more)
 
     return run
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from qatbuild.exchange.facts import StageFacts
 from qatbuild.exchange.files import write_text
 from qatbuild.exchange.manifest import Manifest
 from qatbuild.exchange.request import Input, Request, Source
@@ -27,6 +28,9 @@ TRAIN = {
 }
 QUANTIZE = {"mode": "tf1", "method": "qat", "scheme": "uint8", "start": "float", "steps": 6, "quant_delay": 0}
 QUANTIZE |= {"freeze_bn_delay": None, "checkpoint_every": 3, "overrides": []}
+
+DATASET = {"shape": [8, 8, 1], "classes": 10, "class_names": [str(digit) for digit in range(10)], "counts": {}}
+DATASET |= {"class_counts": {}, "mean": [78.0], "std": [96.0], "mean_all": 78.0, "std_all": 96.0, "notes": []}
 
 
 class Project:
@@ -49,7 +53,7 @@ class Project:
         arrays = {"train_images": images[train], "train_labels": labels[train]}
         arrays |= {"validation_images": images[held_out], "validation_labels": labels[held_out]}
         np.savez(folder / "dataset.npz", **arrays)
-        self.publish("dataset", folder, {"shape": list(images.shape[1:]), "classes": 10})
+        self.publish("dataset", folder, DATASET | {"shape": list(images.shape[1:])})
 
     def publish(self, stage: str, folder: Path, facts: Mapping[str, Any]) -> Manifest:
         """Write the stage's manifest; the files stay where they are."""
@@ -70,8 +74,8 @@ class Project:
         request.out.mkdir(parents=True, exist_ok=True)
         return request
 
-    def run(self, stage: Callable[[Request], dict[str, Any]], *inputs: str, **sources: Path) -> Manifest:
+    def run(self, stage: Callable[[Request], StageFacts], *inputs: str, **sources: Path) -> Manifest:
         """Run a stage and publish its manifest."""
         name = stage.__module__.rpartition(".")[2]
         request = self.request(name, *inputs, sources=sources)
-        return self.publish(name, request.out, stage(request))
+        return self.publish(name, request.out, stage(request).to_json())

@@ -14,13 +14,15 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from qatbuild.exchange import networks
+from qatbuild.exchange.facts import Scaling
 from qatbuild.quantize import create_eval_graph
 from qatbuild.worker.tflite.convert import convert
 from qatbuild.worker.tflite.interpret import Model
 from qatbuild.worker.training import checkpoint
 from qatbuild.worker.training.frozen import freeze, without_weights
 from qatbuild.worker.training.graph import training
-from qatbuild.worker.training.inference import Network, inference
+from qatbuild.worker.training.inference import Classifier, inference
 from qatbuild.worker.training.optimizer import Optimizer
 from qatbuild.worker.training.session import session
 
@@ -41,8 +43,8 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, Any]
     return {"name": {"name": "cifarnet"}, "meta_graph": {"meta_graph": str(meta), **tensors}}
 
 
-def network(model: dict[str, Any]) -> Network:
-    return Network(model, (32, 32, 3), 10, 121.0, 64.0)
+def network(model: dict[str, Any]) -> Classifier:
+    return Classifier(networks.read(model), (32, 32, 3), 10, Scaling(121.0, 64.0))
 
 
 @pytest.mark.parametrize("kind", ["name", "meta_graph"])
@@ -84,7 +86,7 @@ def test_meta_graph_goes_on_learning_from_its_checkpoint(models: dict[str, dict[
     feed[target.learning_rate] = 0.01
     names = sorted(variable.op.name for variable in target.model)
     assert names[:2] == ["CifarNet/conv1/biases", "CifarNet/conv1/weights"]
-    with target.graph.as_default(), session(target.graph) as opened:
+    with target.graph.as_default(), session(target.graph, 2) as opened:
         opened.run(tf.compat.v1.global_variables_initializer())
         checkpoint.restore(opened, target.model, CHECKPOINT)
         losses = [opened.run([target.loss, target.step], feed)[0] for _ in range(6)]

@@ -7,17 +7,19 @@ import pytest
 import tensorflow as tf
 
 from qatbuild.exchange.errors import StageError
+from qatbuild.exchange.facts import Scaling
+from qatbuild.exchange.networks import Shipped
 from qatbuild.quantize import Options
 from qatbuild.worker.stages.rewriting import fake_quantization
 from qatbuild.worker.training.graph import Training, training
-from qatbuild.worker.training.inference import Network
+from qatbuild.worker.training.inference import Classifier
 from qatbuild.worker.training.optimizer import Optimizer
 from qatbuild.worker.training.rewrite import Rewrite
 from qatbuild.worker.training.session import session
 
 pytestmark = pytest.mark.tf
 
-NETWORK = Network({"name": "digitsnet"}, (8, 8, 1), 10, 100.0, 50.0)
+NETWORK = Classifier(Shipped("digitsnet"), (8, 8, 1), 10, Scaling(100.0, 50.0))
 REWRITE = fake_quantization(Options(mean=100, std_dev=50, mode="tf1"), [])
 
 
@@ -62,7 +64,7 @@ def test_weight_decay_adds_half_the_square_of_float_kernels_and_of_nothing_else(
     losses, kernels = [], {}
     for weight_decay in (0.0, 0.1):
         target = _graph(weight_decay=weight_decay, rewrite=rewrite)
-        with target.graph.as_default(), session(target.graph) as opened:
+        with target.graph.as_default(), session(target.graph, 2) as opened:
             opened.run(tf.compat.v1.global_variables_initializer())
             kernels = opened.run({variable.op.name: variable for variable in target.model})
             losses.append(opened.run(target.loss, {target.images: images, target.labels: labels}))
@@ -74,7 +76,7 @@ def test_network_gets_bytes_less_mean_over_std_dev() -> None:
     target = _graph()
     real = target.graph.get_operation_by_name("DigitsNet/conv1/Conv2D").inputs[0]
     images = np.array([0, 100, 150, 255], np.uint8).repeat(16).reshape(1, 8, 8, 1)
-    with session(target.graph) as opened:
+    with session(target.graph, 2) as opened:
         assert set(np.unique(opened.run(real, {target.images: images}))) == {-2.0, 0.0, 1.0, np.float32(3.1)}
 
 

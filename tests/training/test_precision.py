@@ -37,7 +37,7 @@ def _types_that_ran(wanted: str, quantized: Callable[[tf.Graph], object] | None)
     feed[graph.learning_rate] = 0.1
     options = v1.RunOptions(output_partition_graphs=True)
     metadata = v1.RunMetadata()
-    with session(graph.graph, wanted) as opened, graph.graph.as_default():
+    with session(graph.graph, 2, wanted) as opened, graph.graph.as_default():
         opened.run(v1.global_variables_initializer())
         opened.run([graph.loss, graph.step], feed, options=options, run_metadata=metadata)
     found: dict[str, set[str]] = {}

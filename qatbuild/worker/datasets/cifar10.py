@@ -131,5 +131,5 @@ def _check_labels(labels: Images, path: Path, name: str) -> None:
 
 def _fault(path: Path, member: str, what: str, found: str) -> DatasetError:
     expected = f"{MEMBER_BYTES:,} bytes: 10,000 images of one label byte (0..9) and 3,072 pixel bytes"
-    facts: list[tuple[str, object]] = [("file", path), ("member", member), ("found", found), ("expected", expected)]
+    facts = [("file", path), ("member", member), ("found", found), ("expected", expected)]
     return DatasetError(f"CIFAR-10 cannot be read: {what}.", facts, _CURE)

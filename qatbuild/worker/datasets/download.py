@@ -113,7 +113,7 @@ def _transfer(url: str, sha256: str, part: Path, size_bytes: int | None, pause_s
             got = _attempt(url, sha256, part, size_bytes)
         except _CutError as fault:
             if attempt == ATTEMPTS:
-                facts: list[tuple[str, object]] = [("url", url), ("attempts", attempt), ("reason", fault)]
+                facts = [("url", url), ("attempts", attempt), ("reason", fault)]
                 raise DatasetError("The download broke off again and again.", facts, _resume_cure()) from fault
             time.sleep(pause_s * 2 ** (attempt - 1))
             continue
@@ -200,7 +200,7 @@ def _raise_unconnected(url: str, fault: Exception) -> NoReturn:
     reason = fault.reason if isinstance(fault, urllib.error.URLError) else fault
     if isinstance(reason, _CUTS):
         raise _CutError(reason) from fault
-    facts: list[tuple[str, object]] = [("url", url), ("reason", reason or type(fault).__name__)]
+    facts = [("url", url), ("reason", reason or type(fault).__name__)]
     raise DatasetError("The server cannot be reached.", facts, _CURE) from fault
 
 

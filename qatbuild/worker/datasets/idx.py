@@ -129,5 +129,5 @@ def _body(stream: Any, size_bytes: int) -> bytearray:
 
 
 def _fault(file: Path, what: str, found: str, expected: str) -> DatasetError:
-    facts: list[tuple[str, object]] = [("file", file), ("found", found), ("expected", expected)]
+    facts = [("file", file), ("found", found), ("expected", expected)]
     return DatasetError(f"IDX data cannot be read: {what}.", facts, _CURE)

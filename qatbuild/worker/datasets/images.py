@@ -120,5 +120,5 @@ def _pixels(pillow: ModuleType, file: Path) -> Images:
 
 
 def _fault(file: Path, what: str, found: str, expected: str) -> DatasetError:
-    facts: list[tuple[str, object]] = [("file", file), ("found", found or "missing"), ("expected", expected)]
+    facts = [("file", file), ("found", found or "missing"), ("expected", expected)]
     return DatasetError(f"The pictures cannot be used: {what}.", facts, _CURE)

@@ -126,5 +126,5 @@ def _sizes(images: Images) -> str:
 
 
 def _fault(path: Path, array: str, what: str, found: str, expected: str) -> DatasetError:
-    facts: list[tuple[str, object]] = [("file", path), ("array", array), ("found", found), ("expected", expected)]
+    facts = [("file", path), ("array", array), ("found", found), ("expected", expected)]
     return DatasetError(f"The arrays cannot be used: {what}.", facts, _CURE)

@@ -1,6 +1,6 @@
 """The .tflite in Arm NN: parsed and run by its reference backend CpuRef, from Debian's packages.
 
-Arm NN is on no package index: Debian's pyarmnn belongs to Debian's own Python, so it runs in a process of that.
+Arm NN is not on PyPI. Debian's pyarmnn belongs to Debian's own Python, so it runs in a process of that Python.
 """
 
 from __future__ import annotations
@@ -13,7 +13,16 @@ from typing import Any
 import numpy as np
 
 from qatbuild.exchange.errors import DeployError
-from qatbuild.worker.deploy import Outcome, Subject, agreement_gate, agreement_percent, armnn_program, tools
+from qatbuild.exchange.facts import Gate
+from qatbuild.worker.deploy import (
+    Outcome,
+    Subject,
+    agreement_gate,
+    agreement_percent,
+    armnn_program,
+    differing_percent,
+    tools,
+)
 from qatbuild.worker.tflite import inspect
 
 _PYTHON = Path("/usr/bin/python3")
@@ -22,45 +31,41 @@ _PROBE = """\
 import pyarmnn as ann
 runtime = ann.IRuntime(ann.CreationOptions())
 if "CpuRef" not in map(str, runtime.GetDeviceSpec().GetSupportedBackends()):
-    raise ImportError("Arm NN is there without its backend CpuRef")
+    raise ImportError("Arm NN is installed without its backend CpuRef")
 """
 _PADS = ("PAD", "PADV2", "MIRROR_PAD")
 _FAULTY_PADS = "22."
-"""Version, as Arm NN says it, of release 20.08."""
+"""Arm NN's own version number of release 20.08."""
 
 
 def build(subject: Subject, options: Mapping[str, Any], out: Path) -> Outcome:
-    """Write the model and a program that runs it; gates: none of Arm NN's known faults is in the way, and agreement."""
+    """Write the model and a program that runs it; gates: no known fault of Arm NN affects the model, and agreement."""
     hint = f"apt-get update && apt-get install -y --no-install-recommends {_PACKAGES}"
-    tools.called([_PYTHON, "-c", _PROBE], "The route armnn needs Debian's Arm NN, which is not there.", hint)
+    tools.called([_PYTHON, "-c", _PROBE], "The route armnn needs Debian's Arm NN, which is not installed.", hint)
     model = out / "model.tflite"
     model.write_bytes(subject.tflite.read_bytes())
     (out / "run_armnn.py").write_text(Path(armnn_program.__file__).read_text(encoding="utf-8"), encoding="utf-8")
     images, outputs = subject.work / "images.npy", subject.work / "outputs.npy"
-    np.save(images, subject.images if subject.scheme == "uint8" else (subject.images ^ 0x80).view(np.int8))
+    np.save(images, subject.integer_images)
     outputs.unlink(missing_ok=True)
     content = inspect.read(subject.tflite)
     bare = biasless(content)
-    cure = f"give {', '.join(bare)} a bias: Arm NN 20.08 cannot parse a dense layer without one" if bare else ""
+    bias = f"give {', '.join(bare)} a bias: Arm NN 20.08 cannot parse a dense layer without one" if bare else ""
     printed = tools.called(
-        [_PYTHON, out / "run_armnn.py", model, images, outputs], "Arm NN cannot run the model.", cure
+        [_PYTHON, out / "run_armnn.py", model, images, outputs], "Arm NN cannot run the model.", bias
     )
-    found = re.search(r"^Arm NN (\S+)$", printed, re.MULTILINE)
-    if found is None or not outputs.is_file():
+    version = re.search(r"^Arm NN (\S+)$", printed, re.MULTILINE)
+    if version is None or not outputs.is_file():
         raise DeployError("Arm NN's program ended without outputs.", [("its end", printed[-500:])], hint)
     answers = np.load(outputs)
-    pads = shifted_pads(content) if found[1].startswith(_FAULTY_PADS) else ()
-    faults = {
-        "name": "no known fault",
-        "wanted": "no standalone PAD of a tensor whose zero point is not 0: Arm NN 20.08 pads it with raw zeros",
-        "got": ", ".join(pads) or "none",
-        "passed": not pads,
-    }
-    differ = round(100 * float(np.mean(answers != subject.reference)), 4)
-    agreed = agreement_percent(answers, subject.reference)
+    pads = shifted_pads(content) if version[1].startswith(_FAULTY_PADS) else ()
+    wanted = "no standalone PAD of a tensor whose zero point is not 0: Arm NN 20.08 pads it with raw zeros"
+    faults = Gate("no known fault", wanted, ", ".join(pads) or "none", passed=not pads)
+    differ = differing_percent(answers, subject.samples.reference)
+    agreed = agreement_percent(answers, subject.samples.reference)
     return Outcome(
         artifact=model.name,
-        versions={"Arm NN": found[1], "backend": "CpuRef"},
+        versions={"Arm NN": version[1], "backend": "CpuRef"},
         answers={model.name: subject.real(answers)},
         gates=(faults, *agreement_gate(options["min_agreement"], agreed, "LiteRT's reference kernels")),
         figures={"values_that_differ_percent": differ},
@@ -69,7 +74,7 @@ def build(subject: Subject, options: Mapping[str, Any], out: Path) -> Outcome:
 
 
 def biasless(model: inspect.Flatbuffer) -> tuple[str, ...]:
-    """Dense layers without a bias: the file has -1 in its place, which Arm NN 20.08 refuses."""
+    """Dense layers without a bias, for which the file has the index -1: Arm NN 20.08 refuses it."""
     return tuple(
         model.layer(operator)
         for operator in model.operators
@@ -78,15 +83,15 @@ def biasless(model: inspect.Flatbuffer) -> tuple[str, ...]:
 
 
 def shifted_pads(model: inspect.Flatbuffer) -> tuple[str, ...]:
-    """Layers with a PAD of their own whose zero point is not 0: Arm NN 20.08 pads those with another number than 0.
+    """Layers with a standalone PAD whose zero point is not 0: Arm NN 20.08 pads those with another number than 0.
 
-    Not where only CONV_2D takes the result: Arm NN folds such a PAD into the convolution, which pads rightly.
+    A PAD that only CONV_2D reads is left out: Arm NN folds it into the convolution, which pads correctly.
     """
-    found = []
+    pads = []
     for operator in model.operators:
         zero_points = model.tensors[operator.inputs[0]].zero_points
         if operator.name in _PADS and any(zero_points):
-            takers = {taker.name for taker in model.operators if operator.outputs[0] in taker.inputs}
-            if takers != {"CONV_2D"}:
-                found.append(f"{model.layer(operator)} ({operator.name}, zero point {zero_points[0]})")
-    return tuple(found)
+            readers = {reader.name for reader in model.operators if operator.outputs[0] in reader.inputs}
+            if readers != {"CONV_2D"}:
+                pads.append(f"{model.layer(operator)} ({operator.name}, zero point {zero_points[0]})")
+    return tuple(pads)

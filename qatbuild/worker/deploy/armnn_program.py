@@ -2,8 +2,8 @@
 
     /usr/bin/python3 armnn_program.py MODEL.tflite IMAGES.npy OUTPUTS.npy
 
-The images are [n, height, width, channels] of the model's own type; the outputs [n, classes] are written as they come.
-Prints Arm NN's version. It needs nothing but pyarmnn and its numpy.
+The images are [n, height, width, channels] of the model's own type; the outputs [n, classes] are integers.
+Prints Arm NN's version. Needs pyarmnn and its numpy only.
 """
 
 import sys
@@ -12,14 +12,14 @@ from typing import Any
 
 def main(model: str, images_file: str, outputs_file: str) -> None:
     """Parse, optimize for CpuRef, run image by image."""
-    import numpy as np  # noqa: PLC0415  These are of another Python: importing this file must not need them.
+    import numpy as np  # noqa: PLC0415  Packages of another Python: importing this file must not need them.
     import pyarmnn as ann  # noqa: PLC0415
 
     images = np.load(images_file)
     parser = ann.ITfLiteParser()
     network = parser.CreateNetworkFromBinaryFile(model)
-    (given,), (result,) = parser.GetSubgraphInputTensorNames(0), parser.GetSubgraphOutputTensorNames(0)
-    given_info = parser.GetNetworkInputBindingInfo(0, given)
+    (image_name,), (result,) = parser.GetSubgraphInputTensorNames(0), parser.GetSubgraphOutputTensorNames(0)
+    image_info = parser.GetNetworkInputBindingInfo(0, image_name)
     result_info = parser.GetNetworkOutputBindingInfo(0, result)
     # One runtime a process: Arm NN 20.08 finds no backend for a second one.
     runtime = ann.IRuntime(ann.CreationOptions())
@@ -31,7 +31,7 @@ def main(model: str, images_file: str, outputs_file: str) -> None:
     loaded, _ = runtime.LoadNetwork(optimized)
     outputs: list[Any] = []
     for image in images:
-        sent = ann.make_input_tensors([given_info], [np.ascontiguousarray(image[np.newaxis])])
+        sent = ann.make_input_tensors([image_info], [np.ascontiguousarray(image[np.newaxis])])
         taken = ann.make_output_tensors([result_info])
         runtime.EnqueueWorkload(loaded, sent, taken)
         outputs.append(np.array(ann.workload_tensors_to_ndarray(taken)[0]).reshape(-1))

@@ -1,7 +1,8 @@
 """The .tflite as C arrays, in the style of TFLite Micro, compiled and read back.
 
-`model_data.cc` and `.h` hold the file, `model_io.h` says what goes in and comes out, `test_vectors.h` holds a few real
-images and the outputs of LiteRT's reference kernels for them. All of it is C99 as well as C++17: rename the .cc to .c.
+`model_data.cc` and `.h` hold the file, `model_io.h` the types, shapes and scales of input and output, `test_vectors.h`
+a few test images and the outputs of LiteRT's reference kernels for them. All of it is C99 as
+well as C++17: rename the .cc to .c.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from qatbuild.exchange.facts import Gate
 from qatbuild.worker.deploy import Outcome, Subject, tools
 from qatbuild.worker.tflite import inspect
 from qatbuild.worker.tflite.interpret import Model
@@ -35,17 +37,17 @@ int main(void) {{
 
 
 def build(subject: Subject, options: Mapping[str, Any], out: Path) -> Outcome:
-    """Write the four files; gates: as C99 and as C++17 they compile without a warning and give back the same bytes."""
+    """Write the four files; gates: as C99 and as C++17 they compile without a warning and hold the same bytes."""
     model = inspect.read(subject.tflite)
     data, names = subject.tflite.read_bytes(), _names(options["name"])
-    given, result = model.tensors[model.inputs[0]], model.tensors[model.outputs[0]]
-    count = min(options["vectors"], len(subject.images))
+    ends = model.tensors[model.inputs[0]], model.tensors[model.outputs[0]]
+    count = min(options["vectors"], len(subject.samples.images))
     warnings = _warnings(model)
     for file, text in {
         "model_data.h": _data_header(names, warnings),
         "model_data.cc": _data_source(names, data, options["alignment_bytes"]),
-        "model_io.h": _io_header(names, model, given, result),
-        "test_vectors.h": _vectors(names, given, result, subject, count),
+        "model_io.h": _io_header(names, model, *ends),
+        "test_vectors.h": _vectors(names, ends, subject, count),
     }.items():
         (out / file).write_text(text, encoding="utf-8")
     versions, gates = {}, []
@@ -56,7 +58,7 @@ def build(subject: Subject, options: Mapping[str, Any], out: Path) -> Outcome:
         gates.append(_same_bytes(language, data, back))
     rerun = subject.work / "round_trip.tflite"
     rerun.write_bytes(back)
-    answers = subject.real(Model(rerun, kernels="reference").run(subject.images))
+    answers = subject.real(Model(rerun, kernels="reference").run(subject.samples.images))
     figures: dict[str, Any] = {
         "array": names["array"],
         "model_bytes": len(data),
@@ -123,10 +125,10 @@ const unsigned int {names["array"]}_size = {len(data)};
 
 
 def _io_header(
-    names: Mapping[str, str], model: inspect.Flatbuffer, given: inspect.Tensor, result: inspect.Tensor
+    names: Mapping[str, str], model: inspect.Flatbuffer, image: inspect.Tensor, result: inspect.Tensor
 ) -> str:
-    lines = [f"// {name}: real = (integer - ZERO_POINT) * SCALE" for name in ("INPUT, OUTPUT",)]
-    for end, tensor in (("INPUT", given), ("OUTPUT", result)):
+    lines = ["// INPUT, OUTPUT: real = (integer - ZERO_POINT) * SCALE"]
+    for end, tensor in (("INPUT", image), ("OUTPUT", result)):
         shape, prefix = (1, *tensor.shape[1:]), f"#define {names['PREFIX']}{end}_"
         lines += [
             f"{prefix}TYPE {tensor.dtype}_t",
@@ -158,20 +160,18 @@ def _resolver(model: inspect.Flatbuffer) -> list[str]:
 
 
 def _vectors(
-    names: Mapping[str, str], given: inspect.Tensor, result: inspect.Tensor, subject: Subject, count: int
+    names: Mapping[str, str], ends: tuple[inspect.Tensor, inspect.Tensor], subject: Subject, count: int
 ) -> str:
-    images = subject.images[:count]
-    # An int8 model's zero point is 128 lower: the same bytes with the highest bit turned over.
-    inputs = (images ^ 0x80).view(np.int8) if given.dtype == "int8" else images
-    expected = subject.reference[:count]
+    image, result = ends
+    inputs, expected = subject.integer_images[:count], subject.samples.reference[:count]
     prefix, tables = names["prefix"], []
-    for name, dtype, rows in (("inputs", given.dtype, inputs), ("outputs", result.dtype, expected)):
+    for name, dtype, rows in (("inputs", image.dtype, inputs), ("outputs", result.dtype, expected)):
         flat = rows.reshape(count, -1)
         body = ",\n".join(f"    {{{text}}}" for text in _tables(flat))
         tables.append(f"static const {dtype}_t {prefix}test_{name}[{count}][{flat.shape[1]}] = {{\n{body}}};\n")
-    classes = ", ".join(str(int(each)) for each in subject.truth[:count])
+    classes = ", ".join(str(int(each)) for each in subject.samples.labels[:count])
     body = (
-        f"// Test images as the model takes them, and what LiteRT's reference kernels answer.\n"
+        f"// Test images as the model takes them, and the outputs of LiteRT's reference kernels.\n"
         f"#define {names['PREFIX']}TEST_COUNT {count}\n\n" + "\n".join(tables) + "\n// The images' true classes.\n"
         f"static const int {prefix}test_classes[{count}] = {{{classes}}};\n"
     )
@@ -187,7 +187,7 @@ def _tables(flat: NDArray[Any]) -> Iterator[str]:
 
 
 def _round_trip(compiler: Path, language: str, names: Mapping[str, str], out: Path, work: Path) -> bytes:
-    """The bytes that a program of the artifacts writes."""
+    """Compile a program with the artifacts and run it; the bytes that it writes."""
     kind, standard = ("c", "c99") if language == "C99" else ("c++", "c++17")
     main, program = work / f"main_{kind[-1]}.txt", work / f"round_trip_{standard}"
     main.write_text(_ROUND_TRIP.format(**names), encoding="utf-8")
@@ -197,6 +197,6 @@ def _round_trip(compiler: Path, language: str, names: Mapping[str, str], out: Pa
     return tools.output(program)
 
 
-def _same_bytes(language: str, data: bytes, back: bytes) -> dict[str, Any]:
+def _same_bytes(language: str, data: bytes, back: bytes) -> Gate:
     got = f"{len(data):,} bytes" if back == data else f"{len(back):,} bytes, which differ"
-    return {"name": f"{language} round trip", "wanted": f"{len(data):,} bytes", "got": got, "passed": back == data}
+    return Gate(f"{language} round trip", f"{len(data):,} bytes", got, passed=back == data)

@@ -1,9 +1,9 @@
-"""The network for Apple's devices: Core ML models of the 32-bit unquantized graph, their weights then made 8 bits.
+"""The network for Apple's devices: Core ML models of the float graph, with weights quantized to 8 bits.
 
-That is the guide's way: Core ML takes no 8-bit TensorFlow model, and a fake-quantized graph becomes chains of float
-operators. `model.mlpackage` is an ML program (iOS 15, macOS 12), `model.mlmodel` a neural network (iOS 13, for the 8
-bits). Core ML predicts on macOS only; `predict_on_mac.py` compares there, on `images.npy` and `expected.npy`. Here the
-weights are taken out of both files again, de-quantized, put into the graph they came from, and that is run.
+As in the guide: Core ML takes no 8-bit TensorFlow model, and a fake-quantized graph becomes chains of float operators.
+`model.mlpackage` is an ML program (iOS 15, macOS 12), `model.mlmodel` a neural network (iOS 13, for the 8 bits). Core
+ML predicts on macOS only; `predict_on_mac.py` compares there, on `images.npy` and `expected.npy`. Here the weights are
+read from both files, dequantized and put back into the float graph, which is then run.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qatbuild.exchange.errors import DeployError
+from qatbuild.exchange.facts import Gate
 from qatbuild.worker import graph_def
 from qatbuild.worker.deploy import (
     Outcome,
@@ -31,6 +32,8 @@ from qatbuild.worker.deploy import (
 
 _DATE = "com.github.apple.coremltools.conversion_date"
 _MAC_IMAGES = 100
+_HALF_STEP = 0.51
+"""Half a step, and a margin for rounding."""
 _WHY = "the weights in the Core ML files cannot be matched to the graph's, and Core ML predicts on macOS only"
 
 _SCRIPT = '''\
@@ -72,8 +75,9 @@ def build(subject: Subject, options: Mapping[str, Any], out: Path) -> Outcome:
     Each weight must be within half a step of 8 bits of the float graph's.
     """
     coremltools = tools.module("coremltools", "coreml")
-    assert subject.float_graph is not None
-    graph = graph_def.read(subject.float_graph)
+    assert subject.graphs is not None
+    float_graph = subject.graphs.float
+    graph = graph_def.read(float_graph)
     floats = {kind: _converted(coremltools, subject, options, graph, kind) for kind in ("mlprogram", "neuralnetwork")}
     package, model = out / "model.mlpackage", out / "model.mlmodel"
     config = coremltools.optimize.coreml.OptimizationConfig(
@@ -90,21 +94,19 @@ def build(subject: Subject, options: Mapping[str, Any], out: Path) -> Outcome:
         ),
         model.name: coreml_weights.of_network(floats["neuralnetwork"], coremltools.models.MLModel(str(model))),
     }
-    truth = graphs.run(graph, subject.graph_input, subject.graph_output, subject.real_images)
+    truth = graphs.run(graph, subject)
     answers: dict[str, NDArray[Any]] = {}
     for name, weights in found.items():
-        if (with_them := coreml_weights.put_into(subject.float_graph, weights)) is not None:
-            answers[name] = graphs.run(with_them, subject.graph_input, subject.graph_output, subject.real_images)
+        if (with_them := coreml_weights.put_into(float_graph, weights)) is not None:
+            answers[name] = graphs.run(with_them, subject)
     gates = [_half_step(name, weights) for name, weights in found.items()]
     for name, scores in answers.items():
         agreed = agreement_percent(scores, truth)
-        gates += [
-            {**gate, "name": f"{name} {gate['name']}"}
-            for gate in agreement_gate(options["min_agreement"], agreed, "the float graph")
-        ]
+        agreement = agreement_gate(options["min_agreement"], agreed, "the float graph")
+        gates += [gate._replace(name=f"{name} {gate.name}") for gate in agreement]
     sizes = {
         path.name: sum(each.stat().st_size for each in (path, *path.rglob("*")) if each.is_file())
-        for path in (subject.float_graph, package, model)
+        for path in (float_graph, package, model)
     }
     return Outcome(
         artifact=package.name,
@@ -123,17 +125,17 @@ def build(subject: Subject, options: Mapping[str, Any], out: Path) -> Outcome:
 
 def _converted(coremltools: Any, subject: Subject, options: Mapping[str, Any], graph: Any, kind: str) -> Any:
     """The float graph as a Core ML model: `kind` mlprogram or neuralnetwork."""
-    shape = (1, *subject.images.shape[1:])
+    names, (mean, std_dev) = subject.graphs, subject.samples.scaling
+    assert names is not None
+    shape = (1, *subject.samples.images.shape[1:])
     # Core ML computes scale * byte + bias, which is (byte - mean) / std_dev.
-    scale, bias = 1 / subject.std_dev, -subject.mean / subject.std_dev
+    scale, bias = 1 / std_dev, -mean / std_dev
     if not options["image_input"]:
-        given = coremltools.TensorType(name=subject.graph_input, shape=shape)
+        image = coremltools.TensorType(name=names.input, shape=shape)
     elif shape[3] in (1, 3):
         layout = coremltools.colorlayout.RGB if shape[3] == 3 else coremltools.colorlayout.GRAYSCALE  # noqa: PLR2004
         biases = [bias] * 3 if shape[3] == 3 else bias  # noqa: PLR2004
-        given = coremltools.ImageType(
-            name=subject.graph_input, shape=shape, scale=scale, bias=biases, color_layout=layout
-        )
+        image = coremltools.ImageType(name=names.input, shape=shape, scale=scale, bias=biases, color_layout=layout)
     else:
         facts = [("channels", shape[3])]
         raise DeployError("Core ML takes images of 1 or 3 channels.", facts, '"image_input": false')
@@ -142,22 +144,22 @@ def _converted(coremltools: Any, subject: Subject, options: Mapping[str, Any], g
         return coremltools.convert(
             graph,
             source="tensorflow",
-            inputs=[given],
-            outputs=[coremltools.TensorType(name=subject.graph_output)],
+            inputs=[image],
+            outputs=[coremltools.TensorType(name=names.output)],
             classifier_config=coremltools.ClassifierConfig(list(subject.class_names)),
             convert_to=kind,
             **precision,
         )
-    except Exception as fault:  # coremltools raises whatever it met
+    except Exception as fault:  # coremltools raises errors of many types
         raise DeployError("coremltools cannot convert the network.", [("to", kind), ("reason", fault)]) from fault
 
 
 def _save(model: Any, path: Path) -> None:
-    """Write a model without the day of its conversion and without random identifiers: equal models, equal bytes."""
+    """Write a model without date and random identifiers, so that equal models have equal bytes."""
     model.user_defined_metadata.pop(_DATE, None)
     model.save(str(path))
     for part in path.rglob("*.mlmodel"):
-        part.chmod(0o644)  # coremltools leaves it to its owner alone
+        part.chmod(0o644)  # coremltools makes it readable for its owner only
     manifest = path / "Manifest.json"
     if manifest.is_file():
         text = manifest.read_text(encoding="utf-8")
@@ -166,15 +168,15 @@ def _save(model: Any, path: Path) -> None:
         manifest.write_text(json.dumps(json.loads(text), indent=4, sort_keys=True) + "\n", encoding="utf-8")
 
 
-def _half_step(name: str, weights: Mapping[str, coreml_weights.Weights]) -> dict[str, Any]:
+def _half_step(name: str, weights: Mapping[str, coreml_weights.Weights]) -> Gate:
     worst = max((each.error_steps for each in weights.values()), default=0.0)
     wanted = "8-bit weights within half a step of the float graph's"
     got = f"{len(weights)} tensors, at most {worst:.3f} steps off"
-    return {"name": f"{name} weights", "wanted": wanted, "got": got, "passed": bool(weights) and worst <= 0.51}  # noqa: PLR2004
+    return Gate(f"{name} weights", wanted, got, passed=bool(weights) and worst <= _HALF_STEP)
 
 
 def _for_a_mac(subject: Subject, options: Mapping[str, Any], out: Path) -> None:
-    np.save(out / "images.npy", subject.images[:_MAC_IMAGES])
+    np.save(out / "images.npy", subject.samples.images[:_MAC_IMAGES])
     np.save(out / "expected.npy", subject.probabilities[:_MAC_IMAGES].astype(np.float32))
     (out / "labels.txt").write_text("".join(f"{name}\n" for name in subject.class_names), encoding="utf-8")
     (out / "predict_on_mac.py").write_text(_SCRIPT.format(as_image=bool(options["image_input"])), encoding="utf-8")

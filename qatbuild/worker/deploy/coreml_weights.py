@@ -1,4 +1,4 @@
-"""The 8-bit weights of Core ML models, taken out again: de-quantized, measured, put back into the TensorFlow graph.
+"""The 8-bit weights of Core ML models: read, dequantized, measured, and put back into the TensorFlow graph.
 
 Core ML has weights [out, in, height, width] and [out, in]; TensorFlow has [height, width, in, out], depthwise
 [height, width, in, multiplier], and [in, out].
@@ -17,15 +17,15 @@ from numpy.typing import NDArray
 from qatbuild.worker import graph_def
 
 _LAYERS = {"Conv2D": (3, 2, 0, 1), "DepthwiseConv2dNative": (2, 3, 0, 1), "MatMul": (1, 0)}
-"""TensorFlow's layers, and how their weights' axes are ordered for Core ML."""
+"""Layers of TensorFlow -> the order of their weights' axes in Core ML."""
 
 _PASSED_ON = ("Identity", "ReadVariableOp")
 _CLOSE = 1e-4
 
 
-@dataclass(frozen=True, eq=False)  # arrays have no equality that is one truth
+@dataclass(frozen=True, eq=False)  # == of arrays is an array
 class Weights:
-    """One layer's weights [out, ...] in Core ML's order: as the float model has them, and as its 8 bits say."""
+    """A layer's weights [out, ...] in Core ML's order: in float, dequantized, and the step [out] of its 8 bits."""
 
     exact: NDArray[np.float32]
     dequantized: NDArray[np.float32]
@@ -39,25 +39,25 @@ class Weights:
 
 
 def of_program(tools: Any, exact: Any, quantized: Any) -> dict[str, Weights]:
-    """The weights of an ML program and of its quantized self, by the name of the constant."""
-    told = tools.optimize.coreml.get_weights_metadata
-    floats = {name: each.val for name, each in told(exact, weight_threshold=0).items()}
-    parts = {name: each.val for name, each in told(quantized, weight_threshold=0).items()}
-    found = {}
+    """The weights of an ML program and of its quantized form, by the name of the constant."""
+    read = tools.optimize.coreml.get_weights_metadata
+    floats = {name: each.val for name, each in read(exact, weight_threshold=0).items()}
+    parts = {name: each.val for name, each in read(quantized, weight_threshold=0).items()}
+    weights = {}
     for name, values in floats.items():
         data = parts.get(f"{name}_quantized_quantized_data_0")
         if data is not None:
             scale, zero = (
                 np.asarray(parts[f"{name}_quantized_{part}_0"], np.float32) for part in ("scale", "zero_point")
             )
-            found[name] = _weights(values, data.astype(np.float32), scale, -zero * scale)
-    return found
+            weights[name] = _weights(values, data.astype(np.float32), scale, -zero * scale)
+    return weights
 
 
 def of_network(exact: Any, quantized: Any) -> dict[str, Weights]:
-    """The weights of a neural network and of its quantized self, by the name of the layer."""
+    """The weights of a neural network and of its quantized form, by the name of the layer."""
     exact_layers = {layer.name: layer for layer in exact.get_spec().neuralNetworkClassifier.layers}
-    found = {}
+    weights = {}
     for layer in quantized.get_spec().neuralNetworkClassifier.layers:
         kind = layer.WhichOneof("layer")
         if kind not in ("convolution", "innerProduct"):
@@ -66,20 +66,20 @@ def of_network(exact: Any, quantized: Any) -> dict[str, Weights]:
         height_width = tuple(parameters.kernelSize) if kind == "convolution" else ()
         shape = (parameters.outputChannels, -1, *height_width)
         linear = parameters.weights.quantization.linearQuantization
-        found[layer.name] = _weights(
+        weights[layer.name] = _weights(
             np.array(original.weights.floatValue, np.float32).reshape(shape),
             np.frombuffer(parameters.weights.rawValue, np.uint8).astype(np.float32).reshape(shape),
             np.array(linear.scale, np.float32),
             np.array(linear.bias, np.float32),
         )
-    return found
+    return weights
 
 
 def put_into(path: Path, weights: Mapping[str, Weights]) -> Any:
-    """The GraphDef in a file, its layers with de-quantized weights; None if one of them has no match.
+    """The GraphDef of a file, with dequantized weights; None if a layer has no match among them.
 
     Core ML folds a batch norm into the weights before it, channel by channel: a match may differ by a factor for each
-    channel, which is taken out again.
+    channel, by which the weights are divided.
     """
     definition = graph_def.read(path)
     nodes = graph_def.nodes_by_name(definition)
@@ -114,7 +114,7 @@ def _weights(
 
 
 def _factor(ours: NDArray[np.float32], theirs: NDArray[np.float32]) -> NDArray[np.float32] | None:
-    """What each channel of `theirs` is of `ours` [out, ...]: numbers [out, 1 ...]; None if it is something else."""
+    """The factors [out, 1, ...] with theirs = factor * ours [out, ...], by channel; None if there are none."""
     if ours.shape != theirs.shape:
         return None
     axes = tuple(range(1, ours.ndim))

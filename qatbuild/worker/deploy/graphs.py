@@ -1,25 +1,19 @@
-"""Run a frozen graph on images."""
+"""Run a network's frozen graphs on the sample images of a route."""
 
 from __future__ import annotations
-
-from typing import Any
 
 import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
+from qatbuild.worker import graph_outputs
+from qatbuild.worker.deploy import Subject
+
 _BATCH = 100
 
 
-def run(definition: Any, given: str, wanted: str, images: NDArray[np.float32]) -> NDArray[np.float32]:
-    """The values of the op `wanted` [n, ...] for real images [n, height, width, channels] fed to the op `given`."""
-    config = tf.compat.v1.ConfigProto(intra_op_parallelism_threads=1, inter_op_parallelism_threads=1)
-    with tf.Graph().as_default() as graph:
-        tf.import_graph_def(definition, name="")
-        with tf.compat.v1.Session(graph=graph, config=config) as session:
-            return np.concatenate(
-                [
-                    session.run(f"{wanted}:0", {f"{given}:0": images[start : start + _BATCH]})
-                    for start in range(0, len(images), _BATCH)
-                ]
-            )
+def run(definition: tf.compat.v1.GraphDef, subject: Subject) -> NDArray[np.float32]:
+    """The probabilities [n, classes] that a GraphDef of the subject's network gives for its sample images."""
+    assert subject.graphs is not None
+    batches = graph_outputs.real_batches(subject.samples.images, subject.samples.scaling, _BATCH)
+    return graph_outputs.run(definition, subject.graphs.input, subject.graphs.output, batches, threads=1)

@@ -1,7 +1,7 @@
-"""The .tflite for phones: with metadata and labels, and a benchmark of LiteRT's own where that is installed.
+"""The .tflite for phones: with metadata and labels, and a benchmark if litert-benchmark is installed.
 
-`model.tflite` computes what the built model computes; `labels.txt` holds its classes, one a line, once more beside it.
-`benchmark.json` is litert-benchmark's own result, with this machine's times.
+`model.tflite` has the outputs of the built model; `labels.txt` holds its classes, one a line. `benchmark.json` is the
+result of litert-benchmark, with the times of this machine.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from qatbuild.exchange.errors import DeployError
+from qatbuild.exchange.facts import Gate
 from qatbuild.worker.deploy import Outcome, Subject, metadata, tools
 from qatbuild.worker.tflite.interpret import Model
 
@@ -22,57 +23,53 @@ _BENCHMARK = "litert-benchmark"
 
 def build(subject: Subject, options: Mapping[str, Any], out: Path) -> Outcome:
     """Write model.tflite, labels.txt and benchmark.json; gates: the same outputs, and the metadata read back."""
-    shape = tuple(int(size) for size in subject.images.shape[1:])
+    written = _metadata(subject, options)
+    model = out / "model.tflite"
+    metadata.write(subject.tflite, written, model)
+    (out / metadata.LABELS_FILE).write_text("".join(f"{name}\n" for name in subject.class_names), encoding="utf-8")
+    outputs = Model(model, kernels="reference").run(subject.samples.images)
+    labels, (mean, std_dev) = len(subject.class_names), subject.samples.scaling
+    return Outcome(
+        artifact=model.name,
+        versions={"ai-edge-litert": tools.version("ai-edge-litert")},
+        answers={model.name: subject.real(outputs)},
+        gates=_gates(np.array_equal(outputs, subject.samples.reference), written, metadata.read(model)),
+        figures={"mean": mean, "std": std_dev, "labels": labels},
+        notes=(f"{labels} labels", f"mean {mean:g}, std {std_dev:g}"),
+        warnings=(*_refusals(subject.scheme, written.shape[2]), *_benchmark(model, options, out)),
+    )
+
+
+def _metadata(subject: Subject, options: Mapping[str, Any]) -> metadata.Metadata:
+    """The metadata of the model; DeployError if its images have neither 1 nor 3 channels."""
+    shape = tuple(int(size) for size in subject.samples.images.shape[1:])
     if shape[2] not in (1, 3):
         facts = [("channels", shape[2])]
         raise DeployError("TFLite metadata knows images of 1 or 3 channels only.", facts, "leave out deploy.litert")
     lowest = 0.0 if subject.scheme == "uint8" else -128.0
-    written = metadata.Metadata(
+    return metadata.Metadata(
         name=subject.name,
         description=options["description"],
         version=options["version"],
         author=options["author"],
         license=options["license"],
         shape=shape,
-        mean=float(np.float32(subject.mean)),
-        std=float(np.float32(subject.std_dev)),
+        mean=float(np.float32(subject.samples.scaling.mean)),
+        std=float(np.float32(subject.samples.scaling.std_dev)),
         lowest=lowest,
         highest=lowest + 255,
         labels=subject.class_names,
     )
-    model = out / "model.tflite"
-    metadata.write(subject.tflite, written, model)
-    (out / metadata.LABELS_FILE).write_text("".join(f"{name}\n" for name in subject.class_names), encoding="utf-8")
-    outputs = Model(model, kernels="reference").run(subject.images)
-    same, found = np.array_equal(outputs, subject.reference), metadata.read(model)
-    gates = (
-        {
-            "name": "the same outputs",
-            "wanted": "those of the model without metadata",
-            "got": "the same" if same else "others",
-            "passed": same,
-        },
-        {
-            "name": "metadata",
-            "wanted": "normalization and labels of the spec",
-            "got": "the same" if found == written else str(found),
-            "passed": found == written,
-        },
-    )
-    figures = {"mean": subject.mean, "std": subject.std_dev, "labels": len(subject.class_names)}
-    return Outcome(
-        artifact=model.name,
-        versions={"ai-edge-litert": tools.version("ai-edge-litert")},
-        answers={model.name: subject.real(outputs)},
-        gates=gates,
-        figures=figures,
-        notes=(f"{len(subject.class_names)} labels", f"mean {subject.mean:g}, std {subject.std_dev:g}"),
-        warnings=(*_refusals(subject.scheme, shape[2]), *_benchmark(model, options, out)),
-    )
+
+
+def _gates(same: bool, written: metadata.Metadata, back: metadata.Metadata) -> tuple[Gate, ...]:  # noqa: FBT001
+    outputs = Gate("the same outputs", "those of the model without metadata", "the same" if same else "others", same)
+    got = "the same" if back == written else str(back)
+    return outputs, Gate("metadata", "normalization and labels of the spec", got, passed=back == written)
 
 
 def _refusals(scheme: str, channels: int) -> tuple[str, ...]:
-    """What reads the metadata and still does not take the model: tried with tflite-support 0.4.4."""
+    """Warn of a reader of the metadata that does not take the model: tried with tflite-support 0.4.4."""
     kinds = [*(["int8"] if scheme != "uint8" else []), *(["one-channel"] if channels == 1 else [])]
     if not kinds:
         return ()
@@ -90,7 +87,7 @@ def _benchmark(model: Path, options: Mapping[str, Any], out: Path) -> tuple[str,
         *("--model", model, "--result_json", out / "benchmark.json"),
         *("--num_threads", str(options["benchmark_threads"]), "--num_runs", str(options["benchmark_runs"])),
     ]
-    tools.called(command, "litert-benchmark cannot run the model.", 'without it: "benchmark_runs": 0')
+    tools.called(command, "litert-benchmark cannot run the model.", '"benchmark_runs": 0 leaves the benchmark out')
     result = out / "benchmark.json"
     figures = {**json.loads(result.read_text(encoding="utf-8")), "model": model.name}
     result.write_text(json.dumps(figures, indent=1) + "\n", encoding="utf-8")

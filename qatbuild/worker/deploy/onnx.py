@@ -1,8 +1,7 @@
-"""The .tflite as ONNX: integers at both ends, QuantizeLinear and DequantizeLinear around float operators (QDQ).
+"""The .tflite as ONNX: integer inputs and outputs, QuantizeLinear and DequantizeLinear around float operators (QDQ).
 
-onnxruntime and its execution providers fuse those into integer kernels where they have them. Between two of them the
-operators compute in float, so outputs differ where the integer kernels of LiteRT round: one step of a logit can be many
-of a softmax.
+onnxruntime and its execution providers fuse these into integer kernels where they can. Otherwise operators compute in
+float, so outputs differ where LiteRT's integer kernels round: one step of a logit can be many of a softmax.
 """
 
 from __future__ import annotations
@@ -14,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from qatbuild.exchange.errors import DeployError
-from qatbuild.worker.deploy import Outcome, Subject, agreement_gate, agreement_percent, tools
+from qatbuild.worker.deploy import Outcome, Subject, agreement_gate, agreement_percent, differing_percent, tools
 
 _BATCH = 100
 
@@ -28,12 +27,12 @@ def build(subject: Subject, options: Mapping[str, Any], out: Path) -> Outcome:
     try:
         model, _ = tf2onnx.from_tflite(str(subject.tflite), opset=options["opset"], output_path=str(path))
         onnx.checker.check_model(str(path), full_check=True)
-    except Exception as fault:  # tf2onnx and the checker raise whatever they met
+    except Exception as fault:  # tf2onnx and the checker raise errors of many types
         facts = [("opset", options["opset"]), ("reason", fault)]
-        raise DeployError("tf2onnx cannot convert the model.", facts, "another opset may be able to") from fault
+        raise DeployError("tf2onnx cannot convert the model.", facts, "try another opset") from fault
     answers = _run(path, subject)
-    agreed = agreement_percent(answers, subject.reference)
-    differ = round(100 * float(np.mean(answers != subject.reference)), 4)
+    agreed = agreement_percent(answers, subject.samples.reference)
+    differ = differing_percent(answers, subject.samples.reference)
     operators = [node.op_type for node in model.graph.node]
     return Outcome(
         artifact=path.name,
@@ -50,16 +49,16 @@ def build(subject: Subject, options: Mapping[str, Any], out: Path) -> Outcome:
 
 
 def _run(path: Path, subject: Subject) -> Any:
-    """The integers that onnxruntime answers [n, classes]."""
+    """The integer outputs of onnxruntime [n, classes]."""
     runtime = tools.module("onnxruntime", "onnx")
-    given = subject.images if subject.scheme == "uint8" else (subject.images ^ 0x80).view(np.int8)
+    images = subject.integer_images
     try:
         session = runtime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
         (taken,) = session.get_inputs()
         batch = _BATCH if isinstance(taken.shape[0], str) or taken.shape[0] is None else int(taken.shape[0])
         parts = [
-            session.run(None, {taken.name: given[start : start + batch]})[0] for start in range(0, len(given), batch)
+            session.run(None, {taken.name: images[start : start + batch]})[0] for start in range(0, len(images), batch)
         ]
-    except Exception as fault:  # onnxruntime's own exceptions have no base of their own
+    except Exception as fault:  # onnxruntime's exceptions have no common base class
         raise DeployError("onnxruntime cannot run the model.", [("reason", fault)]) from fault
     return np.concatenate(parts)

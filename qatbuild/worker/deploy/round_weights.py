@@ -1,9 +1,9 @@
-"""Graphs for a smaller download: equal values compress better than different ones.
+"""Graphs for a smaller download: equal values compress well.
 
-`rounded_graph.pb` is what the graph transform round_weights of TensorFlow 1 made (tools/graph_transforms, which is in
-no wheel): float constants of at least 16 values, rounded to the middles of num_steps steps between their extremes.
-`baked_graph.pb` is the better one for a fake-quantized graph: each weight is already the value that its fake
-quantization makes of it, so it computes the very same, and has at most 256 values a tensor.
+`rounded_graph.pb` is the result of TensorFlow 1's graph transform round_weights (tools/graph_transforms, in no wheel):
+float constants of at least 16 values, rounded to the middles of num_steps steps between their extremes.
+`baked_graph.pb` is better for a fake-quantized graph: each weight is replaced by its fake-quantized value, so the
+outputs are the same bits, and a tensor has at most 256 different values.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
+from qatbuild.exchange.facts import Gate
 from qatbuild.worker import graph_def
 from qatbuild.worker.deploy import Outcome, Subject, agreement_gate, agreement_percent, graphs
 
@@ -28,32 +29,27 @@ _ZIP_LEVEL = 9
 
 def build(subject: Subject, options: Mapping[str, Any], out: Path) -> Outcome:
     """Write rounded_graph.pb and baked_graph.pb; gates: baked is bit-identical, rounded agrees with its original."""
-    assert subject.frozen_graph is not None
-    assert subject.float_graph is not None
-    original = subject.float_graph if options["graph"] == "float" else subject.frozen_graph
+    assert subject.graphs is not None
+    frozen_graph, float_graph, _, output = subject.graphs
+    original = float_graph if options["graph"] == "float" else frozen_graph
     rounded = rounded_weights(graph_def.read(original), options["num_steps"])
-    baked = baked_weights(graph_def.read(subject.frozen_graph), subject.graph_output)
+    baked = baked_weights(graph_def.read(frozen_graph), output)
     made = {"rounded_graph.pb": rounded, "baked_graph.pb": baked}
     for name, definition in made.items():
         (out / name).write_bytes(definition.SerializeToString(deterministic=True))
-    answers = {name: _run(subject, definition) for name, definition in made.items()}
-    frozen = _run(subject, graph_def.read(subject.frozen_graph))
-    whole = frozen if options["graph"] == "frozen" else _run(subject, graph_def.read(original))
-    same = np.array_equal(answers["baked_graph.pb"], frozen)
-    differs = float(np.abs(answers["baked_graph.pb"].astype(np.float64) - frozen).max())
+    answers = {name: graphs.run(definition, subject) for name, definition in made.items()}
+    frozen = graphs.run(graph_def.read(frozen_graph), subject)
+    whole = frozen if options["graph"] == "frozen" else graphs.run(graph_def.read(original), subject)
     got = agreement_percent(answers["rounded_graph.pb"], whole)
-    identical = {
-        "name": "baked is identical",
-        "wanted": "every output of frozen_graph.pb, bit by bit",
-        "got": "every output" if same else f"outputs that differ by up to {differs:.3g}",
-        "passed": same,
-    }
-    sizes = {path.name: _sizes(path) for path in (original, subject.frozen_graph, *map(out.joinpath, made))}
+    sizes = {path.name: _sizes(path) for path in (original, frozen_graph, *map(out.joinpath, made))}
     return Outcome(
         artifact="baked_graph.pb",
         versions={"tensorflow": tf.__version__},
         answers={name: answers[name] for name in ("baked_graph.pb", "rounded_graph.pb")},
-        gates=(identical, *agreement_gate(options["min_agreement"], got, original.name)),
+        gates=(
+            _identical(answers["baked_graph.pb"], frozen),
+            *agreement_gate(options["min_agreement"], got, original.name),
+        ),
         figures={
             "num_steps": options["num_steps"],
             "rounded": original.name,
@@ -63,8 +59,15 @@ def build(subject: Subject, options: Mapping[str, Any], out: Path) -> Outcome:
     )
 
 
+def _identical(baked: NDArray[np.float32], frozen: NDArray[np.float32]) -> Gate:
+    same = np.array_equal(baked, frozen)
+    differs = float(np.abs(baked.astype(np.float64) - frozen).max())
+    got = "every output" if same else f"outputs that differ by up to {differs:.3g}"
+    return Gate("baked is identical", "every output of frozen_graph.pb, bit by bit", got, passed=same)
+
+
 def rounded_weights(definition: Any, num_steps: int) -> Any:
-    """A GraphDef with the transform round_weights done to it."""
+    """Apply the transform round_weights to a GraphDef, in place."""
     for node in definition.node:
         if node.op == "Const" and node.attr["dtype"].type == tf.float32.as_datatype_enum:
             values = graph_def.constant(node)
@@ -74,10 +77,10 @@ def rounded_weights(definition: Any, num_steps: int) -> Any:
 
 
 def rounded_values(values: NDArray[np.float32], num_steps: int) -> NDArray[np.float32]:
-    """Values at the middles of `num_steps` equal steps between the least and the highest, as the transform has them.
+    """Values at the middles of `num_steps` equal steps between the least and the highest.
 
-    Like the original: the highest begins at the least positive float, so all-negative values are spread up to 0; the
-    highest value itself falls into one step more; and 0.0 is not kept.
+    As in the original transform: the highest is at least the smallest positive float, so that negative values are
+    spread up to 0; the highest value itself falls into an additional step; and 0.0 is not kept.
     """
     lowest = np.float32(values.min())
     highest = np.maximum(np.float32(values.max()), np.finfo(np.float32).tiny)
@@ -89,9 +92,9 @@ def rounded_values(values: NDArray[np.float32], num_steps: int) -> NDArray[np.fl
 
 
 def baked_weights(definition: Any, output: str) -> Any:
-    """A GraphDef in which every fake quantization of constants is fed with its own result.
+    """A GraphDef in which every fake quantization of constants reads its own result.
 
-    It stays in the graph, for its range is what a converter reads; on its own result it changes nothing.
+    It stays in the graph, because a converter reads its range; its own result it does not change.
     """
     fixed = graph_def.constant_ops(definition.node)
     ops = [node for node in definition.node if node.op in _FAKE_QUANTS and graph_def.op_name(node.input[0]) in fixed]
@@ -104,10 +107,6 @@ def baked_weights(definition: Any, output: str) -> Any:
         baked.CopyFrom(graph_def.new_constant(f"{node.name}/baked", value))
         node.input[0] = baked.name
     return tf.compat.v1.graph_util.extract_sub_graph(definition, [output])
-
-
-def _run(subject: Subject, definition: Any) -> NDArray[np.float32]:
-    return graphs.run(definition, subject.graph_input, subject.graph_output, subject.real_images)
 
 
 def _sizes(path: Path) -> dict[str, int]:

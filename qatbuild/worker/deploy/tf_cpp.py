@@ -16,6 +16,7 @@ import numpy as np
 import tensorflow as tf
 
 from qatbuild.exchange.errors import DeployError
+from qatbuild.exchange.facts import Gate
 from qatbuild.worker import graph_def
 from qatbuild.worker.deploy import Outcome, Subject, graphs, tools
 
@@ -39,47 +40,44 @@ test -n "$TF" || {{ echo "${{PYTHON:-python3}} has no tensorflow: PYTHON=.../bin
 
 def build(subject: Subject, options: Mapping[str, Any], out: Path) -> Outcome:
     """Write graph, program and build.sh; the gate: the program's outputs are Python's, up to `tolerance`."""
-    assert subject.frozen_graph is not None
-    home = Path(tf.__file__).parent
-    missing = [name for name in _LIBRARIES if not (home / name).is_file()]
-    if missing:
-        facts = [("folder", home), ("missing", ", ".join(missing))]
-        hint = "on Linux the packages tensorflow and tensorflow-cpu of pip have them"
-        raise DeployError("The installed TensorFlow has no library for C programs.", facts, hint)
+    assert subject.graphs is not None
+    _check_library()
     graph = out / "frozen_graph.pb"
-    graph.write_bytes(subject.frozen_graph.read_bytes())
+    graph.write_bytes(subject.graphs.frozen.read_bytes())
     (out / "run_graph.c").write_bytes(subject.sources["program"].read_bytes())
-    classes = subject.reference.shape[1]
-    ends = (subject.graph_input, subject.graph_output)
-    numbers = [str(each) for each in (*subject.images.shape[1:], classes, subject.mean, subject.std_dev)]
+    images, scaling = subject.samples.images, subject.samples.scaling
+    classes = subject.samples.reference.shape[1]
+    sizes = (*images.shape[1:], classes, *scaling)
+    arguments = [subject.graphs.input, subject.graphs.output, *map(str, sizes)]
     script = out / "build.sh"
-    script.write_text(_BUILD.format(call=shlex.join([graph.name, *ends, *numbers])), encoding="utf-8")
+    script.write_text(_BUILD.format(call=shlex.join([graph.name, *arguments])), encoding="utf-8")
     script.chmod(0o755)
     compiler = tools.program("cc", "gcc", "clang", route="tf_cpp", debian="gcc")
     program = subject.work / "run_graph"
     command = ["env", f"PYTHON={sys.executable}", f"CC={compiler}", "sh", script, program]
     tools.called(command, "The C program does not compile.")
-    images, outputs = subject.work / "images.bin", subject.work / "outputs.bin"
-    images.write_bytes(np.ascontiguousarray(subject.images).tobytes())
-    printed = tools.called(
-        [program, graph, *ends, *numbers, images, outputs],
-        "The C program cannot run the graph.",
-    )
+    inputs, outputs = subject.work / "images.bin", subject.work / "outputs.bin"
+    inputs.write_bytes(np.ascontiguousarray(images).tobytes())
+    printed = tools.called([program, graph, *arguments, inputs, outputs], "The C program cannot run the graph.")
     answers = np.fromfile(outputs, np.float32).reshape(-1, classes)
-    python = graphs.run(graph_def.read(graph), subject.graph_input, subject.graph_output, subject.real_images)
-    differs = float(np.abs(answers.astype(np.float64) - python).max())
-    gate = {
-        "name": "equal to Python",
-        "wanted": f"probabilities that differ by at most {options['tolerance']:g}",
-        "got": f"{differs:.3g}",
-        "passed": differs <= options["tolerance"],
-    }
+    differs = float(np.abs(answers.astype(np.float64) - graphs.run(graph_def.read(graph), subject)).max())
+    wanted = f"probabilities that differ by at most {options['tolerance']:g}"
     version = tools.called([compiler, "--version"], "The compiler does not run.").splitlines()[0]
     return Outcome(
         artifact=graph.name,
         versions={"libtensorflow_cc": printed.splitlines()[-1], "compiler": version},
         answers={graph.name: answers},
-        gates=(gate,),
+        gates=(Gate("equal to Python", wanted, f"{differs:.3g}", passed=differs <= options["tolerance"]),),
         notes=("the outputs are Python's" if not differs else f"up to {differs:.3g} from Python's",),
         figures={"largest_difference": differs},
     )
+
+
+def _check_library() -> None:
+    """Raise DeployError if the installed TensorFlow has no library for C programs."""
+    home = Path(tf.__file__).parent
+    missing = [name for name in _LIBRARIES if not (home / name).is_file()]
+    if missing:
+        facts = [("folder", str(home)), ("missing", ", ".join(missing))]
+        hint = "on Linux the packages tensorflow and tensorflow-cpu of pip have it"
+        raise DeployError("The installed TensorFlow has no library for C programs.", facts, hint)

@@ -1,4 +1,4 @@
-"""What a route needs that is not always there: found, or one error that says how to install it."""
+"""External packages and programs of the routes: found, or an error with the command that installs them."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from qatbuild.exchange.errors import DeployError
 
 _SHOWN_LINES = 12
 _PACKAGES = {"ethosu": "ethos-u-vela"}
-"""Packages of pip that are not called as their modules are."""
+"""Module -> its package of pip, where the names differ."""
 
 
 def module(name: str, route: str) -> ModuleType:
-    """The module `name`, which comes with the extra of the route's name."""
+    """Import the module `name`, which the extra of the route's name installs."""
     try:
         return importlib.import_module(name)
     except ImportError as fault:
@@ -30,12 +30,12 @@ def module(name: str, route: str) -> ModuleType:
 
 
 def program(*names: str, route: str, debian: str) -> Path:
-    """The first of some programs that is installed; `debian` are the packages that hold one."""
-    found = next((path for name in names if (path := shutil.which(name))), None)
-    if found is None:
-        facts = [("missing", " or ".join(names))]
-        raise DeployError(f"The route {route} needs a program that is not there.", facts, f"apt-get install {debian}")
-    return Path(found)
+    """The first of some programs that is installed; `debian` names packages with one of them."""
+    path = next((path for name in names if (path := shutil.which(name))), None)
+    if path is None:
+        facts, hint = [("missing", " or ".join(names))], f"apt-get install {debian}"
+        raise DeployError(f"The route {route} needs a program that is not installed.", facts, hint)
+    return Path(path)
 
 
 def beside_python(name: str) -> Path | None:
@@ -50,7 +50,7 @@ def version(package: str) -> str:
 
 
 def called(command: Sequence[object], what: str, hint: str = "", cwd: Path | None = None) -> str:
-    """What a command printed; DeployError with the end of it if it fails. `what` is who could not do it, in words."""
+    """Run a command and return its output; if it fails, DeployError with the message `what` and the output's end."""
     done = subprocess.run(
         list(map(str, command)), cwd=cwd, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False
     )
@@ -63,16 +63,16 @@ def called(command: Sequence[object], what: str, hint: str = "", cwd: Path | Non
 
 
 def _end(printed: str) -> str:
-    """The last lines that were printed; of a Python traceback only what was raised."""
-    before, found, after = printed.rpartition("Traceback (most recent call last):\n")
-    if found:
+    """The last lines of an output; of a Python traceback only the exception."""
+    before, traceback, after = printed.rpartition("Traceback (most recent call last):\n")
+    if traceback:
         raised = [line for line in after.splitlines() if not line.startswith(" ")]
         printed = "\n".join(raised) if any(raised) else before
     return "\n".join([line for line in printed.splitlines() if line.strip()][-_SHOWN_LINES:])
 
 
 def output(*command: str | Path) -> bytes:
-    """The bytes that a command writes; DeployError if it fails."""
+    """Run a command and return the bytes that it writes; DeployError if it fails."""
     done = subprocess.run(list(map(str, command)), stdout=subprocess.PIPE, check=False)
     if done.returncode:
         facts = [("program", Path(command[0]).name), ("status", done.returncode)]

@@ -1,8 +1,8 @@
 """The .tflite for an Arm Ethos-U NPU: compiled by Vela, whose estimates are read from its own table.
 
-What Vela writes holds NPU commands in a custom operator: no interpreter on this machine runs it, so no outputs are
-compared. What is judged is read from the compiled file: that it takes and gives what the model does, and the share of
-the model's operators that are no longer in it. (Vela counts what it makes of them, and of one softmax it makes 30.)
+Vela's file holds NPU commands in a custom operator: no interpreter on this machine runs it, so no outputs are compared.
+The gates read the compiled file: its input and output are the model's, and so many of the model's operators have gone
+to the NPU. (Vela counts the operators after its own rewrite, in which one softmax becomes 30.)
 """
 
 from __future__ import annotations
@@ -10,11 +10,12 @@ from __future__ import annotations
 import csv
 import re
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 from qatbuild.exchange.errors import DeployError
+from qatbuild.exchange.facts import Gate
 from qatbuild.worker.deploy import Outcome, Subject, tools
 from qatbuild.worker.tflite import inspect
 
@@ -34,7 +35,7 @@ _FIGURES = {
 """Columns of Vela's summary -> names with units."""
 
 _NPU_OPERATOR = "CUSTOM"
-"""The models that are compiled have none of their own."""
+"""No model has one before Vela compiles it."""
 
 _WHY = (
     "the compiled model holds NPU commands, which no interpreter on this machine runs; compared is what it takes and"
@@ -44,62 +45,63 @@ _WHY = (
 
 def build(subject: Subject, options: Mapping[str, Any], out: Path) -> Outcome:
     """Write model_vela.tflite, Vela's summary and its report; the gate: the share of operators on the NPU."""
-    tools.module("ethosu.vela", "vela")
-    config = subject.sources.get("config")
-    if config is not None and not config.is_file():
-        raise DeployError("Vela's configuration file is not there.", [("deploy.vela.config", config)])
-    command: list[object] = [sys.executable, "-m", "ethosu.vela", subject.tflite, "--output-dir", out]
-    command += ["--accelerator-config", options["accelerator"], "--config", config or _OWN_CONFIG]
-    command += ["--system-config", options["system_config"], "--memory-mode", options["memory_mode"]]
-    command += ["--optimise", options["optimise"], "--show-cpu-operations"]
-    printed = tools.called(command, "Vela cannot compile the model.", "see Vela's last line")
+    printed = _compile(subject, options, out)
     (out / "vela.txt").write_text("".join(printed.partition("Network summary")[1:]) or printed, encoding="utf-8")
     compiled = out / f"{subject.tflite.stem}_vela.tflite"
     model, result = inspect.read(subject.tflite), inspect.read(compiled)
-    left = on_cpu(result)
-    share = round(100 * (1 - len(left) / max(1, len(model.operators), len(left))), 2)
-    figures = {
-        **_estimates(out),
-        **_counts(printed),
-        "npu_percent": share,
-        "operators": len(model.operators),
-        "on_cpu": list(left),
-    }
-    gates = (
-        {
-            "name": "input and output",
-            "wanted": _ends(model),
-            "got": _ends(result),
-            "passed": _ends(model) == _ends(result),
-        },
-        {
-            "name": "min_npu_percent",
-            "wanted": f"at least {options['min_npu_percent']:g} % of the model's operators on the NPU",
-            "got": f"{share:g} %: {len(left)} of {len(model.operators)} on the CPU"
-            + "".join(f"\n{line}" for line in (*left, *_reasons(printed))),
-            "passed": share >= options["min_npu_percent"],
-        },
-    )
-    notes = (
-        f"{share:g} % of the operators on the NPU",
-        f"{figures['cycles']:,} cycles",
-        f"{figures['inferences_per_second']:,.0f} inferences/s at {figures['clock_hz'] / 1e6:g} MHz (estimates)",
-        f"SRAM {figures['sram_kib']:.1f} KiB",
-        f"flash {figures['on_chip_flash_kib'] + figures['off_chip_flash_kib']:.1f} KiB",
-        *([f"DRAM {figures['dram_kib']:.1f} KiB"] if figures["dram_kib"] else []),
-    )
+    rest, operators = on_cpu(result), len(model.operators)
+    share = round(100 * (1 - len(rest) / max(1, operators, len(rest))), 2)
+    counts = {"npu_percent": share, "operators": operators, "on_cpu": list(rest)}
+    figures = {**_estimates(out), **_counts(printed), **counts}
     return Outcome(
         artifact=compiled.name,
         versions={"ethos-u-vela": tools.version("ethos-u-vela")},
         why_not_run=_WHY,
-        gates=gates,
+        gates=(_same_ends(model, result), _least_share(options["min_npu_percent"], figures, _reasons(printed))),
         figures=figures,
-        notes=notes,
+        notes=_notes(figures),
+    )
+
+
+def _compile(subject: Subject, options: Mapping[str, Any], out: Path) -> str:
+    """Run Vela; what it printed."""
+    tools.module("ethosu.vela", "vela")
+    config = subject.sources.get("config")
+    if config is not None and not config.is_file():
+        raise DeployError("Vela's configuration file does not exist.", [("deploy.vela.config", config)])
+    command: list[object] = [sys.executable, "-m", "ethosu.vela", subject.tflite, "--output-dir", out]
+    command += ["--accelerator-config", options["accelerator"], "--config", config or _OWN_CONFIG]
+    command += ["--system-config", options["system_config"], "--memory-mode", options["memory_mode"]]
+    command += ["--optimise", options["optimise"], "--show-cpu-operations"]
+    return tools.called(command, "Vela cannot compile the model.", "see Vela's last line")
+
+
+def _same_ends(model: inspect.Flatbuffer, result: inspect.Flatbuffer) -> Gate:
+    wanted, got = _ends(model), _ends(result)
+    return Gate("input and output", wanted, got, passed=wanted == got)
+
+
+def _least_share(least: float, figures: Mapping[str, Any], reasons: Iterable[str]) -> Gate:
+    share, rest = figures["npu_percent"], figures["on_cpu"]
+    wanted = f"at least {least:g} % of the model's operators on the NPU"
+    got = f"{share:g} %: {len(rest)} of {figures['operators']} on the CPU"
+    return Gate("min_npu_percent", wanted, "\n".join((got, *rest, *reasons)), passed=share >= least)
+
+
+def _notes(figures: Mapping[str, Any]) -> tuple[str, ...]:
+    flash_kib = figures["on_chip_flash_kib"] + figures["off_chip_flash_kib"]
+    return (
+        f"{figures['npu_percent']:g} % of the operators on the NPU",
+        f"{figures['cycles']:,} cycles",
+        f"{figures['inferences_per_second']:,.0f} inferences/s at {figures['clock_hz'] / 1e6:g} MHz (estimates)",
+        f"SRAM {figures['sram_kib']:.1f} KiB",
+        f"flash {flash_kib:.1f} KiB",
+        *([f"DRAM {figures['dram_kib']:.1f} KiB"] if figures["dram_kib"] else []),
     )
 
 
 def on_cpu(compiled: inspect.Flatbuffer) -> tuple[str, ...]:
-    """The operators of a compiled model that are not the NPU's, by layer. Vela leaves them as they were."""
+    """The operators of a compiled model that run on the CPU, by layer. Vela leaves them unchanged."""
     rest = [operator for operator in compiled.operators if operator.name != _NPU_OPERATOR]
     return tuple(f"{compiled.layer(operator)} ({operator.name})" for operator in rest)
 
@@ -113,22 +115,22 @@ def _ends(model: inspect.Flatbuffer) -> str:
 
 
 def _counts(printed: str) -> dict[str, int]:
-    """What Vela counts: of what it made of the operators."""
+    """Vela's own counts of operators, after its rewrite."""
     counts = {kind: int(number) for kind, number in re.findall(r"^(CPU|NPU) operators = (\d+)", printed, re.MULTILINE)}
     if set(counts) != {"CPU", "NPU"}:
-        raise DeployError("Vela does not say where the operators run.", [("its end", printed[-500:])])
+        raise DeployError("Vela does not print where the operators run.", [("its end", printed[-500:])])
     return {"vela_npu_operators": counts["NPU"], "vela_cpu_operators": counts["CPU"]}
 
 
 def _reasons(printed: str) -> list[str]:
     """Why Vela left operators to the CPU, in its own words."""
     blocks = re.findall(r"^Warning \(.*?\) operator: (\w+),.*\n((?:\S.*\n)*)", printed, re.MULTILINE)
-    return list(dict.fromkeys(f"{name}: {' '.join(said.split())}" for name, said in blocks))
+    return list(dict.fromkeys(f"{name}: {' '.join(text.split())}" for name, text in blocks))
 
 
 def _estimates(out: Path) -> dict[str, Any]:
     (summary,) = out.glob("*_summary_*.csv")
     with summary.open(encoding="utf-8", newline="") as stream:
         row = list(csv.DictReader(stream))[-1]
-    found = {name: round(kind(float(row[column])), 6) for column, (name, kind) in _FIGURES.items()}
-    return {**found, "system_config": row["system_config"], "memory_mode": row["memory_mode"]}
+    estimates = {name: round(kind(float(row[column])), 6) for column, (name, kind) in _FIGURES.items()}
+    return {**estimates, "system_config": row["system_config"], "memory_mode": row["memory_mode"]}

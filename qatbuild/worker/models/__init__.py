@@ -28,83 +28,80 @@ import numpy as np
 import tensorflow as tf
 
 from qatbuild.exchange.errors import QatbuildError, StageError
+from qatbuild.exchange.networks import Called, KerasFile, MetaGraph, Network, Shipped
 
 _PARTS = ("keras_model", "keras_refusals", "layers", "meta_graph")
 
 
-def build(images: tf.Tensor, classes: int, *, training: bool, model: Mapping[str, Any]) -> tf.Tensor:
+def build(images: tf.Tensor, classes: int, network: Network, *, training: bool) -> tf.Tensor:
     """Add a network to the default graph and return its logits, float32 [batch, classes].
 
-    `images` is float32 [batch, height, width, channels]; `model` is {"name": ...} or {"call": "module:function"},
-    each with optional "options", {"keras": path}, or {"meta_graph": path, "input": tensor, "logits": tensor}.
-    StageError if there is no such network, it does not know an option, cannot take images of this shape, or returns
-    something else than logits.
+    `images` is float32 [batch, height, width, channels]. StageError if the network does not exist, lacks an option,
+    cannot take images of this shape, or returns something else than logits.
     """
-    if "keras" in model:
-        foreign = _part("keras_model")
-        logits = foreign.build(images, foreign.load(Path(model["keras"])).model, training=training)
-    elif "meta_graph" in model:
-        path, names = Path(model["meta_graph"]), {"source": model["input"], "logits": model["logits"]}
-        logits = _part("meta_graph").build(images, path, **names)
-    else:
-        logits = _called(images, classes, training=training, model=model)
-    _check_logits(logits, classes, model)
+    match network:
+        case KerasFile(path):
+            keras_model = _part("keras_model")
+            logits = keras_model.build(images, keras_model.load(path).model, training=training)
+        case MetaGraph(path, source, end):
+            logits = _part("meta_graph").build(images, path, source=source, logits=end)
+        case Called():
+            logits = _called(images, classes, network, training=training)
+        case Shipped():
+            function = _function(network)
+            logits = function(images, classes, training=training, **network.options)
+    _check_logits(logits, classes, network)
     return logits
 
 
-def initial(shape: tuple[int, int, int], model: Mapping[str, Any]) -> dict[str, np.ndarray[Any, Any]] | None:
-    """What the network's variables begin with where its own file says so, by their names; None where none does.
+def initial(shape: tuple[int, int, int], network: Network) -> dict[str, np.ndarray[Any, Any]] | None:
+    """The trained values of the network's variables by name; None if the network is not a file that holds them.
 
     `shape` is [height, width, channels] of the images.
     """
-    if "keras" not in model:
+    if not isinstance(network, KerasFile):
         return None
-    foreign = _part("keras_model")
+    keras_model = _part("keras_model")
     with tf.Graph().as_default():
         images = tf.compat.v1.placeholder(tf.float32, [None, *shape])
-        values: dict[str, np.ndarray[Any, Any]] = foreign.values(foreign.load(Path(model["keras"])), images)
+        values: dict[str, np.ndarray[Any, Any]] = keras_model.values(keras_model.load(network.path), images)
     return values
 
 
-def _called(images: tf.Tensor, classes: int, *, training: bool, model: Mapping[str, Any]) -> tf.Tensor:
-    """What a shipped function or the user's returns."""
-    function = _function(model)
-    options = dict(model.get("options") or {})
-    _check_options(function, options, model)
+def _called(images: tf.Tensor, classes: int, network: Called, *, training: bool) -> tf.Tensor:
+    """The logits of the user's function, which may return a Keras model instead."""
+    function = _function(network)
 
-    def network(images: tf.Tensor) -> Any:
+    def result(images: tf.Tensor) -> Any:
         try:
-            return function(images, classes, training=training, **options)
+            return function(images, classes, training=training, **network.options)
         except QatbuildError:
             raise
         except Exception as fault:
-            if "call" not in model:
-                raise
-            raise _failed(model, fault) from fault
+            raise _failed(network, fault) from fault
 
-    if "call" in model:
-        foreign = _part("keras_model")
-        drawn = random.getstate(), np.random.get_state()  # noqa: NPY002  The function may draw from both.
-        drafted = foreign.drafted(network, images)
-        if drafted is not None:
-            return foreign.build(images, drafted, training=training)
-        random.setstate(drawn[0])
-        np.random.set_state(drawn[1])  # noqa: NPY002
-    return network(images)
+    keras_model = _part("keras_model")
+    drawn = random.getstate(), np.random.get_state()  # noqa: NPY002  The function may draw from both.
+    drafted = keras_model.drafted(result, images)
+    if drafted is not None:
+        return keras_model.build(images, drafted, training=training)
+    random.setstate(drawn[0])
+    np.random.set_state(drawn[1])  # noqa: NPY002
+    return result(images)
 
 
 def _part(name: str) -> ModuleType:
-    """A module of this package that not every network needs: whoever plans a build names those that one does."""
+    """Import a module of this package that only some networks need; the plan names it for those."""
     return importlib.import_module(f"{__name__}.{name}")
 
 
-def _failed(model: Mapping[str, Any], fault: Exception) -> StageError:
-    """The user's own function failed: where, and how; the traceback is in the log."""
+def _failed(network: Called, fault: Exception) -> StageError:
+    """The error of a user's function that raised: where, and what; the traceback is in the log."""
     last = traceback.extract_tb(fault.__traceback__)
-    module = str(_module(model)[0].__file__)
+    module = str(_module(network)[0].__file__)
     own = [frame for frame in last if frame.filename == module] or last
-    facts: list[tuple[str, object]] = [
-        ("model.call", model["call"]),
+    facts = [
+        ("model.call", network.call),
         ("at", f"{Path(own[-1].filename).name}:{own[-1].lineno}: {own[-1].line}"),
         ("raised", f"{type(fault).__name__}: {fault}"),
     ]
@@ -125,19 +122,12 @@ def predict(logits: tf.Tensor) -> tf.Tensor:
         return tf.nn.softmax(logits, name=name)
 
 
-def cures(model: Mapping[str, Any]) -> Mapping[str, str]:
-    """What to write in a spec against an operation that integers cannot do: op type -> text, as the module says."""
-    if not {"name", "call"} & set(model):
+def hints(network: Network) -> Mapping[str, str]:
+    """The table HINTS of a network's module: type of an operation that has no integer form -> what to write instead."""
+    if not isinstance(network, Shipped | Called):
         return {}
-    known: Mapping[str, str] = getattr(_module(model)[0], "CURES", {})
-    return known
-
-
-def title(model: Mapping[str, Any]) -> str:
-    """How people are told which network: its name, the function it is, or its file's name."""
-    if not {"name", "call"} & set(model):
-        return Path(model.get("keras") or model["meta_graph"]).name
-    return str(model.get("name") or model.get("call"))
+    texts: Mapping[str, str] = getattr(_module(network)[0], "HINTS", {})
+    return texts
 
 
 def shipped() -> list[str]:
@@ -145,57 +135,57 @@ def shipped() -> list[str]:
     return sorted(module.name for module in pkgutil.iter_modules(__path__) if module.name not in _PARTS)
 
 
-def _module(model: Mapping[str, Any]) -> tuple[ModuleType, str]:
+def _module(network: Shipped | Called) -> tuple[ModuleType, str]:
     """The module of a network and the name of its function there."""
-    if "name" in model:
-        name = str(model["name"])
-        if name not in shipped():
-            raise StageError("There is no such network.", [("network", name), ("there are", ", ".join(shipped()))])
-        return importlib.import_module(f"{__name__}.{name}"), name
-    call = str(model.get("call"))
-    path, colon, function = call.partition(":")
+    if isinstance(network, Shipped):
+        if network.name not in shipped():
+            facts = [("network", network.name), ("there are", ", ".join(shipped()))]
+            raise StageError("There is no such network.", facts)
+        return importlib.import_module(f"{__name__}.{network.name}"), network.name
+    path, colon, function = network.call.partition(":")
     if not (path and colon and function):
-        raise StageError("A network function is not named as package.module:function.", [("model.call", call)])
+        raise StageError("A network function is not named as package.module:function.", [("model.call", network.call)])
     try:
         return importlib.import_module(path), function
     except ImportError as fault:
-        facts: list[tuple[str, object]] = [("model.call", call), ("reason", fault)]
+        facts = [("model.call", network.call), ("reason", str(fault))]
         raise StageError("The module of a network function cannot be imported.", facts, _WHERE) from fault
 
 
 _WHERE = "Modules are imported from the project's root: package.module is package/module.py beside pyproject.toml."
 
 
-def _function(model: Mapping[str, Any]) -> Callable[..., tf.Tensor]:
-    module, name = _module(model)
+def _function(network: Shipped | Called) -> Callable[..., tf.Tensor]:
+    """The function of a network; StageError if it does not exist or lacks one of the options."""
+    module, name = _module(network)
     function = getattr(module, name, None)
     if not callable(function):
         there = [key for key, value in vars(module).items() if inspect.isfunction(value) and not key.startswith("_")]
-        facts: list[tuple[str, object]] = [
+        facts = [
             ("module", module.__name__),
             ("function", name),
             ("there are", ", ".join(there) or "none"),
         ]
         raise StageError("The module of a network has no such function.", facts)
+    _check_options(function, network)
     return function
 
 
-def _check_options(function: Callable[..., tf.Tensor], options: Mapping[str, Any], model: Mapping[str, Any]) -> None:
+def _check_options(function: Callable[..., tf.Tensor], network: Shipped | Called) -> None:
     try:
         parameters = inspect.signature(function).parameters
     except (TypeError, ValueError):
         return
     if any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters.values()):
         return
-    known = [name for name in list(parameters)[2:] if name != "training"]
-    for option in options:
-        if option not in known:
-            facts: list[tuple[str, object]] = [("network", title(model)), ("option", option)]
-            facts.append(("it has", ", ".join(known) or "none"))
+    names = [name for name in list(parameters)[2:] if name != "training"]
+    for option in network.options:
+        if option not in names:
+            facts = [("network", network.title), ("option", option), ("it has", ", ".join(names) or "none")]
             raise StageError("The network has no such option.", facts)
 
 
-def _check_logits(logits: Any, classes: int, model: Mapping[str, Any]) -> None:
+def _check_logits(logits: Any, classes: int, network: Network) -> None:
     if not tf.is_tensor(logits):
         got = type(logits).__name__
     elif logits.dtype == tf.float32 and logits.shape.rank == 2 and logits.shape[1] == classes:  # noqa: PLR2004
@@ -203,5 +193,5 @@ def _check_logits(logits: Any, classes: int, model: Mapping[str, Any]) -> None:
     else:
         got = f"{logits.dtype.name} tensor {'?' if logits.shape.rank is None else logits.shape.as_list()}"
     wanted = f"float32 tensor [batch, {classes}]"
-    facts: list[tuple[str, object]] = [("network", title(model)), ("wanted", wanted), ("got", got)]
+    facts = [("network", network.title), ("wanted", wanted), ("got", got)]
     raise StageError("The network did not return logits.", facts)

@@ -6,7 +6,7 @@ import tensorflow as tf
 
 from qatbuild.worker.models import layers
 
-CURES = {"LRN": '"lrn": false'}
+HINTS = {"LRN": '"lrn": false'}
 
 
 def cifarnet(images: tf.Tensor, classes: int, *, training: bool, lrn: bool = False) -> tf.Tensor:

@@ -24,7 +24,7 @@ def is_keras(result: object) -> bool:
 
 def check(model: keras.Model, origin: str) -> None:
     """StageError unless it is a functional or sequential Keras 3 model with one input, one output, no preprocessing."""
-    facts: list[tuple[str, object]] = [("model", origin), ("got", described(model))]
+    facts = [("model", origin), ("got", described(model))]
     if not isinstance(model, keras.Model):
         hint = "Build it with `import keras` (Keras 3), or save it as an .h5 file and name that in model.keras."
         raise StageError("The model is of Keras 2, which TensorFlow 2.21 no longer has.", facts, hint)
@@ -36,8 +36,8 @@ def check(model: keras.Model, origin: str) -> None:
             "A Keras model has no input yet.", facts, "Begin it with keras.Input((height, width, channels))."
         )
     if len(model.inputs) != 1 or len(model.outputs) != 1:
-        facts += [("inputs", len(model.inputs)), ("outputs", len(model.outputs))]
-        raise StageError("A network has one input, the images, and one output, the logits.", facts)
+        counts = [("inputs", len(model.inputs)), ("outputs", len(model.outputs))]
+        raise StageError("A network has one input, the images, and one output, the logits.", [*facts, *counts])
     refused = list(_out_of_place(model))
     if refused:
         hint = "; ".join(dict.fromkeys(cure for _, _, cure in refused))
@@ -60,7 +60,7 @@ def described(model: object) -> str:
 def unreadable(path: Path, fault: Exception) -> StageError:
     """Why a file could not be loaded."""
     text = str(fault).strip()
-    facts: list[tuple[str, object]] = [("model.keras", path.name), ("Keras", keras.__version__)]
+    facts = [("model.keras", path.name), ("Keras", keras.__version__)]
     if "Lambda" in text or "unsafe" in text:
         hint = "A file must not bring code. Build the model in a function of the project and name that in model.call."
         return StageError("A Keras file has Lambda layers: to load it would run code out of the file.", facts, hint)
@@ -74,7 +74,7 @@ def unreadable(path: Path, fault: Exception) -> StageError:
 
 def given_weights(assignments: Iterable[tf.Operation]) -> StageError:
     """The user's function loads weights into the model that it returns."""
-    facts: list[tuple[str, object]] = [("assignments", len(list(assignments)))]
+    facts = [("assignments", len(list(assignments)))]
     hint = 'Save the model once (model.save("net.keras")) and name the file: "model": {"keras": "net.keras"}.'
     return StageError("The network's function gives its Keras model weights, which would be lost.", facts, hint)
 
@@ -82,7 +82,7 @@ def given_weights(assignments: Iterable[tf.Operation]) -> StageError:
 def not_copied(layer: keras.Layer, fault: Exception) -> StageError:
     """A layer cannot be made again from its own configuration."""
     reason = str(fault).strip().splitlines()[:1] or [type(fault).__name__]
-    facts: list[tuple[str, object]] = [("layer", layer.name), ("class", type(layer).__name__), ("reason", reason[0])]
+    facts = [("layer", layer.name), ("class", type(layer).__name__), ("reason", reason[0])]
     hint = "A layer of one's own needs get_config(), with every argument of its __init__."
     return StageError("A Keras layer cannot be copied.", facts, hint)
 
@@ -92,7 +92,7 @@ def check_shape(model: keras.Model, images: tf.Tensor) -> None:
     wanted, got = list(model.inputs[0].shape[1:]), images.shape[1:].as_list()
     fits = len(wanted) == len(got) and all(size in {None, mine} for size, mine in zip(wanted, got, strict=True))
     if not fits:
-        facts: list[tuple[str, object]] = [("network", described(model))]
+        facts = [("network", described(model))]
         facts += [
             ("images", "x".join(map(str, got))),
             ("wanted", "x".join("?" if each is None else str(each) for each in wanted)),
@@ -106,7 +106,7 @@ def check_randomness(operations: Iterable[tf.Operation]) -> None:
     if drawn:
         layers = list(dict.fromkeys(each.name.rpartition("/")[0] for each in drawn))[:_LISTED]
         hint = "Use keras.layers.Dropout and its kin directly in the model, not inside another layer."
-        facts: list[tuple[str, object]] = [("layers", "\n".join(layers))]
+        facts = [("layers", "\n".join(layers))]
         raise StageError(
             "A Keras layer draws random numbers that a resumed training could not draw again.", facts, hint
         )
@@ -115,7 +115,7 @@ def check_randomness(operations: Iterable[tf.Operation]) -> None:
 def check_output(output: tf.Tensor, model: keras.Model) -> None:
     """StageError if the model ends in an activation that is no softmax."""
     if output.op.type in _NO_CLASSES:
-        facts: list[tuple[str, object]] = [("network", described(model)), ("ends in", output.op.type)]
+        facts = [("network", described(model)), ("ends in", output.op.type)]
         hint = "Let its last layer be a Dense layer with softmax, or without an activation (logits)."
         raise StageError("The network does not end in one score for each class.", facts, hint)
 

@@ -170,7 +170,7 @@ def require_pixels(images: tf.Tensor, *, network: str, least_px: int) -> None:
     """StageError unless images are at least `least_px` high and wide, naming the network, what it got and wants."""
     height, width, channels = images.shape[1:]
     if min(height, width) < least_px:
-        facts: list[tuple[str, object]] = [
+        facts = [
             ("network", network),
             ("images", f"{height}x{width}x{channels}"),
             ("wanted", f"at least {least_px}x{least_px} pixels"),

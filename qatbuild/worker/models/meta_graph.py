@@ -21,7 +21,7 @@ import tensorflow as tf
 from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
 from tensorflow.core.framework.variable_pb2 import VariableDef
 
-from qatbuild.exchange.errors import StageError
+from qatbuild.exchange.errors import Facts, StageError
 from qatbuild.worker import graph_def
 
 v1 = tf.compat.v1
@@ -53,7 +53,7 @@ def build(images: tf.Tensor, path: Path, *, source: str, logits: str) -> tf.Tens
 
 def _read(path: Path) -> tf.compat.v1.MetaGraphDef:
     meta = tf.compat.v1.MetaGraphDef()
-    facts: list[tuple[str, object]] = [("model.meta_graph", path)]
+    facts = [("model.meta_graph", path)]
     if not path.is_file():
         raise StageError("There is no such meta graph.", facts, "The path is relative to the spec.")
     try:
@@ -133,7 +133,7 @@ class _Cut:
             or [node for node in self.nodes if scope and node.rpartition("/")[0] == scope]
             or [node.name for node in self.nodes.values() if node.op == "Placeholder"]
         )
-        facts: list[tuple[str, object]] = [("meta graph", self.title), (where, name)]
+        facts = [("meta graph", self.title), (where, name)]
         facts.append(("there are", "\n".join(near[:_LISTED]) or "none like it"))
         raise StageError("The meta graph has no such tensor.", facts)
 
@@ -165,13 +165,13 @@ class _Cut:
             node.device = ""
             needed[name] = node
             waiting += [edge[0] for edge in edges]
-        facts: list[tuple[str, object]] = [("meta graph", self.title), ("input", _name(start)), ("logits", _name(end))]
+        facts = [("meta graph", self.title), ("input", _name(start)), ("logits", _name(end))]
         if not reached:
             raise StageError("The logits do not depend on the input.", facts)
         self._refuse(needed.values(), facts)
         return [needed[name] for name in self.nodes if name in needed]
 
-    def _refuse(self, needed: Iterable[tf.compat.v1.NodeDef], facts: list[tuple[str, object]]) -> None:
+    def _refuse(self, needed: Iterable[tf.compat.v1.NodeDef], facts: Facts) -> None:
         fed = [node for node in needed if not node.input and node.op not in {*_VARIABLES, "Const"}]
         if fed:
             rows = [(node.op, node.name) for node in fed[:_LISTED]]

@@ -1,4 +1,4 @@
-"""The stage `dataset`: verified arrays of three splits in one file, and what is worth knowing of them."""
+"""The dataset stage: verified arrays of three splits in one file, and their statistics."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from qatbuild.exchange.errors import DatasetError
+from qatbuild.exchange.facts import DatasetFacts, Statistics
 from qatbuild.exchange.request import Request
 from qatbuild.worker import datasets
 from qatbuild.worker.datasets import Dataset, Images
@@ -25,17 +26,15 @@ MAX_VALIDATION = 0.5
 _CHUNK_IMAGES = 1000
 
 
-def run(request: Request) -> dict[str, Any]:
-    """Load the dataset, hold out validation images, write `dataset.npz`; the facts.
+def run(request: Request) -> DatasetFacts:
+    """Load the dataset, hold out validation images, write `dataset.npz`.
 
     The file has train_images, validation_images, test_images: uint8 [n, height, width, channels], 0..255, and
     train_labels, validation_labels, test_labels: int32 [n]. It is uncompressed, and equal data make equal bytes.
 
-    Facts: shape [height, width, channels]; classes; class_names; counts {split: images}; class_counts {split: images
-    per class}; mean and std per channel, mean_all and std_all over all channels, of the training images that remain,
-    in bytes (0..255), rounded to 4 decimals, population formula; notes.
+    The statistics are those of the training images without the held-out ones, rounded to 4 decimals.
 
-    Raises DatasetError: data missing, damaged or of another kind; no room for the file.
+    DatasetError if the data are missing, damaged or of another kind, or the disk has no room for the file.
     """
     settings = request.settings["dataset"]
     source = request.sources.get("data")
@@ -50,15 +49,16 @@ def run(request: Request) -> dict[str, Any]:
     _write(request.out / FILE, arrays)
     labels = {split: arrays[f"{split}_labels"] for split in ("train", "validation", "test")}
     classes = len(dataset.class_names)
-    return {
-        "shape": list(dataset.train_images.shape[1:]),
-        "classes": classes,
-        "class_names": list(dataset.class_names),
-        "counts": {split: len(rows) for split, rows in labels.items()},
-        "class_counts": {split: np.bincount(rows, minlength=classes).tolist() for split, rows in labels.items()},
-        **_statistics(arrays["train_images"]),
-        "notes": list(dataset.notes),
-    }
+    height, width, channels = dataset.train_images.shape[1:]
+    return DatasetFacts(
+        shape=(height, width, channels),
+        classes=classes,
+        class_names=dataset.class_names,
+        counts={split: len(rows) for split, rows in labels.items()},
+        class_counts={split: np.bincount(rows, minlength=classes).tolist() for split, rows in labels.items()},
+        statistics=_statistics(arrays["train_images"]),
+        notes=dataset.notes,
+    )
 
 
 def _splits(dataset: Dataset, validation: float) -> dict[str, npt.NDArray[Any]]:
@@ -102,8 +102,8 @@ def _write(path: Path, arrays: dict[str, npt.NDArray[Any]]) -> None:
         ) from fault
 
 
-def _statistics(images: Images) -> dict[str, Any]:
-    """Mean and standard deviation of uint8 [n, height, width, channels], exact up to the final rounding."""
+def _statistics(images: Images) -> Statistics:
+    """Statistics of images uint8 [n, height, width, channels], exact up to the final rounding."""
     channels = images.shape[3]
     histogram = np.zeros((channels, 256), np.int64)
     for start in range(0, len(images), _CHUNK_IMAGES):
@@ -112,16 +112,11 @@ def _statistics(images: Images) -> dict[str, Any]:
             histogram[channel] += np.bincount(chunk[..., channel].reshape(-1), minlength=256)
     each = [_moments(row.tolist()) for row in histogram]
     mean_all, std_all = _moments(histogram.sum(axis=0).tolist())
-    return {
-        "mean": [mean for mean, _ in each],
-        "std": [std for _, std in each],
-        "mean_all": mean_all,
-        "std_all": std_all,
-    }
+    return Statistics(tuple(mean for mean, _ in each), tuple(std for _, std in each), mean_all, std_all)
 
 
 def _moments(histogram: list[int]) -> tuple[float, float]:
-    """Mean and standard deviation of bytes of which `histogram[v]` have the value v; integers until the division."""
+    """Mean and standard deviation of bytes, `histogram[v]` of them with the value v; integers until the division."""
     count = sum(histogram)
     first = sum(value * times for value, times in enumerate(histogram))
     second = sum(value * value * times for value, times in enumerate(histogram))

@@ -1,34 +1,35 @@
-"""The quantizer's part of a request: what it asks for, and the rewrite in the words of the training room.
+"""The quantizer's part of a request: its options, its rewrite for the training, and the facts.
 
-The float stage imports nothing of this, so that a change of the quantizer leaves float trainings alone.
+The float stage does not import this module, so that a change of the quantizer leaves float trainings up to date.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Any
 
 import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
 from qatbuild.exchange.errors import StageError
+from qatbuild.exchange.facts import Rewritten
 from qatbuild.exchange.files import write_text
 from qatbuild.exchange.request import Request
 from qatbuild.quantize.graph.quant_delay import STEP
 from qatbuild.quantize.modes import rewrite_inference, rewrite_training
 from qatbuild.quantize.options import Options, Override
 from qatbuild.quantize.rewrite_report import RewriteReport
+from qatbuild.worker.stages import learning
 from qatbuild.worker.training.rewrite import Rewrite
 
 
 def options(request: Request) -> Options:
-    """What "quantize" asks for, with the input's scaling where the request has it (the mode tf1 does not read it)."""
+    """The setting "quantize", with the input's scaling where the request has one (the mode tf1 does not read it)."""
     settings = request.settings["quantize"]
-    scaling = request.settings.get("input") or {"mean": 0.0, "std_dev": 1.0}
+    scaling = learning.scaling(request)
     return Options(
-        mean=float(scaling["mean"]),
-        std_dev=float(scaling["std_dev"]),
+        mean=scaling.mean,
+        std_dev=scaling.std_dev,
         mode=settings["mode"],
         scheme=settings["scheme"],
         overrides=tuple(_override(**each) for each in settings["overrides"]),
@@ -38,7 +39,7 @@ def options(request: Request) -> Options:
 
 
 def fake_quantization(asked: Options, reports: list[RewriteReport]) -> Rewrite:
-    """The rewrite of the quantizer, for the training room; what it did to a training graph is added to `reports`."""
+    """Make the quantizer's rewrite for a training; a report of each rewritten training graph is added to `reports`."""
 
     def training(graph: tf.Graph, source: str, logits: str) -> dict[str, tuple[str, str]]:
         report = rewrite_training(graph, asked, input=source, logits=logits)
@@ -52,26 +53,26 @@ def fake_quantization(asked: Options, reports: list[RewriteReport]) -> Rewrite:
 
 
 def ranges(report: RewriteReport) -> dict[str, tuple[str, str]]:
-    """The names of the (minimum, maximum) variables by tensor; fixed ranges have none."""
+    """The names of the (minimum, maximum) variables by tensor; fixed ranges are left out."""
     ends = [(row.min_variable, row.max_variable) for row in report.quantized if row.fixed is None]
     return {low.removesuffix("/min"): (low, high) for low, high in ends}
 
 
-def facts(request: Request, report: RewriteReport, values: Mapping[str, NDArray[np.float32]]) -> dict[str, Any]:
-    """Publish the report as rewrite.json; its facts: by tensor [low, high], each a number or one for each channel.
+def publish(request: Request, report: RewriteReport, values: Mapping[str, NDArray[np.float32]]) -> Rewritten:
+    """Publish the report as rewrite.json and return its facts.
 
-    `values` are those of the range variables by name. StageError naming each tensor without a range.
+    `values` holds the range variables by name. StageError naming each tensor with an empty range.
     """
     ends = {tensor: (values[low], values[high]) for tensor, (low, high) in ranges(report).items()}
     _refuse_empty(ends.items())
     write_text(request.out / "rewrite.json", report.to_json())
     listed = {tensor: [low.tolist(), high.tolist()] for tensor, (low, high) in ends.items()}
-    return {"fake_quants": len(report.quantized), "ranges": listed}
+    return Rewritten(len(report.quantized), listed)
 
 
 def _refuse_empty(ranges: Iterable[tuple[str, tuple[NDArray[np.float32], NDArray[np.float32]]]]) -> None:
     # `not <` also finds what is not a number.
-    empty: list[tuple[str, object]] = []
+    empty = []
     for tensor, (low, high) in ranges:
         bad = np.flatnonzero(~(np.atleast_1d(low) < np.atleast_1d(high)))
         if bad.size:

@@ -1,16 +1,13 @@
-"""The gates of a converted file: it is fully integer, LiteRT loads it, input and output have the wanted scales.
-
-A gate is plain data, as in the report: {"name", "wanted", "got", "passed"}.
-"""
+"""The gates of a converted file: it is fully integer, LiteRT loads it, input and output have the wanted scales."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Collection
 from pathlib import Path
-from typing import Any
 
 from qatbuild.exchange.errors import ConversionError
+from qatbuild.exchange.facts import Gate
 from qatbuild.worker.tflite.inspect import Tensor, read, unsupported_ops
 from qatbuild.worker.tflite.interpret import Model
 
@@ -21,14 +18,7 @@ _SOFTMAX_SCALE = 1 / 256
 _LOADED_WITH = ("xnnpack", "reference")
 
 
-def gate(name: str, wanted: str, got: str, *, passed: bool) -> dict[str, Any]:
-    """Return one gate, as in the report."""
-    return {"name": name, "wanted": wanted, "got": got, "passed": passed}
-
-
-def gates(
-    path: Path, *, mean: float, std_dev: float, scheme: str, float_layers: Collection[str] = ()
-) -> list[dict[str, Any]]:
+def gates(path: Path, *, mean: float, std_dev: float, scheme: str, float_layers: Collection[str] = ()) -> list[Gate]:
     """Return the gates of the converted file at `path`: fully integer, loads, input, output.
 
     The input must be real = (byte - mean) / std_dev, the output a softmax of scale 1/256 and zero point 0; for int8
@@ -41,27 +31,27 @@ def gates(
     integers = f"{dtype} and int32 only" + (f", {', '.join(sorted(float_layers))} in float" if float_layers else "")
     got = f"{len(unsupported)} operations that are not" if unsupported else integers
     return [
-        gate(FULLY_INTEGER, integers, got, passed=not unsupported),
+        Gate(FULLY_INTEGER, integers, got, passed=not unsupported),
         _loads(path),
         _affine("input", input_tensor, dtype, 1 / std_dev, int(mean) - shift),
         _affine("output", output_tensor, dtype, _SOFTMAX_SCALE, -shift),
     ]
 
 
-def _loads(path: Path) -> dict[str, Any]:
+def _loads(path: Path) -> Gate:
     wanted = f"with {' and '.join(_LOADED_WITH)} kernels"
     for kernels in _LOADED_WITH:
         try:
             Model(path, kernels=kernels)
         except ConversionError as fault:
-            return gate("loads", wanted, f"with {kernels}: {dict(fault.facts)['LiteRT']}", passed=False)
-    return gate("loads", wanted, wanted, passed=True)
+            return Gate("loads", wanted, f"with {kernels}: {dict(fault.facts)['LiteRT']}", passed=False)
+    return Gate("loads", wanted, wanted, passed=True)
 
 
-def _affine(name: str, tensor: Tensor, dtype: str, scale: float, zero_point: int) -> dict[str, Any]:
+def _affine(name: str, tensor: Tensor, dtype: str, scale: float, zero_point: int) -> Gate:
     # The file holds the scale as float32: equal up to its 24 bits.
     same = len(tensor.scales) == 1 and math.isclose(tensor.scales[0], scale, rel_tol=2**-23)
     passed = same and tensor.dtype == dtype and tensor.zero_points == (zero_point,)
     wanted = f"{dtype}, scale {scale:.7g}, zero point {zero_point}"
     scales, points = (" ".join(f"{value:.7g}" for value in values) for values in (tensor.scales, tensor.zero_points))
-    return gate(name, wanted, f"{tensor.dtype}, scale {scales or 'none'}, zero point {points or 'none'}", passed=passed)
+    return Gate(name, wanted, f"{tensor.dtype}, scale {scales or 'none'}, zero point {points or 'none'}", passed=passed)

@@ -73,7 +73,7 @@ def values(prefix: Path, shapes: Mapping[str, Iterable[int]]) -> dict[str, np.nd
     try:
         reader = tf.train.load_checkpoint(str(prefix))
     except (tf.errors.OpError, ValueError, OSError) as fault:
-        facts: list[tuple[str, object]] = [("checkpoint", prefix), ("reason", str(fault).splitlines()[0])]
+        facts = [("checkpoint", prefix), ("reason", str(fault).splitlines()[0])]
         raise StageError("A checkpoint cannot be read.", facts) from fault
     there = reader.get_variable_to_shape_map()
     missing = [name for name in shapes if name not in there]
@@ -102,7 +102,7 @@ def explain(variables: Iterable[tf.Variable], *, restored: Iterable[tf.Variable]
     known = {variable.op.name for variable in (*restored, *new)}
     unexplained = sorted(variable.op.name for variable in variables if variable.op.name not in known)
     if unexplained:
-        facts: list[tuple[str, object]] = [("variables", "\n".join(unexplained))]
+        facts = [("variables", "\n".join(unexplained))]
         hint = "They would silently begin with other values. A network makes all its variables in its own function."
         raise StageError("Variables are neither in the checkpoint nor known to begin anew.", facts, hint)
 

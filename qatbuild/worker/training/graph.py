@@ -6,12 +6,13 @@ optimizer. Done otherwise the gradients would pass by the fake quantization, and
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass
 
 import tensorflow as tf
 
 from qatbuild.worker import models
-from qatbuild.worker.training.inference import INPUT, Network
+from qatbuild.worker.training.inference import INPUT, Classifier
 from qatbuild.worker.training.optimizer import Optimizer, loss
 from qatbuild.worker.training.rewrite import Rewrite
 from qatbuild.worker.training.session import deterministic
@@ -51,7 +52,7 @@ class Training:
 
 
 def training(
-    network: Network, optimizer: Optimizer, *, weight_decay: float, seed: int, rewrite: Rewrite | None
+    target: Classifier, optimizer: Optimizer, *, weight_decay: float, seed: int, rewrite: Rewrite | None
 ) -> Training:
     """The network's training graph: in float, or with fake quantization if there is a `rewrite`."""
     deterministic()
@@ -59,11 +60,11 @@ def training(
     with graph.as_default():
         v1.set_random_seed(seed)
         global_step = v1.train.get_or_create_global_step()
-        images = v1.placeholder(tf.uint8, [None, *network.shape], name="images")
+        images = v1.placeholder(tf.uint8, [None, *target.shape], name="images")
         labels = v1.placeholder(tf.int32, [None], name="labels")
         learning_rate = v1.placeholder(tf.float32, [], name="learning_rate")
-        real = tf.divide(tf.cast(images, tf.float32) - network.mean, network.std_dev, name=INPUT)
-        logits = models.build(real, network.classes, training=True, model=network.model)
+        real = target.scaling.real(tf.cast(images, tf.float32), functools.partial(tf.divide, name=INPUT))
+        logits = models.build(real, target.classes, target.network, training=True)
         probabilities = models.predict(logits)
         model = tuple(variable for variable in v1.global_variables() if variable.op.name != global_step.op.name)
         names = rewrite.training(graph, real.op.name, logits.op.name) if rewrite else {}

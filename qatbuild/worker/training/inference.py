@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 import tensorflow as tf
 
+from qatbuild.exchange.facts import Scaling
+from qatbuild.exchange.networks import Network
 from qatbuild.worker import models
 
 v1 = tf.compat.v1
@@ -16,19 +17,13 @@ INPUT = "input"
 
 
 @dataclass(frozen=True)
-class Network:
-    """A network and the images it takes: real = (byte - mean) / std_dev, shape [height, width, channels]."""
+class Classifier:
+    """A network for images of a shape [height, width, channels], their scaling, and the number of classes."""
 
-    model: Mapping[str, Any]
+    network: Network
     shape: tuple[int, int, int]
     classes: int
-    mean: float
-    std_dev: float
-
-    @property
-    def title(self) -> str:
-        """How people are told which network."""
-        return models.title(self.model)
+    scaling: Scaling
 
 
 @dataclass(frozen=True)
@@ -46,14 +41,14 @@ class Inference:
     output: str
 
 
-def inference(network: Network, rewrite: Callable[[tf.Graph, str, str], object] | None = None) -> Inference:
-    """The network's inference graph: in float, or as `rewrite` leaves it."""
+def inference(target: Classifier, rewrite: Callable[[tf.Graph, str, str], object] | None = None) -> Inference:
+    """Build the inference graph of a network, in float or changed in place by `rewrite` (graph, input, logits)."""
     graph = tf.Graph()
     with graph.as_default():
         # Initial values are never used here, but where kernels must be deterministic TensorFlow wants a seed for them.
         v1.set_random_seed(1)
-        images = v1.placeholder(tf.float32, [None, *network.shape], name=INPUT)
-        logits = models.build(images, network.classes, training=False, model=network.model)
+        images = v1.placeholder(tf.float32, [None, *target.shape], name=INPUT)
+        logits = models.build(images, target.classes, target.network, training=False)
         output = models.predict(logits)
         if rewrite is not None:
             rewrite(graph, INPUT, logits.op.name)

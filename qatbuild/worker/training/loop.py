@@ -47,6 +47,7 @@ def train(
     title: str,
     out: Path,
     state: Path,
+    threads: int,
     start_from: Path | None = None,
     top1: Callable[[Path], float] | None = None,
 ) -> Progress:
@@ -61,7 +62,7 @@ def train(
     """
     resume = Resume(state)
     progress = resume.load()
-    with session(target.graph, course.precision) as opened, target.graph.as_default():
+    with session(target.graph, threads, course.precision) as opened, target.graph.as_default():
         run = _Run(target, course, opened, resume, progress or Progress(), top1)
         opened.run(v1.global_variables_initializer())
         if progress is not None:

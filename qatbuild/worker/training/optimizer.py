@@ -31,7 +31,7 @@ class Optimizer:
             return v1.train.MomentumOptimizer(learning_rate, self.momentum, use_nesterov=self.nesterov)
         if self.name == "adam":
             return v1.train.AdamOptimizer(learning_rate, self.beta1, self.beta2, self.epsilon)
-        facts: list[tuple[str, object]] = [("optimizer", self.name), ("there are", "sgd, momentum, adam")]
+        facts = [("optimizer", self.name), ("there are", "sgd, momentum, adam")]
         raise StageError("There is no such optimizer.", facts)
 
 

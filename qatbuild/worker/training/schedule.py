@@ -32,14 +32,14 @@ class Schedule:
     warm_up_steps: int = 0
 
     def __post_init__(self) -> None:
-        facts: list[tuple[str, object]] = [("schedule", self.schedule)]
+        facts = [("schedule", self.schedule)]
         if self.schedule not in ("constant", "step", "exponential", "cosine"):
             raise StageError("There is no such learning-rate schedule.", facts)
         if self.schedule == "exponential" and not (self.decay_steps and self.decay_rate):
             raise StageError("The learning-rate schedule lacks decay_steps or decay_rate.", facts)
         if self.schedule == "step" and len(self.values) != len(self.boundaries):
-            facts += [("boundaries", list(self.boundaries)), ("values", list(self.values))]
-            raise StageError("The learning-rate schedule needs one value for each boundary.", facts)
+            rows = [("boundaries", list(self.boundaries)), ("values", list(self.values))]
+            raise StageError("The learning-rate schedule needs one value for each boundary.", [*facts, *rows])
 
     def rate(self, step: int, steps: int) -> float:
         """The learning rate of the step that follows `step` done ones, in a training of `steps` steps."""

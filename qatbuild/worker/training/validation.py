@@ -1,4 +1,4 @@
-"""Top-1 of a published checkpoint, in the graph that will be deployed: so it is the file that is measured."""
+"""Top-1 of a published checkpoint in the inference graph, so that the files themselves are measured."""
 
 from __future__ import annotations
 
@@ -7,8 +7,9 @@ from pathlib import Path
 
 import tensorflow as tf
 
+from qatbuild.worker.graph_outputs import outputs, real_batches
 from qatbuild.worker.training.batches import Images, Labels
-from qatbuild.worker.training.inference import Inference, Network, inference
+from qatbuild.worker.training.inference import Classifier, Inference, inference
 from qatbuild.worker.training.rewrite import Rewrite
 from qatbuild.worker.training.session import session
 
@@ -19,30 +20,27 @@ _BATCH = 500
 
 @dataclass
 class Validation:
-    """Images uint8 [n, height, width, channels] and labels int32 [n], to measure checkpoints with."""
+    """Images uint8 [n, height, width, channels] and labels int32 [n], to measure checkpoints with `threads` threads."""
 
-    network: Network
+    target: Classifier
     images: Images
     labels: Labels
     rewrite: Rewrite | None
+    threads: int
     _open: tuple[Inference, tf.compat.v1.Session, tf.compat.v1.train.Saver] | None = field(default=None, repr=False)
 
     def top1(self, prefix: Path) -> float:
         """Share of the images, in percent, whose highest probability is that of their label."""
         if self._open is None:
-            target = inference(self.network, self.rewrite.inference if self.rewrite else None)
-            with target.graph.as_default():
-                self._open = target, session(target.graph), v1.train.Saver()
-        target, opened, saver = self._open
-        with target.graph.as_default():  # Outside of a graph a Saver takes it that TensorFlow is eager.
+            built = inference(self.target, self.rewrite.inference if self.rewrite else None)
+            with built.graph.as_default():
+                self._open = built, session(built.graph, self.threads), v1.train.Saver()
+        built, opened, saver = self._open
+        with built.graph.as_default():  # Outside of a graph a Saver assumes that TensorFlow is eager.
             saver.restore(opened, str(prefix))
-        right = 0
-        for start in range(0, len(self.images), _BATCH):
-            part = slice(start, start + _BATCH)
-            real = (self.images[part].astype("float32") - self.network.mean) / self.network.std_dev
-            probabilities = opened.run(f"{target.output}:0", {f"{target.input}:0": real})
-            right += int((probabilities.argmax(axis=1) == self.labels[part]).sum())
-        return 100.0 * right / len(self.images)
+        batches = real_batches(self.images, self.target.scaling, _BATCH)
+        probabilities = outputs(opened, built.input, built.output, batches)
+        return 100.0 * int((probabilities.argmax(axis=1) == self.labels).sum()) / len(self.images)
 
     def close(self) -> None:
         """Free the session; the next measurement opens another."""

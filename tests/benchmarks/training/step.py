@@ -8,6 +8,7 @@ delay never ends, and after it in "frozen", whose delay is 0: the graph is the s
 
 from __future__ import annotations
 
+import os
 import sys
 import time
 from collections.abc import Callable
@@ -15,10 +16,12 @@ from typing import Any
 
 import tensorflow as tf
 
+from qatbuild.exchange.facts import Scaling
+from qatbuild.exchange.networks import Shipped
 from qatbuild.quantize import Options
 from qatbuild.worker.stages.rewriting import fake_quantization
 from qatbuild.worker.training.graph import training
-from qatbuild.worker.training.inference import Network
+from qatbuild.worker.training.inference import Classifier
 from qatbuild.worker.training.optimizer import Optimizer
 from qatbuild.worker.training.precision import available
 from qatbuild.worker.training.session import session
@@ -34,10 +37,10 @@ def prepare(network: str, precision: str, step: str) -> tuple[dict[str, Any], Ca
     freeze_steps = 0 if step == "frozen" else _NEVER_STEPS
     options = Options(mean=MEAN, std_dev=STD_DEV, freeze_bn_delay_steps=freeze_steps)
     rewrite = None if step == "float" else fake_quantization(options, [])
-    target = Network({"name": network}, SHAPE, CLASSES, MEAN, STD_DEV)
+    target = Classifier(Shipped(network), SHAPE, CLASSES, Scaling(MEAN, STD_DEV))
     optimizer = Optimizer("momentum", 0.9, nesterov=True)
     built = training(target, optimizer, weight_decay=0.001, seed=1, rewrite=rewrite)
-    opened = session(built.graph, precision)
+    opened = session(built.graph, int(os.environ["QATBUILD_THREADS"]), precision)
     with built.graph.as_default():
         opened.run(tf.compat.v1.global_variables_initializer())
     images, labels = batch()
