@@ -158,7 +158,10 @@ def _stages(variant: Variant, root: PurePath) -> list[Stage]:
     if variant.quantize.mode == "integer":  # It models the input's bytes, too.
         rewritten["input"] = spec["input"]
     built = {"modules": network, "packages": (*_TENSORFLOW, *_KERAS) if _may_be_keras(variant) else _TENSORFLOW}
-    chain.add("check", rewritten, inputs=("dataset",), sources=file, **built)
+    wing = f"qatbuild.quantize.{variant.quantize.mode}"  # Imported by name, in the stage: see quantize/modes.py.
+    chain.add(
+        "check", rewritten, inputs=("dataset",), sources=file, **{**built, "modules": (*network, f"{wing}.check")}
+    )
     checked = ["dataset", "check"]
     trained = []
     if variant.quantize.start == "float":
@@ -166,10 +169,11 @@ def _stages(variant: Variant, root: PurePath) -> list[Stage]:
         chain.add("float", training, inputs=("dataset",), sources=sources, after=("check",), **built)
         trained = ["float"]
     measured = ("qatbuild.worker.stages.calibrate",) if variant.quantize.method == "ptq" else ()
-    quantizing = {**built, "modules": (*network, *measured)}
+    rewriting = (*network, f"{wing}.rewrite")
+    quantizing = {**built, "modules": (*rewriting, *measured)}
     quantized = _quantized(variant, training, spec["quantize"])
     chain.add("quantize", quantized, inputs=(*checked, *trained), sources=file, **quantizing)
-    chain.add("export", rewritten, inputs=checked, sources=file, **built)
+    chain.add("export", rewritten, inputs=checked, sources=file, **{**built, "modules": rewriting})
     chain.add("freeze", {"convert": spec["convert"]}, inputs=("export", "quantize", *trained))
     chain.add("convert", {"input": spec["input"], "quantize": scheme}, inputs=("export", "freeze"), packages=runtime)
     chain.add(

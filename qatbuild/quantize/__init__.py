@@ -1,27 +1,36 @@
-"""Quantization-aware training for TF 1 graphs: tf.contrib.quantize for TensorFlow 2.
+"""Quantization-aware training and post-training quantization of TF 1 graphs, with TensorFlow 2.
 
-    mode tf1      find the layers (layers) -> decide on the FakeQuants (placement) -> insert them (rewrite)
-    mode integer  read the path (path) -> its steps (steps) -> FakeQuants and ranges (range_plan) -> insert (integer)
+    modes             rewrite_training, rewrite_inference, plan_inference, check_network, in either mode
+    options           Options, Override: the parameters of a rewrite
+    rewrite_report    RewriteReport: what a rewrite did, as data
 
-Both fold batch norms (fold), and say what they did (outcome). A range that is measured instead of learnt is made ready
-by `settled`.
+    tf1/              mode tf1: the FakeQuants of tf.contrib.quantize; its four functions
+    integer/          mode integer: FakeQuants wherever the integer runtime rounds
+    batch_norm/       batch norms found and folded, for both modes
+    calibrate/        ranges measured on data instead of learnt
+    graph/            reading and editing graphs
 
-It knows graphs and tensors, and nothing of specs or stages.
+This package knows graphs and tensors, and nothing of specs or stages.
+
+The names in `_LAZY` are imported from their wing when they are first used: importing this package, or a module of one
+wing, does not make code depend on the other wings. Types: see __init__.pyi.
 """
 
-from qatbuild.quantize.integer.learning import settled
-from qatbuild.quantize.modes import plan_inference, rewrite_inference, rewrite_training
+import importlib
+
+from qatbuild.quantize.modes import check_network, plan_inference, rewrite_inference, rewrite_training
 from qatbuild.quantize.options import Options, Override
 from qatbuild.quantize.rewrite_report import FoldedBatchNorm, LeftFloat, QuantizedTensor, RewriteReport, SharedTensor
-from qatbuild.quantize.tf1.contrib import (
-    create_eval_graph,
-    create_training_graph,
-    experimental_create_eval_graph,
-    experimental_create_training_graph,
-)
-from qatbuild.quantize.tf1.network import check_network
 
-__all__ = [
+_LAZY = {
+    "create_eval_graph": "qatbuild.quantize.tf1.contrib",
+    "create_training_graph": "qatbuild.quantize.tf1.contrib",
+    "experimental_create_eval_graph": "qatbuild.quantize.tf1.contrib",
+    "experimental_create_training_graph": "qatbuild.quantize.tf1.contrib",
+    "settled": "qatbuild.quantize.integer.learning",
+}
+
+__all__ = [  # noqa: PLE0604 - the lazy names are those of the table
     "FoldedBatchNorm",
     "LeftFloat",
     "Options",
@@ -30,12 +39,17 @@ __all__ = [
     "RewriteReport",
     "SharedTensor",
     "check_network",
-    "create_eval_graph",
-    "create_training_graph",
-    "experimental_create_eval_graph",
-    "experimental_create_training_graph",
     "plan_inference",
     "rewrite_inference",
     "rewrite_training",
-    "settled",
+    *_LAZY,
 ]
+
+
+def __getattr__(name: str) -> object:
+    """Import a name of `_LAZY` from its module (PEP 562)."""
+    if name not in _LAZY:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value: object = getattr(importlib.import_module(_LAZY[name]), name)
+    globals()[name] = value
+    return value

@@ -1,51 +1,70 @@
-"""The rewrites by name: "tf1" does what tf.contrib.quantize did, "integer" models what the integer runtime does.
+"""The four functions that prepare a graph for quantization, in either mode.
 
-The graph is changed in place. Handles taken before (the logits, say) still point at the tensor before its FakeQuant;
-what consumed them in the graph (the loss, the softmax) is rewired. So call them once the network and its softmax exist,
-and before the optimizer. Both graphs name their variables alike: the one restores the other's checkpoint.
+mode "tf1" inserts the FakeQuants of tf.contrib.quantize; mode "integer" models everything that the integer runtime
+rounds. Each mode is a wing with a module `rewrite` and a module `check`, imported by name when the mode is used: code
+that only imports this module does not depend on either wing.
+
+The graph is changed in place. Python handles of tensors (the logits, for instance) still refer to the tensor before its
+FakeQuant, while its consumers in the graph (loss, softmax) read the FakeQuant. So call these functions after the
+network and its softmax exist, and before the optimizer. Training and inference graph name their variables alike: each
+restores the other's checkpoint.
 """
 
 from __future__ import annotations
 
+import importlib
+from collections.abc import Mapping
+from typing import Any
+
 import tensorflow as tf
 
-from qatbuild.quantize.integer.rewrite import Integer
 from qatbuild.quantize.options import Options
 from qatbuild.quantize.rewrite_report import RewriteReport
-from qatbuild.quantize.tf1.placement import Numbers
-from qatbuild.quantize.tf1.rewrite import Rewrite
 
 
 def rewrite_training(graph: tf.Graph, options: Options, *, input: str, logits: str) -> RewriteReport:  # noqa: A002
-    """Put FakeQuants with learning ranges into a training graph, in place.
+    """Insert FakeQuants that learn their ranges into a training graph, in place.
 
     `input` names the float32 tensor of real values, (byte - mean) / std_dev, `logits` the tensor of logits.
     RewriteError if the network cannot be rewritten.
     """
-    if options.mode == "integer":
-        return Integer(graph, options, input, logits, training=True).apply()
-    return _rewrite(options, training=True).apply(graph)
+    report: RewriteReport = _wing(options.mode, "rewrite").rewrite_training(graph, options, input=input, logits=logits)
+    return report
 
 
 def rewrite_inference(graph: tf.Graph, options: Options, *, input: str, logits: str) -> RewriteReport:  # noqa: A002
-    """Put FakeQuants with fixed ranges into an inference graph, in place; see `rewrite_training`."""
-    if options.mode == "integer":
-        return Integer(graph, options, input, logits, training=False).apply()
-    return _rewrite(options, training=False).apply(graph)
+    """Insert FakeQuants with fixed ranges into an inference graph, in place; see `rewrite_training`."""
+    report: RewriteReport = _wing(options.mode, "rewrite").rewrite_inference(graph, options, input=input, logits=logits)
+    return report
 
 
 def plan_inference(graph: tf.Graph, options: Options, *, input: str, logits: str) -> RewriteReport:  # noqa: A002
-    """Fold the batch norms of an inference graph, in place, and say what `rewrite_inference` would insert then.
+    """Fold the batch norms of an inference graph, in place, and return the report of `rewrite_inference`.
 
-    Nothing is inserted: `RewriteReport.quantized` says which tensors would get which ranges. For calibration.
+    No FakeQuant is inserted: `RewriteReport.quantized` lists the tensors that would get one. For calibration.
     """
-    if options.mode == "integer":
-        return Integer(graph, options, input, logits, training=False).apply(insert=False)
-    return _rewrite(options, training=False).plan(graph)
+    report: RewriteReport = _wing(options.mode, "rewrite").plan_inference(graph, options, input=input, logits=logits)
+    return report
 
 
-def _rewrite(options: Options, *, training: bool) -> Rewrite:
-    numbers = Numbers(symmetric=options.scheme != "uint8")
-    freeze = options.freeze_bn_delay_steps if training else None
-    delay_steps = options.quant_delay_steps if training else 0
-    return Rewrite(training, numbers, delay_steps, freeze_delay_steps=freeze)
+def check_network(
+    graph: tf.Graph,
+    input: str,  # noqa: A002
+    logits: str,
+    hints: Mapping[str, str],
+    options: Options | None = None,
+) -> None:
+    """Refuse a float inference network that the integer toolchain would not compute in integers throughout.
+
+    In mode integer it refuses exactly the networks that the rewrite refuses. In mode tf1, and without `options`, it
+    refuses the networks for which the ranges of tf.contrib.quantize are not sufficient.
+
+    `input` and `logits` name operations (or tensors, "input:0"). `hints` maps a kind of operation ("LRN", "BatchNorm",
+    an operation's type) to what the user can do about it. The graph is not changed.
+    RewriteError with one fact per layer that would be computed in float: ("norm1", "LRN: why").
+    """
+    _wing("tf1" if options is None else options.mode, "check").check_network(graph, input, logits, hints, options)
+
+
+def _wing(mode: str, module: str) -> Any:
+    return importlib.import_module(f"qatbuild.quantize.{mode}.{module}")

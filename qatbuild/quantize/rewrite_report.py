@@ -1,4 +1,4 @@
-"""What a rewrite did, as data: for the build's records and for people."""
+"""The report of a rewrite, as data: folded batch norms, inserted FakeQuants, layers that stay float."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 
 @dataclass(frozen=True)
 class FoldedBatchNorm:
-    """A batch norm that became part of its layer's weights and bias: the tensors that hold them, and the result."""
+    """A batch norm that was folded into its layer, by the names of the resulting weights, bias and output tensors."""
 
     layer: str
     batch_norm: str
@@ -21,9 +21,9 @@ class FoldedBatchNorm:
 class QuantizedTensor:
     """A FakeQuant that was inserted: on `tensor`, read by `consumers`, with its range in two variables.
 
-    Rows that share a range name the same variables. A range that nothing can change is `fixed`, (least, greatest), and
-    its variables are named ''. `symmetric`: least = -greatest. `per_channel` is the axis along which each index has a
-    range of its own (the variables are vectors), or None.
+    Rows that share a range name the same variables. `fixed` is the (min, max) of a range that is not learnt; its
+    variables are named ''. `symmetric`: min = -max. `quantized_dimension` is the axis of which every index has a range
+    of its own (the variables are vectors), or None with one range for the whole tensor.
     """
 
     layer: str
@@ -35,13 +35,13 @@ class QuantizedTensor:
     bits: int
     narrow_range: bool
     symmetric: bool = False
-    per_channel: int | None = None
+    quantized_dimension: int | None = None
     fixed: tuple[float, float] | None = None
 
 
 @dataclass(frozen=True)
 class SharedTensor:
-    """A FakeQuant that was not inserted, because the tensor has one already: `min_variable` is of that one."""
+    """A FakeQuant that was not inserted because the tensor already has one, named `fake_quant`."""
 
     layer: str
     role: str
@@ -51,7 +51,7 @@ class SharedTensor:
 
 @dataclass(frozen=True)
 class LeftFloat:
-    """A layer that could not be quantized, or a batch norm not folded: it stays float, also in the .tflite."""
+    """A layer without FakeQuants, or a batch norm that was not folded: it stays float, also in the .tflite."""
 
     layer: str
     operation: str
@@ -60,7 +60,7 @@ class LeftFloat:
 
 @dataclass(frozen=True)
 class RewriteReport:
-    """Everything a rewrite did to a graph, in the order of the work."""
+    """Everything that a rewrite did to a graph, in order."""
 
     folded: tuple[FoldedBatchNorm, ...] = ()
     quantized: tuple[QuantizedTensor, ...] = ()
@@ -68,5 +68,5 @@ class RewriteReport:
     left_float: tuple[LeftFloat, ...] = ()
 
     def to_json(self) -> str:
-        """The report as JSON text: equal for equal reports."""
+        """Return the report as JSON text; equal reports give equal text."""
         return json.dumps(asdict(self), indent=1, sort_keys=True) + "\n"

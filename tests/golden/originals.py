@@ -1,4 +1,4 @@
-"""The graphs that the original tool (TF 1.10.1) rewrote, ../shared/golden, and what there is to see in a graph."""
+"""The graphs that the original tool (TF 1.10.1) rewrote, in ../shared/golden, and inventories of graphs."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def imported(graph_def):
 
 
 def without_fake_quants(graph_def):
-    """The graph before FakeQuants were inserted, the batch norms folded as they are."""
+    """Return the graph before FakeQuants were inserted, with its batch norms folded."""
     raw = {}
     for node in graph_def.node:
         if node.op == "FakeQuantWithMinMaxVars":
@@ -58,8 +58,8 @@ def without_fake_quants(graph_def):
 
 
 def fake_quants(graph):
-    """Each FakeQuant of a graph by its min variable, in the words of the golden inventories."""
-    found = {}
+    """Each FakeQuant of a graph by its min variable, as the golden inventories list them."""
+    by_variable = {}
     names = {operation.name for operation in graph.get_operations()}
     for operation in graph.get_operations():
         if operation.type != "FakeQuantWithMinMaxVars":
@@ -69,7 +69,7 @@ def fake_quants(graph):
         merges = [name for name in [f"{prefix}/delayed_quant/Merge"] if name in names]
         output = graph.get_operation_by_name(merges[0]).outputs[0] if merges else operation.outputs[0]
         others = [each for each in source.consumers() if not each.name.startswith(f"{prefix}/")]
-        found[f"{prefix}/min"] = {
+        by_variable[f"{prefix}/min"] = {
             "name": operation.name,
             "input": source.name,
             "effective_consumers": sorted({f"{each.name}|{each.type}" for each in output.consumers()}),
@@ -80,7 +80,7 @@ def fake_quants(graph):
             "min_var": variable_behind(operation.inputs[1]),
             "max_var": variable_behind(operation.inputs[2]),
         }
-    return found
+    return by_variable
 
 
 def variable_behind(tensor):
@@ -143,7 +143,7 @@ def outputs(graph, shape, fetch):
 
 
 def with_fixed_seeds(graph_def):
-    """Dropout draws the same numbers in both graphs: it is named alike in both."""
+    """Give dropout seeds made of its name, so that two graphs draw the same numbers."""
     for node in graph_def.node:
         if node.op == "RandomUniform":
             node.attr["seed"].i, node.attr["seed2"].i = 7, zlib.crc32(node.name.encode())

@@ -1,7 +1,7 @@
-"""The rewrite against graphs that the original tool (TF 1.10.1) rewrote: ../shared/golden.
+"""The rewrite of mode tf1 against graphs that the original tool (TF 1.10.1) rewrote, in ../shared/golden.
 
-Two starting points: the float graph; and the original's own result with its FakeQuants taken out again, where the
-insertion alone is compared, behind the batch norms that the original folded.
+Two starting points: the float graph; and the original's own result without its FakeQuants, which compares the insertion
+alone, with the batch norms that the original folded.
 """
 
 from __future__ import annotations
@@ -60,9 +60,9 @@ def test_float_graph_gets_the_originals_fake_quants(network, mode):
 
 
 def folded_layers(graph, report):
-    """The twins of the layers whose batch norm was folded, in the words of the golden inventories."""
-    twins = [graph.get_operation_by_name(f"{each.layer}_Fold") for each in report.folded]
-    return [{"inputs": [each.name for each in twin.inputs], "name": twin.name, "op": twin.type} for twin in twins]
+    """The folded copies of the layers with a batch norm, as the golden inventories list them."""
+    copies = [graph.get_operation_by_name(f"{each.layer}_Fold") for each in report.folded]
+    return [{"inputs": [each.name for each in copy.inputs], "name": copy.name, "op": copy.type} for copy in copies]
 
 
 @modes
@@ -93,7 +93,7 @@ def test_eval_graph_computes_the_originals_outputs(network, start):
     mine = imported(golden_graph_def(network, "float.eval") if start == "float" else without_fake_quants(original))
     create_eval_graph(mine)
     inventory = golden_inventory(network, "eval")
-    # The logits' handle is the tensor before its FakeQuant, unless a Squeeze follows: what comes last is compared.
+    # The logits' name is that of the tensor before its FakeQuant, unless a Squeeze follows: compare the last tensor.
     last = {each["input"]: each["name"] + ":0" for each in inventory["fake_quants"]}
     fetch = last.get(inventory["logits"], inventory["logits"])
     shape = mine.get_tensor_by_name("input:0").shape[1:]
@@ -104,7 +104,7 @@ def test_eval_graph_computes_the_originals_outputs(network, start):
 
 @dataclass
 class Trained:
-    """What some steps have led to; the moving averages with the folded batch norms' updates, one step after another."""
+    """The result of some training steps: ranges, moving averages of folded batch norms, folded weights, losses."""
 
     ranges: dict[str, np.ndarray]
     moving_averages: dict[str, np.ndarray]
@@ -118,7 +118,7 @@ def random_batch(graph, random):
 
 
 def train(graph, network, steps):
-    """Some steps without an optimizer, the gates opening in the middle of them, each batch wider than the last."""
+    """Run steps without an optimizer; the quant_delay ends in the middle, and each batch is wider than the last."""
     random = np.random.default_rng(2)
     losses = []
     folded = [each.name for each in graph.get_operations() if each.name.endswith("/mul_fold")]
@@ -134,7 +134,7 @@ def train(graph, network, steps):
             feed = {name: (step + 1) * values for name, values in random_batch(graph, random).items()}
             loss, differences, weights = session.run(["total_loss:0", updates, [f"{each}:0" for each in folded]], feed)
             losses.append(loss)
-            # By hand: in one run with the original's readers, who is first is a race.
+            # In a run of its own: together with the original's readers it is a race.
             moving = update(session, differences)
         names = [each["name"] for each in golden_inventory(network, "train")["new_variables"]]
         ranges = dict(zip(names, session.run(names), strict=True))
@@ -149,10 +149,10 @@ def update(session, differences):
     return moving
 
 
-def assert_close(found, expected, rtol):
-    assert found.keys() == expected.keys()
+def assert_close(actual, expected, rtol):
+    assert actual.keys() == expected.keys()
     for name, value in expected.items():
-        np.testing.assert_allclose(found[name], value, rtol=rtol, atol=rtol * np.abs(value).max(), err_msg=name)
+        np.testing.assert_allclose(actual[name], value, rtol=rtol, atol=rtol * np.abs(value).max(), err_msg=name)
 
 
 @pytest.mark.parametrize(
@@ -164,29 +164,29 @@ def test_training_graph_reaches_the_originals_ranges_and_folded_weights(network,
     mine = imported(with_fixed_seeds(golden_graph_def(network, "float.train")))
     report = create_training_graph(mine, QUANT_DELAY)
     original = imported(with_fixed_seeds(golden_graph_def(network, "quant.train")))
-    found, expected = train(mine, network, steps), train(original, network, steps)
-    assert found.ranges["fake_quantization_step:0"] == QUANT_DELAY - steps // 2 + steps
-    assert len(found.folded_weights) == len(report.folded)
-    assert len(found.moving_averages) == 2 * len(report.folded)
-    assert_close(found.ranges, expected.ranges, 1e-6)
-    assert_close(found.folded_weights, expected.folded_weights, 1e-6)
-    assert_close(found.moving_averages, expected.moving_averages, 1e-6)
-    np.testing.assert_allclose(found.losses, expected.losses, rtol=1e-5)
+    trained, expected = train(mine, network, steps), train(original, network, steps)
+    assert trained.ranges["fake_quantization_step:0"] == QUANT_DELAY - steps // 2 + steps
+    assert len(trained.folded_weights) == len(report.folded)
+    assert len(trained.moving_averages) == 2 * len(report.folded)
+    assert_close(trained.ranges, expected.ranges, 1e-6)
+    assert_close(trained.folded_weights, expected.folded_weights, 1e-6)
+    assert_close(trained.moving_averages, expected.moving_averages, 1e-6)
+    np.testing.assert_allclose(trained.losses, expected.losses, rtol=1e-5)
 
 
 def test_frozen_training_graph_folds_the_inference_graphs_weights():
     network, steps = "mobilenet_v1_025_128", 2
     mine = imported(with_fixed_seeds(golden_graph_def(network, "float.train")))
     experimental_create_training_graph(mine, quant_delay=QUANT_DELAY, freeze_bn_delay=QUANT_DELAY - steps // 2)
-    found = train(mine, network, steps)
+    trained = train(mine, network, steps)
     inference = imported(golden_graph_def(network, "quant.eval"))
     with v1.Session(graph=inference) as session:
         assign_values(session)
         moving = {f"{each.name}:0": session.run(f"{each.name}:0") for each in inference.get_operations() if
                   each.type == "VariableV2" and "/moving_" in each.name}  # fmt: skip
-        weights = session.run({name: f"{name}:0" for name in found.folded_weights})
-    assert_close(found.moving_averages, moving, 0)
-    assert_close(found.folded_weights, weights, 1e-6)
+        weights = session.run({name: f"{name}:0" for name in trained.folded_weights})
+    assert_close(trained.moving_averages, moving, 0)
+    assert_close(trained.folded_weights, weights, 1e-6)
 
 
 def gradients(graph):
@@ -198,19 +198,19 @@ def gradients(graph):
         f"{name}:0": random.normal(size=graph.get_tensor_by_name(f"{name}:0").shape) for name in ("input", "labels")
     }
     with graph.as_default(), v1.Session() as session:
-        found = tf.gradients(graph.get_tensor_by_name("total_loss:0"), parameters)
+        tensors = tf.gradients(graph.get_tensor_by_name("total_loss:0"), parameters)
         assign_values(session)
         assign_values(session, lambda *_: QUANT_DELAY, lambda name: name == "fake_quantization_step")
-        return session.run({each.name: gradient for each, gradient in zip(parameters, found, strict=True)}, feed)
+        return session.run({each.name: gradient for each, gradient in zip(parameters, tensors, strict=True)}, feed)
 
 
 def test_training_graph_has_the_originals_gradients():
     network = "mobilenet_v1_025_128"
     mine = imported(with_fixed_seeds(golden_graph_def(network, "float.train")))
     create_training_graph(mine, QUANT_DELAY)
-    found = gradients(mine)
-    assert len(found) == 27 * 3 + 2
-    assert_close(found, gradients(imported(with_fixed_seeds(golden_graph_def(network, "quant.train")))), 1e-4)
+    actual = gradients(mine)
+    assert len(actual) == 27 * 3 + 2
+    assert_close(actual, gradients(imported(with_fixed_seeds(golden_graph_def(network, "quant.train")))), 1e-4)
 
 
 def test_checkpoint_of_tf_1_10_restores_by_name_and_computes_its_outputs():
@@ -226,7 +226,7 @@ def test_checkpoint_of_tf_1_10_restores_by_name_and_computes_its_outputs():
     images = (np.float32(recorded["inputs_uint8"]) - recorded["mean"]) / recorded["std"]
     with v1.Session(graph=evaluation) as session:
         assign_values(session, lambda each, _: checkpoint.get_tensor(each.name))
-        found = session.run("CifarNet/Predictions/Softmax:0", {"input:0": images})
-    # Another release's convolutions sum in another order: a value at a half goes one code up or down.
-    assert np.mean(found.argmax(1) == recorded["frozen_out"].argmax(1)) >= 0.99
-    np.testing.assert_allclose(found, recorded["frozen_out"], rtol=0, atol=0.02)
+        scores = session.run("CifarNet/Predictions/Softmax:0", {"input:0": images})
+    # Another release sums convolutions in another order: a value at a half may round to its other neighbour.
+    assert np.mean(scores.argmax(1) == recorded["frozen_out"].argmax(1)) >= 0.99
+    np.testing.assert_allclose(scores, recorded["frozen_out"], rtol=0, atol=0.02)

@@ -1,4 +1,4 @@
-"""Two layers with batch norms that learn, and what to compare: outputs, gradients, moving averages, kernels."""
+"""A trainable network of two layers with batch norms: its outputs, gradients, moving averages and kernels."""
 
 from __future__ import annotations
 
@@ -64,8 +64,8 @@ def batches(network, count=STEPS):
     return [2 * random.normal(size=network.shape).astype(np.float32) + 1 for _ in range(count)]
 
 
-def assert_close(found, expected, tolerance=1e-4):
-    for mine, other in zip(found, expected, strict=True):
+def assert_close(actual, expected, tolerance=1e-4):
+    for mine, other in zip(actual, expected, strict=True):
         np.testing.assert_allclose(mine, other, rtol=tolerance, atol=tolerance * max(1, np.abs(other).max()))
 
 

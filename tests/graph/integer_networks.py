@@ -1,4 +1,4 @@
-"""Networks by what is special about them: functions of an image batch [n, 8, 8, 4] and of whether they train."""
+"""Networks with one special feature each: functions of an image batch [n, 8, 8, 4] and of `training`."""
 
 from __future__ import annotations
 
@@ -122,7 +122,7 @@ def moves(x, training):
 
 
 def arithmetic(x, training):
-    """With numbers, with vectors that are trained, with another layer."""
+    """Arithmetic with numbers, with trained vectors, and with another layer."""
     x = plain(x, training) * 0.5 + 1.0
     x = tf.nn.relu(x * (1.0 + variable("scale", [4])) + variable("shift", [4]))
     return layer(x / 8.0, "other", bias="none", activation="tanh") - x / 3.0
@@ -140,7 +140,7 @@ def transposed(x, training):
 
 
 def normalized_twice(x, training):
-    """Batch norms straight behind one another: the first is folded, the second becomes a layer."""
+    """Two batch norms in a row: the first is folded, the second becomes a layer."""
     x = folding_layer(x, "conv", training=training, **LINEAR)
     with v1.variable_scope("second"):
         x = batch_norm(x, training=training)

@@ -24,11 +24,11 @@ IMAGES = np.random.default_rng(7).integers(0, 256, (24, 8, 8, 4), dtype=np.uint8
 
 @dataclass(frozen=True)
 class Outcome:
-    """`graph` and `tflite` are logits [images, classes], in steps of their scale from the zero point on."""
+    """`graph` and `tflite` are logits [images, classes], in steps of their scale, without the zero point."""
 
     report: RewriteReport
     operators: list[str]
-    violations: tuple[inspect.Violation, ...]
+    unsupported: tuple[inspect.UnsupportedOp, ...]
     graph: np.ndarray
     tflite: np.ndarray
     path: Path
@@ -64,7 +64,7 @@ def network_graph(body, *, training=False, dropout=True, classes=5):
 
 
 def measured(body, asked, values=None):
-    """Ranges by variable, from the float network on the images; the plan's report."""
+    """Return ranges by variable, measured by running the float network on the images, and the plan's report."""
     graph, logits = network_graph(body)
     report = plan_inference(graph, asked, input="input", logits=logits)
     ranges = {}
@@ -76,21 +76,21 @@ def measured(body, asked, values=None):
             if row.fixed is not None:
                 continue
             value = session.run(f"{row.tensor}", {"input:0": reals()})
-            axes = None if row.per_channel is None else tuple(range(row.per_channel))
+            axes = None if row.quantized_dimension is None else tuple(range(row.quantized_dimension))
             ends = [
                 np.reshape(value.min(axes), [-1] if axes else []),
                 np.reshape(value.max(axes), [-1] if axes else []),
             ]
             low, high = settled(*ends, symmetric=row.symmetric)
             if row.role not in ROUNDED_AS_THE_INPUT:
-                known = ranges.get(row.min_variable, low), ranges.get(row.max_variable, high)
-                low, high = np.minimum(low, known[0]), np.maximum(high, known[1])
+                low = np.minimum(low, ranges.get(row.min_variable, low))
+                high = np.maximum(high, ranges.get(row.max_variable, high))
                 ranges.update({row.min_variable: low, row.max_variable: high})
     return {**values, **ranges}, report
 
 
 def drawn(variable, session):
-    """The variable's initial value, or weights of its own: equal ones of two layers the converter makes one of."""
+    """The variable's initial value, or random weights: the converter would merge equal weights of two layers."""
     if not variable.op.name.endswith("/weights"):
         return session.run(variable)
     shape = variable.shape.as_list()
@@ -99,7 +99,7 @@ def drawn(variable, session):
     return random.normal(size=shape).astype(np.float32) * np.float32(np.sqrt(2 / fan_in))
 
 
-# Their range is their input's, which is measured there.
+# Their range is that of their input and is measured there.
 ROUNDED_AS_THE_INPUT = {
     "avg_pool_quant",
     "mean_quant",
@@ -143,7 +143,8 @@ def converted(body, folder: Path, scheme="uint8", values=None, kernels="referenc
     path.write_bytes(data)
     model = inspect.read(path)
     (scale,), (zero_point,) = (getattr(model.tensors[model.outputs[0]], name) for name in ("scales", "zero_points"))
-    codes = Model(path, kernels=kernels).run(IMAGES).astype(np.float32) - zero_point
+    quantized = Model(path, kernels=kernels).run(IMAGES).astype(np.float32) - zero_point
     operators = [each.name for each in model.operators]
     left = {each.layer for each in report.left_float}
-    return Outcome(report, operators, inspect.violations(model, scheme, left), np.rint(scores / scale), codes, path)
+    unsupported = inspect.unsupported_ops(model, scheme, left)
+    return Outcome(report, operators, unsupported, np.rint(scores / scale), quantized, path)

@@ -1,4 +1,4 @@
-"""Small networks in TF 1 style, and what a rewrite put into their graphs."""
+"""Small networks in TF 1 style, and the FakeQuants of their rewritten graphs."""
 
 from __future__ import annotations
 
@@ -39,17 +39,17 @@ def variable(name, shape, variables="resource"):
 
 
 def fake_quants(graph):
-    """Each FakeQuant: name scope -> (the tensor it stands on, the operations that read its twin, gate seen through)."""
-    found = {}
+    """FakeQuants by name scope: (their input tensor, the operations that read their output, behind a delay's Merge)."""
+    by_scope = {}
     for operation in graph.get_operations():
         if operation.type == "FakeQuantWithMinMaxVars":
             prefix = operation.name.rpartition("/")[0]
-            twin = operation.outputs[0]
-            for switch in twin.consumers():
+            output = operation.outputs[0]
+            for switch in output.consumers():
                 if switch.type == "Switch" and switch.name.startswith(f"{prefix}/"):
-                    twin = switch.outputs[1].consumers()[0].outputs[0]
-            found[prefix] = (operation.inputs[0].name, sorted(each.name for each in twin.consumers()))
-    return found
+                    output = switch.outputs[1].consumers()[0].outputs[0]
+            by_scope[prefix] = (operation.inputs[0].name, sorted(each.name for each in output.consumers()))
+    return by_scope
 
 
 FUSED = {

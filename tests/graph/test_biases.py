@@ -8,8 +8,8 @@ import tensorflow as tf
 
 from qatbuild.quantize import rewrite_inference
 from qatbuild.quantize.integer.biases import rounded
-from qatbuild.quantize.integer.learning import Ends
-from qatbuild.quantize.integer.range_plan import Range
+from qatbuild.quantize.integer.learning import RangeTensors
+from qatbuild.quantize.integer.range_plan import RangeSpec
 from qatbuild.worker.tflite.inspect import load
 from tests.graph.integer_runtime import converted, measured, network_graph, options, restore
 from tests.graph.networks import folding_layer, layer, v1
@@ -17,7 +17,7 @@ from tests.graph.networks import folding_layer, layer, v1
 pytestmark = pytest.mark.tf
 
 BIAS = np.array([0.31, -1.7, 0.0, 2e-3], np.float32)
-GIVEN, WEIGHTS = Range("given"), Range("weights", narrow_range=True, symmetric=True)
+INPUT, WEIGHTS = RangeSpec("input"), RangeSpec("weights", narrow_range=True, symmetric=True)
 ENDS = {"one range": (-0.5, 0.5), "a range a channel": (np.array([-1, -0.5, -2, -0.1]), np.array([1, 0.5, 2, 0.1]))}
 
 
@@ -28,11 +28,12 @@ def test_bias_is_the_nearest_multiple_of_the_product_of_both_scales(ends, traini
     step = np.float32(255 / 255) * ((high - low) / np.float32(254))
     with tf.Graph().as_default(), v1.Session() as session:
         bias = tf.constant(BIAS)
-        given = GIVEN, Ends(tf.constant(0.0), tf.constant(255.0))
-        found = rounded(bias, given, (WEIGHTS, Ends(tf.constant(low), tf.constant(high))), training=training)
-        result = session.run(found)
-        gradient = session.run(tf.gradients(tf.reduce_sum(3 * found), bias)) if training else None
-    np.testing.assert_allclose(result, np.round(BIAS / step) * step, rtol=1e-6, atol=1e-7)
+        input_range = INPUT, RangeTensors(tf.constant(0.0), tf.constant(255.0))
+        weights_range = WEIGHTS, RangeTensors(tf.constant(low), tf.constant(high))
+        result = rounded(bias, input_range, weights_range, training=training)
+        values = session.run(result)
+        gradient = session.run(tf.gradients(tf.reduce_sum(3 * result), bias)) if training else None
+    np.testing.assert_allclose(values, np.round(BIAS / step) * step, rtol=1e-6, atol=1e-7)
     if training:
         np.testing.assert_array_equal(gradient, [[3, 3, 3, 3]])
 
@@ -44,7 +45,7 @@ def body(x, training):
 
 
 @pytest.mark.parametrize("scheme", ["uint8", "int8", "int8_per_channel"])
-def test_the_graphs_biases_are_those_that_the_converter_writes(scheme, tmp_path):
+def test_biases_of_the_graph_equal_those_that_the_converter_writes(scheme, tmp_path):
     values, _ = measured(body, options(scheme))
     graph, logits = network_graph(body)
     rewrite_inference(graph, options(scheme), input="input", logits=logits)
@@ -65,5 +66,5 @@ def _biases(model):
     for operator in graph.operators:
         if len(operator.inputs) == 3:  # a layer
             tensor = graph.tensors[operator.inputs[2]]
-            codes = np.frombuffer(bytes(model.buffers[tensor.buffer].data), np.int32)
-            yield codes * np.asarray(tensor.quantization.scale, np.float32)
+            quantized = np.frombuffer(bytes(model.buffers[tensor.buffer].data), np.int32)
+            yield quantized * np.asarray(tensor.quantization.scale, np.float32)

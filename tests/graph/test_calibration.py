@@ -1,4 +1,4 @@
-"""Ranges that are measured: of which values, by which method, and for what they are refused."""
+"""Calibration: the values that count for a range, the methods, and refusals."""
 
 from __future__ import annotations
 
@@ -11,8 +11,9 @@ import tensorflow as tf
 
 from qatbuild.exchange.errors import RewriteError
 from qatbuild.quantize import Options, plan_inference, rewrite_inference
-from qatbuild.quantize.calibrate.calibration import calibrate, observer
-from qatbuild.quantize.calibrate.percentile import Percentile
+from qatbuild.quantize.calibrate.calibration import calibrate
+from qatbuild.quantize.calibrate.observers import observer
+from qatbuild.quantize.calibrate.percentile import PercentileObserver
 from tests.graph.networks import v1
 
 pytestmark = pytest.mark.tf
@@ -41,7 +42,7 @@ def network(weights=SCALES, *, pool=True):
 
 
 def measured(batches, *, method="min_max", percentile=None, weights=SCALES, **options):
-    """Range variable -> value, of the network calibrated on batches of images."""
+    """Return range variable -> value of the network, calibrated on batches of images."""
     graph, logits = network(weights)
     plan = plan_inference(graph, Options(mean=0, std_dev=1, **options), input="input", logits=logits)
     with graph.as_default(), v1.Session() as session:
@@ -68,7 +69,7 @@ def test_every_range_variable_of_the_rewritten_graph_gets_a_value(mode):
     assert set(measured([image(3.0)], mode=mode)) == ends
 
 
-def test_min_max_is_of_all_images():
+def test_min_max_covers_all_images():
     values = measured([image(3.0), image(-1.0), image(1.0)])
     assert range_of(values, "conv", "act") == (0.0, 3.0)
 
@@ -87,13 +88,13 @@ def test_percentile_leaves_out_the_outlier():
 
 
 @pytest.mark.parametrize(("scheme", "ends"), [("uint8", (-2.0, 1.0)), ("int8", (-2.0, 2.0))])
-def test_weights_have_their_own_extremes_whatever_the_method(scheme, ends):
+def test_weights_are_measured_by_min_max_with_every_method(scheme, ends):
     for method in ("min_max", "moving_average", "percentile"):
         values = measured([image(3.0)], method=method, percentile=95, scheme=scheme)
         assert range_of(values, "conv", "weights") == ends
 
 
-def test_each_channel_has_its_range_and_a_dead_one_that_of_the_layer():
+def test_a_channel_of_zeros_gets_the_range_of_the_whole_layer():
     values = measured([image(3.0)], scheme="int8_per_channel")
     assert range_of(values, "conv", "weights") == ([-1.0, -2.0, -2.0], [1.0, 2.0, 2.0])
 
@@ -103,8 +104,8 @@ def test_ranges_always_contain_zero():
     assert range_of(values, "conv", "weights") == (0.0, 3.0)
 
 
-def test_what_shares_a_range_is_measured_together():
-    """In the integer mode the pool has the convolution's range: it is not the pool's own, smaller one."""
+def test_tensors_that_share_a_range_are_measured_together():
+    """In mode integer the average pool has the range of the convolution, and not its own, smaller one."""
     batch = np.array([0, 0, 0, 8], np.float32).reshape(1, 2, 2, 1)
     graph, logits = network()
     plan = plan_inference(graph, Options(mean=0, std_dev=1), input="input", logits=logits)
@@ -113,7 +114,7 @@ def test_what_shares_a_range_is_measured_together():
     assert range_of(measured([batch]), "conv", "act") == (0.0, 8.0)
 
 
-def test_values_that_are_no_numbers_are_refused_by_tensor_and_layer():
+def test_values_that_are_not_finite_are_refused_with_tensor_and_layer():
     with pytest.raises(RewriteError, match="cannot be measured") as refused:
         measured([image(math.inf)])
     tensors = dict(refused.value.facts)
@@ -121,32 +122,33 @@ def test_values_that_are_no_numbers_are_refused_by_tensor_and_layer():
     assert all("no numbers" in why for why in tensors.values())
 
 
-def test_weights_that_are_no_numbers_are_refused():
+def test_weights_that_are_not_finite_are_refused():
     with pytest.raises(RewriteError) as refused:
         measured([image(1.0)], weights=np.array([[1.0, math.inf, 0.0]], np.float32))
     assert "no numbers" in refused.value.block()
 
 
-def test_layer_that_only_gives_zeros_is_refused_by_name():
+def test_layer_with_only_zeros_as_output_is_refused_by_name():
     with pytest.raises(RewriteError) as refused:
         measured([image(0.0)])
     assert "conv" in refused.value.block()
-    assert "nothing but 0" in refused.value.block()
+    assert "all values in the range are 0" in refused.value.block()
 
 
-def test_unknown_method_lists_the_known_ones():
+def test_unknown_method_is_named_with_the_methods_to_choose_from():
     with pytest.raises(RewriteError) as refused:
         observer("median")
-    assert "min_max, moving_average, percentile" in refused.value.block()
+    assert 'Unknown calibration method "median"' in refused.value.block()
+    assert "min_max, moving_average, percentile" in refused.value.hint
 
 
 @pytest.mark.parametrize("percent", [50, 90, 99.99, 100])
 @pytest.mark.parametrize("count", [1, 2, 7, 1000, 30_011])
-def test_percentile_is_the_very_number_of_that_rank(percent, count):
+def test_percentile_is_exactly_the_number_of_its_rank(percent, count):
     random = np.random.default_rng(count)
     values = (random.normal(size=count) * 10.0 ** random.integers(-3, 3, size=count)).astype(np.float32)
     values[::3] = 0
-    counted = Percentile(percent)
+    counted = PercentileObserver(percent)
     parts = [[(part, None)] for part in np.array_split(values, 3)]
     for part in parts:
         counted.see(part)
@@ -154,4 +156,4 @@ def test_percentile_is_the_very_number_of_that_rank(percent, count):
     for part in parts:
         counted.see(part)
     rank, ordered = math.ceil(Fraction(str(percent)) * count / 100), np.sort(values)
-    assert counted.ends() == (ordered[count - rank], ordered[rank - 1])
+    assert counted.measured() == (ordered[count - rank], ordered[rank - 1])

@@ -1,4 +1,4 @@
-"""What is refused before training, by layer and reason; and that the converter agrees about each operation."""
+"""The check refuses operations by layer and reason, and agrees with the converter about each of them."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def lrn(value):
 
 
 def normalized(value, **form):
-    """A convolution, its batch norm as an inference graph has it, ReLU."""
+    """A convolution, its batch norm in inference form, and a ReLU."""
     return folding_layer(value, "conv2", **{"training": False, **form})
 
 
@@ -49,17 +49,17 @@ def network(middle, before=nothing):
     return graph, logits.op.name
 
 
-def refusal(middle, before=nothing, cures=None):
+def refusal(middle, before=nothing, hints=None):
     graph, logits = network(middle, before)
     before_check = graph.as_graph_def()
     with pytest.raises(RewriteError) as caught:
-        check_network(graph, "input", logits, cures or {})
+        check_network(graph, "input", logits, hints or {})
     assert graph.as_graph_def() == before_check
     return caught.value
 
 
 @pytest.mark.parametrize(
-    ("middle", "offence", "fragment"),
+    ("middle", "layer_named", "fragment"),
     [
         (lrn, "norm1", "LRN: local response normalization"),
         (lambda x: standalone(x, "FusedBatchNorm"), "pre/BatchNorm", "BatchNorm: no convolution or dense layer"),
@@ -76,26 +76,26 @@ def refusal(middle, before=nothing, cures=None):
         (lambda x: tf.nn.relu(layer(x, "conv2", bias="none", activation="none") + x), "conv2", "nothing gives"),
     ],
 )  # fmt: skip
-def test_offence_names_layer_kind_and_reason(middle, offence, fragment):
+def test_refusal_names_layer_kind_and_reason(middle, layer_named, fragment):
     error = refusal(middle)
-    assert [label for label, _ in error.facts] == [offence]
+    assert [label for label, _ in error.facts] == [layer_named]
     assert fragment in error.facts[0][1]
 
 
-def test_unfused_batch_norm_with_the_batchs_statistics_is_named_beside_what_computes_them():
+def test_unfused_batch_norm_with_the_batchs_statistics_is_named_with_its_moments():
     error = refusal(lambda x: normalized(x, form="unfused", training=True))
     assert [label for label, _ in error.facts] == ["conv2/BatchNorm/moments", "conv2/BatchNorm/batchnorm"]
     assert "is_training is True" in error.facts[1][1]
 
 
-def test_per_image_standardization_is_refused_with_its_cure():
+def test_per_image_standardization_is_refused_with_a_hint():
     error = refusal(nothing, before=lambda x: tf.image.per_image_standardization(tf.identity(x)))
     assert [kind.partition(":")[0] for _, kind in error.facts] == ["PerImageStandardization"]
     assert '"mean"' in error.hint
 
 
-def test_all_offences_are_reported_at_once_with_the_callers_cures():
-    error = refusal(lambda x: tf.nn.elu(lrn(x), name="act/Elu"), cures={"LRN": '"lrn": false'})
+def test_all_unsupported_operations_are_named_at_once_with_the_callers_hints():
+    error = refusal(lambda x: tf.nn.elu(lrn(x), name="act/Elu"), hints={"LRN": '"lrn": false'})
     assert [label for label, _ in error.facts] == ["norm1", "act"]
     assert error.hint.startswith('"lrn": false (for LRN)')
 
@@ -122,7 +122,7 @@ def test_missing_operation_is_named():
 
 
 def float_tensors(middle):
-    """The float tensors of the .tflite that the converter makes of the quantized network."""
+    """The float tensors of the quantized network's .tflite."""
     graph, _ = network(middle)
     create_eval_graph(graph)
     with graph.as_default(), v1.Session() as session:
@@ -200,7 +200,7 @@ def accepted(middle):
         ]
     ],
 )  # fmt: skip
-def test_verdict_is_the_converters(middle, integer, tmp_path, monkeypatch):
+def test_check_agrees_with_the_converter(middle, integer, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert accepted(middle) == integer
     assert (float_tensors(middle) == []) == integer

@@ -1,4 +1,4 @@
-"""What a folded network computes: batch normalization and its gradients, before and after the freeze."""
+"""A folded network computes batch normalization and its gradients, before and after the freeze."""
 
 from __future__ import annotations
 
@@ -35,19 +35,19 @@ def training(freeze=None, quant_delay=NEVER):
 
 
 def folded_only(*, with_batches=True, freeze=None):
-    """Batch norms folded, biases and all, and nothing fake-quantized."""
+    """Return a rewrite that folds batch norms, also behind biases, and inserts no FakeQuants."""
 
     def rewrite(graph):
-        found = find_batch_norms(graph, training=with_batches, biased=True)
+        norms = find_batch_norms(graph, training=with_batches, biased=True)
         with graph.as_default():
-            return [fold(each, freeze) for each in found]
+            return [fold(each, freeze) for each in norms]
 
     return rewrite
 
 
 @rows
 @pytest.mark.parametrize("freeze", [None, NEVER])
-def test_before_the_freeze_it_is_batch_normalization_with_the_batchs_statistics(kind, form, columns, freeze):
+def test_before_the_freeze_the_output_is_normalized_with_the_batchs_statistics(kind, form, columns, freeze):
     plain, folded = (Network(rewrite, kind, form=form, **columns) for rewrite in (None, training(freeze)))
     for batch in batches(plain):
         (output, gradients), (expected, expected_gradients) = folded.step(batch), plain.step(batch)
@@ -59,7 +59,7 @@ def test_before_the_freeze_it_is_batch_normalization_with_the_batchs_statistics(
 
 @rows
 @pytest.mark.parametrize("freeze", [0, 3])
-def test_from_the_freeze_on_it_is_batch_normalization_with_the_moving_averages(kind, form, columns, freeze):
+def test_from_the_freeze_on_the_output_is_normalized_with_the_moving_averages(kind, form, columns, freeze):
     folded = Network(training(freeze), kind, form=form, **columns)
     inference = Network(None, kind, form=form, training=False, **columns)
     for step, batch in enumerate(batches(folded), start=1):
@@ -102,7 +102,7 @@ def test_bias_in_front_is_folded_with_its_gradient(kind, form, bias, freeze):
 
 
 @pytest.mark.parametrize(("kind", "form", "bias"), BIASED)
-def test_bias_in_front_of_a_batch_norm_with_given_statistics_is_folded(kind, form, bias):
+def test_bias_in_front_of_a_batch_norm_in_inference_is_folded(kind, form, bias):
     columns = {"form": form, "bias": bias, "training": False}
     plain, folded = (Network(each, kind, **columns) for each in (None, folded_only(with_batches=False)))
     batch = batches(plain, 1)[0]
@@ -126,7 +126,7 @@ def test_batch_norm_that_is_frozen_in_the_float_graph(kind, form, freeze):
 @some_forms
 @kinds
 @pytest.mark.parametrize("freeze", [None, 3])
-def test_quantized_it_is_what_the_float_network_computes_up_to_its_steps(kind, form, freeze):
+def test_quantized_output_equals_the_float_output_up_to_quantization_steps(kind, form, freeze):
     plain, folded = (Network(rewrite, kind, form=form) for rewrite in (None, training(freeze, quant_delay=0)))
     batch = batches(plain, 1)[0]
     (output, _), (expected, _) = folded.step(batch), plain.step(batch)
@@ -165,7 +165,7 @@ def test_after_the_freeze_a_layer_with_a_bias_runs_one_convolution_too(form):
     assert ran == [[4, 4, 4], [4, 4, 4], [2, 2, 2], [2, 2, 2]]
 
 
-def test_moving_averages_are_those_of_their_definition():
+def test_moving_averages_follow_their_definition():
     network = Network(training(), form="unfused")
     before = network.moving_averages()
     batch = batches(network, 1)[0]
@@ -185,7 +185,7 @@ def numeric_gradient(function, x, step=1e-5):
 
 
 @pytest.mark.parametrize("form", list(FUSED))
-def test_gradient_of_a_fused_batch_norms_statistics_is_that_of_their_definition(form):
+def test_gradient_of_a_fused_batch_norms_statistics_follows_their_definition(form):
     random = np.random.default_rng(7)
     x = random.normal(size=[2, 3, 2, 3])
     of_mean, of_variance = random.normal(size=[2, 3])
@@ -202,5 +202,5 @@ def test_gradient_of_a_fused_batch_norms_statistics_is_that_of_their_definition(
                 x=value, scale=ones[0], offset=ones[1], mean=[], variance=[], epsilon=EPSILON, is_training=True
             )
         weighted = tf.reduce_sum(of_mean * mean) + tf.reduce_sum(of_variance * variance)
-        found = session.run(tf.gradients(weighted, value)[0], {value: x})
-    np.testing.assert_allclose(found, numeric_gradient(loss, x), rtol=1e-4, atol=1e-5)
+        gradient = session.run(tf.gradients(weighted, value)[0], {value: x})
+    np.testing.assert_allclose(gradient, numeric_gradient(loss, x), rtol=1e-4, atol=1e-5)

@@ -1,4 +1,4 @@
-"""What folding leaves in the graph: layer x form of the batch norm x activation x delay x statistics."""
+"""The structure of folded graphs: layer x form of the batch norm x activation x delay x statistics."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def one_layer(kind="conv", **columns):
 
 
 def one_layer_graph(rewrite, activation="relu", **columns):
-    """The graph of a layer that a softmax reads, rewritten; and the report."""
+    """Return the rewritten graph of a layer and a softmax, and the report."""
     with tf.Graph().as_default() as graph:
         tf.nn.softmax(one_layer(activation=activation, **columns), name="tail")
     return graph, rewrite(graph)
@@ -84,7 +84,7 @@ def test_folded_weights_and_the_end_of_the_layer_are_fake_quantized(kind, form, 
     ids=lambda columns: " ".join(f"{key}={value}" for key, value in columns.items()),
 )
 @pytest.mark.parametrize("freeze", [None, 5])
-def test_ways_to_build_a_batch_norm(columns, form, freeze):
+def test_batch_norms_built_in_several_ways_are_folded(columns, form, freeze):
     _, report = one_layer_graph(training(freeze=freeze), form=form, **columns)
     end = "net/add_fold:0" if columns.get("activation") == "none" else "net/activation:0"
     assert [each.tensor for each in report.quantized] == ["net/mul_fold:0", end]
@@ -93,7 +93,7 @@ def test_ways_to_build_a_batch_norm(columns, form, freeze):
 
 
 @pytest.mark.parametrize("form", ["FusedBatchNormV3", "unfused"])
-def test_result_still_waits_for_the_moving_averages(form):
+def test_folded_result_still_waits_for_the_moving_averages(form):
     graph, _ = one_layer_graph(training(), form=form, kind="dense", forced=True)
     end = graph.get_operation_by_name("net/activation").inputs[0].op
     assert end.type == "Identity"
@@ -102,7 +102,7 @@ def test_result_still_waits_for_the_moving_averages(form):
 
 
 @pytest.mark.parametrize("form", ["FusedBatchNorm", "unfused"])
-def test_moving_average_in_memory_is_read_before_it_is_updated(form):
+def test_moving_average_is_read_before_it_is_updated(form):
     graph, _ = one_layer_graph(training(), form=form, variables="ref")
     updates = [each for each in graph.get_operations() if each.type == "AssignSub" and "moving_variance" in
                each.inputs[0].name]  # fmt: skip
@@ -145,7 +145,7 @@ def test_batch_norm_that_nothing_reads_stays():
     assert "other/Relu:0" in [each.tensor for each in report.quantized]
 
 
-def test_folding_heeds_no_scope_and_no_caller():
+def test_folding_ignores_the_scope_filter_and_the_callers_scope():
     with tf.Graph().as_default() as graph:
         one_layer()
         tf.nn.softmax(folding_layer(images(), "other"))

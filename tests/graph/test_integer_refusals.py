@@ -1,4 +1,4 @@
-"""What cannot become fully integer is refused before anything is changed: by layer, with the reason and the cure."""
+"""Networks that cannot become fully integer are refused before any edit: by layer, with reason and hint."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ REFUSED = {
     "elu": (lambda x: tf.nn.elu(layer(x, "c"), name="act/Elu"), "act", "Elu: it is not among", "leaky ReLU"),
     "sum": (lambda x: tf.reduce_sum(layer(x, "c"), [1, 2], name="sum/Sum"), "sum", "compute wrongly", "the mean"),
     "square": (lambda x: tf.square(layer(x, "c"), name="two/Square"), "two", "Square", "multiply"),
-    "negative": (lambda x: tf.negative(layer(x, "c"), name="minus/Neg"), "minus", "Neg", "multiply with -1"),
+    "negative": (lambda x: tf.negative(layer(x, "c"), name="minus/Neg"), "minus", "Neg", "multiply by -1"),
     "clip": (lambda x: tf.minimum(layer(x, "c"), 1.0, name="clip/Minimum"), "clip", "compares with a constant", ""),
     "division": (lambda x: tf.divide(1.0, layer(x, "c") + 1.0, name="one/by"), "one", "division by anything but", ""),
     "part that is not read": (
@@ -57,8 +57,8 @@ REFUSED = {
 
 
 @pytest.mark.parametrize("name", REFUSED)
-def test_offence_names_layer_reason_and_cure_and_changes_nothing(name):
-    body, where, why, cure = REFUSED[name]
+def test_refusal_names_layer_reason_and_hint_and_changes_nothing(name):
+    body, where, why, hint = REFUSED[name]
     graph, logits = network_graph(lambda x, _: body(x))
     before = graph.as_graph_def()
     texts = []
@@ -72,11 +72,11 @@ def test_offence_names_layer_reason_and_cure_and_changes_nothing(name):
         texts.append(str(caught.value))
     assert len(set(texts)) == 1
     assert [label for label, text in caught.value.facts if why in text] == [where]
-    assert cure in caught.value.hint
+    assert hint in caught.value.hint
     assert graph.as_graph_def() == before
 
 
-def test_all_offences_come_at_once_and_the_networks_own_cure_goes_first():
+def test_all_unsupported_operations_are_named_at_once_with_the_networks_own_hints():
     graph, logits = network_graph(lambda x, _: tf.nn.elu(tf.nn.lrn(layer(x, "c"), name="norm1"), name="act/Elu"))
     with pytest.raises(RewriteError) as caught:
         check_network(graph, "input", logits, {"LRN": '"lrn": false'}, options())
@@ -86,7 +86,7 @@ def test_all_offences_come_at_once_and_the_networks_own_cure_goes_first():
 
 @pytest.mark.parametrize("scheme", ["int8", "int8_per_channel"])
 @pytest.mark.parametrize("mode", ["integer", "tf1"])
-def test_what_has_no_int8_kernel_is_refused_for_int8_alone(mode, scheme):
+def test_operations_without_an_int8_kernel_are_refused_only_for_int8(mode, scheme):
     graph, logits = network_graph(lambda x, _: tf.tile(tf.nn.depth_to_space(layer(x, "c"), 2), [1, 1, 1, 2]))
     check_network(graph, "input", logits, {}, options(mode=mode))
     if (mode, scheme) != ("tf1", "int8_per_channel"):
@@ -96,14 +96,14 @@ def test_what_has_no_int8_kernel_is_refused_for_int8_alone(mode, scheme):
         assert '"scheme": "uint8"' in caught.value.hint
 
 
-def test_what_does_not_lead_to_the_logits_does_not_count():
+def test_operations_that_do_not_lead_to_the_logits_are_ignored():
     graph, logits = network_graph(lambda x, _: layer(x, "c"))
     with graph.as_default():
         tf.nn.elu(graph.get_tensor_by_name("c/activation:0"))
     check_network(graph, "input:0", f"{logits}:0", {}, options())
 
 
-def test_dropout_is_no_offence_in_training():
+def test_dropout_is_accepted_in_training():
     graph, logits = network_graph(lambda x, _: tf.nn.dropout(layer(x, "c"), 0.5), training=True)
     report = rewrite_training(graph, options(), input="input", logits=logits)
     assert [each.role for each in report.quantized].count("act_quant") == 2
@@ -116,7 +116,7 @@ def test_dropout_is_no_offence_in_training():
         (Override("logits", keep_float=True), ["fully integer", "the model's output would be float"]),
     ],
 )
-def test_override_that_cannot_be(override, fragments):
+def test_overrides_that_match_nothing_or_make_the_logits_float_are_refused(override, fragments):
     graph, logits = network_graph(lambda x, _: layer(layer(x, "c"), "d"))
     before = graph.as_graph_def()
     with pytest.raises(RewriteError) as caught:
@@ -126,13 +126,13 @@ def test_override_that_cannot_be(override, fragments):
 
 
 @pytest.mark.parametrize("names", [("input", "nowhere"), ("nowhere", "logits/BiasAdd"), ("logits/weights", "input")])
-def test_tensor_that_is_not_there_or_not_connected(names):
+def test_tensors_that_do_not_exist_or_are_not_connected_are_refused(names):
     graph, _ = network_graph(lambda x, _: layer(x, "c"))
     with pytest.raises(RewriteError, match=r"no such tensor|do not depend"):
         rewrite_inference(graph, options(), input=names[0], logits=names[1])
 
 
-def test_network_without_a_layer():
+def test_a_network_without_a_layer_is_refused():
     with tf.Graph().as_default() as graph:
         tf.nn.softmax(tf.reshape(v1.placeholder(tf.float32, [1, 4], name="input"), [1, 4], name="logits"))
     with pytest.raises(RewriteError, match="no layer that could be quantized"):

@@ -1,4 +1,4 @@
-"""What the integer mode makes is fully integer, and the fake-quantized graph predicts what the runtime computes."""
+"""Networks of mode integer are fully integer, and the fake-quantized graph predicts the runtime's values."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ CASES = [(name, "uint8") for name in NETWORKS] + [(name, "int8_per_channel") for
 @pytest.mark.parametrize(("name", "scheme"), CASES)
 def test_network_is_integer_and_its_graph_predicts_it(name, scheme, tmp_path):
     outcome = converted(NETWORKS[name], tmp_path, scheme)
-    assert outcome.violations == ()
+    assert outcome.unsupported == ()
     assert not {"QUANTIZE", "DEQUANTIZE"} & set(outcome.operators)
     # One step a layer, given the same inputs; the logits see what is left of all layers'.
     assert outcome.lsb.mean() < 1.2
@@ -34,52 +34,52 @@ def three(x, training):
     return layer(layer(x, "second"), "third")
 
 
-def test_layer_that_stays_float_and_those_it_takes_along_are_named_and_are_the_only_ones(tmp_path):
+def test_exactly_the_reported_layers_stay_float(tmp_path):
     outcome = converted(three, tmp_path, overrides=(Override("second", keep_float=True),))
     assert [(each.layer, each.reason) for each in outcome.report.left_float] == [
         ("second", "the override second keeps it in float"),
         ("third", "its input comes in float"),
     ]
-    assert outcome.violations == ()
+    assert outcome.unsupported == ()
     assert outcome.operators.count("DEQUANTIZE") == outcome.operators.count("QUANTIZE") == 1
     assert outcome.lsb.max() <= 1
 
 
-def test_layer_that_stays_float_takes_along_what_stands_outside_of_its_scope(tmp_path):
+def test_an_activation_outside_of_its_layers_scope_is_reported_as_float_too(tmp_path):
     def network(x, training):
         x = folding_layer(layer(x, "first"), "second", activation="none", training=training)
         return tf.nn.max_pool2d(tf.nn.relu(x), 2, 2, "SAME")
 
     outcome = converted(network, tmp_path, overrides=(Override("second", keep_float=True),))
-    assert outcome.violations == ()
+    assert outcome.unsupported == ()
     assert outcome.lsb.max() <= 1
 
 
-def test_fixed_range_is_the_files(tmp_path):
+def test_a_fixed_range_is_in_the_file(tmp_path):
     outcome = converted(three, tmp_path, overrides=(Override("sec*", range=(0.0, 2.0)), Override("second", bits=8)))
     (row,) = [each for each in outcome.report.quantized if each.layer == "second" and each.role == "act_quant"]
     assert row.fixed == (0.0, 2.0)
-    assert outcome.violations == ()
+    assert outcome.unsupported == ()
     assert outcome.lsb.max() <= 1
 
 
 @pytest.mark.parametrize("kernels", ["reference", "xnnpack"])
 @pytest.mark.parametrize("bits", [4, 6])
-def test_weights_of_fewer_bits_are_right_in_int8(bits, kernels, tmp_path):
+def test_weights_of_fewer_bits_compute_correctly_in_int8(bits, kernels, tmp_path):
     outcome = converted(three, tmp_path, "int8", kernels=kernels, overrides=(Override("*", bits=bits),))
     assert {each.role: each.bits for each in outcome.report.quantized} == {
         "input_quant": 8, "weights_quant": bits, "act_quant": 8,
     }  # fmt: skip
-    assert outcome.violations == ()
+    assert outcome.unsupported == ()
     assert outcome.lsb.max() <= 4
 
 
 @pytest.mark.parametrize("scheme", ["uint8", "int8_per_channel"])
-def test_layer_that_only_gives_zeros_keeps_its_bias(scheme, tmp_path):
+def test_a_layer_with_zero_weights_keeps_its_bias(scheme, tmp_path):
     biases = np.float32([0.5, -0.5, 1.0, 0.0])
     dead = {"second/weights": np.zeros([3, 3, 4, 4], np.float32), "second/biases": biases}
     outcome = converted(three, tmp_path, scheme, values=dead)
-    assert outcome.violations == ()
+    assert outcome.unsupported == ()
     assert outcome.lsb.max() <= 1
     dead["second/biases"] = np.float32([-1, -1, -1, -1])
     outcome = converted(three, tmp_path, scheme, values=dead, kernels="xnnpack")

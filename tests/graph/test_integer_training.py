@@ -1,4 +1,4 @@
-"""The training graph learns, under the inference graph's names, the ranges that the inference graph then has."""
+"""The training graph learns the ranges of the inference graph, in variables of the same names."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ pytestmark = pytest.mark.tf
 
 FEEDS = {"input:0": reals()}
 WITHIN_THEMSELVES = {"dense_block", "inception"}
-"""A tensor is joined with another that is computed from it: in training it has the range of the step before."""
+"""Networks that join a tensor with another one computed from it: in training it uses the range of the step before."""
 
 
 def rewritten(name, *, training, dropout=True, **asked):
@@ -42,7 +42,7 @@ def test_training_and_inference_graph_name_the_same_ranges(name, asked):
     for training in (True, False):
         _, report = rewritten(name, training=training, **asked)
         rows.append([
-            (each.layer, each.role, each.min_variable, each.max_variable, each.fixed, each.per_channel)
+            (each.layer, each.role, each.min_variable, each.max_variable, each.fixed, each.quantized_dimension)
             for each in report.quantized
         ])  # fmt: skip
     assert rows[0] == rows[1]
@@ -61,7 +61,7 @@ def test_training_and_inference_graph_name_the_same_ranges(name, asked):
         "normalized_twice",
     ],
 )
-def test_once_its_batch_norms_are_frozen_the_training_graph_computes_what_inference_computes(name):
+def test_frozen_training_graph_computes_the_same_as_the_inference_graph(name):
     graph, _ = rewritten(name, training=True, dropout=False, freeze_bn_delay_steps=1)
     with graph.as_default(), v1.Session() as session:
         initialized(session)
@@ -72,7 +72,7 @@ def test_once_its_batch_norms_are_frozen_the_training_graph_computes_what_infere
         assert {each.op.name for each in v1.global_variables()} <= set(values)
         initialized(session, values)
         inferred = session.run(quantized_logits(graph), FEEDS)
-    assert np.mean(np.abs(trained - inferred) > 1e-4) < 0.05  # where a sum lay between two codes
+    assert np.mean(np.abs(trained - inferred) > 1e-4) < 0.05  # where a sum was rounded to the neighbouring value
     assert np.max(np.abs(trained)) > 0
 
 
@@ -84,18 +84,18 @@ def test_ranges_are_learnt_from_all_tensors_that_share_them(name):
         initialized(session)
         fetched = {row.tensor: graph.get_tensor_by_name(row.tensor) for row in learnt}
         values, _ = session.run([fetched, quantized_logits(graph)], FEEDS)
-        found = {each.op.name: session.run(each) for each in v1.global_variables()}
+        variables = {each.op.name: session.run(each) for each in v1.global_variables()}
     for variable in {row.min_variable for row in learnt}:
         together = [values[row.tensor] for row in learnt if row.min_variable == variable]
         least, greatest = min(0, *map(np.min, together), 0), max(0, *map(np.max, together), 0)
-        assert found[variable] == pytest.approx(least, rel=1e-3, abs=1e-6)
-        assert found[variable.replace("/min", "/max")] == pytest.approx(greatest, rel=1e-3)
+        assert variables[variable] == pytest.approx(least, rel=1e-3, abs=1e-6)
+        assert variables[variable.replace("/min", "/max")] == pytest.approx(greatest, rel=1e-3)
     shared = [row.min_variable for row in learnt]
     assert (len(shared) > len(set(shared))) == (name in WITHIN_THEMSELVES)
 
 
 @pytest.mark.parametrize("name", ["inception", "pre_activation", "hard_swishes", "dense_block"])
-def test_every_variable_that_trains_gets_a_gradient_and_ranges_get_none(name):
+def test_trainable_variables_get_gradients_and_ranges_do_not(name):
     graph, report = rewritten(name, training=True)
     with graph.as_default(), v1.Session() as session:
         variables = v1.trainable_variables()
@@ -106,7 +106,7 @@ def test_every_variable_that_trains_gets_a_gradient_and_ranges_get_none(name):
     assert not {row.min_variable for row in report.quantized} & {each.op.name for each in variables}
 
 
-def test_before_the_delay_it_computes_in_float_and_learns_the_ranges():
+def test_before_the_quant_delay_the_graph_computes_in_float_and_learns_ranges():
     graph, _ = network_graph(NETWORKS["dense_only"], training=True, dropout=False)
     with graph.as_default(), v1.Session() as session:
         initialized(session)
@@ -133,7 +133,7 @@ def test_rewriting_twice_adds_nothing(training):
     assert len(second.shared) == len(first.quantized)
 
 
-def test_weight_decay_goes_on_to_see_the_float_weights():
+def test_weight_decay_still_reads_the_float_weights():
     graph, logits = network_graph(NETWORKS["dense_only"])
     with graph.as_default():
         weights = next(each for each in v1.trainable_variables() if each.op.name == "first/weights")

@@ -1,4 +1,4 @@
-"""The rewrites by mode: what an Options accepts, and that a plan is what the rewrite does."""
+"""The modes of the rewrite: Options are validated, and a plan is what the rewrite inserts."""
 
 from __future__ import annotations
 
@@ -32,19 +32,19 @@ def network():
         ({"std_dev": 0}, "must be positive"),
         ({"quant_delay_steps": -1}, "quant_delay"),
         ({"freeze_bn_delay_steps": -1}, "freeze_bn_delay"),
-        ({"overrides": (Override("conv1"),)}, "it says nothing"),
+        ({"overrides": (Override("conv1"),)}, "it changes nothing"),
         ({"overrides": (Override("conv1", keep_float=True, bits=8),)}, "neither range nor bits"),
         ({"overrides": (Override("conv1", range=(1.0, 2.0)),)}, "must contain 0"),
         ({"overrides": (Override("conv1", range=(0.0, 0.0)),)}, "must contain 0"),
-        ({"overrides": (Override("conv1", range=(0.0, 1e-9)),)}, "kernels take no other"),
-        ({"overrides": (Override("conv1", range=(-1e30, 1e30)),)}, "kernels take no other"),
+        ({"overrides": (Override("conv1", range=(0.0, 1e-9)),)}, "kernels cannot rescale"),
+        ({"overrides": (Override("conv1", range=(-1e30, 1e30)),)}, "kernels cannot rescale"),
         ({"overrides": (Override("conv1", bits=4),)}, "uint8 kernels compute wrongly"),
         ({"overrides": (Override("conv1", bits=9),), "scheme": "int8"}, "2 to 8"),
-        ({"mode": "tf1", "overrides": (Override("conv1", keep_float=True),)}, "the mode tf1 has none"),
+        ({"mode": "tf1", "overrides": (Override("conv1", keep_float=True),)}, "mode tf1 has no overrides"),
         ({"mode": "tf1", "scheme": "int8_per_channel"}, "no ranges per channel"),
     ],
 )
-def test_options_that_do_not_exist_are_refused(options, fragment):
+def test_invalid_options_are_refused_by_name(options, fragment):
     with pytest.raises(RewriteError) as caught:
         Options(**{"mean": 121, "std_dev": 64, **options})
     assert fragment in str(caught.value)
@@ -59,7 +59,7 @@ def test_mode_tf1_is_contrib_quantize():
     assert graphs[0] == graphs[1]
 
 
-def test_plan_says_what_the_rewrite_does_and_inserts_nothing():
+def test_plan_reports_what_the_rewrite_inserts_and_inserts_nothing():
     planned, rewritten = network(), network()
     plan = plan_inference(planned[0], MODE_TF1, input="input", logits=planned[1])
     report = rewrite_inference(rewritten[0], MODE_TF1, input="input", logits=rewritten[1])

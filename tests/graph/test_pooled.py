@@ -1,4 +1,4 @@
-"""In training a FakeQuant stands behind the max pool where that changes nothing but the cost."""
+"""In training a FakeQuant is behind the max pool where this changes only the cost."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def _weights(shape: list[int]) -> tf.Variable:
 
 
 def _ranged(graph: tf.Graph) -> str:
-    """The tensor whose range the convolution's output has in the training graph."""
+    """The tensor in the training graph from which the range of the convolution's output is learnt."""
     report = quantize.rewrite_training(graph, OPTIONS, input="input:0", logits="logits:0")
     (row,) = (each for each in report.quantized if each.layer == "conv" and each.role == "act_quant")
     return row.tensor
@@ -58,18 +58,18 @@ def _ranged(graph: tf.Graph) -> str:
         ("relu", None, 8, False),
     ],
 )
-def test_a_rectified_layer_has_its_range_behind_the_pool_that_takes_all_of_it(
+def test_a_rectified_layer_has_its_range_behind_a_pool_that_covers_its_output(
     activation: str, pool: tuple[int, int, str] | None, size_px: int, *, behind: bool
 ) -> None:
     assert (_ranged(_network(activation, pool, size_px)) == "pool:0") == behind
 
 
-def test_a_layer_that_others_read_too_keeps_its_range_in_front_of_the_pool() -> None:
+def test_a_layer_with_other_readers_has_its_range_in_front_of_the_pool() -> None:
     assert _ranged(_network("relu", (2, 2, "VALID"), twice=True)) != "pool:0"
 
 
 def test_the_inference_graph_has_the_range_in_front_of_the_pool_and_gives_the_same_values() -> None:
-    """Also the ranges are the same: those of all values in front of the pool."""
+    """The ranges are the same too: those of all values in front of the pool."""
     images = np.random.default_rng(0).normal(size=(16, 8, 8, 3)).astype(np.float32)
     training, inference = (_network("relu", (2, 2, "VALID")) for _ in range(2))
     quantize.rewrite_training(training, OPTIONS, input="input:0", logits="logits:0")
@@ -84,14 +84,14 @@ def test_the_inference_graph_has_the_range_in_front_of_the_pool_and_gives_the_sa
     with inference.as_default(), v1.Session() as session:
         for variable in v1.global_variables():
             variable.load(values[variable.op.name], session)
-        given, before = session.run([_output(inference), row.tensor], {"input:0": images})
-    np.testing.assert_allclose(learnt, given, rtol=0, atol=1e-6)
+        inferred, before = session.run([_output(inference), row.tensor], {"input:0": images})
+    np.testing.assert_allclose(learnt, inferred, rtol=0, atol=1e-6)
     np.testing.assert_allclose(
         values[row.max_variable], before.max(), rtol=1e-4
-    )  # the average is free of its start but for rounding
+    )  # the average is corrected for its start up to rounding
     assert values[row.min_variable] == before.min() == 0
 
 
 def _output(graph: tf.Graph) -> tf.Tensor:
-    """The fake-quantized logits: what reads the logits now."""
+    """The fake-quantized logits."""
     return graph.get_tensor_by_name("logits:0").op.inputs[0]

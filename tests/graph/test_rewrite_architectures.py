@@ -1,4 +1,4 @@
-"""The building blocks of networks that have no golden graph: what gets a range, and what stays float and is said to."""
+"""Building blocks of networks without a golden graph: the ranges they get, and the layers reported as float."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ pytestmark = pytest.mark.tf
 
 
 class Builder:
-    """Layers with biases, or with batch norms of some form; as a training or an inference graph has them."""
+    """Builds layers with biases, or with batch norms of one form, for a training or an inference graph."""
 
     def __init__(self, form, *, training):
         self.form, self.training = form, training
@@ -24,14 +24,14 @@ class Builder:
         return folding_layer(value, name, kind, activation, channels, form=self.form, training=self.training)
 
     def norm(self, value, name):
-        """A batch norm of its own in front of a ReLU, where the network has batch norms at all."""
+        """A batch norm and a ReLU without a layer in front; only the ReLU in a network with biases."""
         with v1.variable_scope(name):
             if self.form != "biases":
                 value = batch_norm(value, self.form, self.training)
             return tf.nn.relu(value, name="Relu")
 
     def end(self, name):
-        """Where a layer without activation ends."""
+        """The last tensor of a layer without activation."""
         return f"{name}/biased:0" if self.form == "biases" else f"{name}/add_fold:0"
 
 
@@ -137,13 +137,13 @@ forms = pytest.mark.parametrize("form", ["biases", "FusedBatchNormV3", "unfused"
 )  # fmt: skip
 def test_ranges_of_a_block(network, layers, at_activation, elsewhere, form, training, freeze):  # noqa: PLR0917 - columns
     graph, report = rewritten(network, form, training=training, freeze=freeze)
-    found = fake_quants(graph)
+    inserted = fake_quants(graph)
     ends = {name: Builder(form, training=training).end(name.rpartition("/")[0]) for name in elsewhere}
     expected = {f"{name}/act_quant": f"{name}/activation:0" for name in at_activation}
     expected |= {name: ends[name] if tensor == "end" else tensor for name, tensor in elsewhere.items()}
-    assert {name: tensor for name, (tensor, _) in found.items() if not name.endswith("weights_quant")} == expected
-    assert {name for name in found if name.endswith("weights_quant")} == {f"{name}/weights_quant" for name in layers}
-    assert all(consumers for _, consumers in found.values())
+    assert {name: tensor for name, (tensor, _) in inserted.items() if not name.endswith("weights_quant")} == expected
+    assert {name for name in inserted if name.endswith("weights_quant")} == {f"{name}/weights_quant" for name in layers}
+    assert all(consumers for _, consumers in inserted.values())
     assert report.left_float == ()
     biased = {"net/fc8"} if network is vgg else set()
     assert len(report.folded) == (0 if form == "biases" else len(set(layers) - biased))
@@ -194,4 +194,4 @@ def test_batch_norm_in_front_of_the_layers_is_refused_before_training(form):
     labels = [label.split("/BatchNorm")[0] for label, _ in caught.value.facts]
     assert labels == ["net/unit/preact", "net/unit", "net/postnorm"]  # the addition's range would be in its layer
     assert "BiasAdd does" in caught.value.facts[0][1]
-    assert "straight behind a convolution" in caught.value.hint
+    assert "directly behind a convolution" in caught.value.hint

@@ -1,4 +1,4 @@
-"""What is inserted where: layer x bias x activation x delay x kind of variable."""
+"""The FakeQuants of a layer: layer x bias x activation x delay x kind of variable."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def one_layer(**columns):
 
 @pytest.fixture(params=["control_flow_v1", "control_flow_v2"])
 def control_flow(request):
-    """The process's own default must not matter, and must be left as it was."""
+    """Run with either control flow; the process's setting must be the same afterwards."""
     was_v2 = v1.control_flow_v2_enabled()
     chosen_v2 = request.param == "control_flow_v2"
     (v1.enable_control_flow_v2 if chosen_v2 else v1.disable_control_flow_v2)()
@@ -92,7 +92,7 @@ def test_weights_have_narrow_range_and_activations_have_not():
 
 
 @pytest.mark.parametrize("variables", ["ref", "resource"])
-def test_weight_decay_goes_on_to_see_the_float_weights(variables):
+def test_weight_decay_still_reads_the_float_weights(variables):
     with tf.Graph().as_default():
         one_layer(kind="dense", variables=variables)
         with v1.variable_scope("net", reuse=True):
@@ -117,7 +117,7 @@ def test_rewriting_twice_adds_nothing(create, quant_delay):
     assert report.left_float == ()
 
 
-def test_learned_scale_in_front_of_a_layer_is_not_taken_for_weights():
+def test_learnt_scale_in_front_of_a_layer_is_not_mistaken_for_weights():
     with tf.Graph().as_default() as graph:
         scaled = images((2, 12)) * variable("scale", [12])
         tf.nn.softmax(layer(scaled, "net", "dense"))
@@ -150,9 +150,9 @@ def test_residual_addition_behind_a_linear_layer():
         residual = layer(shortcut, "block/second", activation="identity")
         tf.nn.softmax(tf.add(residual, shortcut, name="block/sum"), name="tail")
         create_training_graph()
-    found = fake_quants(graph)
-    assert found["block/second/act_quant"] == ("block/second/activation:0", ["block/sum"])
-    assert found["block/post_activation_bypass_quant"] == ("block/sum:0", ["tail"])
+    inserted = fake_quants(graph)
+    assert inserted["block/second/act_quant"] == ("block/second/activation:0", ["block/sum"])
+    assert inserted["block/post_activation_bypass_quant"] == ("block/sum:0", ["tail"])
 
 
 def test_layers_in_one_scope_get_numbered_ranges():
@@ -187,7 +187,7 @@ def test_scope_of_the_caller_does_not_change_names():
     assert ranges == {f"net/{role}/{end}" for role in ("weights_quant", "act_quant") for end in ("min", "max")}
 
 
-def test_scope_keeps_the_rest_float():
+def test_layers_outside_of_the_scope_stay_float():
     with tf.Graph().as_default() as graph:
         tf.nn.softmax(layer(layer(images(), "net/a"), "net/ab"))
         experimental_create_eval_graph(graph, scope="net/a")

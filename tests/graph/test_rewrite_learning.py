@@ -1,4 +1,4 @@
-"""How ranges learn, when quantization begins, and that a network trains through it."""
+"""Ranges are learnt, quantization begins after the delay, and a network trains through its FakeQuants."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ import pytest
 import tensorflow as tf
 
 from qatbuild.quantize import create_eval_graph, create_training_graph, experimental_create_training_graph
-from qatbuild.quantize.affine import affine, fake_quantize
+from qatbuild.worker.tflite.affine import fake_quantize, quant_params
 from tests.graph.networks import images, layer, v1, variable
 
 pytestmark = pytest.mark.tf
 
 
 def dense(quant_delay=0, create=create_training_graph, **options):
-    """x [4, 3] -> x W -> ReLU -> probe; the probe reads what the network behind the layer reads."""
+    """x [4, 3] -> x W -> ReLU -> probe; the probe reads the tensor that the rest of a network would read."""
     with tf.Graph().as_default() as graph:
         value = images((4, 3))
         hidden = tf.nn.relu(tf.matmul(value, variable("weights", [3, 2], "ref"), name="net/MatMul"), name="net/Relu")
@@ -29,7 +29,7 @@ def dense(quant_delay=0, create=create_training_graph, **options):
 
 
 def run(session, batch):
-    """What came out of the layer before and after its FakeQuant and gate."""
+    """Return the layer's output, and the fake-quantized or delayed output."""
     raw, negated = session.run(["net/Relu:0", "probe:0"], {"input:0": batch})
     return raw, -negated
 
@@ -43,7 +43,7 @@ def ranges(session, prefix="net/act_quant"):
     return np.asarray(session.run([f"{prefix}/min:0", f"{prefix}/max:0"]))
 
 
-def test_activation_ranges_are_the_average_of_all_steps_free_of_their_start():
+def test_activation_ranges_are_the_average_of_all_steps_corrected_for_the_start():
     session = dense()
     observed = [run(session, batch)[0] for batch in batches(5)]
     rates = 0.001 * 0.999 ** np.arange(4, -1, -1)
@@ -57,7 +57,7 @@ def test_first_step_sets_the_range_to_its_own_values():
     np.testing.assert_allclose(ranges(session), [0, raw.max()], rtol=1e-4)
 
 
-def test_weight_ranges_are_those_of_the_present_weights():
+def test_weight_ranges_are_those_of_the_current_weights():
     session = dense()
     weights = session.graph.get_tensor_by_name("weights:0")
     for factor in (1, 10, 0.1):
@@ -76,7 +76,7 @@ def test_range_always_contains_zero():
     np.testing.assert_array_equal(ranges(session, "net/weights_quant"), [0, 0.5])
 
 
-def test_symmetric_ranges_reach_as_far_on_both_sides():
+def test_symmetric_ranges_have_min_equal_to_minus_max():
     session = dense(create=experimental_create_training_graph, symmetric=True)
     raw, _ = run(session, batches(1)[0])
     low, high = ranges(session, "net/weights_quant")
@@ -89,10 +89,10 @@ def test_quantization_begins_at_the_step_of_the_delay(quant_delay):
     session = dense(quant_delay)
     for step, batch in enumerate(batches(5), start=1):
         raw, seen = run(session, batch)
-        form = affine(*ranges(session))
-        expected = fake_quantize(raw, form) if step >= quant_delay else raw
+        params = quant_params(*ranges(session))
+        expected = fake_quantize(raw, params) if step >= quant_delay else raw
         np.testing.assert_allclose(seen, expected, rtol=1e-6)
-        assert not np.array_equal(raw, fake_quantize(raw, form))
+        assert not np.array_equal(raw, fake_quantize(raw, params))
 
 
 def test_ranges_learn_before_quantization_begins():
@@ -113,12 +113,12 @@ def test_step_counts_runs_of_the_graph_once_each():
         assert session.run("fake_quantization_step:0") == count
 
 
-def test_without_delay_there_is_no_counter_and_no_gate():
+def test_without_a_delay_the_graph_has_no_counter_and_no_conditional():
     names = [each.name for each in dense().graph.get_operations()]
     assert not [name for name in names if "fake_quantization_step" in name or "delayed_quant" in name]
 
 
-def test_gate_chooses_between_the_tensor_itself_and_its_fake_quant():
+def test_delay_selects_the_tensor_itself_or_its_fake_quant():
     graph = dense(quant_delay=3).graph
     merge = graph.get_operation_by_name("net/act_quant/delayed_quant/Merge")
     assert [tensor.op.inputs[0].name for tensor in merge.inputs] == [
@@ -136,9 +136,9 @@ def test_gradient_goes_straight_through(quant_delay):
         create_training_graph(graph, quant_delay)
         gradient = tf.gradients(loss, weights)[0]
         session.run(v1.global_variables_initializer())
-        # The output is the maximum of its own range, the weights are within theirs: nothing is cut off.
-        found = session.run(gradient, {"input:0": [[1, 2, 4]]})
-    np.testing.assert_allclose(found, [[1], [2], [4]])
+        # The output is the maximum of its own range, and the weights are within theirs: nothing is clamped.
+        values = session.run(gradient, {"input:0": [[1, 2, 4]]})
+    np.testing.assert_allclose(values, [[1], [2], [4]])
 
 
 @pytest.mark.parametrize("variables", ["ref", "resource"])

@@ -1,4 +1,4 @@
-"""What cannot be rewritten is refused with its name, and the graph is as it was before."""
+"""Graphs that cannot be rewritten are refused by name, and are not changed."""
 
 from __future__ import annotations
 
@@ -129,8 +129,8 @@ def test_layer_of_a_graph_whose_weights_are_not_variables_is_refused_before_fold
     assert "no layer that could be quantized" in refusal(graph)
 
 
-def test_what_is_no_graph_is_refused(graph):
-    with pytest.raises(RewriteError, match=r"tf\.Graph is rewritten") as caught:
+def test_anything_but_a_graph_is_refused(graph):
+    with pytest.raises(RewriteError, match=r"must be a tf\.Graph") as caught:
         create_training_graph(graph.as_graph_def())
     assert "import_graph_def" in caught.value.hint
 
@@ -139,15 +139,15 @@ def test_what_is_no_graph_is_refused(graph):
     ("create", "options", "fragments"),
     [
         (experimental_create_training_graph, {"freeze_bn_delay": -10}, ["freeze_bn_delay", "-10"]),
-        (experimental_create_training_graph, {"weight_bits": 1}, ["weight_bits", "2 to 8"]),
+        (experimental_create_training_graph, {"weight_bits": 1}, ["weight_bits", "from 2 to 8"]),
         (experimental_create_eval_graph, {"activation_bits": 9}, ["activation_bits", "9"]),
         (experimental_create_training_graph, {"quant_delay": -1}, ["quant_delay", "-1"]),
         (create_training_graph, {"quant_delay": 1.5}, ["quant_delay", "1.5"]),
         (create_training_graph, {"quant_delay": "3"}, ["quant_delay", "number of steps"]),
-        (experimental_create_eval_graph, {"weight_bits": None}, ["weight_bits", "2 to 8"]),
+        (experimental_create_eval_graph, {"weight_bits": None}, ["weight_bits", "from 2 to 8"]),
         (experimental_create_eval_graph, {"scope": "nett"}, ["nett", "net/Conv2D"]),
     ],
 )
-def test_parameter_is_named(graph, create, options, fragments):
+def test_invalid_parameters_are_named(graph, create, options, fragments):
     text = refusal(graph, create, **options)
     assert all(fragment in text for fragment in fragments)

@@ -1,4 +1,4 @@
-"""Batch norms in training, in the integer mode: one layer each, and the other graphs' values."""
+"""Batch norms in training in mode integer: one convolution per layer, and the values of the other graphs."""
 
 from __future__ import annotations
 
@@ -18,18 +18,18 @@ forms = pytest.mark.parametrize("form", ["FusedBatchNormV3", "unfused"])
 
 
 def folded(freeze=None):
-    """Batch norms folded for training, and nothing fake-quantized."""
+    """Return a rewrite that folds batch norms for training and inserts no FakeQuants."""
 
     def rewrite(graph):
-        found = find_batch_norms(graph, training=True, biased=True)
+        norms = find_batch_norms(graph, training=True, biased=True)
         with graph.as_default():
-            return [fold_in_training(each, freeze) for each in found]
+            return [fold_in_training(each, freeze) for each in norms]
 
     return rewrite
 
 
 def quantized(how, freeze=None, scheme="uint8"):
-    """Rewritten in the integer mode; the probe behind the second layer stands for logits."""
+    """Return a rewrite of mode integer; the probe behind the second layer has the role of the logits."""
 
     def rewrite(graph):
         options = Options(mean=128, std_dev=64, scheme=scheme, freeze_bn_delay_steps=freeze)
@@ -39,7 +39,7 @@ def quantized(how, freeze=None, scheme="uint8"):
 
 
 @rows
-def test_before_the_freeze_it_is_batch_normalization_with_the_batchs_statistics(kind, form, columns):
+def test_before_the_freeze_the_output_is_normalized_with_the_batchs_statistics(kind, form, columns):
     plain, mine = (Network(rewrite, kind, form=form, **columns) for rewrite in (None, folded()))
     for batch in batches(plain, 3):
         (output, gradients), (expected, expected_gradients) = mine.step(batch), plain.step(batch)
@@ -49,7 +49,7 @@ def test_before_the_freeze_it_is_batch_normalization_with_the_batchs_statistics(
 
 
 @rows
-def test_from_the_freeze_on_it_is_batch_normalization_with_the_moving_averages(kind, form, columns):
+def test_from_the_freeze_on_the_output_is_normalized_with_the_moving_averages(kind, form, columns):
     mine = Network(folded(freeze=3), kind, form=form, **columns)
     inference = Network(None, kind, form=form, training=False, **columns)
     for step, batch in enumerate(batches(mine, 4), start=1):  # before the freeze it is the test above
@@ -82,7 +82,7 @@ def test_a_layers_own_bias_is_normalized_with_it(kind, form, bias):
     assert_close([output, *gradients], [expected, *expected_gradients])
 
 
-def test_a_gradient_is_no_sum_with_the_zeros_of_the_side_that_is_not_taken():
+def test_gradients_add_no_zeros_of_the_branch_that_is_not_taken():
     network = Network(folded(freeze=2), form="FusedBatchNormV3")  # a chain: nothing has two readers
     made = [each for each in network.graph.get_operations() if each.type in {"AddN", "Fill"}]
     assert not [each.name for each in made if each.outputs[0].shape.rank == len(network.shape)]
@@ -100,7 +100,7 @@ def test_each_layer_runs_one_convolution_before_the_freeze_and_after_it(form, fr
 @pytest.mark.parametrize("kind", ["conv", "depthwise"])
 @pytest.mark.parametrize("scheme", ["uint8", "int8", "int8_per_channel"])
 def test_frozen_training_graph_and_inference_graph_quantize_alike(kind, form, scheme):
-    """Up to the rounding of floats, which moves a value to the next code once in a while."""
+    """Equal up to float rounding, which moves a few values to the next quantized value."""
     frozen = Network(quantized(rewrite_training, 0, scheme), kind, form=form)
     inference = Network(quantized(rewrite_inference, scheme=scheme), kind, form=form, training=False)
     for batch in batches(frozen, 3):
@@ -117,7 +117,7 @@ def test_frozen_training_graph_and_inference_graph_quantize_alike(kind, form, sc
 
 
 @forms
-def test_a_channel_whose_gamma_is_zero_gives_numbers(form):
+def test_a_channel_with_gamma_zero_gives_finite_values(form):
     network = Network(quantized(rewrite_training), form=form)
     with network.graph.as_default():
         for each in v1.trainable_variables():

@@ -1,4 +1,4 @@
-"""Fixed point as integers of any size and real functions say it should be. That LiteRT computes so: test_emulator."""
+"""Fixed-point arithmetic against exact integers and real functions; against LiteRT: tests/tflite/test_emulator*."""
 
 from __future__ import annotations
 

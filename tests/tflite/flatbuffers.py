@@ -57,8 +57,8 @@ def single(name: str, options: Any, inputs: Sequence[Wire | None], output: Wire,
         operator.builtinOptions = options
         operator.builtinOptionsType = getattr(schema.BuiltinOptions, type(options).__name__.removesuffix("T"))
     graph.operators = [operator]
-    given = [index for index, wire in zip(operator.inputs, inputs, strict=True) if wire and wire.values is None]
-    graph.inputs, graph.outputs = given, operator.outputs
+    free = [index for index, wire in zip(operator.inputs, inputs, strict=True) if wire and wire.values is None]
+    graph.inputs, graph.outputs = free, operator.outputs
     model.subgraphs = [graph]
     return bytes(flatbuffer_utils.convert_object_to_bytearray(model))
 
@@ -76,14 +76,14 @@ def cut(path: Path, index: int) -> bytes:
     return bytes(flatbuffer_utils.convert_object_to_bytearray(model))
 
 
-def infer(data: bytes, given: Sequence[np.ndarray], kernels: str = "reference") -> np.ndarray:
+def infer(data: bytes, inputs: Sequence[np.ndarray], kernels: str = "reference") -> np.ndarray:
     """What LiteRT computes for the inputs of a model of one operator."""
     interpreter = Interpreter(model_content=data, experimental_op_resolver_type=KERNELS[kernels])
-    for detail, codes in zip(interpreter.get_input_details(), given, strict=True):
-        interpreter.resize_tensor_input(detail["index"], codes.shape)
+    for detail, values in zip(interpreter.get_input_details(), inputs, strict=True):
+        interpreter.resize_tensor_input(detail["index"], values.shape)
     interpreter.allocate_tensors()
-    for detail, codes in zip(interpreter.get_input_details(), given, strict=True):
-        interpreter.set_tensor(detail["index"], codes)
+    for detail, values in zip(interpreter.get_input_details(), inputs, strict=True):
+        interpreter.set_tensor(detail["index"], values)
     interpreter.invoke()
     return interpreter.get_tensor(interpreter.get_output_details()[0]["index"])
 

@@ -1,4 +1,4 @@
-"""The conversion refuses what TensorFlow's converter would take and turn into a wrong file without a word."""
+"""The conversion refuses graphs that TensorFlow's converter would silently turn into a wrong file."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ def test_equal_graphs_give_equal_bytes(network, asked):
 
 
 @pytest.mark.parametrize("mean", [127.5, -1.0, 256.0])
-def test_a_mean_that_is_not_a_byte_is_refused_with_its_value_and_the_cure(network, asked, mean):
+def test_a_mean_that_is_not_a_byte_is_refused_with_its_value_and_a_hint(network, asked, mean):
     with pytest.raises(ConversionError) as refused:
         convert.convert(network(), **{**asked, "mean": mean}, scheme="uint8")
     assert ("mean", str(mean)) in refused.value.facts
-    assert "a whole number of 0..255" in refused.value.hint
+    assert "an integer of 0..255" in refused.value.hint
 
 
 @pytest.mark.parametrize("std_dev", [0.0, -64.0, float("nan")])
-def test_a_std_dev_that_is_no_scale_is_refused(network, asked, std_dev):
+def test_a_std_dev_that_is_not_positive_is_refused(network, asked, std_dev):
     with pytest.raises(ConversionError, match="must be positive"):
         convert.convert(network(), **{**asked, "std_dev": std_dev}, scheme="uint8")
 
@@ -45,7 +45,7 @@ def test_ranges_that_do_not_fit_the_scheme_are_refused_by_layer(network, asked, 
     assert any(label == layer and why in value for label, value in refused.value.facts)
 
 
-def test_an_op_without_kernel_is_named_and_the_converters_dump_stays_in_the_log(network, asked, caplog):
+def test_an_op_without_a_kernel_is_named_and_the_full_message_is_in_the_log(network, asked, caplog):
     with pytest.raises(ConversionError) as refused:
         convert.convert(network(svd=True), **asked, scheme="uint8")
     assert any("'tf.Svd' op is neither a custom op" in value for _, value in refused.value.facts)
@@ -54,12 +54,12 @@ def test_an_op_without_kernel_is_named_and_the_converters_dump_stays_in_the_log(
     assert "func.func" not in refused.value.block()
 
 
-def test_an_output_that_the_graph_has_not_is_named(network, asked):
+def test_an_output_that_is_not_in_the_graph_is_named(network, asked):
     with pytest.raises(ConversionError, match="Net/nowhere"):
         convert.convert(network(), **{**asked, "output_name": "Net/nowhere"}, scheme="uint8")
 
 
-def test_a_file_that_is_no_graph_is_named(tmp_path, asked):
+def test_a_file_that_is_not_a_graph_is_named(tmp_path, asked):
     path = tmp_path / "frozen_graph.pb"
     path.write_bytes(b"not a graph at all")
     with pytest.raises(ConversionError, match=r"frozen_graph\.pb"):

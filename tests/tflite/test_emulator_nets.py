@@ -36,21 +36,21 @@ def test_every_tensor_of_a_net_equals_the_reference_kernels(net):
         np.testing.assert_array_equal(mine[tensor.index], reference[tensor.index], f"{operator.name} {tensor.name}")
 
 
-def test_each_layer_of_a_net_is_within_one_step_on_the_default_kernels_given_the_same_inputs(net):
+def test_each_layer_is_within_one_lsb_of_the_default_kernels_on_the_same_inputs(net):
     path, graph, reference = net
     for index, operator in enumerate(graph.operators):
-        given = [reference[each.index] for each in operator.inputs if each is not None and each.values is None]
-        default = infer(cut(path, index), given, "xnnpack").astype(int)
+        operands = [reference[each.index] for each in operator.inputs if each is not None and each.values is None]
+        default = infer(cut(path, index), operands, "xnnpack").astype(int)
         difference = np.abs(default - reference[operator.outputs[0].index]).max()
         assert difference <= 1, f"{operator.name} {operator.outputs[0].name}"
 
 
 @pytest.mark.shared("golden")
-def test_every_tensor_of_tensorflow_1_s_cifarnet_equals_the_reference_kernels():
+def test_every_tensor_of_cifarnet_from_tensorflow_1_equals_the_reference_kernels():
     graph = emulator.read(TF1)
     with np.load(TF1.with_name("compare256.npz")) as golden:
         images = golden["inputs_uint8"][:16]
     mine = emulator.run(TF1, images)
     computed = [operator.outputs[0].index for operator in graph.operators]
-    for index, codes in Model(TF1, kernels="reference", keep=True).tensors(images, computed).items():
-        np.testing.assert_array_equal(mine[index], codes, graph.tensors[index].name)
+    for index, values in Model(TF1, kernels="reference", keep=True).tensors(images, computed).items():
+        np.testing.assert_array_equal(mine[index], values, graph.tensors[index].name)

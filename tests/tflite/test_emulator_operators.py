@@ -25,7 +25,7 @@ ACTIVATIONS = (0, 1, 2, 3)  # none, ReLU, ReLU between -1 and 1, ReLU6
 
 
 class Drawn:
-    """Numbers from Hypothesis; codes, of which there are many, from a generator with a drawn seed."""
+    """Numbers from Hypothesis, and arrays of quantized values from a generator with a drawn seed."""
 
     def __init__(self, data: Any, dtype: Any) -> None:
         self.draw, self.dtype = data.draw, np.dtype(dtype)
@@ -42,7 +42,7 @@ class Drawn:
     def real(self, low: float, high: float) -> float:
         return self.draw(st.floats(np.float32(low), np.float32(high), width=32))
 
-    def codes(self, *shape: int) -> np.ndarray:
+    def quantized(self, *shape: int) -> np.ndarray:
         return self.random.integers(self.low, self.high, shape, self.dtype, endpoint=True)
 
     def zero_point(self) -> int:
@@ -53,9 +53,9 @@ class Drawn:
 
     def weights(self, shape: tuple[int, ...], axis: int, *, per_channel: bool) -> Wire:
         if self.old:
-            return constant(self.codes(*shape), [self.real(0.002, 0.02)], [self.zero_point()])
+            return constant(self.quantized(*shape), [self.real(0.002, 0.02)], [self.zero_point()])
         scales = [self.real(0.002, 0.02) for _ in range(shape[axis] if per_channel else 1)]
-        return constant(np.maximum(self.codes(*shape), -127), scales, [0] * len(scales), axis)
+        return constant(np.maximum(self.quantized(*shape), -127), scales, [0] * len(scales), axis)
 
     def biases(self, count: int, images: Wire, weights: Wire) -> Wire:
         scales = [float(np.float32(images.scales[0]) * np.float32(scale)) for scale in weights.scales]
@@ -110,7 +110,7 @@ def layer(operator: str, *, per_channel: bool = False) -> Callable[[Drawn], Case
         elif operator == "FULLY_CONNECTED" and drawn.one_of(True, False):
             inputs[2] = None
         version = 1 if drawn.old else 4 if operator == "FULLY_CONNECTED" else 3
-        return single(operator, table, inputs, output, version), [drawn.codes(*images.shape)]
+        return single(operator, table, inputs, output, version), [drawn.quantized(*images.shape)]
 
     return case
 
@@ -123,8 +123,8 @@ def elementwise(operator: str, table: type) -> Callable[[Drawn], Case]:
         scale = scales[0] * scales[1] * 100 if operator == "MUL" else max(scales)
         output = drawn.wire(*shape, scale=float(np.float32(scale * drawn.real(0.3, 3.0))))
         made = options(table, fusedActivationFunction=drawn.one_of(*ACTIVATIONS))
-        codes = [drawn.codes(*wire.shape) for wire in (one, other)]
-        return single(operator, made, [one, other], output, 1 if drawn.old else 2), codes
+        quantized = [drawn.quantized(*wire.shape) for wire in (one, other)]
+        return single(operator, made, [one, other], output, 1 if drawn.old else 2), quantized
 
     return case
 
@@ -142,7 +142,7 @@ def pool(operator: str) -> Callable[[Drawn], Case]:
             fusedActivationFunction=drawn.one_of(*ACTIVATIONS),
         )
         output = Wire(drawn.dtype, (1, 1, 1, 1), images.scales, images.zero_points)
-        return single(operator, table, [images], output, 1 if drawn.old else 2), [drawn.codes(*images.shape)]
+        return single(operator, table, [images], output, 1 if drawn.old else 2), [drawn.quantized(*images.shape)]
 
     return case
 
@@ -154,7 +154,7 @@ def mean(drawn: Drawn) -> Case:
     same = Wire(drawn.dtype, (1, 1), images.scales, images.zero_points)
     output = drawn.one_of(same, drawn.wire(1, 1, scale=float(np.float32(images.scales[0] * drawn.real(0.3, 2.0)))))
     inputs = [images, constant(np.array(axes, np.int32))]
-    return single("MEAN", table, inputs, output, 2), [drawn.codes(*images.shape)]
+    return single("MEAN", table, inputs, output, 2), [drawn.quantized(*images.shape)]
 
 
 def concatenation(drawn: Drawn) -> Case:
@@ -169,30 +169,30 @@ def concatenation(drawn: Drawn) -> Case:
             drawn.wire(*shape, scale=scale) if own else Wire(drawn.dtype, shape, output.scales, output.zero_points)
         )
     table = options(schema.ConcatenationOptionsT, axis=drawn.one_of(3, -1))
-    codes = [drawn.codes(*part.shape) for part in parts]
-    return single("CONCATENATION", table, parts, output, 1 if drawn.old else 2), codes
+    quantized = [drawn.quantized(*part.shape) for part in parts]
+    return single("CONCATENATION", table, parts, output, 1 if drawn.old else 2), quantized
 
 
 def softmax(drawn: Drawn) -> Case:
     logits = drawn.wire(20, drawn.size(1, 12), scale=drawn.real(0.001, 2.0))
     output = Wire(drawn.dtype, logits.shape, [1 / 256], [drawn.low])
     table = options(schema.SoftmaxOptionsT, beta=drawn.one_of(1.0, 0.5))
-    codes = drawn.codes(*logits.shape) // drawn.one_of(1, 8)
-    return single("SOFTMAX", table, [logits], output, 1 if drawn.old else 2), [codes]
+    quantized = drawn.quantized(*logits.shape) // drawn.one_of(1, 8)
+    return single("SOFTMAX", table, [logits], output, 1 if drawn.old else 2), [quantized]
 
 
 def unary(operator: str, output: tuple[float, int] | None = None) -> Callable[[Drawn], Case]:
-    """All 256 codes of an operator of one tensor; `output` is its fixed scale, and zero point above the least code."""
+    """All 256 inputs of an operator of one tensor; `output`: its fixed scale, and its zero point above the minimum."""
 
     def case(drawn: Drawn) -> Case:
-        codes = np.arange(drawn.low, drawn.high + 1).astype(drawn.dtype).reshape(1, -1)
-        values = drawn.wire(*codes.shape)
-        result = drawn.wire(*codes.shape, scale=float(np.float32(values.scales[0] * drawn.real(0.3, 3.0))))
+        quantized = np.arange(drawn.low, drawn.high + 1).astype(drawn.dtype).reshape(1, -1)
+        values = drawn.wire(*quantized.shape)
+        result = drawn.wire(*quantized.shape, scale=float(np.float32(values.scales[0] * drawn.real(0.3, 3.0))))
         if output is not None:
-            result = Wire(drawn.dtype, codes.shape, [output[0]], [output[1] + drawn.low])
+            result = Wire(drawn.dtype, quantized.shape, [output[0]], [output[1] + drawn.low])
         leaky = operator == "LEAKY_RELU"
         table = options(schema.LeakyReluOptionsT, alpha=drawn.real(0.01, 0.9)) if leaky else None
-        return single(operator, table, [values], result, 1 if drawn.old else 2), [codes]
+        return single(operator, table, [values], result, 1 if drawn.old else 2), [quantized]
 
     return case
 
@@ -202,7 +202,7 @@ def pad(drawn: Drawn) -> Case:
     widths = constant(drawn.random.integers(0, 3, (4, 2)).astype(np.int32))
     output = Wire(drawn.dtype, (1, 1, 1, 1), images.scales, images.zero_points)
     made = single("PAD", options(schema.PadOptionsT), [images, widths], output, 1 if drawn.old else 2)
-    return made, [drawn.codes(*images.shape)]
+    return made, [drawn.quantized(*images.shape)]
 
 
 LAYERS = ("CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED", "TRANSPOSE_CONV")
@@ -225,21 +225,21 @@ CASES: dict[str, Callable[[Drawn], Case]] = {
 }
 
 
-def emulated(data: bytes, codes: list[np.ndarray], folder: Path) -> np.ndarray:
+def emulated(data: bytes, quantized: list[np.ndarray], folder: Path) -> np.ndarray:
     path = folder / "model.tflite"
     path.write_bytes(data)
     graph = emulator.read(path)
-    values = {tensor.index: tensor.values for tensor in graph.tensors} | dict(zip(graph.inputs, codes, strict=True))
+    values = {tensor.index: tensor.values for tensor in graph.tensors} | dict(zip(graph.inputs, quantized, strict=True))
     (operator,) = graph.operators
     return emulator.compute(operator, [None if each is None else values[each.index] for each in operator.inputs])
 
 
 def check(case: Callable[[Drawn], Case], drawn: Drawn, folder: Path) -> None:
-    data, codes = case(drawn)
-    mine, reference = emulated(data, codes, folder), infer(data, codes)
+    data, quantized = case(drawn)
+    mine, reference = emulated(data, quantized, folder), infer(data, quantized)
     assert mine.dtype == reference.dtype
     np.testing.assert_array_equal(mine, reference)
-    default = infer(data, codes, "xnnpack")
+    default = infer(data, quantized, "xnnpack")
     assert np.abs(default.astype(int) - reference.astype(int)).max() <= 1
 
 
@@ -262,7 +262,7 @@ def test_an_unknown_operator_is_named_before_anything_is_computed(tmp_path):
     wire = Wire(np.uint8, (1, 4), [0.1], [3])
     path = tmp_path / "model.tflite"
     path.write_bytes(single("ELU", None, [wire], wire))
-    with pytest.raises(ConversionError, match="does not know an operator") as refused:
+    with pytest.raises(ConversionError, match="does not support an operator") as refused:
         emulator.run(path, np.zeros((1, 4), np.uint8))
     assert refused.value.facts == [("file", str(path)), ("unknown", "ELU")]
 

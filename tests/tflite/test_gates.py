@@ -1,4 +1,4 @@
-"""The gates of a converted file, as the report shows them."""
+"""The gates of a converted file, as in the report."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import tensorflow as tf
 from qatbuild.worker.tflite.gates import gates
 
 
-def judged(path, *, mean=121.0, std_dev=64.0, scheme="uint8"):
+def rows_of(path, *, mean=121.0, std_dev=64.0, scheme="uint8"):
     return {row.name: row for row in gates(path, mean=mean, std_dev=std_dev, scheme=scheme)}
 
 
@@ -20,26 +20,26 @@ def judged(path, *, mean=121.0, std_dev=64.0, scheme="uint8"):
         ("int8_per_channel", {"conv": "per_channel", "dense": "symmetric"}),
     ],
 )
-def test_a_right_file_passes_all_gates_of_its_scheme(converted, scheme, options):
-    rows = judged(converted(scheme, **options), scheme=scheme)
+def test_a_correct_file_passes_all_gates_of_its_scheme(converted, scheme, options):
+    rows = rows_of(converted(scheme, **options), scheme=scheme)
     assert list(rows) == ["fully integer", "loads", "input", "output"]
     assert all(row.passed and row.got == row.wanted for row in rows.values())
 
 
-def test_a_float_island_fails_the_first_gate_alone_for_the_file_loads_and_looks_right(converted):
-    rows = judged(converted(lrn=True))
+def test_a_float_operation_fails_only_the_first_gate(converted):
+    rows = rows_of(converted(lrn=True))
     assert [name for name, row in rows.items() if not row.passed] == ["fully integer"]
     assert rows["fully integer"].got == "4 operations that are not"
 
 
-def test_an_input_of_another_scale_fails_with_both_figures(converted):
-    row = judged(converted(), mean=128.0, std_dev=127.5)["input"]
+def test_an_input_of_another_scale_fails_with_wanted_and_got(converted):
+    row = rows_of(converted(), mean=128.0, std_dev=127.5)["input"]
     assert not row.passed
     assert row.wanted == "uint8, scale 0.007843137, zero point 128"
     assert row.got == "uint8, scale 0.015625, zero point 121"
 
 
-def test_an_output_that_is_no_softmax_fails(network, asked, tmp_path):
+def test_an_output_that_is_not_a_softmax_fails(network, asked, tmp_path):
     converter = tf.compat.v1.lite.TFLiteConverter.from_frozen_graph(
         str(network()), [asked["input_name"]], ["Net/logits/act_quant"]
     )
@@ -47,10 +47,10 @@ def test_an_output_that_is_no_softmax_fails(network, asked, tmp_path):
     converter.quantized_input_stats = {"input": (121, 64)}
     path = tmp_path / "model.tflite"
     path.write_bytes(converter.convert())
-    assert judged(path)["output"].got == "uint8, scale 0.03137255, zero point 128"
+    assert rows_of(path)["output"].got == "uint8, scale 0.03137255, zero point 128"
 
 
-def test_a_file_that_only_the_converter_likes_fails_with_litert_s_own_words(network, tmp_path):
+def test_a_file_that_litert_cannot_load_fails_with_its_message(network, tmp_path):
     converter = tf.compat.v1.lite.TFLiteConverter.from_frozen_graph(
         str(network()), ["input"], ["Net/Predictions/Softmax"]
     )
@@ -58,6 +58,6 @@ def test_a_file_that_only_the_converter_likes_fails_with_litert_s_own_words(netw
     converter.quantized_input_stats = {"input": (-7, 64)}
     path = tmp_path / "model.tflite"
     path.write_bytes(converter.convert())
-    row = judged(path, scheme="int8")["loads"]
+    row = rows_of(path, scheme="int8")["loads"]
     assert not row.passed
     assert "failed to delegate CONV_2D node" in row.got

@@ -1,4 +1,4 @@
-"""A converted file is read back, and every float island is named by layer, operation, tensor and cure."""
+"""A converted file is read back, and every float operation is named with its layer, tensors and a hint."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ def refused(path, scheme="uint8"):
     return error.value
 
 
-def test_an_integer_file_holds_bytes_and_int32_only(converted):
+def test_an_integer_file_has_only_uint8_and_int32_tensors(converted):
     model = inspect.read(converted())
     names = [operator.name for operator in model.operators]
     assert names == ["CONV_2D", "MAX_POOL_2D", "CONV_2D", "RESHAPE", "FULLY_CONNECTED", "SOFTMAX"]
@@ -23,16 +23,16 @@ def test_an_integer_file_holds_bytes_and_int32_only(converted):
     inspect.check_integer(model, "uint8")
 
 
-def test_a_bias_of_zeros_that_the_converter_left_out_is_no_tensor(converted):
+def test_a_bias_of_zeros_is_left_out_by_the_converter(converted):
     dense = next(operator for operator in inspect.read(converted()).operators if operator.name == "FULLY_CONNECTED")
     assert len(dense.inputs) == 2
 
 
-def test_input_and_output_carry_the_scale_that_was_asked_for(converted):
+def test_input_and_output_have_the_wanted_scale(converted):
     model = inspect.read(converted())
-    given, result = model.tensors[model.inputs[0]], model.tensors[model.outputs[0]]
-    assert (given.shape, given.scales, given.zero_points) == ((1, 8, 8, 1), (1 / 64,), (121,))
-    assert (result.shape, result.scales, result.zero_points) == ((1, 4), (1 / 256,), (0,))
+    first, last = model.tensors[model.inputs[0]], model.tensors[model.outputs[0]]
+    assert (first.shape, first.scales, first.zero_points) == ((1, 8, 8, 1), (1 / 64,), (121,))
+    assert (last.shape, last.scales, last.zero_points) == ((1, 4), (1 / 256,), (0,))
 
 
 def test_per_channel_weights_have_a_scale_for_each_channel(converted):
@@ -42,7 +42,7 @@ def test_per_channel_weights_have_a_scale_for_each_channel(converted):
     assert (weights.dtype, len(weights.scales), set(weights.zero_points)) == ("int8", 8, {0})
 
 
-def test_lrn_is_named_with_its_layer_and_tensors_and_the_field_that_leaves_it_out(converted):
+def test_lrn_is_named_with_its_layer_its_tensors_and_the_field_that_removes_it(converted):
     error = refused(converted(lrn=True))
     named = [value for label, value in error.facts if label == "norm1"]
     assert any(value.startswith("LOCAL_RESPONSE_NORMALIZATION: computes in float32: ") for value in named)
@@ -59,24 +59,24 @@ def test_every_operation_of_a_float_island_is_listed(converted):
     ("ranges", "layer"),
     [(("conv2", "logits"), "conv1"), (("conv1", "logits"), "conv2"), (("conv1", "conv2"), "logits")],
 )
-def test_an_activation_without_range_is_the_one_cure_although_its_neighbours_are_float_too(converted, ranges, layer):
+def test_only_the_activation_without_a_range_gets_a_hint(converted, ranges, layer):
     error = refused(converted(ranges=ranges))
     assert error.hint == f"{layer}: put a range (FakeQuant) after the activation."
     assert layer in dict(error.facts)
 
 
-def test_layers_with_the_same_cure_share_it(converted):
-    cure = "conv1, logits: put a range (FakeQuant) after the activation."
-    assert refused(converted(ranges=("conv2",))).hint == cure
+def test_layers_with_the_same_hint_share_it(converted):
+    hint = "conv1, logits: put a range (FakeQuant) after the activation."
+    assert refused(converted(ranges=("conv2",))).hint == hint
 
 
-def test_dropout_left_in_is_named(converted):
+def test_dropout_in_the_graph_is_named(converted):
     error = refused(converted(dropout=True))
     assert "RANDOM_UNIFORM: computes in float32: Net/dropout3/" in error.block()
     assert error.hint.endswith("export the network with training=False.")
 
 
-def test_an_int8_file_is_not_a_uint8_one(converted):
+def test_an_int8_file_is_refused_as_uint8(converted):
     model = inspect.read(converted("int8", conv="symmetric", dense="symmetric"))
     inspect.check_integer(model, "int8")
     with pytest.raises(ConversionError, match="computes in int8"):
@@ -84,7 +84,7 @@ def test_an_int8_file_is_not_a_uint8_one(converted):
 
 
 @pytest.mark.parametrize("kept_bytes", [0, 3, 70, 2000])
-def test_a_truncated_file_is_an_error_that_names_it(converted, tmp_path, kept_bytes):
+def test_a_truncated_file_is_named_in_the_error(converted, tmp_path, kept_bytes):
     path = tmp_path / "model.tflite"
     path.write_bytes(converted().read_bytes()[:kept_bytes])
     with pytest.raises(ConversionError, match=r"cannot be read(?s:.*)model\.tflite"):
@@ -103,5 +103,5 @@ def test_a_truncated_file_is_an_error_that_names_it(converted, tmp_path, kept_by
         ("input", "input"),
     ],
 )
-def test_a_tensors_name_leads_back_to_its_layer(name, layer):
+def test_the_layer_of_a_tensor_comes_from_its_name(name, layer):
     assert inspect.layer_of(name, "CifarNet") == layer

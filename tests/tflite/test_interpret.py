@@ -13,7 +13,7 @@ INT8 = {"conv": "symmetric", "dense": "symmetric"}
 
 @pytest.mark.parametrize("kernels", KERNELS)
 @pytest.mark.parametrize("threads", [1, 2])
-def test_a_batch_gives_what_image_by_image_gives(converted, images, kernels, threads):
+def test_a_batch_gives_the_outputs_of_single_images(converted, images, kernels, threads):
     model = Model(converted(), threads, kernels)
     together = model.run(images, batch=50)
     assert together.dtype == np.uint8
@@ -31,7 +31,7 @@ def test_no_images_give_no_outputs(converted, images):
     assert Model(converted()).run(images[:0]).shape == (0, 4)
 
 
-def test_a_model_that_takes_no_batches_is_run_image_by_image(converted, images):
+def test_a_model_with_a_fixed_batch_is_run_image_by_image(converted, images):
     done = []
     fixed = Model(converted(batch=1)).run(images[:7], done=done.append)
     assert np.array_equal(fixed, Model(converted()).run(images[:7]))
@@ -50,13 +50,13 @@ def test_an_int8_model_takes_the_same_bytes_as_a_uint8_one(converted, images):
     assert np.abs(uint8.astype(int) - (int8.astype(int) + 128)).max() <= 3
 
 
-def test_as_many_latencies_are_measured_as_asked_for(converted, images):
+def test_the_wanted_number_of_latencies_is_measured(converted, images):
     taken_ms = Model(converted()).latencies_ms(images[0], 3)
     assert len(taken_ms) == 3
     assert min(taken_ms) > 0
 
 
-def test_a_file_that_cannot_be_loaded_is_an_error_with_litert_s_words(tmp_path):
+def test_a_file_that_cannot_be_loaded_is_an_error_with_litert_s_message(tmp_path):
     path = tmp_path / "model.tflite"
     path.write_bytes(b"rubbish" * 10)
     with pytest.raises(ConversionError, match="not a valid Flatbuffer") as refused:

@@ -1,4 +1,4 @@
-"""The figures of a model's layers: what each row says, and which layer is called the worst."""
+"""The figures of a model's layers: the rows, and which layer comes first."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 import tensorflow as tf
 
 from qatbuild.worker.tflite import inspect, layers
-from qatbuild.worker.tflite.pairing import Network, float_partner, partner
+from qatbuild.worker.tflite.pairing import IndexedGraph, float_partner, partner
 from qatbuild.worker.training.session import session
 from tests.tflite import nets
 
@@ -34,7 +34,7 @@ def measured(folder, definitions=None):
             return sessions.enter_context(session(graph, 2, as_written=True)).run
 
         return layers.measure(
-            folder / "model.tflite", IMAGES, REALS, definitions or graphs(folder), given="input", opened=opened
+            folder / "model.tflite", IMAGES, REALS, definitions or graphs(folder), input_name="input", opened=opened
         )
 
 
@@ -52,7 +52,7 @@ def mobile(tmp_path_factory):
     return made
 
 
-def test_every_operator_has_a_partner_that_it_equals_within_one_step_given_the_same_inputs(folder):
+def test_every_operator_is_within_one_lsb_of_its_partner_on_the_same_inputs(folder):
     rows = measured(folder)
     assert len(rows) == len(inspect.read(folder / "model.tflite").operators)
     assert [(row["name"], row["operator"]) for row in rows if not (row["max_lsb"]["same_inputs"] or 0) <= 1] == []
@@ -63,7 +63,7 @@ def test_equal_models_give_equal_rows(mobile):
     assert measured(mobile) == measured(mobile)
 
 
-def test_rows_come_worst_first_and_say_where_they_stand_in_the_net(mobile):
+def test_rows_are_sorted_worst_first_and_have_their_position(mobile):
     rows = measured(mobile)
     alone = [row["sqnr_db"]["alone"] for row in rows if row["operator"] not in {"RESHAPE", "SOFTMAX"}]
     assert alone == sorted(alone)
@@ -73,7 +73,7 @@ def test_rows_come_worst_first_and_say_where_they_stand_in_the_net(mobile):
     ]
 
 
-def test_what_only_moves_codes_loses_nothing(mobile):
+def test_operators_that_only_move_values_lose_nothing(mobile):
     (flatten,) = (row for row in measured(mobile) if row["operator"] == "RESHAPE")
     assert flatten["sqnr_db"]["alone"] is None
     assert flatten["max_lsb"]["same_inputs"] == 0
@@ -92,7 +92,7 @@ def narrowed(monkeypatch, folder, layer, ends):
     return measured(folder)
 
 
-def test_a_layer_whose_range_is_too_narrow_is_the_worst_and_saturated(monkeypatch, tmp_path):
+def test_a_layer_with_a_too_narrow_range_comes_first_and_saturates(monkeypatch, tmp_path):
     worst, *others = narrowed(monkeypatch, tmp_path, "depthwise2", (0.0, 0.3))
     assert worst["name"] == "depthwise2"
     assert worst["saturated_percent"] > 20
@@ -101,14 +101,14 @@ def test_a_layer_whose_range_is_too_narrow_is_the_worst_and_saturated(monkeypatc
     assert "depthwise2" not in {row["name"] for row in others}
 
 
-def test_a_layer_whose_range_is_too_wide_is_the_worst_and_uses_few_codes(monkeypatch, tmp_path):
+def test_a_layer_with_a_too_wide_range_comes_first_and_uses_few_values(monkeypatch, tmp_path):
     worst, *_ = narrowed(monkeypatch, tmp_path, "depthwise2", (0.0, 400.0))
     assert worst["name"] == "depthwise2"
     assert worst["codes_used_percent"] < 5
     assert worst["saturated_percent"] == 0
 
 
-def test_a_layer_that_the_device_computes_otherwise_comes_first(mobile):
+def test_a_layer_that_differs_from_its_partner_by_more_than_rounding_comes_first(mobile):
     definitions = graphs(mobile)
     (biases,) = (node for node in definitions["frozen"].node if node.name == "logits/BiasAdd/bias")
     values = tf.make_ndarray(biases.attr["value"].tensor).copy()
@@ -119,7 +119,7 @@ def test_a_layer_that_the_device_computes_otherwise_comes_first(mobile):
     assert first["max_lsb"]["same_inputs"] == pytest.approx(20, abs=1)
 
 
-def test_a_layer_without_a_partner_has_a_row_that_says_so_and_so_has_what_reads_it(mobile):
+def test_layers_without_a_partner_and_their_readers_have_rows_without_figures(mobile):
     definitions = graphs(mobile)
     for node in definitions["frozen"].node:
         node.name = node.name.replace("logits/", "other/")
@@ -134,8 +134,8 @@ def test_a_layer_without_a_partner_has_a_row_that_says_so_and_so_has_what_reads_
     assert layers.described(rows["logits"]).startswith("logits (FULLY_CONNECTED): nothing to compare with")
 
 
-def test_a_fake_quant_of_another_scale_is_not_believed(mobile):
-    frozen = Network(graphs(mobile)["frozen"])
+def test_a_fake_quant_of_another_scale_is_not_accepted_as_a_partner(mobile):
+    frozen = IndexedGraph(graphs(mobile)["frozen"])
     model = inspect.read(mobile / "model.tflite")
     right = model.tensors[model.operators[0].outputs[0]]
     wrong = inspect.Tensor(right.name, right.dtype, right.shape, (right.scales[0] * 2,), right.zero_points)
@@ -143,8 +143,8 @@ def test_a_fake_quant_of_another_scale_is_not_believed(mobile):
     assert partner(wrong, frozen) is None
 
 
-def test_a_range_behind_another_operation_is_not_a_pool_s_even_if_it_is_the_same():
-    """In a residual block with one range, the sum's FakeQuant gives the scale of the pooled shortcut, too."""
+def test_a_pool_does_not_get_the_range_of_another_operation_with_the_same_scale():
+    """In a residual block with one range, the FakeQuant of the sum has the same scale as the pooled shortcut."""
     with tf.Graph().as_default() as graph:
         images = v1.placeholder(tf.float32, [None, 4, 4, 2], name="input")
         ranged = tf.quantization.fake_quant_with_min_max_vars(images, 0.0, 6.0, name="block/act_quant")
@@ -153,17 +153,17 @@ def test_a_range_behind_another_operation_is_not_a_pool_s_even_if_it_is_the_same
             tf.add(pooled, v1.nn.avg_pool(images, 2, 2, "SAME", name="main"), name="add"), name="Relu6"
         )
         tf.quantization.fake_quant_with_min_max_vars(summed, 0.0, 6.0, name="act_quant")
-    network = Network(graph.as_graph_def())
+    network = IndexedGraph(graph.as_graph_def())
 
-    def found(name):
+    def partner_of(name):
         return partner(inspect.Tensor(name, "uint8", (1, 2, 2, 2), (6 / 255,), (0,)), network)
 
-    assert found("shortcut/MaxPool") == "shortcut/MaxPool:0"
-    assert found("Relu6;add") == "act_quant:0"
+    assert partner_of("shortcut/MaxPool") == "shortcut/MaxPool:0"
+    assert partner_of("Relu6;add") == "act_quant:0"
 
 
-def test_the_float_graph_is_followed_where_folding_changed_the_names():
-    """What the next operation reads counts, not what the layer is called: a batch norm was there."""
+def test_float_partners_are_identified_although_folding_changed_the_names():
+    """The partner is what the next operation reads, because a batch norm was removed in front of it."""
     with tf.Graph().as_default() as folded:
         images = v1.placeholder(tf.float32, [None, 4], name="input")
         net = tf.identity(tf.matmul(images, np.eye(4, dtype=np.float32), name="MatMul_Fold"))
@@ -175,11 +175,11 @@ def test_the_float_graph_is_followed_where_folding_changed_the_names():
         images = v1.placeholder(tf.float32, [None, 4], name="input")
         net = tf.matmul(images, np.eye(4, dtype=np.float32), name="MatMul")
         tf.nn.softmax(tf.multiply(net, 2.0, name="BatchNorm/mul"), name="Softmax")
-    found = float_partner("act_quant:0", Network(folded.as_graph_def()), Network(floats.as_graph_def()))
-    assert found == "BatchNorm/mul:0"
+    name = float_partner("act_quant:0", IndexedGraph(folded.as_graph_def()), IndexedGraph(floats.as_graph_def()))
+    assert name == "BatchNorm/mul:0"
 
 
-def test_fewer_images_are_followed_through_a_larger_model(mobile, monkeypatch):
+def test_fewer_images_are_run_through_a_larger_model(mobile, monkeypatch):
     monkeypatch.setattr(layers, "_PRODUCTS", 10**7)
     products = 36 * 8 * 27 + 36 * 8 * 9 + 36 * 8 * 8 + 72 * nets.CLASSES  # conv1, depthwise2, project3, logits
     assert layers.affordable(mobile / "model.tflite") == 10**7 // products
@@ -187,7 +187,7 @@ def test_fewer_images_are_followed_through_a_larger_model(mobile, monkeypatch):
     assert layers.affordable(mobile / "model.tflite") == 4
 
 
-def test_a_model_is_followed_in_parts_where_it_has_many_values(mobile, monkeypatch):
+def test_a_model_with_many_values_is_run_in_batches(mobile, monkeypatch):
     whole = measured(mobile)
     monkeypatch.setattr(layers, "_VALUES", 5000)  # a few images at once
     parts = measured(mobile)

@@ -54,9 +54,9 @@ class Build:
         self.published("dataset", {"dataset.npz": path.read_bytes()}, {"shape": [8, 8, 1], "classes": 4})
 
     def request(self, stage, settings, *inputs):
-        given = {name: Input(Manifest.path_of(self.folder / name, name), "") for name in inputs}
+        inputs_by_role = {name: Input(Manifest.path_of(self.folder / name, name), "") for name in inputs}
         published, work = self.folder / stage, self.folder / f"work-{stage}"
-        request = Request(stage, settings, given, {}, {}, "", 2, self.folder, self.folder, published, work)
+        request = Request(stage, settings, inputs_by_role, {}, {}, "", 2, self.folder, self.folder, published, work)
         request.out.mkdir(parents=True, exist_ok=True)
         return request
 
@@ -94,7 +94,7 @@ def built(build):
     return build
 
 
-def test_convert_leaves_the_model_and_says_what_it_is(build):
+def test_convert_publishes_the_model_and_describes_it(build):
     build.freeze()
     facts = build.convert()
     model = build.folder / "convert" / "model.tflite"
@@ -110,7 +110,7 @@ def test_convert_leaves_the_model_and_says_what_it_is(build):
     ]
 
 
-def test_a_refused_model_is_not_published_and_left_to_look_at(build):
+def test_a_refused_model_is_kept_but_not_published(build):
     build.freeze(lrn=True)
     with pytest.raises(ConversionError) as refused:
         build.convert()
@@ -152,7 +152,7 @@ def test_the_report_has_the_keys_that_scripts_rely_on(built):
     assert (report["label"], report["examples"]) == ("tiny@uint8", 120)
 
 
-def test_the_latency_stands_beside_that_of_the_float_graph_for_both_kernel_sets(built):
+def test_latency_is_measured_for_both_kernel_sets_and_for_the_float_graph(built):
     report = built.evaluate().report
     rows = report["latencies_ms"]
     assert [(row["numbers"], row["kernels"], row["threads"]) for row in rows] == [
@@ -162,7 +162,7 @@ def test_the_latency_stands_beside_that_of_the_float_graph_for_both_kernel_sets(
     assert report["latency_ms"] == {key: rows[0][key] for key in ("median", "p95", "threads", "kernels")}
 
 
-def test_a_float_graph_that_cannot_be_converted_costs_its_latency_and_no_model(built, capsys, monkeypatch):
+def test_a_float_graph_that_cannot_be_converted_has_no_latency(built, capsys, monkeypatch):
     def refuse(*_, **__):
         raise ConversionError("no such form")
 
@@ -193,7 +193,7 @@ def test_accuracy_and_agreement_are_measured_on_the_same_images(built):
     assert report["top1"]["float"] < 90  # the float graph of these tests has other weights
 
 
-def test_facts_are_the_report_without_the_clock_and_equal_for_equal_runs(built):
+def test_facts_are_the_report_without_latencies_and_equal_for_equal_runs(built):
     first, second = built.evaluate(), built.evaluate()
     assert first.facts == second.facts
     assert first.facts == {key: value for key, value in first.report.items() if not key.startswith("latenc")}
@@ -209,7 +209,7 @@ def test_an_int8_model_is_measured_on_the_same_bytes(build):
     assert report["agreement"]["max_lsb"] < 6
 
 
-def test_only_the_gates_that_the_spec_sets_stand_beside_those_of_the_conversion(built):
+def test_the_report_has_the_gates_of_the_conversion_and_those_of_the_spec(built):
     names = [each["name"] for each in built.evaluate(min_top1=99.0).report["gates"]]
     assert names == ["fully integer", "loads", "input", "output", "max_accuracy_drop", "min_top1"]
 
@@ -222,7 +222,7 @@ def test_only_the_gates_that_the_spec_sets_stand_beside_those_of_the_conversion(
         ({"min_agreement": 100.5}, "min_agreement"),
     ],
 )
-def test_a_failed_gate_names_wanted_and_got_and_leaves_the_report(built, gates, name):
+def test_a_failed_gate_is_an_error_with_wanted_and_got_and_the_report_is_written(built, gates, name):
     (limit,) = gates.values()
     done = built.evaluate(**gates)
     ((label, value), (_, worst), (_, report)) = done.error.facts
@@ -234,7 +234,7 @@ def test_a_failed_gate_names_wanted_and_got_and_leaves_the_report(built, gates, 
     assert [each["name"] for each in done.report["gates"] if not each["passed"]] == [name]
 
 
-def test_a_model_that_is_better_than_its_float_graph_has_dropped_nothing(built):
+def test_a_model_better_than_its_float_graph_passes_max_accuracy_drop(built):
     done = built.evaluate(max_accuracy_drop=0.0)
     assert done.report["gates"][-1]["got"] == f"{round(done.report['top1']['float'] - 100, 4)} points"
 
@@ -246,7 +246,7 @@ def test_all_failed_gates_are_one_error(built):
     ]  # fmt: skip
 
 
-def test_equal_scores_go_to_the_lowest_class():
+def test_of_equal_scores_the_lowest_class_wins():
     assert list(evaluate.top_class(np.array([[0, 7, 7, 3], [5, 5, 5, 5]], np.uint8))) == [1, 0]
 
 

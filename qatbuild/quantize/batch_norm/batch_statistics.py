@@ -1,9 +1,9 @@
-"""The mean and variance that a folded layer normalizes with in training: the batch's, until they are frozen.
+"""Mean and variance of a folded layer in training: the batch's, and from the freeze on the moving averages.
 
-The layer's output before normalization is needed for nothing else, so everything that computes it (a second
-convolution, with float weights) hangs on these two vectors. Frozen, the moving averages take their place, for all who
-read them: the folded layer then computes what the inference graph computes, the moving averages' updates change
-nothing any more, and the second convolution, which stands on the other side of the switch, does not run.
+The layer's unnormalized output is computed, by a second convolution with float weights, only for these two vectors.
+Once they are frozen, all their readers get the moving averages instead: the folded layer then computes what the
+inference graph computes, the moving averages do not change any more, and the second convolution, on the other branch of
+the switch, does not run.
 """
 
 from __future__ import annotations
@@ -31,9 +31,9 @@ class Statistics:
 
 
 def batch_statistics(batch_norm: BatchNorm, freeze_delay_steps: int | None) -> Statistics:
-    """The statistics of a batch norm in training, those who read the old ones rewired to them.
+    """Return the statistics of a batch norm and move the readers of the old ones to them.
 
-    From the `freeze_delay_steps`-th run of the graph on they are the moving averages; with None never.
+    In training they are the moving averages from the `freeze_delay_steps`-th run of the graph on; None: never.
     """
     mean, variance = batch_norm.moving_mean, batch_norm.moving_variance
     if mean is None or variance is None:
@@ -50,7 +50,7 @@ def batch_statistics(batch_norm: BatchNorm, freeze_delay_steps: int | None) -> S
             new_mean, tracked, new_variance = v1.cond(
                 frozen,
                 lambda: tuple(_shaped(each.value, batch_norm.mean) for each in (mean, variance, variance)),
-                lambda: _computed_anew(batch_norm),
+                lambda: _recomputed(batch_norm),
                 name="statistics",
             )
             for average in (mean, variance):
@@ -66,16 +66,16 @@ def batch_statistics(batch_norm: BatchNorm, freeze_delay_steps: int | None) -> S
 def _gradient_of_statistics(
     operation: tf.Operation, _of_output: tf.Tensor, of_mean: tf.Tensor, of_variance: tf.Tensor, *_others: tf.Tensor
 ) -> tuple[tf.Tensor | None, ...]:
-    """The gradient of a fused batch norm that is used for its statistics alone.
+    """Return the gradients of a fused batch norm of which only the statistics are used.
 
-    TensorFlow's own differentiates the normalized output only, and takes mean and variance for constants. Here the
-    output is not used, while the folded weights and bias depend on the statistics. With n values in a channel,
+    TensorFlow's own gradient differentiates the normalized output and treats mean and variance as constants. Here the
+    output is unused, and the folded weights and bias depend on the statistics. With n values in a channel,
     mean = sum(x) / n and the operation's unbiased variance = sum((x - mean)^2) / (n - 1),
 
         d mean / d x = 1 / n,   d variance / d x = 2 (x - mean) / (n - 1)
 
-    (the mean's part in the second is sum(x - mean), which is 0). gamma, beta and the inputs of an inference batch
-    norm have no part in the statistics.
+    (the derivative of the variance by the mean is a multiple of sum(x - mean) = 0). The statistics do not depend on
+    gamma, beta and the inputs of an inference batch norm.
     """
     x, mean = operation.inputs[0], operation.outputs[1]
     count = _count(x, mean)
@@ -84,49 +84,49 @@ def _gradient_of_statistics(
 
 
 def _of_fused(batch_norm: BatchNorm) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
-    """Mean, unbiased and biased variance out of a twin of the fused operation, with the gradient above."""
+    """Return mean, unbiased and biased variance from a copy of the fused operation that has the gradient above."""
     operation = batch_norm.operation
     with operation.graph.gradient_override_map({operation.type: GRADIENT}):
-        twin = duplicate(operation, operation.inputs)
-    return twin.outputs[1], twin.outputs[2], _biased(twin)
+        again = duplicate(operation, operation.inputs)
+    return again.outputs[1], again.outputs[2], _biased(again)
 
 
-def _computed_anew(batch_norm: BatchNorm) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
-    """The same for either form, with a layer of its own to compute them from: for the inside of a branch."""
+def _recomputed(batch_norm: BatchNorm) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+    """Return mean, unbiased and biased variance, computed by a copy of the layer inside a branch of a cond."""
     graph = batch_norm.mean.graph
     with graph.gradient_override_map({batch_norm.operation.type: GRADIENT} if batch_norm.fused else {}):
         layer = batch_norm.layer
-        known: dict[tf.Operation, tf.Operation | None] = {tensor.op: None for tensor in layer.inputs}
-        known[layer] = duplicate(layer, layer.inputs)
-        mean, variance = _copied([batch_norm.mean, batch_norm.variance], known)
+        copies: dict[tf.Operation, tf.Operation | None] = {tensor.op: None for tensor in layer.inputs}
+        copies[layer] = duplicate(layer, layer.inputs)
+        mean, variance = _copied([batch_norm.mean, batch_norm.variance], copies)
     return mean, variance, _biased(mean.op) if batch_norm.fused else variance
 
 
-def _copied(tensors: list[tf.Tensor], known: dict[tf.Operation, tf.Operation | None]) -> list[tf.Tensor]:
-    """The tensors again, computed by copies of everything between `known` operations and them.
+def _copied(tensors: list[tf.Tensor], copies: dict[tf.Operation, tf.Operation | None]) -> list[tf.Tensor]:
+    """Return the tensors computed once more, by copies of the operations between the keys of `copies` and them.
 
-    `known` has the operations to begin at with what takes their place, and None for those that are to stay.
+    `copies` maps an operation to its replacement, or to None if it is not to be copied; it is filled on the way.
     """
 
     def copy(operation: tf.Operation) -> tf.Operation | None:
-        """The copy of an operation behind those to begin at, None of any other."""
-        if operation not in known:
-            copies = [copy(tensor.op) for tensor in operation.inputs]
+        """Return the copy of an operation that depends on a replaced one, None for any other."""
+        if operation not in copies:
+            producers = [copy(tensor.op) for tensor in operation.inputs]
             inputs = [
                 tensor if new is None else new.outputs[tensor.value_index]
-                for tensor, new in zip(operation.inputs, copies, strict=True)
+                for tensor, new in zip(operation.inputs, producers, strict=True)
             ]
             # Constants too: behind a switch the axes of a reduction would be unknown, and so its result's shape.
             inputs = [duplicate(each.op, []).outputs[0] if each.op.type == "Const" else each for each in inputs]
-            known[operation] = duplicate(operation, inputs) if any(copies) else None
-        return known[operation]
+            copies[operation] = duplicate(operation, inputs) if any(producers) else None
+        return copies[operation]
 
-    found = [copy(tensor.op) for tensor in tensors]
-    return [new.outputs[tensor.value_index] for tensor, new in zip(tensors, found, strict=True) if new is not None]
+    made = [copy(tensor.op) for tensor in tensors]
+    return [new.outputs[tensor.value_index] for tensor, new in zip(tensors, made, strict=True) if new is not None]
 
 
 def _biased(fused: tf.Operation) -> tf.Tensor:
-    """The fused operation's variance with n instead of n - 1 in its denominator: what it normalizes with."""
+    """Return the variance that the fused operation normalizes with: with n instead of n - 1 in the denominator."""
     count = _count(fused.inputs[0], fused.outputs[1])
     return tf.multiply(fused.outputs[2], (count - 1.0) / count, name="Undo_Bessel_Correction")
 
@@ -136,9 +136,9 @@ def _count(x: tf.Tensor, mean: tf.Tensor) -> tf.Tensor:
 
 
 def frozen_statistics(batch_norm: BatchNorm, frozen: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-    """Mean and variance of an unfused batch norm: the moving averages where `frozen`, else the batch's.
+    """Return mean and variance of an unfused batch norm: the moving averages if `frozen`, else the batch's.
 
-    The reductions that compute the latter stand on the other side of the switch.
+    The reductions over the batch are on the other branch of the switch and do not run once it is frozen.
     """
     averages = [each for each in (batch_norm.moving_mean, batch_norm.moving_variance) if each is not None]
     statistics = [batch_norm.mean, batch_norm.variance]
@@ -154,7 +154,7 @@ def frozen_statistics(batch_norm: BatchNorm, frozen: tf.Tensor) -> tuple[tf.Tens
 
 
 def hold(average: MovingAverage, frozen: tf.Tensor) -> None:
-    """Keep an average exactly as it is once it is frozen: its value times decay plus itself times rate is not it."""
+    """Let the update of a frozen average assign its own value: value decay + value rate is rounded, and so differs."""
     if not average.assigns_a_difference:
         new = average.update.inputs[1]
         held = v1.cond(frozen, lambda: tf.identity(average.value), lambda: tf.identity(new), name="hold")
@@ -162,12 +162,11 @@ def hold(average: MovingAverage, frozen: tf.Tensor) -> None:
 
 
 def _shaped(value: tf.Tensor, like: tf.Tensor) -> tf.Tensor:
-    """A moving average in the shape of the batch's statistic, which may have kept the dimensions it averaged over."""
+    """Reshape a moving average to the shape of the batch's statistic, which may have dimensions of size 1."""
     return tf.reshape(value, like.shape) if like.shape.is_fully_defined() else tf.identity(value)
 
 
 def move_readers(old: tf.Tensor, new: tf.Tensor) -> None:
-    """Move the readers of a statistic, except those who have a part in computing it (SquaredDifference)."""
-    own = {"SquaredDifference", "StopGradient"}
-    readers = [each for each in old.consumers() if each.type not in own]
+    """Let the readers of a statistic read `new`, except the operations that compute the variance from the mean."""
+    readers = [each for each in old.consumers() if each.type not in {"SquaredDifference", "StopGradient"}]
     replace_input(readers, old, new)

@@ -1,12 +1,12 @@
-"""Finding the batch norms: which layer each one follows, its parameters, and whether it can be folded into the layer.
+"""Find the batch norms of a graph: the layer that each one follows, its parameters, whether it can be folded.
 
-Two forms, both recognised by structure: the fused operation, and what tf.nn.batch_normalization builds,
+Two forms are recognised by structure: the fused operation, and what tf.nn.batch_normalization builds,
 
     x factor + (beta - mean factor),   factor = gamma / sqrt(variance + epsilon)
 
-In front of either stands the layer, with at most a BatchToSpaceND (atrous convolution), a Reshape (a dense layer's
-fused form works on four dimensions) or an Identity between them and, where biases are allowed, the addition of the
-layer's bias (Keras adds one unless it is told not to). tf.contrib.quantize knew none there.
+Between layer and batch norm there may be a BatchToSpaceND (atrous convolution), a Reshape (the fused form of a dense
+layer works on four dimensions), an Identity and, where biases are allowed, the addition of the layer's bias (Keras adds
+one by default; tf.contrib.quantize did not accept it).
 """
 
 from __future__ import annotations
@@ -17,8 +17,9 @@ from dataclasses import dataclass
 import tensorflow as tf
 
 from qatbuild.quantize.batch_norm.moving_average import MovingAverage, moving_average_of
+from qatbuild.quantize.graph.layer_ops import BATCH_NORM_TYPES, LAYER_TYPES, bias_of, is_read
 from qatbuild.quantize.graph.pattern import ANYTHING, Pattern, Roles, either, match, op
-from qatbuild.quantize.tf1.layers import BATCH_NORM_TYPES, LAYER_TYPES, bias_of, is_read
+from qatbuild.quantize.graph.walk import producers, reachable
 
 _ADD = "Add|AddV2"
 _BETWEEN = frozenset({"BatchToSpaceND", "Identity", "Reshape"})
@@ -29,12 +30,14 @@ _CHANNELS_LAST = {b"NHWC", b"NDHWC"}
 class BatchNorm:
     """A batch norm behind a layer: output = gamma (x - mean) / sqrt(variance + epsilon) + beta.
 
-    `operation` is the fused operation or the last addition of an unfused one; `between` what stands between the layer
-    and x, the layer's side first; `result` the tensor that the network goes on with (in front of it, in a dense
-    layer's fused form, `output` is reshaped back). gamma, beta, mean and variance have the shape [channels]; gamma or
-    beta None is 1 or 0. `bias` is what is added to the layer's result to get x, [channels], None if nothing is. In
-    training mean and variance are the batch's own and the moving averages follow them, else `moving_mean` and
-    `moving_variance` are None.
+    operation        the fused operation, or the last addition of an unfused one
+    layer, between   the layer, and the operations from the layer to x, in this order
+    output           the operation's output
+    result           the tensor that the rest of the network reads: `output`, reshaped for a dense layer's fused form
+    gamma, beta      float32 [channels]; None stands for 1 and 0
+    mean, variance   float32 [channels]: variables, or in training the batch's statistics
+    bias             the layer's own bias, float32 [channels], added before the batch norm; None without one
+    moving_mean, moving_variance   the moving averages of the batch's statistics, in training only
     """
 
     operation: tf.Operation
@@ -53,38 +56,38 @@ class BatchNorm:
 
     @property
     def x(self) -> tf.Tensor:
-        """What it normalizes."""
+        """The input tensor."""
         before: tf.Tensor = (self.between[-1] if self.between else self.layer).outputs[0]
         return before
 
     @property
     def training(self) -> bool:
-        """Whether it normalizes with the statistics of the batch."""
+        """Whether it normalizes with the batch's statistics."""
         return self.moving_variance is not None
 
     @property
     def fused(self) -> bool:
-        """Whether it is one operation, whose variance is the unbiased one (n - 1 in the denominator)."""
+        """Whether it is one operation, with an unbiased variance (denominator n - 1) as output."""
         return self.operation.type in BATCH_NORM_TYPES
 
 
 @dataclass(frozen=True)
 class Unfoldable:
-    """A batch norm that cannot be folded, and why. `layer` is the layer straight in front of it, if there is one.
+    """A batch norm that cannot be folded, and why. `layer` is the layer directly in front of it, or None.
 
-    `x` is what it normalizes. `alone` says that nothing else is wrong with it than that no layer stands in front.
+    `x` is the input tensor. `standalone`: the only reason is that no layer precedes it.
     """
 
     operation: tf.Operation
     layer: tf.Operation | None
     why: str
     x: tf.Tensor | None = None
-    alone: bool = False
+    standalone: bool = False
 
 
 @dataclass(frozen=True)
 class _Form:
-    """What the fused and the unfused form have in common, before looking at what stands around it."""
+    """Operation, input and parameters of a batch norm of either form, without its surroundings."""
 
     operation: tf.Operation
     x: tf.Tensor
@@ -96,10 +99,10 @@ class _Form:
 
 
 def find_batch_norms(graph: tf.Graph, *, training: bool, biased: bool = False) -> tuple[BatchNorm | Unfoldable, ...]:
-    """Every batch norm of the graph whose result is used, in the graph's order.
+    """Return the batch norms of the graph whose result is read, in the graph's order.
 
-    `training` says whether the graph may normalize with the statistics of its batches, `biased` whether the bias of a
-    layer may stand between it and its batch norm.
+    `training`: the graph may normalize with each batch's statistics. `biased`: a layer's bias may be added between the
+    layer and its batch norm.
     """
     forms = (_fused(operation) or _unfused(operation) for operation in graph.get_operations())
     return tuple(_place(form, training=training, biased=biased) for form in forms if form is not None)
@@ -147,45 +150,46 @@ def _unfused(operation: tf.Operation) -> _Form | None:
 
 
 def _vector(tensor: tf.Tensor) -> tf.Tensor:
-    """The vector that was reshaped to [1, .., channels]: Keras does so if the axis is written as a positive number."""
+    """Return the vector that was reshaped to [1, .., channels], as Keras does for a positive axis; else `tensor`."""
     whole = tensor.op.inputs[0] if tensor.op.type == "Reshape" else tensor
     return whole if whole.shape.rank == 1 and whole.shape[-1:] == tensor.shape[-1:] else tensor
 
 
-def _operand(roles: Roles, role: str, known: tf.Tensor) -> tf.Tensor:
-    """The operand of `role` beside the known one, which the pattern has found there."""
-    return _other(roles[role], known)
+def _operand(roles: Roles, role: str, other: tf.Tensor) -> tf.Tensor:
+    """Return the operand of the operation `role` beside `other`, which the pattern has matched there."""
+    return _other(roles[role], other)
 
 
-def _other(operation: tf.Operation, known: tf.Tensor) -> tf.Tensor | None:
+def _other(operation: tf.Operation, operand: tf.Tensor) -> tf.Tensor | None:
+    """Return the second operand of a binary operation; None if `operand` is not one of the two."""
     first, second = operation.inputs
-    if first is known:
+    if first is operand:
         return second
-    return first if second is known else None
+    return first if second is operand else None
 
 
 def _place(form: _Form, *, training: bool, biased: bool) -> BatchNorm | Unfoldable:
-    """The batch norm in its surroundings, or the first reason why it cannot be folded there."""
+    """Return the batch norm with its layer, or the first reason why it cannot be folded."""
     *between, layer = _upstream(form.x, biased=biased)
     between.reverse()
     output = form.operation.outputs[0]
     result = _result(output, layer, between)
-    of_batch = _is_computed_from(form.x, form.mean)
+    of_batch = form.x.op in reachable([form.mean.op], producers)
     mean = moving_average_of(form.mean) if of_batch else None
     variance = moving_average_of(form.variance) if of_batch else None
-    alone = layer.type not in LAYER_TYPES
-    reason = _why_not(form, layer, between if not alone else [])
-    if result is None and not alone:
-        reason = "its result is not reshaped back to what the layer in front of it gives"
+    standalone = layer.type not in LAYER_TYPES
+    reason = _why_not(form, layer, between if not standalone else [])
+    if result is None and not standalone:
+        reason = "its result is not reshaped back to the shape of its layer's output"
     elif of_batch and not training:
         reason = "it normalizes with each batch's own statistics, in an inference graph (is_training is True)"
     elif of_batch and (mean is None or variance is None):
         reason = "nothing in the graph keeps moving averages of its mean and variance (without zero_debias)"
-    if alone:
-        why = f"no convolution or dense layer stands straight in front of it ({layer.type} does)"
+    if standalone:
+        why = f"no convolution or dense layer stands directly in front of it ({layer.type} does)"
         if layer.type == "Switch":
             why += ": build it with is_training True or False instead of a tensor"
-        return Unfoldable(form.operation, None, "; ".join(filter(None, [why, reason])), form.x, alone=not reason)
+        return Unfoldable(form.operation, None, "; ".join(filter(None, [why, reason])), form.x, standalone=not reason)
     if reason:
         return Unfoldable(form.operation, layer, reason, form.x)
     return BatchNorm(
@@ -206,7 +210,7 @@ def _place(form: _Form, *, training: bool, biased: bool) -> BatchNorm | Unfoldab
 
 
 def _upstream(x: tf.Tensor, *, biased: bool) -> Iterator[tf.Operation]:
-    """What stands in front of x, nearest first, up to the first operation that computes something else than a bias."""
+    """Return the operations in front of x, nearest first, up to the first that computes anything but a bias."""
     operation = x.op
     yield operation
     while True:
@@ -222,11 +226,11 @@ def _upstream(x: tf.Tensor, *, biased: bool) -> Iterator[tf.Operation]:
 
 
 def _result(output: tf.Tensor, layer: tf.Operation, between: list[tf.Operation]) -> tf.Tensor | None:
-    """The tensor that has the layer's own shape: `output`, or its reshaped form if x was reshaped."""
+    """Return the tensor with the layer's own shape: `output`, or its reshaped form if x was reshaped."""
     if not any(each.type == "Reshape" for each in between):
         return output
     consumers = output.consumers()
-    if len(consumers) == 1 and consumers[0].type == "Identity":  # which waits for the moving averages' updates
+    if len(consumers) == 1 and consumers[0].type == "Identity":  # it waits for the moving averages' updates
         consumers = consumers[0].outputs[0].consumers()
     if len(consumers) != 1 or consumers[0].type != "Reshape":
         return None
@@ -245,17 +249,3 @@ def _why_not(form: _Form, layer: tf.Operation, between: list[tf.Operation]) -> s
     if form.mean.op is form.operation and form.operation.get_attr("exponential_avg_factor") != 1:
         return "the operation itself averages its statistics over the steps (exponential_avg_factor)"
     return ""
-
-
-def _is_computed_from(x: tf.Tensor, mean: tf.Tensor) -> bool:
-    """Whether `mean` depends on x: then it is the batch's, else it is a variable's."""
-    seen: set[tf.Operation] = set()
-    waiting = [mean.op]
-    while waiting:
-        operation = waiting.pop()
-        if operation is x.op:
-            return True
-        if operation not in seen:
-            seen.add(operation)
-            waiting.extend(tensor.op for tensor in operation.inputs)
-    return False

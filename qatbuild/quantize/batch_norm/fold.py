@@ -1,22 +1,22 @@
-"""Folding batch norms into the weights and biases of their layers.
+"""Fold batch norms into the weights and biases of their layers, as tf.contrib.quantize did.
 
-For inference, and for a batch norm whose statistics are given (Jacob et al. 2018, equation 14):
+For inference, and wherever the statistics are variables (Jacob et al. 2018, equation 14):
 
     y = op(x, W s) + b,   s = gamma / sqrt(variance + epsilon),   b = beta - mean s
 
-In training the batch's statistics take the place of the given ones, but weights that jitter with every batch would
-make their range jitter too. So the weights are scaled with the slow moving average of the variance, and the quotient
-is made good behind the layer (Krishnamoorthi 2018, section 3.2.2), with c = sigma_batch / sigma_moving:
+In training, with the batch's statistics, W s and its range would jitter from batch to batch. So the weights are scaled
+by the slow moving average of the variance instead, and the layer's output is corrected (Krishnamoorthi 2018, section
+3.2.2), with c = sigma_batch / sigma_moving:
 
     y = op(x, c W s) / c + b
 
-What will be fake-quantized, c W s = W gamma / sigma_moving, is what inference computes with, and before quantization y
-is exactly batch normalization. Once the statistics are frozen, c is 1 and y is inference's.
+The tensor that will be fake-quantized, c W s = W gamma / sigma_moving, is the one that inference uses, and without
+quantization y is exactly batch normalization. Once the statistics are frozen, c = 1 and y is that of inference.
 
-A bias d that the layer itself adds is part of what is normalized: b = beta + (d - mean) s, in training too, where the
-batch's mean moves with d.
+A bias d that the layer itself adds is normalized with its output: b = beta + (d - mean) s; in training the batch's mean
+depends on d.
 
-Names are those of tf.contrib.quantize. The old operations stay in the graph, without an output that anything reads.
+Names are those of tf.contrib.quantize. The old operations stay in the graph, unread.
 """
 
 from __future__ import annotations
@@ -27,20 +27,21 @@ import tensorflow as tf
 
 from qatbuild.quantize.batch_norm.batch_statistics import batch_statistics
 from qatbuild.quantize.batch_norm.find import BatchNorm
+from qatbuild.quantize.graph.names import parent_scope
 from qatbuild.quantize.graph.rewire import duplicate, replace_input, run_first
+from qatbuild.quantize.graph.walk import consumers
 from qatbuild.quantize.rewrite_report import FoldedBatchNorm
-from qatbuild.quantize.tf1.placement import parent
 
 v1 = tf.compat.v1
 
 
 def fold(batch_norm: BatchNorm, freeze_delay_steps: int | None = None) -> FoldedBatchNorm:
-    """Fold one batch norm, in place. `freeze_delay_steps`: the step at which a training one takes the moving averages.
+    """Fold one batch norm, in place, and move the readers of its result to the folded layer's.
 
-    All who read the batch norm's result read the folded layer's afterwards.
+    In training it uses the moving averages from step `freeze_delay_steps` on; None: never.
     """
     layer = batch_norm.layer
-    scope = parent(layer.name)
+    scope = parent_scope(layer.name)
     below = f"{scope}/" if scope else ""
     weights, correction = layer.inputs[1], None
     with v1.name_scope(below or None), tf.device(layer.device):
@@ -60,21 +61,21 @@ def fold(batch_norm: BatchNorm, freeze_delay_steps: int | None = None) -> Folded
         if correction is not None:
             weights = tf.multiply(by_correction, weights, name="correction_mult")
         weights = tf.multiply(weights, by_scale, name="mul_fold")
-        output = _twin(batch_norm, weights)
+        output = _folded_layer(batch_norm, weights)
         if correction is not None:
             with v1.name_scope(f"{below}BatchNorm_Fold/batch_norm_correction/"):
                 reciprocal = tf.math.reciprocal(correction, name="reciprocal_compute")
-                # Two additions are how a folded layer is told from a residual one, here and in TF 1's graphs.
+                # Two additions distinguish a folded layer from a residual one, here and in TF 1's graphs.
                 nothing = tf.zeros_like(bias, name="zeros")
             output = tf.multiply(reciprocal, output, name="post_conv_mul")
             output = tf.add(output, nothing, name="correction_add")
         output = tf.add(output, bias, name="add_fold")
-    output = _take_over(batch_norm, output)
+    output = _move_readers(batch_norm, output)
     return FoldedBatchNorm(layer.name, batch_norm.operation.name, weights.name, output.name, bias.name)
 
 
 def _correction(batch_norm: BatchNorm, factor: tf.Tensor) -> tf.Tensor | None:
-    """The quotient c = sigma_batch / sigma_moving, float32 [channels]; `factor` is 1 / sigma_batch."""
+    """Return c = sigma_batch / sigma_moving, [channels], or None outside training; `factor` is 1 / sigma_batch."""
     average = batch_norm.moving_variance
     if average is None:
         return None
@@ -86,7 +87,7 @@ def _correction(batch_norm: BatchNorm, factor: tf.Tensor) -> tf.Tensor | None:
 
 
 def along_outputs(vector: tf.Tensor, layer: tf.Operation, name: str) -> tf.Tensor:
-    """A vector over the layer's output channels in a shape that scales the layer's weights."""
+    """Reshape a vector over the layer's output channels so that it multiplies the layer's weights."""
     weights = layer.inputs[1].shape
     if layer.type == "DepthwiseConv2dNative":  # [height, width, inputs, multiplier]
         return tf.reshape(vector, weights[2:], name=name)
@@ -95,27 +96,29 @@ def along_outputs(vector: tf.Tensor, layer: tf.Operation, name: str) -> tf.Tenso
     return vector
 
 
-def _twin(batch_norm: BatchNorm, weights: tf.Tensor) -> tf.Tensor:
-    """The layer with the folded weights, and BatchToSpaceND behind it if it is an atrous convolution."""
+def _folded_layer(batch_norm: BatchNorm, weights: tf.Tensor) -> tf.Tensor:
+    """Return the output of a copy of the layer with the folded weights, BatchToSpaceND included if it has one."""
     layer = batch_norm.layer
-    twin = duplicate(layer, [layer.inputs[0], weights], f"{layer.name.rpartition('/')[2]}_Fold")
+    folded_copy = duplicate(layer, [layer.inputs[0], weights], f"{layer.name.rpartition('/')[2]}_Fold")
     for each in batch_norm.between:
         if each.type == "BatchToSpaceND":
-            twin = duplicate(each, [twin.outputs[0], *each.inputs[1:]], f"{each.name.rpartition('/')[2]}_Fold")
-    return twin.outputs[0]
+            folded_copy = duplicate(
+                each, [folded_copy.outputs[0], *each.inputs[1:]], f"{each.name.rpartition('/')[2]}_Fold"
+            )
+    return folded_copy.outputs[0]
 
 
-def _take_over(batch_norm: BatchNorm, output: tf.Tensor) -> tf.Tensor:
-    """Let the network read `output` instead of the batch norm's result; what it reads then."""
+def _move_readers(batch_norm: BatchNorm, output: tf.Tensor) -> tf.Tensor:
+    """Let the readers of the batch norm's result read `output`; return the tensor that they read then."""
     old = batch_norm.output
     if batch_norm.result is not old:
-        # Dense: the reshaping back goes, what waits in between for the moving averages stays.
+        # Dense: the reshaping back goes; an Identity that waits for the moving averages' updates stays.
         waits_for = _control_inputs(old.consumers())
         if waits_for:
             with tf.control_dependencies(waits_for):
                 output = tf.identity(output)
         old = batch_norm.result
-    replace_input(tuple(dict.fromkeys(old.consumers())), old, output)
+    replace_input(consumers(old), old, output)
     return output
 
 

@@ -1,7 +1,8 @@
-"""Finding the moving average that follows a batch statistic: from the statistic to the variable's assignment.
+"""Find the moving average of a batch statistic, by following the statistic to the assignment of a variable.
 
-Two forms: `moving -= (moving - statistic) rate` (tf.train's assign_moving_average) and `moving <- moving decay +
-statistic rate` (Keras). One that starts at 0 and is divided by 1 - decay^t (zero_debias) is not among them.
+Two forms are recognised: `moving -= (moving - statistic) rate` (tf.train's assign_moving_average) and
+`moving <- moving decay + statistic rate` (Keras). An average that starts at 0 and is divided by 1 - decay^t
+(zero_debias) is not.
 """
 
 from __future__ import annotations
@@ -18,24 +19,24 @@ _ASSIGNS = frozenset({"Assign", "AssignVariableOp"})
 
 @dataclass(frozen=True)
 class MovingAverage:
-    """`value` is the variable as the update reads it, float32 [channels]; `update` assigns the next value."""
+    """A moving average: the `value` that its `update` reads, float32 [channels], before it assigns the next."""
 
     value: tf.Tensor
     update: tf.Operation
 
     @property
     def assigns_a_difference(self) -> bool:
-        """Whether the update subtracts, so that nothing changes if the statistic is the moving average itself."""
+        """Whether the update subtracts a difference, which is exactly 0 for a statistic equal to the average."""
         return self.update.type in _SUBTRACTS
 
     @property
     def changes_its_readers(self) -> bool:
-        """Whether what was read before the update changes with it: a reference variable's readers see its memory."""
+        """Whether the update changes values read before it: readers of a reference variable see its memory."""
         return self.update.type in {"Assign", "AssignSub"}
 
 
 def moving_average_of(statistic: tf.Tensor) -> MovingAverage | None:
-    """The moving average of a batch statistic, or None if the graph keeps none."""
+    """Return the moving average of a batch statistic, or None without one."""
     return next(_averages(statistic), None)
 
 
@@ -62,7 +63,7 @@ def _matching(value: tf.Tensor, updates: Iterator[tf.Operation]) -> Iterator[Mov
 
 
 def _is_divided(variable: tf.Operation) -> bool:
-    """Whether the variable is only half an average: zero_debias divides it to get the one that inference reads."""
+    """Return whether the variable is divided before inference reads it (zero_debias)."""
     return any(consumer.type == "RealDiv" for read in variable.outputs[0].consumers() for output in read.outputs for
                consumer in output.consumers())  # fmt: skip
 

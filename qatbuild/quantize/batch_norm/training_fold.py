@@ -1,23 +1,22 @@
-"""Folding a batch norm in training without a second layer: the weights go to inference's scale and back.
+"""Fold a batch norm in training with a single convolution: weights are quantized at inference's scale, and scaled back.
 
-Inference computes with the folded weights W s, s = gamma / sigma_moving, rounded to codes. In training the layer takes
+Inference uses the folded weights W s, s = gamma / sigma_moving, quantized. In training the layer uses
 
     V = FakeQuant(W s) / s
 
-and the batch norm behind it stays what it is, with the statistics of what the layer now gives. The layer is linear in
-each output channel's weights, so op(x, V) s is what inference's weights give; and as a batch norm is blind to the scale
-of its input, s may follow the moving average while the batch's sigma jitters (the quotient of the two is what
-Krishnamoorthi 2018, section 3.2.2 calls the correction). tf.contrib.quantize computed the statistics with float
-weights, by a convolution of their own; here they are those of the quantized layer, at the cost of one.
+and the batch norm behind it stays, with the statistics of the quantized layer's output. The layer is linear in each
+output channel's weights, so op(x, V) s is the output with inference's weights. A batch norm ignores the scale of its
+input, so s may follow the moving average while the batch's sigma jitters (Krishnamoorthi 2018, section 3.2.2 corrects
+by the quotient of the two). tf.contrib.quantize computed the statistics by a second convolution, with float weights.
 
-s only places the grid: gamma learns through the batch norm. A channel whose gamma is 0 has the weights 0.
+s only places the quantization grid: gamma learns through the batch norm. A channel with gamma 0 has weights 0.
 
-From the freeze on the batch norm normalizes with its moving averages, which then stay as they are: what it gives is
+From the freeze on, the batch norm uses its moving averages, which do not change any more, and its result is
 
     (op(x, V) + d - mean) s + beta = op(x, FakeQuant(W s)) + (beta + (d - mean) s)
 
-the inference graph's values, where d is the layer's own bias. What the runtime rounds of the last term is added to
-beta, as a constant: so the batch norm's result has it too.
+the values of the inference graph, where d is the layer's own bias. The rounding error that the runtime makes in the
+last term is added to beta as a constant, so that training sees it.
 """
 
 from __future__ import annotations
@@ -28,24 +27,25 @@ from qatbuild.quantize.batch_norm.batch_statistics import frozen_statistics, hol
 from qatbuild.quantize.batch_norm.find import BatchNorm
 from qatbuild.quantize.batch_norm.fold import along_outputs
 from qatbuild.quantize.batch_norm.moving_average import MovingAverage
+from qatbuild.quantize.graph.names import parent_scope
 from qatbuild.quantize.graph.quant_delay import counted_step
 from qatbuild.quantize.graph.rewire import duplicate, replace_input, run_first, switch_and_merge
 from qatbuild.quantize.rewrite_report import FoldedBatchNorm
-from qatbuild.quantize.tf1.placement import parent
 
 v1 = tf.compat.v1
 
 
 def fold_in_training(norm: BatchNorm, freeze_delay_steps: int | None) -> FoldedBatchNorm:
-    """Give a layer with a batch norm in training the weights described above, in place.
+    """Let the layer of a training batch norm use the weights V, in place.
 
-    From the `freeze_delay_steps`-th run of the graph on the moving averages are taken; with None never. The record's
-    `weights` are W s, on which the FakeQuant belongs, and its `bias` is inference's, read by what adds its rounding.
+    From the `freeze_delay_steps`-th run of the graph on it uses the moving averages; None: never. The record's
+    `weights` are W s, the tensor to fake-quantize; its `bias` is that of inference, read by the operation that adds its
+    rounding error.
     """
     assert norm.moving_mean is not None
     assert norm.moving_variance is not None
     layer = norm.layer
-    scope = parent(layer.name)
+    scope = parent_scope(layer.name)
     below = f"{scope}/" if scope else ""
     with v1.name_scope(below or None), tf.device(layer.device):
         with v1.name_scope(f"{below}BatchNorm_Fold/"):
@@ -63,7 +63,7 @@ def fold_in_training(norm: BatchNorm, freeze_delay_steps: int | None) -> FoldedB
 
 
 def _scale(norm: BatchNorm, variance: MovingAverage) -> tf.Tensor:
-    """The factor s, float32 [channels]."""
+    """Return the factor s, float32 [channels]."""
     shifted = tf.reshape(variance.value, [-1]) + norm.epsilon
     if variance.changes_its_readers:
         run_first([shifted.op], variance.update)
@@ -72,9 +72,9 @@ def _scale(norm: BatchNorm, variance: MovingAverage) -> tf.Tensor:
 
 
 def _add_rounding(norm: BatchNorm, mean: MovingAverage, scale: tf.Tensor) -> tf.Tensor:
-    """Add to what the batch norm adds the difference that rounding makes to inference's bias: a tensor to be rounded.
+    """Let the batch norm also add the rounding error of inference's bias; return the tensor to round, [channels].
 
-    As long as nobody rounds it, the difference is 0.
+    The error is 0 until that tensor's reader reads a rounded one.
     """
     shift = tf.negative(tf.reshape(mean.value, [-1]))
     if mean.changes_its_readers:
@@ -93,7 +93,7 @@ def _add_rounding(norm: BatchNorm, mean: MovingAverage, scale: tf.Tensor) -> tf.
 
 
 def _freeze(norm: BatchNorm, mean: MovingAverage, variance: MovingAverage, delay_steps: int) -> tf.Tensor:
-    """Switch the batch norm from the batch's statistics to the moving averages; the result that is then read."""
+    """Switch the batch norm from the batch's statistics to the moving averages; return its new result."""
     step = counted_step(norm.mean.graph)
     frozen = tf.greater_equal(step, tf.constant(delay_steps, tf.int64), name="use_moving_average")
     with switch_and_merge():
@@ -104,24 +104,24 @@ def _freeze(norm: BatchNorm, mean: MovingAverage, variance: MovingAverage, delay
             move_readers(norm.mean, new_mean)
             move_readers(norm.variance, new_variance)
             return norm.result
-    output, new_mean, new_variance = _either(norm, mean, variance, frozen)
+    output, new_mean, new_variance = _switched(norm, mean, variance, frozen)
     for old, new in ((norm.mean, new_mean), (norm.variance, new_variance), (norm.output, output)):
         new.set_shape(old.shape)
         move_readers(old, new)
     return output if norm.result is norm.output else norm.result
 
 
-def _either(
+def _switched(
     norm: BatchNorm, mean: MovingAverage, variance: MovingAverage, frozen: tf.Tensor
 ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
-    """Output, mean and variance of the fused batch norm, with the moving averages where `frozen`, else the batch's.
+    """Return output, mean and variance of the fused batch norm: with the moving averages if `frozen`, else the batch's.
 
-    Both sides share the switches of what they read. With those that `cond` makes, one for each side, the gradient of x
-    is a sum with zeros of its size: a tenth of a ResNet's step.
+    Both branches share one Switch per input. `cond` would make one per branch, and the gradient of x would be a sum
+    with a tensor of zeros of its size: a tenth of the time of a ResNet's training step.
     """
     with v1.name_scope("frozen"):
-        given = [*norm.operation.inputs[:3], mean.value, variance.value]
-        sides = [tf.raw_ops.Switch(data=each, pred=frozen) for each in given]
+        inputs = [*norm.operation.inputs[:3], mean.value, variance.value]
+        sides = [tf.raw_ops.Switch(data=each, pred=frozen) for each in inputs]
         x, gamma, beta, *averages = (side.output_true for side in sides)
         fixed, *_ = v1.nn.fused_batch_norm(x, gamma, beta, *averages, norm.epsilon, is_training=False, name="inference")
         moving = duplicate(norm.operation, [*(side.output_false for side in sides[:3]), *norm.operation.inputs[3:]])

@@ -1,8 +1,7 @@
-"""A small matcher: whether an operation is the root of a subgraph of some shape.
+"""Patterns of subgraphs, matched by structure and never by operation names.
 
-A pattern says the types an operation may have and, in turn, what its inputs must be. Patterns are values, built from
-the inside out, and match by structure: no name of an operation is ever looked at. A match is a mapping of the roles
-that the pattern named to the operations that were found there.
+A pattern states the types of an operation and the patterns of its inputs. Patterns are values, built from the inputs
+to the root. A match maps the roles named in the pattern to operations.
 """
 
 from __future__ import annotations
@@ -16,15 +15,15 @@ import tensorflow as tf
 
 @dataclass(frozen=True)
 class Anything:
-    """Matches every operation, whatever its inputs."""
+    """Matches every operation, with any inputs."""
 
 
 @dataclass(frozen=True)
 class Op:
     """An operation of one of `types` whose data inputs match `inputs`.
 
-    `inputs` None leaves them free. With `ordered` false the inputs may stand in any order; the written order is
-    tried first. `role` is the name under which the match records the operation.
+    With `inputs` None they may be anything. With `ordered` false the inputs may be in any order; the written order is
+    tried first. The match records the operation under `role`.
     """
 
     types: frozenset[str]
@@ -35,7 +34,7 @@ class Op:
 
 @dataclass(frozen=True)
 class Either:
-    """One of several alternatives, the first that fits first; `role` records which operation that was."""
+    """The alternatives of one operation, tried in order; the match records the operation under `role`."""
 
     alternatives: tuple[Pattern, ...]
     role: str | None = None
@@ -48,43 +47,43 @@ ANYTHING = Anything()
 
 
 def op(types: str, *inputs: Pattern, role: str | None = None, ordered: bool = True) -> Op:
-    """`op("Add|AddV2", a, b)`: an operation of one of the types; without inputs they are free."""
+    """Return the pattern of an operation of one of the types, `op("Add|AddV2", a, b)`; without inputs any match."""
     return Op(frozenset(types.split("|")), inputs or None, role, ordered)
 
 
 def either(*alternatives: Pattern) -> Either:
-    """The first of the alternatives that matches."""
+    """Return a pattern that matches the first of the alternatives that fits."""
     return Either(alternatives)
 
 
 def role(name: str, *alternatives: Pattern) -> Either:
-    """The first of the alternatives that matches, recorded under `name`."""
+    """Return a pattern like `either`, whose match records the operation under `name`."""
     return Either(alternatives, name)
 
 
 def match(pattern: Pattern, root: tf.Operation) -> Roles | None:
-    """The roles of `pattern` with `root` as its outermost operation, or None: the first of `matches`."""
+    """Return the roles of the first match of `pattern` whose outermost operation is `root`, or None."""
     return next(matches(pattern, root), None)
 
 
 def matches(pattern: Pattern, root: tf.Operation) -> Iterator[Roles]:
-    """Every way in which `pattern` fits with `root` as its outermost operation, in the written order."""
+    """Return the roles of all matches of `pattern` whose outermost operation is `root`, in the written order."""
     if isinstance(pattern, Anything):
         yield {}
     elif isinstance(pattern, Either):
         for alternative in pattern.alternatives:
-            for found in matches(alternative, root):
-                yield found if pattern.role is None else {**found, pattern.role: root}
+            for roles in matches(alternative, root):
+                yield roles if pattern.role is None else {**roles, pattern.role: root}
     elif root.type in pattern.types:
-        roles: dict[str, tf.Operation] = {} if pattern.role is None else {pattern.role: root}
+        own_role: dict[str, tf.Operation] = {} if pattern.role is None else {pattern.role: root}
         if pattern.inputs is None:
-            yield roles
+            yield own_role
             return
         producers = [tensor.op for tensor in root.inputs]
         for order in itertools.permutations(pattern.inputs) if not pattern.ordered else [pattern.inputs]:
             if len(order) == len(producers):
                 for inner in _all_match(order, producers):
-                    yield {**roles, **inner}
+                    yield {**own_role, **inner}
 
 
 def _all_match(patterns: tuple[Pattern, ...], producers: list[tf.Operation]) -> Iterator[Roles]:

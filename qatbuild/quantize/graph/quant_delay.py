@@ -1,7 +1,7 @@
-"""Holding quantization back for the first steps of a training (quant_delay).
+"""Delay of quantization by a number of training steps (quant_delay).
 
-The FakeQuant stands outside the gate, so its range learns from the first step on; the gate only chooses which of the
-two tensors goes on: the FakeQuant's, or the raw one.
+The FakeQuant is outside the conditional, so its range is learnt from the first step on; the conditional only selects
+the fake-quantized or the raw tensor.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ STEP = "fake_quantization_step"
 
 
 def delayed(quantized: tf.Tensor, raw: tf.Tensor, prefix: str, delay_steps: int) -> tf.Tensor:
-    """`raw` in the first `delay_steps` - 1 runs of the graph, `quantized` from then on."""
+    """Return `raw` in the first `delay_steps` - 1 runs of the graph, and `quantized` from then on."""
     step = counted_step(quantized.graph)
     with v1.name_scope(f"{prefix}/"):
         active = tf.greater_equal(step, tf.constant(delay_steps, tf.int64), name="activate_quant")
@@ -25,12 +25,12 @@ def delayed(quantized: tf.Tensor, raw: tf.Tensor, prefix: str, delay_steps: int)
 
 
 def counted_step(graph: tf.Graph) -> tf.Tensor:
-    """The number of runs of the graph so far, this one included: int64 scalar, shared by all gates of a graph."""
+    """Return the number of runs of the graph, this one included: an int64 scalar, one for the whole graph."""
     try:
         return graph.get_tensor_by_name(f"{STEP}/Identity:0")
     except KeyError:
         pass
-    with v1.name_scope(None), tf.device(None):  # whichever layer is the first to ask for it
+    with v1.name_scope(None), tf.device(None):  # not in the scope of the first layer that needs it
         step = v1.Variable(
             0,
             trainable=False,

@@ -1,6 +1,6 @@
-"""The only place that goes beyond TensorFlow's public interface, or uses it in an unusual way; each with its reason.
+"""Edits of a graph in place that need TensorFlow's private interface, or an unusual use of the public one.
 
-Anything here may have to change with a new TensorFlow release, and nothing else in the rewriter should.
+A new TensorFlow release may require changes here, and nowhere else in this package.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import tensorflow as tf
 
 
 def replace_input(consumers: Iterable[tf.Operation], old: tf.Tensor, new: tf.Tensor) -> int:
-    """Feed `new` wherever the consumers read `old`; the number of edges that were moved.
+    """Let the consumers read `new` instead of `old`; return the number of edges that were moved.
 
     `Operation._update_input` is private: TensorFlow has no public way to change an edge of a graph in place, and
     rebuilding the graph from an edited GraphDef would leave the caller's handles (loss, global step) behind.
@@ -27,11 +27,10 @@ def replace_input(consumers: Iterable[tf.Operation], old: tf.Tensor, new: tf.Ten
 
 
 def duplicate(operation: tf.Operation, inputs: Sequence[tf.Tensor], name: str | None = None) -> tf.Operation:
-    """The operation once more, with other inputs, in the present name scope; `name` None is its own last name.
+    """Return a copy of the operation with other inputs, in the current name scope, under `name` or its own last name.
 
     `Graph.create_op` is public, but reading an operation's attributes one by one is not: they come from its NodeDef.
-    Hints about the old operation alone are left behind: with what it stands on a device, and the shapes it was seen
-    to have.
+    Attributes about the old operation alone are not copied: its colocation (_class) and its observed shapes.
     """
     attributes = {
         key: value for key, value in operation.node_def.attr.items() if key not in {"_class", "_output_shapes"}
@@ -46,7 +45,7 @@ def duplicate(operation: tf.Operation, inputs: Sequence[tf.Tensor], name: str | 
 
 
 def run_first(first: Iterable[tf.Operation], then: tf.Operation) -> None:
-    """Let `then` wait for the operations of `first`.
+    """Let `then` run after the operations of `first`.
 
     `Operation._add_control_inputs` is private: control dependencies are public only while an operation is made. It is
     for readers of a reference variable, which see its memory: without an order, whether they see the value before or
@@ -57,7 +56,7 @@ def run_first(first: Iterable[tf.Operation], then: tf.Operation) -> None:
 
 @contextmanager
 def switch_and_merge() -> Iterator[None]:
-    """Inside, `tf.compat.v1.cond` builds Switch and Merge operations whatever the process's default is.
+    """Let `tf.compat.v1.cond` build Switch and Merge operations inside the context, whatever the process's default is.
 
     A control flow v2 `If` would copy both values through function arguments, hide the gate in a function library and
     differ from the graphs that TF 1 wrote. The switch is public but belongs to the whole process, hence the restore.

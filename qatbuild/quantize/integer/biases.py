@@ -2,30 +2,36 @@
 
     b <- S round(b / S),   S = S_input S_weights        Jacob et al. 2018, section 2.4
 
-The converter rounds them whether or not the graph does. Where an input has large steps, as bytes that are not scaled
-have, S is not small beside the output's step, and a graph without this rounding is not the network that will run.
+The converter rounds them whether or not the graph does. Where the input has large quantization steps, as with bytes
+that are not scaled, S is not small beside the output's scale, and a graph without this rounding computes other values
+than the runtime.
 """
 
 from __future__ import annotations
 
 import tensorflow as tf
 
-from qatbuild.quantize.affine import codes
-from qatbuild.quantize.integer.learning import Ends
-from qatbuild.quantize.integer.range_plan import Range
+from qatbuild.quantize.graph.fake_quant import quant_limits
+from qatbuild.quantize.integer.learning import RangeTensors
+from qatbuild.quantize.integer.range_plan import RangeSpec
 
 
-def rounded(bias: tf.Tensor, given: tuple[Range, Ends], weights: tuple[Range, Ends], *, training: bool) -> tf.Tensor:
-    """The bias, float32 [channels], rounded; its gradient passes straight through.
+def rounded(
+    bias: tf.Tensor,
+    input_range: tuple[RangeSpec, RangeTensors],
+    weights_range: tuple[RangeSpec, RangeTensors],
+    *,
+    training: bool,
+) -> tf.Tensor:
+    """Return the bias, float32 [channels], rounded; in training its gradient passes straight through.
 
-    `given` and `weights` are the ranges of the layer's input and weights with their ends, float32 scalars or
-    [channels].
+    The ranges are those of the layer's input and weights, float32 scalars or [channels].
     """
-    step = tf.stop_gradient(_scale(*given) * _scale(*weights), name="product_scale")
+    step = tf.stop_gradient(_scale(*input_range) * _scale(*weights_range), name="product_scale")
     near = tf.multiply(tf.round(bias / step), step, name="rounded")
     return bias + tf.stop_gradient(near - bias) if training else near
 
 
-def _scale(settings: Range, ends: Ends) -> tf.Tensor:
-    least, greatest = codes(settings.bits, narrow_range=settings.narrow_range)
-    return (ends.high - ends.low) / float(greatest - least)
+def _scale(spec: RangeSpec, tensors: RangeTensors) -> tf.Tensor:
+    quant_min, quant_max = quant_limits(spec.bits, narrow_range=spec.narrow_range)
+    return (tensors.max - tensors.min) / float(quant_max - quant_min)

@@ -1,4 +1,4 @@
-"""Hard-swish by structure: x relu6(x + 3) / 6 (Howard et al. 2019, section 5.2), in any order of its factors.
+"""Hard-swish, recognised by structure: x relu6(x + 3) / 6 (Howard et al. 2019, section 5.2), factors in any order.
 
 The converter makes one integer operation of it, provided that nothing inside has a range of its own.
 """
@@ -12,20 +12,22 @@ import tensorflow as tf
 
 
 def hard_swish_input(operation: tf.Operation) -> tf.Tensor | None:
-    """The tensor x, if the operation's output is x relu6(x + 3) / 6."""
-    inner = _sixth(operation)
-    for whole, part in [(operation, _sixth), (None if inner is None else inner.op, None)]:
-        if whole is None or whole.type != "Mul":
-            continue
-        for x, gate in _both_orders(whole):
-            open_gate = gate if part is None else part(gate.op)
-            if open_gate is not None and _shifted(open_gate) is x:
+    """Return the tensor x if the operation's output is x relu6(x + 3) / 6, else None."""
+    if operation.type == "Mul":  # x (relu6(x + 3) / 6)
+        for x, factor in _both_orders(operation):
+            gate = _sixth(factor.op)
+            if gate is not None and _unshifted(gate) is x:
+                return x
+    product = _sixth(operation)
+    if product is not None and product.op.type == "Mul":  # (x relu6(x + 3)) / 6
+        for x, gate in _both_orders(product.op):
+            if _unshifted(gate) is x:
                 return x
     return None
 
 
 def _sixth(operation: tf.Operation) -> tf.Tensor | None:
-    """The tensor that the operation divides by 6."""
+    """Return the tensor that the operation divides by 6, else None."""
     if operation.type == "RealDiv" and _is(operation.inputs[1], 6.0):
         return operation.inputs[0]
     if operation.type == "Mul":
@@ -33,8 +35,8 @@ def _sixth(operation: tf.Operation) -> tf.Tensor | None:
     return None
 
 
-def _shifted(gate: tf.Tensor) -> tf.Tensor | None:
-    """The tensor x of relu6(x + 3)."""
+def _unshifted(gate: tf.Tensor) -> tf.Tensor | None:
+    """Return the tensor x if `gate` is relu6(x + 3), else None."""
     if gate.op.type != "Relu6" or gate.op.inputs[0].op.type not in {"Add", "AddV2"}:
         return None
     return next((value for value, shift in _both_orders(gate.op.inputs[0].op) if _is(shift, 3.0)), None)

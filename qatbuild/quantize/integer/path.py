@@ -1,7 +1,7 @@
-"""The operations through which the input's values reach the logits: which tensors carry values, and where to.
+"""The data path of a network: the operations through which the input's values reach the logits.
 
-Shapes, axes, weights, biases and a batch's statistics hang on the network's values too, or do not; they are no part of
-the path. It is the same in a training graph and in its inference graph, but for dropout and its like.
+Shapes, axes, weights, biases and batch statistics are not on the path, whether or not they depend on the input. Apart
+from dropout and noise the path of a training graph is that of its inference graph.
 """
 
 from __future__ import annotations
@@ -13,92 +13,91 @@ import tensorflow as tf
 
 from qatbuild.exchange.errors import RewriteError
 from qatbuild.quantize.batch_norm.find import BatchNorm, Unfoldable, find_batch_norms
+from qatbuild.quantize.graph.integer_ops import OPS
+from qatbuild.quantize.graph.names import layer_name
+from qatbuild.quantize.graph.walk import float_readers, reachable, readers
 from qatbuild.quantize.integer.hard_swish import hard_swish_input
-from qatbuild.quantize.integer.ops import DATA_OPERAND
-from qatbuild.quantize.tf1.placement import parent
 
-_LIKENESSES = frozenset({"Shape", "ShapeN", "Size", "Rank", "ZerosLike", "OnesLike"})
-"""They read a value's shape, and none of it."""
+SHAPE_OPS = frozenset({"Shape", "ShapeN", "Size", "Rank", "ZerosLike", "OnesLike"})
+"""Operations that read the shape of a tensor and not its values."""
+
+Sources = tuple[tf.Tensor, ...]
 
 
 @dataclass(frozen=True)
-class Path:
+class DataPath:
     """The path from `input` to `logits`.
 
-    `operations` are in the order in which they compute, which depends on the network's structure alone. `sources` has
-    the tensors that bring an operation the network's values, `readers` (by a tensor's name) the operations of the path
-    that take it. `folded` has, at the operation that gives its result, each batch norm that becomes part of its layer,
-    `standing` each that does not, at its own. `random` are the operations that bring in random numbers.
+    operations  in order of execution, which depends only on the network's structure; without the input
+    sources     operation -> the tensors from which it reads the network's values
+    readers     name of a tensor -> the operations on the path that read it
+    folded      last operation of a batch norm -> the batch norm, if it becomes a part of its layer
+    unfolded    operation of a batch norm -> the batch norm, if it does not
+    random      operations on the path that add or multiply by random numbers
+    scope       the name scope of the whole network: "CifarNet/", or ''
     """
 
     input: tf.Tensor
     logits: tf.Tensor
     operations: tuple[tf.Operation, ...]
-    sources: Mapping[tf.Operation, tuple[tf.Tensor, ...]]
+    sources: Mapping[tf.Operation, Sources]
     readers: Mapping[str, tuple[tf.Operation, ...]]
     folded: Mapping[tf.Operation, BatchNorm]
-    standing: Mapping[tf.Operation, Unfoldable]
+    unfolded: Mapping[tf.Operation, Unfoldable]
     random: frozenset[tf.Operation]
     scope: str
 
     @classmethod
-    def between(cls, graph: tf.Graph, input: str, logits: str, *, training: bool) -> Path:  # noqa: A002
-        """The path between two tensors (or the first outputs of two operations); RewriteError if there is none."""
+    def between(cls, graph: tf.Graph, input: str, logits: str, *, training: bool) -> DataPath:  # noqa: A002
+        """Return the path between two tensors (or the first outputs of two operations).
+
+        RewriteError if one of them does not exist, or if the logits do not depend on the input.
+        """
         start, end = _tensor(graph, input), _tensor(graph, logits)
         norms = find_batch_norms(graph, training=training, biased=True)
         folded = {each.result.op: each for each in norms if isinstance(each, BatchNorm)}
-        standing = {each.operation: each for each in norms if isinstance(each, Unfoldable)}
-        reached = _reached([start])
+        unfolded = {each.operation: each for each in norms if isinstance(each, Unfoldable)}
+        dependent = _dependent_tensors(start)
 
-        def sources(operation: tf.Operation) -> tuple[tf.Tensor, ...]:
+        def sources_of(operation: tf.Operation) -> Sources:
             if operation is start.op:
                 return ()
             if operation in folded:
                 return (folded[operation].layer.inputs[0],)
-            norm = standing.get(operation)
+            norm = unfolded.get(operation)
             if norm is not None and norm.x is not None:
                 return (norm.x,)
-            swished = hard_swish_input(operation)
-            if swished is not None:
-                return (swished,)
-            operands = operation.inputs
-            if operation.type in DATA_OPERAND:
-                operands = [operands[DATA_OPERAND[operation.type]]]
-            return tuple(each for each in operands if each.dtype.is_floating and each.name in reached)
+            x = hard_swish_input(operation)
+            if x is not None:
+                return (x,)
+            row = OPS.get(operation.type)
+            operands = operation.inputs if row is None or row.data is None else [operation.inputs[row.data]]
+            return tuple(each for each in operands if each.dtype.is_floating and each.name in dependent)
 
-        taken = _in_order(end.op, sources)
-        if start.op not in taken or start.op is end.op:
+        sources = _in_order(end.op, sources_of)
+        if start.op not in sources or start.op is end.op:
             raise RewriteError("The logits do not depend on the input.", [("input", input), ("logits", logits)])
-        operations = tuple(each for each in taken if each is not start.op)
-        readers: dict[str, list[tf.Operation]] = {}
-        for operation in operations:
-            for source in taken[operation]:
-                readers.setdefault(source.name, []).append(operation)
-        noise = [each for each in graph.get_operations() if "Random" in each.type]
+        operations = tuple(each for each in sources if each is not start.op)
         return cls(
             input=start,
             logits=end,
             operations=operations,
-            sources=taken,
-            readers={name: tuple(dict.fromkeys(each)) for name, each in readers.items()},
-            folded={each: norm for each, norm in folded.items() if each in taken},
-            standing={each: norm for each, norm in standing.items() if each in taken},
-            random=frozenset(_touched(noise, frozenset(operations))),
+            sources=sources,
+            readers=_readers_by_tensor(operations, sources),
+            folded={each: norm for each, norm in folded.items() if each in sources},
+            unfolded={each: norm for each, norm in unfolded.items() if each in sources},
+            random=_random(graph, frozenset(operations)),
             scope=_scope(operations, folded),
         )
 
     def only_reader(self, tensor: tf.Tensor) -> tf.Operation | None:
-        """The operation that alone takes a tensor, or None if there are several, or the tensor is the logits."""
-        readers = self.readers.get(tensor.name, ())
-        return readers[0] if len(readers) == 1 and tensor is not self.logits else None
+        """Return the only operation on the path that reads a tensor; None with several, and for the logits."""
+        by = self.readers.get(tensor.name, ())
+        return by[0] if len(by) == 1 and tensor is not self.logits else None
 
     def layer(self, operation: tf.Operation) -> str:
-        """The operation's layer within the network: "conv1" of "CifarNet/conv1/Conv2D", "norm1" of "CifarNet/norm1"."""
-        name = str(operation.name).removeprefix(self.scope)
-        before, standardization, inside = name.partition("per_image_standardization")
-        if inside:  # its operations are spread over scopes of their own
-            return before + standardization
-        return parent(name) or name
+        """Return the name of the operation's layer within the network: "conv1" for "CifarNet/conv1/Conv2D"."""
+        return layer_name(str(operation.name), self.scope)
 
 
 def _tensor(graph: tf.Graph, name: str) -> tf.Tensor:
@@ -108,55 +107,60 @@ def _tensor(graph: tf.Graph, name: str) -> tf.Tensor:
         raise RewriteError("The network has no such tensor.", [("tensor", name)]) from None
 
 
-def _reached(tensors: Iterable[tf.Tensor]) -> set[str]:
-    """The names of all float tensors that depend on the values of the given ones, those included."""
-    seen: set[str] = set()
-    waiting = list(tensors)
-    while waiting:
-        tensor = waiting.pop()
-        if tensor.name not in seen and tensor.dtype.is_floating:
-            seen.add(tensor.name)
-            waiting += [new for each in tensor.consumers() if each.type not in _LIKENESSES for new in each.outputs]
-    return seen
+def _dependent_tensors(start: tf.Tensor) -> set[str]:
+    """Return the names of the float tensors whose values depend on those of `start`, its own included."""
+    if not start.dtype.is_floating:
+        return set()
+
+    def value_readers(operation: tf.Operation) -> list[tf.Operation]:
+        return [each for each in float_readers(operation) if each.type not in SHAPE_OPS]
+
+    first = [each for each in start.consumers() if each.type not in SHAPE_OPS]
+    outputs = (tensor for operation in reachable(first, value_readers) for tensor in operation.outputs)
+    return {start.name, *(tensor.name for tensor in outputs if tensor.dtype.is_floating)}
 
 
-def _in_order(
-    end: tf.Operation, sources: Callable[[tf.Operation], tuple[tf.Tensor, ...]]
-) -> dict[tf.Operation, tuple[tf.Tensor, ...]]:
-    """Everything that `end` takes values from, sources first; an operation's sources in the order of its inputs."""
-    found: dict[tf.Operation, tuple[tf.Tensor, ...]] = {}
-    waiting: list[tuple[tf.Operation, tuple[tf.Tensor, ...] | None]] = [(end, None)]
+def _in_order(end: tf.Operation, sources_of: Callable[[tf.Operation], Sources]) -> dict[tf.Operation, Sources]:
+    """Return the operations that `end` takes values from, and their sources, in order of execution (depth first)."""
+    ordered: dict[tf.Operation, Sources] = {}
+    pending: list[tuple[tf.Operation, Sources | None]] = [(end, None)]
     entered: set[tf.Operation] = set()
-    while waiting:
-        operation, taken = waiting.pop()
-        if taken is not None:
-            found[operation] = taken
+    while pending:
+        operation, sources = pending.pop()
+        if sources is not None:
+            ordered[operation] = sources
         elif operation not in entered:
             entered.add(operation)
-            taken = sources(operation)
-            waiting.append((operation, taken))
-            waiting += [(tensor.op, None) for tensor in reversed(taken)]
-    return found
+            sources = sources_of(operation)
+            pending.append((operation, sources))
+            pending += [(tensor.op, None) for tensor in reversed(sources)]
+    return ordered
 
 
-def _touched(noise: Iterable[tf.Operation], path: frozenset[tf.Operation]) -> set[tf.Operation]:
-    """The operations of the path that take random numbers from the side, or draw them."""
-    touched: set[tf.Operation] = set()
-    seen: set[tf.Operation] = set()
-    waiting = list(noise)
-    while waiting:
-        operation = waiting.pop()
-        if operation in path:
-            touched.add(operation)
-        elif operation not in seen:
-            seen.add(operation)
-            waiting += [each for tensor in operation.outputs for each in tensor.consumers()]
-    return touched
+def _readers_by_tensor(
+    operations: Iterable[tf.Operation], sources: Mapping[tf.Operation, Sources]
+) -> dict[str, tuple[tf.Operation, ...]]:
+    by_tensor: dict[str, dict[tf.Operation, None]] = {}
+    for operation in operations:
+        for source in sources[operation]:
+            by_tensor.setdefault(source.name, {})[operation] = None
+    return {name: tuple(each) for name, each in by_tensor.items()}
+
+
+def _random(graph: tf.Graph, on_path: frozenset[tf.Operation]) -> frozenset[tf.Operation]:
+    """Return the operations on the path that draw random numbers, or read them from outside of the path."""
+    noise = [each for each in graph.get_operations() if "Random" in each.type]
+    return frozenset(reachable(noise, lambda each: () if each in on_path else readers(each)) & on_path)
 
 
 def _scope(operations: Iterable[tf.Operation], folded: Mapping[tf.Operation, BatchNorm]) -> str:
-    """The name scope that the whole network stands in: "CifarNet/", or ''. An unnamed dropout stands outside."""
-    every = [folded[each].layer.name if each in folded else each.name for each in operations]
-    layers = [name for each, name in zip(operations, every, strict=True) if each in folded or each.type in DATA_OPERAND]
-    first = {name.partition("/")[0] for name in (layers if len(layers) > 1 else every)}
+    """Return the name scope of the whole network. Only layers decide if there are several: a dropout may be outside."""
+    names = {each: folded[each].layer.name if each in folded else each.name for each in operations}
+    layers = [name for each, name in names.items() if each in folded or _reads_one_operand(each)]
+    first = {name.partition("/")[0] for name in (layers if len(layers) > 1 else names.values())}
     return f"{first.pop()}/" if len(first) == 1 else ""
+
+
+def _reads_one_operand(operation: tf.Operation) -> bool:
+    row = OPS.get(operation.type)
+    return row is not None and row.data is not None

@@ -1,11 +1,11 @@
-"""Where a FakeQuant costs less in training: behind a max pool, on a quarter of the values.
+"""FakeQuants behind max pools in training, where they cost less: a 2 x 2 pool leaves a quarter of the values.
 
-Rounding to codes keeps the order of values, so the greatest of rounded values is the greatest value, rounded:
+Quantization is monotonic, so it commutes with the maximum:
 
     max(FakeQuant(x)) = FakeQuant(max(x))
 
-And where the pool's windows leave no value out, the greatest of all values is among what the pool gives. What stands
-behind a ReLU is never negative, so the range begins at 0 whatever the values. The inference graph, which the converter
+If the pool's windows cover every value, the greatest value is also in the pool's output; and behind a ReLU the least
+value that counts is 0. So the range is the same on either side of the pool. The inference graph, which the converter
 reads, has the FakeQuant in front of the pool, where the runtime rounds.
 """
 
@@ -17,24 +17,24 @@ _RECTIFIED = frozenset({"Relu", "Relu6"})
 
 
 def behind_pool(tensor: tf.Tensor) -> tf.Tensor:
-    """The output of the max pool that alone reads a rectified tensor, all of it; else the tensor itself."""
+    """Return the output of the max pool that is the only reader of a rectified tensor; else the tensor itself."""
     readers = tensor.consumers()
-    if tensor.op.type in _RECTIFIED and len(readers) == 1 and _takes_all(readers[0]):
+    if tensor.op.type in _RECTIFIED and len(readers) == 1 and _covers_input(readers[0]):
         pooled: tf.Tensor = readers[0].outputs[0]
         return pooled
     return tensor
 
 
 def never_negative(tensor: tf.Tensor) -> bool:
-    """Whether a tensor's values are 0 or more, by its operation."""
+    """Return whether the tensor is the output of a ReLU, or of a max pool behind one: its values are >= 0."""
     operation = tensor.op
     if operation.type == "MaxPool":
         operation = operation.inputs[0].op
     return operation.type in _RECTIFIED
 
 
-def _takes_all(operation: tf.Operation) -> bool:
-    """Whether the operation is a max pool whose windows cover every value of its input."""
+def _covers_input(operation: tf.Operation) -> bool:
+    """Return whether the operation is a max pool whose windows cover every value of its input."""
     if operation.type != "MaxPool" or operation.get_attr("data_format") != b"NHWC":
         return False
     sizes, strides = operation.get_attr("ksize"), operation.get_attr("strides")

@@ -1,7 +1,8 @@
-"""Which tensors get a FakeQuant, and which of them share a range: decided before the graph is touched.
+"""The FakeQuants of a network and the ranges that they share, decided before the graph is edited.
 
-Ranges begin at steps that have one of their own and spread along those that keep their input's. Where tensors are
-joined (concatenated, say) the runtime moves codes, so the ranges that meet there are one, learnt from all of them.
+Ranges begin at the fused ops with a scale of their own and spread along those that keep their input's scale. Where the
+runtime only moves the quantized values of several tensors into one (a concatenation), their ranges become one range,
+learnt from all of them.
 """
 
 from __future__ import annotations
@@ -9,31 +10,34 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import tensorflow as tf
 
 from qatbuild.exchange.errors import RewriteError
-from qatbuild.quantize.integer.fused_ops import Offence, Step
-from qatbuild.quantize.integer.ops import FIXED, kind
-from qatbuild.quantize.integer.path import Path
+from qatbuild.quantize.graph.integer_ops import OPS, kind
+from qatbuild.quantize.graph.layer_ops import ACTIVATION_TYPES
+from qatbuild.quantize.graph.names import join, parent_scope
+from qatbuild.quantize.graph.refusals import UnsupportedOp
+from qatbuild.quantize.integer.fused_ops import FusedOp
+from qatbuild.quantize.integer.path import DataPath
 from qatbuild.quantize.options import BITS, Options, Override
 from qatbuild.quantize.rewrite_report import LeftFloat
-from qatbuild.quantize.tf1.layers import ACTIVATION_TYPES
-from qatbuild.quantize.tf1.placement import parent
 
 Place = Literal["input", "output", "weights", "operand"]
 INPUT = -1
-"""Stands for the input where others have the number of their step."""
+"""The network's input, where others have the index of their fused op."""
 
 
 @dataclass(frozen=True)
-class Range:
-    """One range: how it is found, and the format of the codes that divide it.
+class RangeSpec:
+    """One range: its origin, and the format of its quantized values.
 
-    `prefix` is the scope of its variables. `fixed` is (least, greatest) if nothing can change it, else it is learnt
-    from the outputs of the steps `observed` (a weight's from the weight itself): "last" takes each step's extremes,
-    "average" their moving average.
+    prefix        name scope of its variables
+    fixed         (min, max) of a range that is not learnt, else None
+    observed      indices of the fused ops from whose outputs it is learnt; empty for weights, learnt from themselves
+    learns        "last": the minimum and maximum of each step, "average": their moving average
+    bits, narrow_range, symmetric   the format of the quantized values
     """
 
     prefix: str
@@ -46,10 +50,13 @@ class Range:
 
 
 @dataclass(frozen=True)
-class Quant:
-    """One FakeQuant: on which tensor of which step, under which name, with which range (an index into the ranges)."""
+class PlannedFakeQuant:
+    """One FakeQuant: at a `place` of the fused op with the index `op`, with the range of the index `range`.
 
-    step: int
+    `operand` is the tensor, for the place "operand" only.
+    """
+
+    op: int
     place: Place
     layer: str
     role: str
@@ -59,198 +66,215 @@ class Quant:
 
 
 @dataclass(frozen=True)
-class Plan:
-    """All FakeQuants in the order in which they are made, their ranges, and what stays float on request.
+class RangePlan:
+    """All FakeQuants in the order of insertion, their ranges, and the layers that stay float.
 
-    `given` has, for each layer that does not, by the number of its step, the range of its input.
+    `input_ranges`: the range of a layer's input by the index of its fused op, for the layers that do not stay float.
     """
 
-    quants: tuple[Quant, ...]
-    ranges: tuple[Range, ...]
+    fake_quants: tuple[PlannedFakeQuant, ...]
+    ranges: tuple[RangeSpec, ...]
     left_float: tuple[LeftFloat, ...]
-    given: Mapping[int, Range]
+    input_ranges: Mapping[int, RangeSpec]
+
+
+class _Placed(NamedTuple):
+    """A FakeQuant before its name and range are final. `group` None: a range of its own, of weights or an operand."""
+
+    op: int
+    place: Place
+    role: str
+    group: int | None
+    operand: tf.Tensor | None = None
 
 
 @dataclass
 class _Group:
-    """A range in the making; `forced` is a fixed one that the runtime dictates, which no other can join."""
+    """Fused ops that share one range; `forced`: the runtime dictates the fixed range, and no other can be merged."""
 
     fixed: tuple[float, float] | None = None
     forced: bool = False
-    joined_to: int | None = None
+    merged_into: int | None = None
     members: list[int] = field(default_factory=list)
 
 
-def plan(path: Path, steps: Sequence[Step], options: Options) -> tuple[Plan, list[Offence]]:
-    """The FakeQuants of a network, and an offence wherever ranges meet that cannot be one.
+def plan(path: DataPath, ops: Sequence[FusedOp], options: Options) -> tuple[RangePlan, list[UnsupportedOp]]:
+    """Return the FakeQuants of a network, and an UnsupportedOp wherever different fixed ranges would have to be one.
 
     RewriteError if an override matches no layer.
     """
-    planner = _Planner(path, steps, _settings(steps, options.overrides), options)
+    planner = _Planner(path, ops, _overrides_by_op(ops, options.overrides), options)
     planner.spread()
-    return planner.plan(), planner.offences
+    return planner.plan(), planner.unsupported
 
 
-def _settings(steps: Sequence[Step], overrides: Iterable[Override]) -> Mapping[int, Override]:
-    """What the overrides say, all together, of each step by its number."""
-    named = {number: step for number, step in enumerate(steps) if step.rule == "own"}
-    found: dict[int, Override] = {}
-    idle = []
+def _overrides_by_op(ops: Sequence[FusedOp], overrides: Iterable[Override]) -> Mapping[int, Override]:
+    """Return all overrides of a fused op merged into one, by its index."""
+    candidates = {index: op for index, op in enumerate(ops) if op.scale == "own_scale"}
+    merged: dict[int, Override] = {}
+    unmatched = []
     for override in overrides:
         matched = [
-            number
-            for number, step in named.items()
-            if any(fnmatchcase(name, override.pattern) for name in (step.layer, step.operation.name))
+            index
+            for index, op in candidates.items()
+            if any(fnmatchcase(name, override.pattern) for name in (op.layer, op.operation.name))
         ]
         if not matched:
-            idle.append(override.pattern)
-        for number in matched:
-            before = found.get(number, Override(override.pattern))
-            found[number] = replace(override, range=override.range or before.range, bits=override.bits or before.bits)
-    if idle:
-        names = dict.fromkeys(step.layer for step in named.values())
+            unmatched.append(override.pattern)
+        for index in matched:
+            before = merged.get(index, Override(override.pattern))
+            merged[index] = replace(override, range=override.range or before.range, bits=override.bits or before.bits)
+    if unmatched:
+        names = dict.fromkeys(op.layer for op in candidates.values())
         raise RewriteError(
             "An override matches no layer: nothing was changed.",
-            [*(("override", pattern) for pattern in idle), ("layers", ", ".join(names))],
-            "A pattern is a layer's name, in which * stands for any letters.",
+            [*(("override", pattern) for pattern in unmatched), ("layers", ", ".join(names))],
+            "Write the name of a layer; * in it stands for any letters.",
         )
-    return found
+    return merged
 
 
 class _Planner:
-    """Carries ranges along the steps."""
+    """Spreads ranges along the fused ops."""
 
-    def __init__(self, path: Path, steps: Sequence[Step], settings: Mapping[int, Override], options: Options) -> None:
-        self._path, self._steps, self._settings, self._options = path, steps, settings, options
-        low, high = -options.mean / options.std_dev, (2**BITS - 1 - options.mean) / options.std_dev
-        self._groups = [_Group((low, high), forced=True, members=[INPUT])]
-        self._of: dict[str, int | None] = {path.input.name: 0}  # None: the tensor stays float
-        self._placed: list[tuple[int, Place, str, int | None, tf.Tensor | None]] = [
-            (INPUT, "input", "input_quant", 0, None)
-        ]
-        self._kept: dict[int, str] = {}
-        self._taken: dict[int, int] = {}
-        self.offences: list[Offence] = []
+    def __init__(
+        self, path: DataPath, ops: Sequence[FusedOp], overrides: Mapping[int, Override], options: Options
+    ) -> None:
+        self._path, self._ops, self._overrides, self._options = path, ops, overrides, options
+        input_range = -options.mean / options.std_dev, (2**BITS - 1 - options.mean) / options.std_dev
+        self._groups = [_Group(input_range, forced=True, members=[INPUT])]
+        self._group_of: dict[str, int | None] = {path.input.name: 0}  # by tensor; None: the tensor stays float
+        self._placed = [_Placed(INPUT, "input", "input_quant", 0)]
+        self._left_float: dict[int, str] = {}
+        self._input_groups: dict[int, int] = {}
+        self.unsupported: list[UnsupportedOp] = []
 
     def spread(self) -> None:
-        """Give every tensor of the path its range."""
-        for number, step in enumerate(self._steps):
-            taken = [self._of[tensor.name] for tensor in step.sources]
-            given = self._given(number, step, taken)
-            for tensor in (*step.operation.outputs, step.output):
-                self._of[tensor.name] = given
-        if self._of[self._path.logits.name] is None:
-            last = next(step for step in reversed(self._steps))
+        """Assign a group to every tensor of the path."""
+        for index, op in enumerate(self._ops):
+            group = self._output_group(index, op, [self._group_of[tensor.name] for tensor in op.sources])
+            for tensor in (*op.operation.outputs, op.output):
+                self._group_of[tensor.name] = group
+        if self._group_of[self._path.logits.name] is None:
+            last = self._ops[-1]
             why = "it gives the logits, and the model's output would be float"
-            self.offences.append(Offence(last.layer, "keep_float", why, last.operation))
+            self.unsupported.append(UnsupportedOp(last.layer, "keep_float", why, last.operation))
 
-    def _given(self, number: int, step: Step, taken: list[int | None]) -> int | None:
-        setting = self._settings.get(number)
-        if None in taken:
-            self._kept[number] = "its input comes in float"
-        if setting is not None and setting.keep_float:
-            self._kept[number] = f"the override {setting.pattern} keeps it in float"
+    def _output_group(self, index: int, op: FusedOp, inputs: list[int | None]) -> int | None:
+        """Return the group of an op's output from those of its inputs; None if it stays float."""
+        override = self._overrides.get(index)
+        if None in inputs:
+            self._left_float[index] = "its input comes in float"
+        if override is not None and override.keep_float:
+            self._left_float[index] = f"the override {override.pattern} keeps it in float"
             return None
-        if step.rule == "moved":
-            return taken[0]
-        if step.rule == "joined":
-            return None if None in taken else self._join(step, [each for each in taken if each is not None])
-        if step.rule == "same":
-            if taken[0] is not None:
-                self._placed.append((number, "output", step.role, taken[0], None))
-            return taken[0]
-        if step.is_layer and taken[0] is not None:
-            self._taken[number] = taken[0]
-        return self._own(number, step, setting)
+        if op.scale == "same_scale":
+            return inputs[0]
+        if op.scale == "shared_scale":
+            return None if None in inputs else self._merge(op, [each for each in inputs if each is not None])
+        if op.scale == "same_scale_requantized":
+            if inputs[0] is not None:
+                self._placed.append(_Placed(index, "output", op.role, inputs[0]))
+            return inputs[0]
+        if op.is_layer and inputs[0] is not None:
+            self._input_groups[index] = inputs[0]
+        return self._new_group(index, op, override)
 
-    def _own(self, number: int, step: Step, setting: Override | None) -> int:
-        if step.is_layer:
-            self._placed.append((number, "weights", "weights_quant", None, None))
-        for operand in step.operands:
-            self._placed.append((number, "operand", "operand_quant", None, operand))
-        fixed, forced = (FIXED[step.operation.type], True) if step.rule == "fixed" else (None, False)
-        if setting is not None and setting.range is not None:
-            fixed = setting.range
-        self._groups.append(_Group(fixed, forced, members=[number]))
-        self._placed.append((number, "output", step.role, len(self._groups) - 1, None))
+    def _new_group(self, index: int, op: FusedOp, override: Override | None) -> int:
+        if op.is_layer:
+            self._placed.append(_Placed(index, "weights", "weights_quant", None))
+        for operand in op.operands:
+            self._placed.append(_Placed(index, "operand", "operand_quant", None, operand))
+        forced = op.scale == "fixed_output_range"
+        fixed = OPS[op.operation.type].fixed if forced else None
+        if override is not None and override.range is not None:
+            fixed = override.range
+        self._groups.append(_Group(fixed, forced, members=[index]))
+        self._placed.append(_Placed(index, "output", op.role, len(self._groups) - 1))
         return len(self._groups) - 1
 
     def _root(self, group: int) -> int:
-        following = self._groups[group].joined_to
+        following = self._groups[group].merged_into
         return group if following is None else self._root(following)
 
-    def _join(self, step: Step, groups: list[int]) -> int:
+    def _merge(self, op: FusedOp, groups: list[int]) -> int:
+        """Merge groups into the first of them and return it; two different fixed ranges make the op unsupported."""
         first, *others = dict.fromkeys(sorted(self._root(each) for each in groups))
         one = self._groups[first]
-        for number in others:
-            other = self._groups[number]
+        for index in others:
+            other = self._groups[index]
             if one.fixed != other.fixed and (one.forced or other.forced or (one.fixed and other.fixed)):
-                ends = sorted({f"{each.fixed[0]:g} .. {each.fixed[1]:g}" for each in (one, other) if each.fixed})
-                why = (
-                    f"it joins tensors whose ranges cannot be one: {' and '.join(ends)} is fixed, the other is another"
-                )
-                self.offences.append(Offence(step.layer, kind(step.operation), why, step.operation))
+                fixed = sorted({f"{each.fixed[0]:g} .. {each.fixed[1]:g}" for each in (one, other) if each.fixed})
+                why = f"it joins tensors whose ranges cannot be one: {' and '.join(fixed)} is fixed, the other differs"
+                self.unsupported.append(UnsupportedOp(op.layer, kind(op.operation), why, op.operation))
                 continue
             one.fixed, one.forced = one.fixed or other.fixed, one.forced or other.forced
             one.members += other.members
-            other.joined_to = first
+            other.merged_into = first
         return first
 
-    def plan(self) -> Plan:
-        """The FakeQuants and ranges that were found, under names that do not clash."""
-        ranges: list[Range] = []
-        quants: list[Quant] = []
-        indices: dict[int, int] = {}
+    def plan(self) -> RangePlan:
+        """Return the FakeQuants and their ranges, under unique names."""
+        ranges: list[RangeSpec] = []
+        fake_quants: list[PlannedFakeQuant] = []
+        range_of_group: dict[int, int] = {}
         taken: set[str] = set()
-        for number, place, role, group, operand in self._placed:
-            step = None if number == INPUT else self._steps[number]
-            scope = self._path.scope.rstrip("/") if step is None else parent(step.operation.name)
-            prefix = _free(f"{scope}/{role}" if scope else role, taken)
+        for placed in self._placed:
+            op = None if placed.op == INPUT else self._ops[placed.op]
+            scope = self._path.scope.rstrip("/") if op is None else parent_scope(op.operation.name)
+            prefix = _unique(join(scope, placed.role), taken)
             taken.add(prefix)
+            group = None if placed.group is None else self._root(placed.group)
             if group is None:
-                ranges.append(self._constant(number, place, prefix))
-                index = len(ranges) - 1
+                index = len(ranges)
+                ranges.append(self._constant_range(placed, prefix))
             else:
-                root = self._root(group)
-                if root not in indices:
-                    one = self._groups[root]
-                    indices[root] = len(ranges)
-                    members = tuple(each for each in one.members if each != INPUT)
-                    ranges.append(Range(prefix, one.fixed, () if one.fixed else members))
-                index = indices[root]
-            layer = "input" if step is None else step.layer
-            quants.append(Quant(number, place, layer, role, prefix, index, operand))
-        left = tuple(
+                if group not in range_of_group:
+                    range_of_group[group] = len(ranges)
+                    ranges.append(self._shared_range(group, prefix))
+                index = range_of_group[group]
+            layer = "input" if op is None else op.layer
+            fake_quants.append(
+                PlannedFakeQuant(placed.op, placed.place, layer, placed.role, prefix, index, placed.operand)
+            )
+        left_float = tuple(
             LeftFloat(layer, operation.name, why)
-            for number, why in self._kept.items()
-            for layer, operation in self._places(self._steps[number]).items()
+            for index, why in self._left_float.items()
+            for layer, operation in self._layers(self._ops[index]).items()
         )
-        given = {number: ranges[indices[self._root(group)]] for number, group in self._taken.items()}
-        return Plan(tuple(quants), tuple(ranges), left, given)
+        input_ranges = {index: ranges[range_of_group[self._root(group)]] for index, group in self._input_groups.items()}
+        return RangePlan(tuple(fake_quants), tuple(ranges), left_float, input_ranges)
 
-    def _places(self, step: Step) -> dict[str, tf.Operation]:
-        """The layers, by name, that a step's operations stand in: its activation may stand outside of its scope."""
-        places = {step.layer: step.operation}
-        if step.norm is None or step.output.op.type in ACTIVATION_TYPES:
-            places.setdefault(self._path.layer(step.output.op), step.output.op)
-        return places
+    def _layers(self, op: FusedOp) -> dict[str, tf.Operation]:
+        """Return the layers of a fused op by name: its activation may be outside of its name scope."""
+        layers = {op.layer: op.operation}
+        if op.norm is None or op.output.op.type in ACTIVATION_TYPES:
+            layers.setdefault(self._path.layer(op.output.op), op.output.op)
+        return layers
 
-    def _constant(self, number: int, place: Place, prefix: str) -> Range:
-        """The range of weights, or of a constant operand: their own extremes."""
-        if place == "operand":
-            return Range(prefix, learns="last")
-        setting = self._settings.get(number)
-        # Without the least code the products of two codes fit the accumulators of the fast 8-bit kernels.
-        return Range(
+    def _shared_range(self, group: int, prefix: str) -> RangeSpec:
+        """Return the range of a group: fixed, or learnt from the outputs of its members."""
+        root = self._groups[group]
+        members = tuple(each for each in root.members if each != INPUT)
+        return RangeSpec(prefix, root.fixed, () if root.fixed else members)
+
+    def _constant_range(self, placed: _Placed, prefix: str) -> RangeSpec:
+        """Return the range of weights or of a constant operand: its own minimum and maximum."""
+        if placed.place == "operand":
+            return RangeSpec(prefix, learns="last")
+        override = self._overrides.get(placed.op)
+        # narrow_range: the products of two quantized values then fit the accumulators of the fast 8-bit kernels.
+        return RangeSpec(
             prefix,
             learns="last",
-            bits=setting.bits if setting is not None and setting.bits else BITS,
+            bits=override.bits if override is not None and override.bits else BITS,
             narrow_range=True,
             symmetric=self._options.scheme != "uint8",
         )
 
 
-def _free(wanted: str, taken: set[str]) -> str:
+def _unique(wanted: str, taken: set[str]) -> str:
+    """Return `wanted`, or `wanted_1`, `wanted_2`, ...: the first that is not taken."""
     prefix, number = wanted, 0
     while prefix in taken:
         number += 1

@@ -1,7 +1,8 @@
-"""A batch norm with no layer in front of it becomes a layer: a depthwise convolution of 1 x 1 whose weights are ones.
+"""Standalone batch norms, those without a layer in front, get one: a 1 x 1 depthwise convolution with weights of 1.
 
-Folded into it, its factors are the layer's weights and its shift the layer's bias. The runtime computes it in one step
-with the activation behind it, and rounds once; a multiplication and an addition would round twice.
+Once the batch norm is folded into it, its factors are the layer's weights and its shift is the layer's bias. The
+runtime computes it in one step with the activation behind it and rounds once; a multiplication and an addition would
+round twice.
 """
 
 from __future__ import annotations
@@ -9,34 +10,22 @@ from __future__ import annotations
 import tensorflow as tf
 
 from qatbuild.quantize.batch_norm.find import Unfoldable
+from qatbuild.quantize.graph.names import parent_scope
 from qatbuild.quantize.graph.rewire import replace_input
-from qatbuild.quantize.tf1.placement import parent
+from qatbuild.quantize.graph.walk import consumers, reachable, readers
 
 v1 = tf.compat.v1
 
 
-def as_layer(norm: Unfoldable) -> None:
-    """Put the layer between a batch norm that stands alone and what it normalizes, float32 [batch, h, w, channels]."""
+def insert_layer(norm: Unfoldable) -> None:
+    """Insert the layer between a standalone batch norm and its input x, float32 [batch, height, width, channels]."""
     x = norm.x
     assert x is not None
-    # What else reads x goes on without it: a residual connection, say.
-    readers = [each for each in dict.fromkeys(x.consumers()) if _leads_to(each, norm.operation)]
-    scope = parent(norm.operation.name)
+    # Other readers of x (a residual connection, for instance) still read x itself.
+    own_readers = [each for each in consumers(x) if norm.operation in reachable([each], readers)]
+    scope = parent_scope(norm.operation.name)
     with v1.name_scope(f"{scope}/" if scope else None):
         ones = tf.ones([1, 1, x.shape[-1], 1], name="ones")
-        ones = tf.identity(ones)  # weights come as an operation's output of their own
+        ones = tf.identity(ones)  # the fold expects weights that come through an operation
         layer = v1.nn.depthwise_conv2d_native(x, ones, [1, 1, 1, 1], "VALID", name="depthwise")
-    replace_input(readers, x, layer)
-
-
-def _leads_to(start: tf.Operation, end: tf.Operation) -> bool:
-    seen: set[tf.Operation] = set()
-    waiting = [start]
-    while waiting:
-        operation = waiting.pop()
-        if operation is end:
-            return True
-        if operation not in seen:
-            seen.add(operation)
-            waiting += [each for tensor in operation.outputs for each in tensor.consumers()]
-    return False
+    replace_input(own_readers, x, layer)

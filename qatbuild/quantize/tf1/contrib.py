@@ -1,8 +1,8 @@
-"""tf.contrib.quantize's four functions, with the parameters and defaults of TF 1.15.
+"""The four functions of tf.contrib.quantize, with the parameters and defaults of TF 1.15.
 
-The graph is changed in place. Handles taken before (the logits, say) still point at the tensor before its FakeQuant;
-what consumed them in the graph (the loss, the softmax) is rewired. So call them once model and loss exist, and before
-the optimizer. What is inserted where is specified tensor by tensor in `placement`, the ranges in `ranges`.
+The graph is changed in place. Python handles of tensors (the logits, for instance) still refer to the tensor before its
+FakeQuant, while its consumers in the graph (loss, softmax) read the FakeQuant. So call these functions after the model
+and the loss exist, and before the optimizer.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import tensorflow as tf
 
 from qatbuild.exchange.errors import RewriteError
 from qatbuild.quantize.rewrite_report import RewriteReport
-from qatbuild.quantize.tf1.placement import Numbers
+from qatbuild.quantize.tf1.placement import Precision
 from qatbuild.quantize.tf1.rewrite import Rewrite
 
 FEWEST_BITS, MOST_BITS = 2, 8
@@ -47,15 +47,15 @@ def experimental_create_training_graph(  # noqa: PLR0917 - the signature of TF 1
     freeze_bn_delay: int | None = None,
     scope: str | None = None,
 ) -> RewriteReport:
-    """`create_training_graph` with more to choose.
+    """Put FakeQuants into a training graph like `create_training_graph`, with more parameters.
 
-    `weight_bits` and `activation_bits`: 2..8. `symmetric`: ranges are made symmetric about 0. `scope`: only layers
-    below this name scope; batch norms are folded everywhere. `freeze_bn_delay` is a number of steps: from that one on
-    folded batch norms take their moving averages, which stay as they are, for mean and variance; None: never.
+    `weight_bits` and `activation_bits`: 2..8. `symmetric`: ranges are symmetric about 0. `scope`: only layers in this
+    name scope; batch norms are folded everywhere. From step `freeze_bn_delay` on, folded batch norms use their moving
+    averages of mean and variance, which do not change any more; None: never.
     """
-    numbers = _numbers(weight_bits, activation_bits, symmetric=symmetric)
+    precision = _precision(weight_bits, activation_bits, symmetric=symmetric)
     freeze = None if freeze_bn_delay is None else _delay("freeze_bn_delay", freeze_bn_delay)
-    rewrite = Rewrite(True, numbers, _delay("quant_delay", quant_delay), _scope(scope), freeze)  # noqa: FBT003
+    rewrite = Rewrite(True, precision, _delay("quant_delay", quant_delay), _scope(scope), freeze)  # noqa: FBT003
     return _apply(input_graph, rewrite)
 
 
@@ -67,37 +67,39 @@ def experimental_create_eval_graph(  # noqa: PLR0917 - the signature of TF 1.15
     quant_delay: int | None = None,
     scope: str | None = None,
 ) -> RewriteReport:
-    """`create_eval_graph` with more to choose: see `experimental_create_training_graph`.
+    """Put FakeQuants into an inference graph like `create_eval_graph`, with more parameters.
 
-    `symmetric` changes nothing here, for ranges do not learn. With a `quant_delay` the eval graph counts its own
-    runs and computes in float before that many of them, as in TF 1.15.
+    See `experimental_create_training_graph`. `symmetric` has no effect, because ranges are not learnt. With a
+    `quant_delay` the eval graph counts its own runs and computes in float before that many, as in TF 1.15.
     """
-    numbers = _numbers(weight_bits, activation_bits, symmetric=symmetric)
-    return _apply(input_graph, Rewrite(False, numbers, _delay("quant_delay", quant_delay), _scope(scope)))  # noqa: FBT003
+    precision = _precision(weight_bits, activation_bits, symmetric=symmetric)
+    return _apply(input_graph, Rewrite(False, precision, _delay("quant_delay", quant_delay), _scope(scope)))  # noqa: FBT003
 
 
 def _apply(input_graph: tf.Graph | None, rewrite: Rewrite) -> RewriteReport:
     graph = tf.compat.v1.get_default_graph() if input_graph is None else input_graph
     if not isinstance(graph, tf.Graph):
-        hint = "Of a GraphDef make one first: tf.import_graph_def(graph_def, name='') in a new tf.Graph."
-        raise RewriteError("A tf.Graph is rewritten, in place.", [("input_graph", type(graph).__name__)], hint)
+        hint = "Import a GraphDef first: tf.import_graph_def(graph_def, name='') in a new tf.Graph."
+        raise RewriteError("input_graph must be a tf.Graph.", [("input_graph", type(graph).__name__)], hint)
     return rewrite.apply(graph)
 
 
-def _numbers(weight_bits: int, activation_bits: int, *, symmetric: bool) -> Numbers:
+def _precision(weight_bits: int, activation_bits: int, *, symmetric: bool) -> Precision:
     faults: list[tuple[str, object]] = [
         (name, bits)
         for name, bits in (("weight_bits", weight_bits), ("activation_bits", activation_bits))
         if not _is_count(bits) or not FEWEST_BITS <= bits <= MOST_BITS
     ]
     if faults:
-        raise RewriteError(f"Numbers have {FEWEST_BITS} to {MOST_BITS} bits.", faults)
-    return Numbers(weight_bits, activation_bits, symmetric)
+        raise RewriteError(
+            f"weight_bits and activation_bits must be integers from {FEWEST_BITS} to {MOST_BITS}.", faults
+        )
+    return Precision(weight_bits, activation_bits, symmetric)
 
 
 def _delay(name: str, steps: int | None) -> int:
     if steps is not None and (not _is_count(steps) or steps < 0):
-        raise RewriteError("A delay is a number of steps, 0 or more.", [(name, steps)])
+        raise RewriteError(f"{name} must be a number of steps, 0 or more.", [(name, steps)])
     return steps or 0
 
 

@@ -12,11 +12,14 @@ import tensorflow as tf
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from qatbuild import quantize
 from qatbuild.exchange.errors import StageError
 from qatbuild.exchange.facts import QuantizeFacts
 from qatbuild.exchange.request import Request
-from qatbuild.quantize.calibrate import calibration
+from qatbuild.quantize.calibrate.calibration import calibrate
+from qatbuild.quantize.calibrate.observers import Observer, observer
+from qatbuild.quantize.modes import plan_inference
+from qatbuild.quantize.options import Options
+from qatbuild.quantize.rewrite_report import RewriteReport
 from qatbuild.worker import console
 from qatbuild.worker.graph_outputs import real_batches
 from qatbuild.worker.stages import learning, rewriting, warnings
@@ -76,7 +79,7 @@ def _chosen(images: Images, count: int, seed: int) -> Images:
 
 def _measure(
     target: Classifier,
-    asked: quantize.Options,
+    asked: Options,
     settings: Mapping[str, Any],
     images: Images,
     weights: Path,
@@ -85,10 +88,10 @@ def _measure(
 ) -> dict[str, NDArray[np.float32]]:
     """The values of the range variables by name, measured in the float graph with the weights of a checkpoint."""
     built = inference(target)
-    plan = quantize.plan_inference(built.graph, asked, input=built.input, logits=built.logits)
+    plan = plan_inference(built.graph, asked, input=built.input, logits=built.logits)
 
-    def new_observer() -> calibration.Observer:
-        return calibration.observer(settings["range"], settings["percentile"])
+    def new_observer() -> Observer:
+        return observer(settings["range"], settings["percentile"])
 
     total = new_observer().passes * len(images)
     with (
@@ -98,18 +101,18 @@ def _measure(
     ):
         checkpoint.restore(opened, v1.global_variables(), weights)
         batches = functools.partial(real_batches, images, target.scaling, BATCH, bar.update)
-        return calibration.calibrate(opened, plan, built.input, batches, new_observer)
+        return calibrate(opened, plan, built.input, batches, new_observer)
 
 
 def _write_checkpoint(
     target: Classifier, rewrite: Rewrite, values: dict[str, NDArray[np.float32]], weights: Path, prefix: Path
-) -> quantize.RewriteReport:
+) -> RewriteReport:
     """Write the checkpoint that the rewritten inference graph restores; the report of the rewrite."""
-    reports: list[quantize.RewriteReport] = []
+    reports: list[RewriteReport] = []
 
     def noted(graph: tf.Graph, source: str, logits: str) -> None:
         report = rewrite.inference(graph, source, logits)
-        assert isinstance(report, quantize.RewriteReport)
+        assert isinstance(report, RewriteReport)
         reports.append(report)
 
     built = inference(target, noted)

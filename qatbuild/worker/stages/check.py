@@ -7,9 +7,9 @@ from __future__ import annotations
 
 from collections import Counter
 
-from qatbuild import quantize
 from qatbuild.exchange.facts import CheckFacts
 from qatbuild.exchange.request import Request
+from qatbuild.quantize.modes import check_network
 from qatbuild.worker import models
 from qatbuild.worker.stages import learning, rewriting
 from qatbuild.worker.training.inference import inference
@@ -24,6 +24,6 @@ def run(request: Request) -> CheckFacts:
     target = learning.classifier(request)
     built = inference(target)
     hints = models.hints(target.network)
-    quantize.check_network(built.graph, built.input, built.logits, hints, rewriting.options(request))
+    check_network(built.graph, built.input, built.logits, hints, rewriting.options(request))
     types = Counter(operation.type for operation in built.graph.get_operations())
     return CheckFacts(dict(sorted(types.items())))

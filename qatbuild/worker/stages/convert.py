@@ -38,7 +38,7 @@ def run(request: Request) -> ConvertFacts:
     checked = gates(draft, mean=scaling.mean, std_dev=scaling.std_dev, scheme=scheme, float_layers=float_layers)
     failed = [gate for gate in checked if not gate.passed]
     if failed:
-        raise _refusal(draft, inspect.violations(model, scheme, float_layers), failed)
+        raise _refusal(draft, inspect.unsupported_ops(model, scheme, float_layers), failed)
     draft.replace(request.out / "model.tflite")
     return ConvertFacts(
         input=_end(model.tensors[model.inputs[0]]),
@@ -49,13 +49,13 @@ def run(request: Request) -> ConvertFacts:
     )
 
 
-def _refusal(draft: Path, violations: Sequence[inspect.Violation], failed: Iterable[Gate]) -> ConversionError:
-    """One error for all failed gates; the violations replace the gate that counts them."""
-    rows = [gate.row for gate in failed if not (violations and gate.name == FULLY_INTEGER)]
+def _refusal(draft: Path, unsupported: Sequence[inspect.UnsupportedOp], failed: Iterable[Gate]) -> ConversionError:
+    """One error for all failed gates; the operations replace the gate that counts them."""
+    rows = [gate.row for gate in failed if not (unsupported and gate.name == FULLY_INTEGER)]
     rows.append(("refused file", str(draft)))
-    if not violations:
+    if not unsupported:
         return ConversionError("The converted model is not what was asked for.", rows)
-    error = inspect.refusal(violations)
+    error = inspect.refusal(unsupported)
     return ConversionError(error.message, [*error.facts, *rows], error.hint)
 
 

@@ -128,7 +128,9 @@ def _layers(
                 tf.import_graph_def(definition, name="")
             return sessions.enter_context(session(graph, threads, as_written=True)).run
 
-        return layers.measure(model, chosen, reals, graphs, given=FreezeFacts.of(frozen.facts).input, opened=opened)
+        return layers.measure(
+            model, chosen, reals, graphs, input_name=FreezeFacts.of(frozen.facts).input, opened=opened
+        )
 
 
 def _top1_percent(scores: NDArray[Any], labels: NDArray[Any]) -> float:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import tensorflow as tf
 
-from qatbuild import quantize
 from qatbuild.exchange.facts import ExportFacts
 from qatbuild.exchange.request import Request
+from qatbuild.quantize.modes import rewrite_inference
 from qatbuild.worker.stages import learning, rewriting
 from qatbuild.worker.training.frozen import without_weights
 from qatbuild.worker.training.inference import inference
@@ -22,7 +22,7 @@ def run(request: Request) -> ExportFacts:
     kept: set[str] = set()
 
     def quantized(graph: tf.Graph, source: str, logits: str) -> None:
-        report = quantize.rewrite_inference(graph, asked, input=source, logits=logits)
+        report = rewrite_inference(graph, asked, input=source, logits=logits)
         if asked.overrides:
             kept.update(each.layer for each in report.left_float)
 

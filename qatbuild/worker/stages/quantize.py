@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import importlib
 
-from qatbuild import quantize
 from qatbuild.exchange.facts import QuantizeFacts
 from qatbuild.exchange.request import Request
+from qatbuild.quantize.rewrite_report import RewriteReport
 from qatbuild.worker.stages import learning, rewriting, warnings
 from qatbuild.worker.training import checkpoint
 
@@ -35,7 +35,7 @@ def _train(request: Request) -> QuantizeFacts:
     else:
         start_from = learning.last_float_checkpoint(request)
         course = learning.course(settings, int(settings["steps"]), int(train["log_every"]))
-    reports: list[quantize.RewriteReport] = []
+    reports: list[RewriteReport] = []
     rewrite = rewriting.fake_quantization(rewriting.options(request), reports)
     early = warnings.of_start(settings, course.steps)
     warnings.tell(request, early)

@@ -11,21 +11,23 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
-from qatbuild import quantize
 from qatbuild.exchange.errors import StageError
 from qatbuild.exchange.facts import Rewritten
 from qatbuild.exchange.files import write_text
 from qatbuild.exchange.request import Request
 from qatbuild.quantize.graph.quant_delay import STEP
+from qatbuild.quantize.modes import rewrite_inference, rewrite_training
+from qatbuild.quantize.options import Options, Override
+from qatbuild.quantize.rewrite_report import RewriteReport
 from qatbuild.worker.stages import learning
 from qatbuild.worker.training.rewrite import Rewrite
 
 
-def options(request: Request) -> quantize.Options:
+def options(request: Request) -> Options:
     """The setting "quantize", with the input's scaling where the request has one (the mode tf1 does not read it)."""
     settings = request.settings["quantize"]
     scaling = learning.scaling(request)
-    return quantize.Options(
+    return Options(
         mean=scaling.mean,
         std_dev=scaling.std_dev,
         mode=settings["mode"],
@@ -36,27 +38,27 @@ def options(request: Request) -> quantize.Options:
     )
 
 
-def fake_quantization(asked: quantize.Options, reports: list[quantize.RewriteReport]) -> Rewrite:
+def fake_quantization(asked: Options, reports: list[RewriteReport]) -> Rewrite:
     """Make the quantizer's rewrite for a training; a report of each rewritten training graph is added to `reports`."""
 
     def training(graph: tf.Graph, source: str, logits: str) -> dict[str, tuple[str, str]]:
-        report = quantize.rewrite_training(graph, asked, input=source, logits=logits)
+        report = rewrite_training(graph, asked, input=source, logits=logits)
         reports.append(report)
         return ranges(report)
 
-    def inference(graph: tf.Graph, source: str, logits: str) -> quantize.RewriteReport:
-        return quantize.rewrite_inference(graph, asked, input=source, logits=logits)
+    def inference(graph: tf.Graph, source: str, logits: str) -> RewriteReport:
+        return rewrite_inference(graph, asked, input=source, logits=logits)
 
     return Rewrite(training, inference, frozenset({STEP}))
 
 
-def ranges(report: quantize.RewriteReport) -> dict[str, tuple[str, str]]:
+def ranges(report: RewriteReport) -> dict[str, tuple[str, str]]:
     """The names of the (minimum, maximum) variables by tensor; fixed ranges are left out."""
     ends = [(row.min_variable, row.max_variable) for row in report.quantized if row.fixed is None]
     return {low.removesuffix("/min"): (low, high) for low, high in ends}
 
 
-def publish(request: Request, report: quantize.RewriteReport, values: Mapping[str, NDArray[np.float32]]) -> Rewritten:
+def publish(request: Request, report: RewriteReport, values: Mapping[str, NDArray[np.float32]]) -> Rewritten:
     """Publish the report as rewrite.json and return its facts.
 
     `values` holds the range variables by name. StageError naming each tensor with an empty range.
@@ -82,6 +84,6 @@ def _refuse_empty(ranges: Iterable[tuple[str, tuple[NDArray[np.float32], NDArray
         raise StageError("Fake-quantized tensors have no range after the training.", empty, hint)
 
 
-def _override(layer: str, range: list[float] | None, bits: int | None, float: bool) -> quantize.Override:  # noqa: A002, FBT001
+def _override(layer: str, range: list[float] | None, bits: int | None, float: bool) -> Override:  # noqa: A002, FBT001
     ends = None if range is None else (range[0], range[1])
-    return quantize.Override(layer, ends, bits, keep_float=float)
+    return Override(layer, ends, bits, keep_float=float)

@@ -1,4 +1,4 @@
-"""The gates of a converted file: it is fully integer, it loads, its input and output are those of the spec."""
+"""The gates of a converted file: it is fully integer, LiteRT loads it, input and output have the wanted scales."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 
 from qatbuild.exchange.errors import ConversionError
 from qatbuild.exchange.facts import Gate
-from qatbuild.worker.tflite.inspect import Tensor, read, violations
+from qatbuild.worker.tflite.inspect import Tensor, read, unsupported_ops
 from qatbuild.worker.tflite.interpret import Model
 
 FULLY_INTEGER = "fully integer"
@@ -19,22 +19,22 @@ _LOADED_WITH = ("xnnpack", "reference")
 
 
 def gates(path: Path, *, mean: float, std_dev: float, scheme: str, float_layers: Collection[str] = ()) -> list[Gate]:
-    """The gates of the converted file at `path`: fully integer, loads, input, output.
+    """Return the gates of the converted file at `path`: fully integer, loads, input, output.
 
-    The input must be real = (byte - mean) / std_dev, the output a softmax of scale 1/256 from 0 on; as int8 both zero
-    points are 128 lower. `float_layers` may stay float. Raises ConversionError if the file is not a .tflite.
+    The input must be real = (byte - mean) / std_dev, the output a softmax of scale 1/256 and zero point 0; for int8
+    both zero points are 128 lower. `float_layers` may stay float. ConversionError if the file is not a .tflite.
     """
     dtype, shift = ("uint8", 0) if scheme == "uint8" else ("int8", 128)
     model = read(path)
-    found = violations(model, scheme, float_layers)
-    given, result = (model.tensors[index] for index in (model.inputs[0], model.outputs[0]))
+    unsupported = unsupported_ops(model, scheme, float_layers)
+    input_tensor, output_tensor = (model.tensors[index] for index in (model.inputs[0], model.outputs[0]))
     integers = f"{dtype} and int32 only" + (f", {', '.join(sorted(float_layers))} in float" if float_layers else "")
-    got = f"{len(found)} operations that are not" if found else integers
+    got = f"{len(unsupported)} operations that are not" if unsupported else integers
     return [
-        Gate(FULLY_INTEGER, integers, got, passed=not found),
+        Gate(FULLY_INTEGER, integers, got, passed=not unsupported),
         _loads(path),
-        _affine("input", given, dtype, 1 / std_dev, int(mean) - shift),
-        _affine("output", result, dtype, _SOFTMAX_SCALE, -shift),
+        _affine("input", input_tensor, dtype, 1 / std_dev, int(mean) - shift),
+        _affine("output", output_tensor, dtype, _SOFTMAX_SCALE, -shift),
     ]
 
 
@@ -53,5 +53,5 @@ def _affine(name: str, tensor: Tensor, dtype: str, scale: float, zero_point: int
     same = len(tensor.scales) == 1 and math.isclose(tensor.scales[0], scale, rel_tol=2**-23)
     passed = same and tensor.dtype == dtype and tensor.zero_points == (zero_point,)
     wanted = f"{dtype}, scale {scale:.7g}, zero point {zero_point}"
-    scales, points = (" ".join(f"{value:.7g}" for value in found) for found in (tensor.scales, tensor.zero_points))
+    scales, points = (" ".join(f"{value:.7g}" for value in values) for values in (tensor.scales, tensor.zero_points))
     return Gate(name, wanted, f"{tensor.dtype}, scale {scales or 'none'}, zero point {points or 'none'}", passed=passed)

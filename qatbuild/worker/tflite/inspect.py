@@ -1,7 +1,7 @@
-"""What a .tflite file really holds: operators, tensors, quantization; and whether it computes in integers only.
+"""Read a .tflite file back: its operators, tensors and quantization, and the operations that are not integer.
 
-The converter says nothing when it leaves a part of the network in float between a DEQUANTIZE and a QUANTIZE, so
-nothing it makes is believed before it was read back here.
+The converter does not report that it left a part of the network in float, between a DEQUANTIZE and a QUANTIZE, so every
+file is read back after the conversion.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from qatbuild.exchange.errors import ConversionError
 _LAYERS = ("CONV_2D", "DEPTHWISE_CONV_2D", "TRANSPOSE_CONV", "FULLY_CONNECTED", "ADD", "LEAKY_RELU")
 _MALFORMED = (OSError, struct.error, ValueError, IndexError, TypeError, AttributeError)
 _CASTS = ("DEQUANTIZE", "QUANTIZE", "FAKE_QUANT")
-_CURES = {
+_HINTS = {
     "LOCAL_RESPONSE_NORMALIZATION": 'LRN has no integer kernel, leave it out: `"lrn": false`',
     "RANDOM_UNIFORM": "dropout is still in the graph: export the network with training=False",
     "RANDOM_STANDARD_NORMAL": "noise is still in the graph: export the network with training=False",
@@ -28,7 +28,7 @@ _CURES = {
 
 @dataclass(frozen=True)
 class Tensor:
-    """One tensor: `dtype` as NumPy spells it, `scales` and `zero_points` none, one, or one per channel."""
+    """One tensor: `dtype` is NumPy's name; `scales` and `zero_points` have no element, one, or one per channel."""
 
     name: str
     dtype: str
@@ -39,7 +39,7 @@ class Tensor:
 
 @dataclass(frozen=True)
 class Operator:
-    """One operation, its schema version, and the indices of its tensors."""
+    """One operation: its name, the version of its schema, the indices of its tensors."""
 
     name: str
     version: int
@@ -49,7 +49,7 @@ class Operator:
 
 @dataclass(frozen=True)
 class Flatbuffer:
-    """A .tflite file, read. `inputs` and `outputs` are indices into `tensors`."""
+    """The content of a .tflite file. `inputs` and `outputs` are indices into `tensors`."""
 
     operators: tuple[Operator, ...]
     tensors: tuple[Tensor, ...]
@@ -57,15 +57,15 @@ class Flatbuffer:
     outputs: tuple[int, ...]
 
     def layer(self, operator: Operator) -> str:
-        """The layer of the network that an operation belongs to, by the names of its results."""
+        """Return the layer of the network that contains an operation, from the names of its tensors."""
         scope = scope_of(tensor.name for tensor in self.tensors)
         names = [self.tensors[index].name for index in (*operator.outputs, *operator.inputs)]
         return next((layer_of(name, scope) for name in names if not name.startswith(("tfl.", "arith."))), "")
 
 
 @dataclass(frozen=True)
-class Violation:
-    """One operation that is not integer: its layer, its name, why, and the names of the offending tensors."""
+class UnsupportedOp:
+    """One operation that is not integer: its layer, its name, why, the names of its tensors, and a hint or ''."""
 
     layer: str
     operator: str
@@ -75,7 +75,7 @@ class Violation:
 
 
 def read(path: Path) -> Flatbuffer:
-    """The content of a .tflite file. Raises ConversionError if it is not one."""
+    """Read a .tflite file; ConversionError if it is not one."""
     model = load(path)
     try:
         offset = 0
@@ -96,7 +96,7 @@ def read(path: Path) -> Flatbuffer:
 
 
 def load(path: Path) -> Any:
-    """The flatbuffer's own object tree (ModelT, with buffers and options). ConversionError if it is not a .tflite."""
+    """Read a .tflite file as its object tree (ModelT, with buffers and options); ConversionError if it is not one."""
     try:
         return flatbuffer_utils.read_model(str(path))
     except _MALFORMED as fault:
@@ -104,40 +104,40 @@ def load(path: Path) -> Any:
 
 
 def check_integer(model: Flatbuffer, scheme: str) -> None:
-    """Raise one ConversionError that lists every operation that is not of `scheme`'s integer type, with the cures."""
-    found = violations(model, scheme)
-    if found:
-        raise refusal(found)
+    """Raise a ConversionError with all operations that are not of `scheme`'s integer type, and hints."""
+    unsupported = unsupported_ops(model, scheme)
+    if unsupported:
+        raise refusal(unsupported)
 
 
-def refusal(found: Iterable[Violation]) -> ConversionError:
-    """The error that lists violations: ("norm1", "LOCAL_RESPONSE_NORMALIZATION: computes in float32 ...")."""
-    found = tuple(found)
+def refusal(unsupported: Iterable[UnsupportedOp]) -> ConversionError:
+    """Return the error that lists operations: ("norm1", "LOCAL_RESPONSE_NORMALIZATION: computes in float32 ...")."""
+    unsupported = tuple(unsupported)
     facts: list[tuple[str, object]] = [
-        (each.layer or "?", f"{each.operator}: {each.why}: {', '.join(each.tensors)}") for each in found
+        (each.layer or "?", f"{each.operator}: {each.why}: {', '.join(each.tensors)}") for each in unsupported
     ]
-    cures: dict[str, dict[str, None]] = {}
-    for each in found:
+    layers_of: dict[str, dict[str, None]] = {}
+    for each in unsupported:
         if each.hint:
-            cures.setdefault(each.hint, {})[each.layer] = None
+            layers_of.setdefault(each.hint, {})[each.layer] = None
     hint = (
-        "; ".join(f"{', '.join(layers)}: {cure}" for cure, layers in cures.items())
+        "; ".join(f"{', '.join(layers)}: {text}" for text, layers in layers_of.items())
         or "put a range (FakeQuant) after every activation of these layers"
     )
     return ConversionError("The converted model is not fully integer.", facts, f"{hint}.")
 
 
-def violations(model: Flatbuffer, scheme: str, float_layers: Collection[str] = ()) -> tuple[Violation, ...]:
-    """Every operation that has a tensor of another type than `scheme`'s (uint8; int8, int4) or int32, and every cast.
+def unsupported_ops(model: Flatbuffer, scheme: str, float_layers: Collection[str] = ()) -> tuple[UnsupportedOp, ...]:
+    """Return the operations with a tensor of another type than `scheme`'s (uint8; int8, int4) or int32, and all casts.
 
-    What belongs to `float_layers` may be float, and so may the casts at their borders. The cure stands with the
-    operations that are the cause; the others are float only because those are.
+    The operations of `float_layers` may be float, and so may the casts at their borders. Only the operations that are
+    the cause have a hint; the others are float because of them.
     """
-    # Weights of 4 bits and fewer are packed, which int8 kernels alone can read.
+    # Weights of 4 bits and fewer are packed; only int8 kernels can read them.
     allowed = ("uint8", "int32") if scheme == "uint8" else ("int8", "int4", "int32")
-    granted = _granted(model, float_layers)
-    found = [
-        Violation(*fault, _cure(model, operator))
+    granted = _allowed_floats(model, float_layers)
+    unsupported = [
+        UnsupportedOp(*fault, _hint(model, operator))
         for operator in model.operators
         if operator not in granted
         for fault in _faults(model, operator, allowed)
@@ -145,29 +145,29 @@ def violations(model: Flatbuffer, scheme: str, float_layers: Collection[str] = (
     used = {index for operator in model.operators for index in (*operator.inputs, *operator.outputs)}
     for index, tensor in enumerate(model.tensors):
         if index not in used and tensor.dtype not in allowed:
-            found.append(Violation("", "no operator", f"unused, of {tensor.dtype}", (tensor.name,)))
-    return tuple(found)
+            unsupported.append(UnsupportedOp("", "no operator", f"unused, of {tensor.dtype}", (tensor.name,)))
+    return tuple(unsupported)
 
 
-def _granted(model: Flatbuffer, float_layers: Collection[str]) -> set[Operator]:
-    """The operations of the layers that may be float, and the casts that nothing else takes from or gives to."""
-    # A file whose input has a FakeQuant of its own has no common scope: its layers are NETWORK/LAYER.
+def _allowed_floats(model: Flatbuffer, float_layers: Collection[str]) -> set[Operator]:
+    """Return the operations of the layers that may be float, and the casts between them and the others."""
+    # If the input has a FakeQuant there is no common scope, and the layers are named NETWORK/LAYER.
     ends = tuple(f"/{layer}" for layer in float_layers)
     granted = {each for each in model.operators if each.name not in _CASTS and f"/{model.layer(each)}".endswith(ends)}
-    given = {index for each in granted for index in each.outputs}
+    float_outputs = {index for each in granted for index in each.outputs}
     for cast in model.operators:
-        takers = [each for each in model.operators if set(cast.outputs) & set(each.inputs)]
-        if (cast.name == "DEQUANTIZE" and takers and granted.issuperset(takers)) or (
-            cast.name == "QUANTIZE" and given.issuperset(cast.inputs)
+        readers = [each for each in model.operators if set(cast.outputs) & set(each.inputs)]
+        if (cast.name == "DEQUANTIZE" and readers and granted.issuperset(readers)) or (
+            cast.name == "QUANTIZE" and float_outputs.issuperset(cast.inputs)
         ):
             granted.add(cast)
     return granted
 
 
 def layer_of(name: str, scope: str) -> str:
-    """The layer that a tensor belongs to: 'norm1' for 'CifarNet/norm1/LRN' within the scope 'CifarNet'.
+    """Return the layer that contains a tensor: 'norm1' for 'CifarNet/norm1/LRN' within the scope 'CifarNet'.
 
-    A fused tensor's name is that of all its ops, with semicolons; the first one counts.
+    A fused tensor is named by all its ops, joined by semicolons; the first one counts.
     """
     parts = name.split(";", maxsplit=1)[0].split("/")
     if parts[0] == scope and len(parts) > 1:
@@ -179,7 +179,7 @@ def layer_of(name: str, scope: str) -> str:
 
 
 def scope_of(names: Iterable[str]) -> str:
-    """The name scope that is common to all names that are in one: the network's; '' if there is none."""
+    """Return the first name scope of all names that have one, the network's; '' if there is not exactly one."""
     heads = {part.split("/", maxsplit=1)[0] for name in names for part in name.split(";") if "/" in part}
     return heads.pop() if len(heads) == 1 else ""
 
@@ -204,14 +204,14 @@ def _faults(
     yield model.layer(operator), operator.name, why, tuple(names)
 
 
-def _cure(model: Flatbuffer, operator: Operator) -> str:
-    """What would make an operation integer, if it is itself the cause: '' if it is float because of another."""
-    if operator.name in _CURES:
-        return _CURES[operator.name]
+def _hint(model: Flatbuffer, operator: Operator) -> str:
+    """Return what would make an operation integer; '' if it is float because of another one."""
+    if operator.name in _HINTS:
+        return _HINTS[operator.name]
     if operator.name not in _LAYERS or model.tensors[operator.outputs[0]].dtype != "float32":
         return ""
-    takers = {taker.name for taker in model.operators if operator.outputs[0] in taker.inputs}
-    return "" if takers == {"QUANTIZE"} else "put a range (FakeQuant) after the activation"
+    readers = {each.name for each in model.operators if operator.outputs[0] in each.inputs}
+    return "" if readers == {"QUANTIZE"} else "put a range (FakeQuant) after the activation"
 
 
 def _tensor(tensor: flatbuffer_utils.TensorT) -> Tensor:
@@ -228,5 +228,5 @@ def _tensor(tensor: flatbuffer_utils.TensorT) -> Tensor:
 
 
 def _indices(indices: Iterable[int] | None, offset: int) -> tuple[int, ...]:
-    """Indices into all tensors of the file; an operator's absent optional input (-1) is left out."""
+    """Return indices into all tensors of the file, without absent optional inputs (-1)."""
     return () if indices is None else tuple(int(index) + offset for index in indices if index >= 0)

@@ -1,4 +1,4 @@
-"""A .tflite file run by LiteRT, in batches, bytes in and integers out."""
+"""Run a .tflite file with LiteRT, in batches: bytes in, quantized values out."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ KERNELS = {
     "builtin": OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES,
     "reference": OpResolverType.BUILTIN_REF,
 }
-"""LiteRT's kernel sets: what a user gets by default, its optimized kernels alone, and the reference kernels."""
+"""LiteRT's kernel sets: the default with XNNPACK, the optimized kernels without it, the reference kernels."""
 
 BATCH = 50
-"""Images in one inference: enough to keep the threads busy, few enough that the activations stay in the cache."""
+"""Images per inference: enough to keep the threads busy, few enough that activations stay in the cache."""
 
 _WARM_UP_RUNS = 5
 
@@ -29,11 +29,11 @@ _WARM_UP_RUNS = 5
 class Model:
     """A loaded .tflite with one input and one output.
 
-    Raises ConversionError with LiteRT's own message if LiteRT cannot load the file.
+    ConversionError with LiteRT's own message if LiteRT cannot load the file.
     """
 
     def __init__(self, path: Path, threads: int = 1, kernels: str = "xnnpack", *, keep: bool = False) -> None:
-        """Load the file for `threads` threads and one of `KERNELS`; with `keep`, so that `tensors` can be asked."""
+        """Load the file with one of `KERNELS`; `keep` keeps all tensors, for `tensors`."""
         self.path, self.threads, self.kernels = path, threads, kernels
         try:
             self._interpreter = Interpreter(
@@ -54,10 +54,10 @@ class Model:
     def run(
         self, images: NDArray[np.uint8], batch: int = BATCH, done: Callable[[int], object] | None = None
     ) -> NDArray[Any]:
-        """The raw integer outputs [n, classes] of bytes [n, height, width, channels], 0..255.
+        """Return the quantized outputs [n, classes] for bytes [n, height, width, channels], 0..255.
 
-        They are of the model's own type (uint8, or int8 with its zero point of -128), and the same as image by image.
-        A model that takes no batches is run image by image. `done` is called with the number of images just finished.
+        They have the model's own type (uint8, or int8 with zero point -128) and do not depend on the batch size. A
+        model with a fixed batch of 1 is run image by image. `done` is called with the number of images just finished.
         """
         outputs = []
         start = 0
@@ -70,9 +70,9 @@ class Model:
         return np.concatenate(outputs) if outputs else np.empty((0, *self._output["shape"][1:]), self._output["dtype"])
 
     def tensors(self, images: NDArray[np.uint8], indices: Iterable[int], batch: int = BATCH) -> dict[int, NDArray[Any]]:
-        """What is in the tensors [n, ...] at `indices` of the file for bytes [n, height, width, channels], 0..255.
+        """Return the values [n, ...] of the tensors at `indices` of the file, for bytes [n, height, width, channels].
 
-        For a model that was loaded with `keep`, and tensors whose first dimension is the batch's.
+        The model must have been loaded with `keep`, and the tensors' first dimension must be the batch.
         """
         parts: dict[int, list[NDArray[Any]]] = {index: [] for index in indices}
         start = 0
@@ -80,14 +80,14 @@ class Model:
             taken = self._resize(min(batch, len(images) - start))
             self._infer(images[start : start + taken])
             start += taken
-            for index, found in parts.items():
-                found.append(np.array(self._interpreter.get_tensor(index)))
-        return {index: np.concatenate(found) for index, found in parts.items()}
+            for index, batches in parts.items():
+                batches.append(np.array(self._interpreter.get_tensor(index)))
+        return {index: np.concatenate(batches) for index, batches in parts.items()}
 
     def latencies_ms(self, image: NDArray[Any], runs: int) -> list[float]:
-        """How long each of `runs` inferences of one image [height, width, channels] took, after some to warm up.
+        """Return the time of each of `runs` inferences of one image [height, width, channels], after a warm-up.
 
-        The image is bytes, or float32 for a model that takes floats.
+        The image is bytes, or float32 for a float model.
         """
         self._resize(1)
         for _ in range(_WARM_UP_RUNS):
@@ -100,18 +100,18 @@ class Model:
         return taken_ms
 
     def _infer(self, images: NDArray[Any]) -> NDArray[Any]:
-        # An int8 model's zero point is 128 lower: the same bytes with the highest bit turned over.
+        # An int8 model's zero point is 128 lower: the same bytes with the highest bit inverted.
         values = (images ^ 0x80).view(np.int8) if self._input["dtype"] is np.int8 else images
         self._interpreter.set_tensor(self._input["index"], np.ascontiguousarray(values))
         self._interpreter.invoke()
         return np.asarray(self._interpreter.get_tensor(self._output["index"]))
 
     def _resize(self, batch: int) -> int:
-        """The batch that the model now takes: the wanted one, or its own if it takes no other."""
+        """Set the batch size and return it; the model's own if it takes no other."""
         if batch != self._batch and self._batches:
             try:
                 self._allocate(batch)
-            except (ValueError, RuntimeError):  # a batch of 1 is built into an operation, such as a reshape
+            except (ValueError, RuntimeError):  # an operation, such as a reshape, has a fixed batch of 1
                 self._batches = False
                 self._allocate(int(self._input["shape"][0]))
         return self._batch

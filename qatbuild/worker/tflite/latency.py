@@ -1,7 +1,7 @@
-"""How long one inference takes, by model and kernel set.
+"""The latency of one inference, by model and kernel set.
 
 Whether 8 bits are faster depends on the processor and on the kernels: on x86 XNNPACK computes uint8 about as fast as
-float, and int8 several times as fast. A figure without its kernels, its threads and a float one beside it says nothing.
+float, and int8 several times as fast. So every figure comes with its kernels, its threads and that of the float model.
 """
 
 from __future__ import annotations
@@ -16,16 +16,16 @@ from numpy.typing import NDArray
 from qatbuild.worker.tflite.interpret import Model
 
 KERNELS = ("xnnpack", "builtin")
-"""What a user gets by default first, then LiteRT's own optimized kernels."""
+"""The default of LiteRT first, then its optimized kernels without XNNPACK."""
 
 THREADS = 1
 
 
 def measure(models: Iterable[tuple[str, Path, NDArray[Any]]], runs: int) -> list[dict[str, Any]]:
-    """A row for each model and kernel set: `numbers`, `kernels`, `threads`, and `median`, `p95` of `runs`, in ms.
+    """Return a row per model and kernel set: `numbers`, `kernels`, `threads`, and `median`, `p95` of `runs`, in ms.
 
-    A model is given as the name of its numbers, its file, and one image [height, width, channels] of bytes, or of
-    float32 for a model that takes floats.
+    A model is (name of its number type, its file, one image [height, width, channels] of bytes, or float32 for a float
+    model).
     """
     return [
         {"numbers": numbers, **_row(Model(path, THREADS, kernels), image, runs)}

@@ -1,12 +1,12 @@
-"""Where a .tflite loses what its float network knew: one row of figures for each of its operators.
+"""Where a .tflite loses accuracy against its float network: one row of figures for each of its operators.
 
     SQNR = 10 log10(sum(r^2) / sum((r - S (q - Z))^2)) dB
 
-with the values r of a reference. Three references for each layer: the float graph; the fake-quantized graph, both run
-on the images; and the layer alone, in float with the fake-quantized graph's weights, given the .tflite's own inputs. Of
-the last one the noise is this layer's own, and not what it was given. LSB are steps S of the .tflite's tensor.
+with the values r of a reference. Each layer has three references: the float graph and the fake-quantized graph, both
+run on the images; and the layer alone, in float with the fake-quantized graph's weights, on the .tflite's own inputs.
+The noise of the last one is this layer's own, without that of its inputs. 1 LSB is the scale S of the .tflite's tensor.
 
-The .tflite runs on LiteRT's reference kernels, which give the same bits everywhere.
+The .tflite runs on LiteRT's reference kernels, which give the same bits on every machine.
 """
 
 from __future__ import annotations
@@ -22,48 +22,49 @@ from numpy.typing import NDArray
 
 from qatbuild.worker.tflite import inspect
 from qatbuild.worker.tflite.interpret import Model
-from qatbuild.worker.tflite.pairing import Network, float_partner, isolated, partner, without_fake_quants
+from qatbuild.worker.tflite.pairing import IndexedGraph, float_partner, isolated, partner, without_fake_quants
 
 Run = Callable[[Sequence[str], Mapping[str, Any]], list[Any]]
-"""Tensors to fetch, tensors to feed -> their values: a session's run."""
+"""Run a graph: (names of the tensors to fetch, values of the tensors to feed) -> values. A session's run."""
 
-_Codes = Mapping[int, NDArray[Any]]
+_Quantized = Mapping[int, NDArray[Any]]
+"""Quantized values of the .tflite's tensors, by index."""
 
 _VALUES = 2**24
-"""Values of all layers that are looked at together: every activation is in memory, several times and in float."""
+"""Values of all layers in one batch: every activation is in memory, several times and in float."""
 
 _CHANNEL_AXIS = {"CONV_2D": 0, "DEPTHWISE_CONV_2D": 3, "FULLY_CONNECTED": 0, "TRANSPOSE_CONV": 0}
 _PRODUCTS = 4 * 10**9
-_LEAST_IMAGES = 4
-_CODES = 256
+_FEWEST_IMAGES = 4
+_LEVELS = 256
 _FLOAT_NOISE = 1e-10
-"""What two float computations of the same values differ by: 100 dB."""
+"""Relative noise between two float computations of the same values: 100 dB."""
 
 _NO_SIGNAL_DB = -100.0
 _ROUNDING_LSB = 1.0
-"""How far a layer may be from the fake-quantized one given the same inputs, by rounding alone."""
+"""Largest difference from the fake-quantized layer on the same inputs that rounding alone explains."""
 
 
 @dataclass
 class _Noise:
-    """Sums over batches: of the reference's power, of the difference's; and the largest difference in steps."""
+    """Sums over batches: power of the reference, power of the difference, and the largest difference in LSB."""
 
     signal: float = 0.0
     noise: float = 0.0
-    steps: float = 0.0
-    seen: bool = False
+    largest_lsb: float = 0.0
+    has_reference: bool = False
 
-    def add(self, reference: NDArray[Any], codes: NDArray[Any], tensor: inspect.Tensor) -> None:
+    def add(self, reference: NDArray[Any], quantized: NDArray[Any], tensor: inspect.Tensor) -> None:
         wanted = reference.astype(np.float64).ravel() / tensor.scales[0]
-        difference = wanted - (codes.astype(np.float64).ravel() - tensor.zero_points[0])
+        difference = wanted - (quantized.astype(np.float64).ravel() - tensor.zero_points[0])
         self.signal += float(np.sum(wanted**2))
         self.noise += float(np.sum(difference**2))
-        self.steps = max(self.steps, float(np.max(np.abs(difference), initial=0.0)))
-        self.seen = True
+        self.largest_lsb = max(self.largest_lsb, float(np.max(np.abs(difference), initial=0.0)))
+        self.has_reference = True
 
     @property
     def sqnr_db(self) -> float | None:
-        """None without a reference, and where nothing is lost."""
+        """The SQNR; None without a reference, and without a loss."""
         if self.noise <= self.signal * _FLOAT_NOISE:
             return None
         if not self.signal:
@@ -72,13 +73,16 @@ class _Noise:
 
     @property
     def max_lsb(self) -> float | None:
-        """None without a reference."""
-        return round(self.steps, 2) if self.seen else None
+        """The largest difference; None without a reference."""
+        return round(self.largest_lsb, 2) if self.has_reference else None
 
 
 @dataclass
 class _Layer:
-    """One operator, its tensors' partners, and what is known of its codes so far."""
+    """One operator of the .tflite, its output tensor, the graphs' tensors with the same values, and the figures.
+
+    `counts`: how often each of the 256 quantized values occurred in the output.
+    """
 
     name: str
     operator: inspect.Operator
@@ -89,21 +93,21 @@ class _Layer:
     against: dict[str, _Noise] = field(
         default_factory=lambda: {name: _Noise() for name in ("float", "fake_quant", "same_inputs", "alone")}
     )
-    counts: NDArray[np.int64] = field(default_factory=lambda: np.zeros(_CODES, np.int64))
+    counts: NDArray[np.int64] = field(default_factory=lambda: np.zeros(_LEVELS, np.int64))
 
-    def add(self, kind: str, reference: NDArray[Any] | None, codes: _Codes) -> None:
-        """Compare with a reference; one of another size is none."""
-        if reference is not None and reference.size == codes[self.index].size:
-            self.against[kind].add(reference, codes[self.index], self.tensor)
+    def add(self, kind: str, reference: NDArray[Any] | None, quantized: _Quantized) -> None:
+        """Compare the output with a reference; one of another size is ignored."""
+        if reference is not None and reference.size == quantized[self.index].size:
+            self.against[kind].add(reference, quantized[self.index], self.tensor)
 
-    def count(self, codes: NDArray[Any]) -> None:
-        low = np.iinfo(codes.dtype).min
-        self.counts += np.bincount(codes.astype(np.int64).ravel() - low, minlength=_CODES)
+    def count(self, quantized: NDArray[Any]) -> None:
+        smallest = np.iinfo(quantized.dtype).min
+        self.counts += np.bincount(quantized.astype(np.int64).ravel() - smallest, minlength=_LEVELS)
 
     def row(self) -> dict[str, Any]:
         used = np.flatnonzero(self.counts)
         zero = self.tensor.zero_points[0] + (128 if self.tensor.dtype == "int8" else 0)
-        ends = [end for end in (0, _CODES - 1) if end != zero]  # at the zero point an end is 0 itself, not a cut
+        saturated = [end for end in (0, _LEVELS - 1) if end != zero]  # the zero point stands for an exact 0
         total = int(self.counts.sum())
         noise = self.against
         return {
@@ -112,8 +116,8 @@ class _Layer:
             "partner": self.fake_quant,
             "sqnr_db": {key: noise[key].sqnr_db for key in ("float", "fake_quant", "alone")},
             "max_lsb": {key: noise[key].max_lsb for key in ("fake_quant", "same_inputs")},
-            "codes_used_percent": round(100 * (int(used[-1]) - int(used[0]) + 1) / _CODES, 2),
-            "saturated_percent": round(100 * int(self.counts[ends].sum()) / total, 2),
+            "codes_used_percent": round(100 * (int(used[-1]) - int(used[0]) + 1) / _LEVELS, 2),
+            "saturated_percent": round(100 * int(self.counts[saturated].sum()) / total, 2),
         }
 
 
@@ -123,57 +127,57 @@ def measure(
     reals: NDArray[np.float32],
     graphs: Mapping[str, Any],
     *,
-    given: str,
+    input_name: str,
     opened: Callable[[Any], Run],
 ) -> list[dict[str, Any]]:
-    """One row for each operator of the .tflite at `path`, worst layer first.
+    """Return one row for each operator of the .tflite at `path`, worst layer first.
 
-    First come those that are farther from the fake-quantized graph than rounding explains, given the same inputs; then
-    those that lose most by themselves. A softmax is the last of them: its scale is fixed, and its order the logits'.
+    First come layers that differ from the fake-quantized graph by more than rounding, on the same inputs; then the
+    others, by what they lose alone. A softmax comes last: its scale is fixed, and it keeps the order of the logits.
 
-    `images` are bytes [n, height, width, channels], `reals` the same as the graphs' input `given` takes them. `graphs`
-    has the GraphDefs "frozen" and "float"; `opened` makes a GraphDef ready to run. A row has
+    `images` are bytes [n, height, width, channels], `reals` their real values, as the graphs' input `input_name` takes
+    them. `graphs` has the GraphDefs "frozen" and "float"; `opened` makes a GraphDef ready to run. A row has
 
         position               in the order of execution, from 0
         name, operator         the layer, and the .tflite's operator
-        partner                the fake-quantized graph's tensor; None: there is nothing to compare with
-        sqnr_db                against "float", "fake_quant", "alone"; None also where nothing is lost
-        max_lsb                from the fake-quantized graph: "fake_quant" on the images, "same_inputs" given those of
-                               this layer in the .tflite
-        codes_used_percent     of the 256 codes, those between the least and the greatest seen
-        saturated_percent      values at the least or the greatest code, where that is not 0
+        partner                the fake-quantized graph's tensor with the same values, or None
+        sqnr_db                against "float", "fake_quant", "alone"; None without a reference or without a loss
+        max_lsb                from the fake-quantized graph: "fake_quant" on the images, "same_inputs" on the layer's
+                               inputs in the .tflite
+        codes_used_percent     of the 256 quantized values, those from the smallest to the largest that occurred
+        saturated_percent      outputs at the smallest or largest quantized value, unless that is the zero point
 
     Raises ConversionError if the file does not run.
     """
     model = inspect.read(path)
-    network, floats = Network(graphs["frozen"]), Network(graphs["float"])
+    network, floats = IndexedGraph(graphs["frozen"]), IndexedGraph(graphs["float"])
     layers = _layers(model, network, floats)
     runtime = Model(path, kernels="reference", keep=True)
     whole, reference = opened(graphs["frozen"]), opened(graphs["float"])
-    apart: Callable[[_Codes, Mapping[str, Any]], None] | None = None
+    compare_alone: Callable[[_Quantized, Mapping[str, Any]], None] | None = None
     batch = max(1, _VALUES // sum(math.prod(layer.tensor.shape) for layer in layers))
     for start in range(0, len(images), batch):
         part = slice(start, start + batch)
-        codes = runtime.tensors(images[part], [layer.index for layer in layers], batch)
-        feeds = {f"{given}:0": reals[part]}
+        quantized = runtime.tensors(images[part], [layer.index for layer in layers], batch)
+        feeds = {f"{input_name}:0": reals[part]}
         expected = _fetched(whole, [layer.fake_quant for layer in layers], feeds)
-        if apart is None:
-            _check_sizes(layers, expected, codes)
+        if compare_alone is None:
+            _drop_partners_of_other_sizes(layers, expected, quantized)
             shapes = {str(name): each.shape[1:] for name, each in expected.items()}
-            apart = _apart(layers, network, shapes, opened)
+            compare_alone = _alone(layers, network, shapes, opened)
         for layer in layers:
-            layer.count(codes[layer.index])
-            layer.add("fake_quant", expected.get(layer.fake_quant), codes)
+            layer.count(quantized[layer.index])
+            layer.add("fake_quant", expected.get(layer.fake_quant), quantized)
         wanted = _fetched(reference, [layer.floating for layer in layers], feeds)
         for layer in layers:
-            layer.add("float", wanted.get(layer.floating), codes)
-        apart(codes, feeds)
+            layer.add("float", wanted.get(layer.floating), quantized)
+        compare_alone(quantized, feeds)
     rows = [{"position": position, **layer.row()} for position, layer in enumerate(layers)]
     return sorted(rows, key=_badness)
 
 
 def affordable(path: Path) -> int:
-    """How many images `measure` can run through the file at `path` in seconds: the reference kernels are slow."""
+    """Return how many images `measure` can run through the file in seconds: the reference kernels are slow."""
     model = inspect.read(path)
     products = 0
     for operator in model.operators:
@@ -181,11 +185,11 @@ def affordable(path: Path) -> int:
             weights = model.tensors[operator.inputs[1]].shape
             outputs = math.prod(model.tensors[operator.outputs[0]].shape)
             products += outputs * math.prod(weights) // weights[_CHANNEL_AXIS[operator.name]]
-    return max(_LEAST_IMAGES, _PRODUCTS // max(products, 1))
+    return max(_FEWEST_IMAGES, _PRODUCTS // max(products, 1))
 
 
 def described(row: Mapping[str, Any]) -> str:
-    """A row in words, for an error: "conv1 (CONV_2D): 22.8 dB alone, 1 LSB, 2.27 % saturated"."""
+    """Return a row as text for an error: "conv1 (CONV_2D): 22.8 dB alone, 1 LSB, 2.27 % saturated"."""
     alone, same = row["sqnr_db"]["alone"], row["max_lsb"]["same_inputs"]
     name, saturated = f"{row['name']} ({row['operator']})", f"{row['saturated_percent']:g} % saturated"
     if same is None:
@@ -195,70 +199,75 @@ def described(row: Mapping[str, Any]) -> str:
 
 
 def _badness(row: Mapping[str, Any]) -> tuple[float, float, int]:
+    """Return the sort key of a row: see `measure`."""
     same, alone = row["max_lsb"]["same_inputs"] or 0.0, row["sqnr_db"]["alone"]
     unavoidable = alone is None or row["operator"] == "SOFTMAX"
     return -same if same > _ROUNDING_LSB else 0.0, np.inf if unavoidable else alone, row["position"]
 
 
-def _layers(model: inspect.Flatbuffer, network: Network, floats: Network) -> list[_Layer]:
+def _layers(model: inspect.Flatbuffer, network: IndexedGraph, floats: IndexedGraph) -> list[_Layer]:
     layers: list[_Layer] = []
     for operator in model.operators:
         index = operator.outputs[0]
         tensor = model.tensors[index]
         if not tensor.scales:  # a shape that is computed
             continue
-        found = partner(tensor, network)
-        if found is not None and found in {layer.fake_quant for layer in layers}:
-            found = None
-        floating = None if found is None else float_partner(found, network, floats)
-        layers.append(_Layer(model.layer(operator), operator, tensor, index, found, floating))
+        fake_quant = partner(tensor, network)
+        if fake_quant is not None and fake_quant in {layer.fake_quant for layer in layers}:
+            fake_quant = None
+        floating = None if fake_quant is None else float_partner(fake_quant, network, floats)
+        layers.append(_Layer(model.layer(operator), operator, tensor, index, fake_quant, floating))
     return layers
 
 
-def _apart(
+def _alone(
     layers: Sequence[_Layer],
-    network: Network,
+    network: IndexedGraph,
     shapes: Mapping[str, tuple[int, ...]],
     opened: Callable[[Any], Run],
-) -> Callable[[_Codes, Mapping[str, Any]], None]:
-    """What compares each layer with itself in the fake-quantized graph and in float, given the .tflite's inputs."""
+) -> Callable[[_Quantized, Mapping[str, Any]], None]:
+    """Return a function that compares each layer alone, on the .tflite's inputs, with the fake-quantized and in float.
+
+    In a copy of the fake-quantized graph a placeholder takes the place of every layer's output, and is fed with the
+    .tflite's values. A layer is compared if all its computed inputs have such a placeholder.
+    """
     computed = {layer.index for layer in layers}
     paired = {layer.index: layer for layer in layers if layer.fake_quant is not None}
-    fed = [
+    compared = [
         layer for layer in paired.values() if all(each in paired for each in layer.operator.inputs if each in computed)
     ]
-    places = {layer.fake_quant: (f"given/{index}", shapes[str(layer.fake_quant)]) for index, layer in paired.items()}
+    places = {layer.fake_quant: (f"tflite/{index}", shapes[str(layer.fake_quant)]) for index, layer in paired.items()}
     cut = isolated(network, {str(name): place for name, place in places.items()})
-    quantized, plain = opened(cut), opened(without_fake_quants(cut))
-    sources = {layer.index: f"{network.source(str(layer.fake_quant).partition(':')[0])}:0" for layer in fed}
+    quantized_graph, float_graph = opened(cut), opened(without_fake_quants(cut))
+    sources = {layer.index: f"{network.source(str(layer.fake_quant).partition(':')[0])}:0" for layer in compared}
 
-    def compare(codes: _Codes, feeds: Mapping[str, Any]) -> None:
-        own = dict(feeds)
+    def compare(quantized: _Quantized, feeds: Mapping[str, Any]) -> None:
+        inputs = dict(feeds)
         for index, layer in paired.items():
             name, shape = places[layer.fake_quant]
-            own[f"{name}:0"] = _real(codes[index], layer.tensor).reshape(-1, *shape)
-        same, alone = (
-            _fetched(run, names, own)
-            for run, names in ((quantized, [layer.fake_quant for layer in fed]), (plain, list(sources.values())))
-        )
-        for layer in fed:
-            layer.add("same_inputs", same.get(layer.fake_quant), codes)
-            layer.add("alone", alone.get(sources[layer.index]), codes)
+            inputs[f"{name}:0"] = _real(quantized[index], layer.tensor).reshape(-1, *shape)
+        same = _fetched(quantized_graph, [layer.fake_quant for layer in compared], inputs)
+        alone = _fetched(float_graph, list(sources.values()), inputs)
+        for layer in compared:
+            layer.add("same_inputs", same.get(layer.fake_quant), quantized)
+            layer.add("alone", alone.get(sources[layer.index]), quantized)
 
     return compare
 
 
-def _check_sizes(layers: Sequence[_Layer], expected: Mapping[str | None, NDArray[Any]], codes: _Codes) -> None:
-    """No partner is kept that has another number of values."""
+def _drop_partners_of_other_sizes(
+    layers: Sequence[_Layer], expected: Mapping[str | None, NDArray[Any]], quantized: _Quantized
+) -> None:
     for layer in layers:
-        if layer.fake_quant is not None and expected[layer.fake_quant].size != codes[layer.index].size:
+        if layer.fake_quant is not None and expected[layer.fake_quant].size != quantized[layer.index].size:
             layer.fake_quant = layer.floating = None
 
 
 def _fetched(run: Run, names: Sequence[str | None], feeds: Mapping[str, Any]) -> dict[str | None, NDArray[Any]]:
+    """Run a graph and return its tensors' values by name; None among the names is left out."""
     wanted = list(dict.fromkeys(name for name in names if name is not None))
     return dict(zip(wanted, run(wanted, feeds), strict=True))
 
 
-def _real(codes: NDArray[Any], tensor: inspect.Tensor) -> NDArray[np.float32]:
-    return (codes.astype(np.float32) - np.float32(tensor.zero_points[0])) * np.float32(tensor.scales[0])
+def _real(quantized: NDArray[Any], tensor: inspect.Tensor) -> NDArray[np.float32]:
+    return (quantized.astype(np.float32) - np.float32(tensor.zero_points[0])) * np.float32(tensor.scales[0])

@@ -1,8 +1,8 @@
-"""Which tensor of a TensorFlow graph a tensor of its .tflite stands for.
+"""Pairs of tensors: the tensor of a TensorFlow graph that a tensor of its .tflite stands for.
 
 The converter names a fused tensor by its operations, joined with semicolons: "conv1/Relu;conv1/BiasAdd;conv1/Conv2D".
-The deepest of these in the graph gave its values; the FakeQuant behind it gave its scale and zero point, and only one
-that gives the same is believed. Names are those of TensorFlow's tensors ("conv1/Relu:0").
+The deepest of these operations in the graph gave the values; the FakeQuant behind it gave scale and zero point, and it
+is accepted only if these agree. Names are those of TensorFlow's tensors ("conv1/Relu:0").
 """
 
 from __future__ import annotations
@@ -14,38 +14,40 @@ from typing import Any
 
 import tensorflow as tf
 
-from qatbuild.quantize.affine import affine
+from qatbuild.worker.graph_def import constant_ops, nodes_by_name, op_name, source
+from qatbuild.worker.tflite.affine import quant_params
+from qatbuild.worker.tflite.fake_quant_nodes import FAKE_QUANTS, PER_TENSOR, bits_of, range_of
 from qatbuild.worker.tflite.inspect import Tensor
 
-_FAKE_QUANTS = ("FakeQuantWithMinMaxVars", "FakeQuantWithMinMaxArgs")
-_ALL_FAKE_QUANTS = (*_FAKE_QUANTS, "FakeQuantWithMinMaxVarsPerChannel")
 _FUSED = ("BiasAdd", "Add", "AddV2", "Relu", "Relu6")
-_ROUNDS = ("Conv2D", "DepthwiseConv2dNative", "MatMul", "BiasAdd", "Add", "AddV2", "Sub", "Mul", "Relu", "Relu6")
-"""Operations whose result has a range of its own, so that without its FakeQuant they are no partner."""
+_HAS_OWN_RANGE = ("Conv2D", "DepthwiseConv2dNative", "MatMul", "BiasAdd", "Add", "AddV2", "Sub", "Mul", "Relu", "Relu6")
+"""Operations that are no partner without a FakeQuant: the range of their result is their own."""
 _TOLERANCE = 1e-3
 
 
 @dataclass
-class Network:
-    """A frozen GraphDef, indexed."""
+class IndexedGraph:
+    """A frozen GraphDef with its nodes by name, and the (node, input index) pairs that read each node."""
 
     definition: Any
     nodes: dict[str, Any] = field(init=False)
-    takers: dict[str, list[tuple[Any, int]]] = field(init=False)
+    readers: dict[str, list[tuple[Any, int]]] = field(init=False)
+    constants: frozenset[str] = field(init=False)
 
     def __post_init__(self) -> None:
-        self.nodes = {node.name: node for node in self.definition.node}
-        self.takers = {}
+        self.nodes = nodes_by_name(self.definition)
+        self.constants = constant_ops(self.definition.node)
+        self.readers = {}
         for node in self.definition.node:
-            for slot, name in enumerate(node.input):
-                self.takers.setdefault(_operation(name), []).append((node, slot))
+            for index, name in enumerate(node.input):
+                self.readers.setdefault(op_name(name), []).append((node, index))
         self._depths: dict[str, int] = {}
 
     def depth(self, name: str) -> int:
-        """The length of the longest path from an input or constant to an operation."""
+        """Return the length of the longest path from an input or constant to an operation."""
         pending = [name]
         while pending:
-            inputs = [_operation(each) for each in self.nodes[pending[-1]].input]
+            inputs = [op_name(each) for each in self.nodes[pending[-1]].input]
             missing = [each for each in inputs if each not in self._depths]
             if missing:
                 pending += missing
@@ -53,65 +55,50 @@ class Network:
                 self._depths[pending.pop()] = 1 + max((self._depths[each] for each in inputs), default=0)
         return self._depths[name]
 
-    def constant(self, name: str) -> bool:
-        """Whether an operation's values do not depend on an input of the graph."""
-        pending, seen = [name], {name}
-        while pending:
-            node = self.nodes[pending.pop()]
-            if node.op == "Placeholder":
-                return False
-            makers = {_operation(each) for each in node.input} - seen
-            seen |= makers
-            pending += makers
-        return True
-
     def source(self, name: str) -> str:
-        """The operation whose values an operation gives, before fake quantization."""
-        node = self.nodes[name]
-        while node.op in (*_ALL_FAKE_QUANTS, "Identity"):
-            node = self.nodes[_operation(node.input[0])]
-        return str(node.name)
+        """Return the operation that computes the values of `name`, without fake quantization."""
+        return str(source(self.nodes, name, (*FAKE_QUANTS, "Identity")).name)
 
 
-def partner(tensor: Tensor, network: Network) -> str | None:
-    """The fake-quantized graph's tensor with the values of a .tflite's tensor; None if there is none for sure."""
-    named = [part.partition(":")[0] for part in tensor.name.split(";")]
-    known = [name for name in named if name in network.nodes]
-    if not known or not tensor.scales:
+def partner(tensor: Tensor, graph: IndexedGraph) -> str | None:
+    """Return the tensor of the fake-quantized graph with the values of a .tflite's tensor; None if uncertain."""
+    parts = [part.partition(":")[0] for part in tensor.name.split(";")]
+    names = [name for name in parts if name in graph.nodes]
+    if not names or not tensor.scales:
         return None
-    deepest = max(known, key=network.depth)
-    for name in _behind(network, deepest):
-        if network.nodes[name].op in _FAKE_QUANTS and _same_scale(network, network.nodes[name], tensor):
+    deepest = max(names, key=graph.depth)
+    for name in _behind(graph, deepest):
+        if graph.nodes[name].op in PER_TENSOR and _same_scale(graph, graph.nodes[name], tensor):
             return f"{name}:0"
-    return None if network.nodes[deepest].op in _ROUNDS else f"{deepest}:0"
+    return None if graph.nodes[deepest].op in _HAS_OWN_RANGE else f"{deepest}:0"
 
 
-def float_partner(name: str, network: Network, floats: Network) -> str | None:
-    """The float graph's tensor that stands where `name`, a tensor of the fake-quantized graph, does.
+def float_partner(name: str, graph: IndexedGraph, floats: IndexedGraph) -> str | None:
+    """Return the tensor of the float graph that corresponds to `name`, a tensor of the fake-quantized graph.
 
-    That is what the same operation reads there, or what the same operation gives.
+    It is the tensor that the same operation reads in the float graph, or else the output of the same operation.
     """
-    source = network.source(_operation(name))
-    for taker, slot in _takers(network, source):
-        same = floats.nodes.get(taker.name)
-        if same is not None and same.op == taker.op:
-            return f"{floats.source(_operation(same.input[slot]))}:0"
-    same = floats.nodes.get(source)
-    return f"{source}:0" if same is not None and same.op == network.nodes[source].op else None
+    origin = graph.source(op_name(name))
+    for reader, index in _readers_behind_fake_quants(graph, origin):
+        same = floats.nodes.get(reader.name)
+        if same is not None and same.op == reader.op:
+            return f"{floats.source(op_name(same.input[index]))}:0"
+    same = floats.nodes.get(origin)
+    return f"{origin}:0" if same is not None and same.op == graph.nodes[origin].op else None
 
 
-def isolated(network: Network, givens: Mapping[str, tuple[str, tuple[int, ...]]]) -> Any:
-    """A GraphDef in which what takes a tensor takes a new placeholder instead.
+def isolated(graph: IndexedGraph, placeholders: Mapping[str, tuple[str, tuple[int, ...]]]) -> Any:
+    """Return a GraphDef in which readers of some tensors read new placeholders, so that layers get chosen inputs.
 
-    `givens`: tensor -> (name of the placeholder, shape without batch). So each layer computes from values of one's own.
+    `placeholders`: tensor -> (name of its placeholder, shape without the batch dimension).
     """
     result = tf.compat.v1.GraphDef()
-    result.CopyFrom(network.definition)
+    result.CopyFrom(graph.definition)
     for node in result.node:
-        for slot, name in enumerate(node.input):
-            if not name.startswith("^") and _tensor(name) in givens:
-                node.input[slot] = givens[_tensor(name)][0]
-    for name, shape in givens.values():
+        for index, name in enumerate(node.input):
+            if not name.startswith("^") and _tensor(name) in placeholders:
+                node.input[index] = placeholders[_tensor(name)][0]
+    for name, shape in placeholders.values():
         added = result.node.add(name=name, op="Placeholder")
         added.attr["dtype"].type = tf.float32.as_datatype_enum
         added.attr["shape"].shape.CopyFrom(tf.TensorShape([None, *shape]).as_proto())
@@ -119,68 +106,55 @@ def isolated(network: Network, givens: Mapping[str, tuple[str, tuple[int, ...]]]
 
 
 def without_fake_quants(definition: Any) -> Any:
-    """The GraphDef with every FakeQuant turned into an Identity: the same weights, in float."""
+    """Return the GraphDef with every FakeQuant replaced by an Identity: the same weights, in float."""
     result = tf.compat.v1.GraphDef()
     result.CopyFrom(definition)
     for node in result.node:
-        if node.op in _ALL_FAKE_QUANTS:
-            kept = node.input[0]
+        if node.op in FAKE_QUANTS:
+            values = node.input[0]
             node.ClearField("input")
             node.ClearField("attr")
             node.op = "Identity"
-            node.input.append(kept)
+            node.input.append(values)
             node.attr["T"].type = tf.float32.as_datatype_enum
     return result
 
 
-def _behind(network: Network, start: str) -> Iterator[str]:
-    """An operation and those that only finish its values, nearest first: a range, or after a layer its bias, ReLU."""
+def _behind(graph: IndexedGraph, start: str) -> Iterator[str]:
+    """Yield an operation and those that complete its values, nearest first: FakeQuant; a layer's bias and ReLU."""
     pending, seen = [start], {start}
-    rounds = network.nodes[start].op in _ROUNDS
+    fusible = graph.nodes[start].op in _HAS_OWN_RANGE
     while pending:
         name = pending.pop(0)
         yield name
-        for taker, slot in network.takers.get(name, []):
-            finishes = (taker.op in _FAKE_QUANTS and slot == 0) or taker.op == "Identity"
-            if rounds and taker.op in _FUSED:
-                others = [_operation(each) for at, each in enumerate(taker.input) if at != slot]
-                finishes = all(network.constant(other) for other in others)
-            if finishes and taker.name not in seen:
-                seen.add(taker.name)
-                pending.append(taker.name)
+        for reader, index in graph.readers.get(name, []):
+            completes = (reader.op in PER_TENSOR and index == 0) or reader.op == "Identity"
+            if fusible and reader.op in _FUSED:
+                others = [op_name(each) for at, each in enumerate(reader.input) if at != index]
+                completes = graph.constants.issuperset(others)
+            if completes and reader.name not in seen:
+                seen.add(reader.name)
+                pending.append(reader.name)
 
 
-def _takers(network: Network, source: str) -> Iterator[tuple[Any, int]]:
-    """What reads an operation's values, also through fake quantization."""
-    for taker, slot in network.takers.get(source, []):
-        if taker.op in (*_ALL_FAKE_QUANTS, "Identity"):
-            yield from _takers(network, taker.name)
+def _readers_behind_fake_quants(graph: IndexedGraph, name: str) -> Iterator[tuple[Any, int]]:
+    """Yield the (node, input index) pairs that read an operation's values, directly or through fake quantization."""
+    for reader, index in graph.readers.get(name, []):
+        if reader.op in (*FAKE_QUANTS, "Identity"):
+            yield from _readers_behind_fake_quants(graph, reader.name)
         else:
-            yield taker, slot
+            yield reader, index
 
 
-def _same_scale(network: Network, node: Any, tensor: Tensor) -> bool:
-    ends = _ends(network, node)
+def _same_scale(graph: IndexedGraph, node: Any, tensor: Tensor) -> bool:
+    """Return whether a FakeQuant node gives the scale and zero point of a .tflite's tensor."""
+    ends = range_of(graph.nodes, node)
     if ends is None or not ends[0] < ends[1]:
         return False
-    bits = node.attr["num_bits"].i if "num_bits" in node.attr else 8
-    form = affine(*ends, bits, narrow_range=node.attr["narrow_range"].b)
+    params = quant_params(*ends, bits_of(node), narrow_range=node.attr["narrow_range"].b)
     shift = 128 if tensor.dtype == "int8" else 0
-    same = math.isclose(float(form.scale), tensor.scales[0], rel_tol=_TOLERANCE)
-    return same and abs(int(form.zero_point) - shift - tensor.zero_points[0]) <= 1
-
-
-def _ends(network: Network, node: Any) -> tuple[float, float] | None:
-    if node.op == "FakeQuantWithMinMaxArgs":
-        return node.attr["min"].f, node.attr["max"].f
-    low, high = (network.nodes[network.source(_operation(name))] for name in node.input[1:3])
-    if low.op != "Const" or high.op != "Const":
-        return None
-    return float(tf.make_ndarray(low.attr["value"].tensor)), float(tf.make_ndarray(high.attr["value"].tensor))
-
-
-def _operation(name: str) -> str:
-    return name.removeprefix("^").partition(":")[0]
+    same = math.isclose(float(params.scale), tensor.scales[0], rel_tol=_TOLERANCE)
+    return same and abs(int(params.zero_point) - shift - tensor.zero_points[0]) <= 1
 
 
 def _tensor(name: str) -> str:

@@ -1,8 +1,8 @@
-"""An integer emulator in NumPy: a .tflite run tensor by tensor, bit for bit as LiteRT's reference kernels run it.
+"""An integer emulator in NumPy: it runs a .tflite tensor by tensor, with the bits of LiteRT's reference kernels.
 
-It is the proof that the equations in these docstrings are what the runtime computes: uint8 and int8, per tensor and per
-channel. The reference kernels are those of `OpResolverType.BUILTIN_REF` in ai-edge-litert 2.3; other kernel sets round
-otherwise, by one step of an operator's output.
+It proves that the equations in these docstrings are what the runtime computes: uint8 and int8, per tensor and per
+channel. The reference kernels are those of `OpResolverType.BUILTIN_REF` in ai-edge-litert 2.3; other kernel sets may
+differ by 1 LSB of an operator's output.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from qatbuild.exchange.errors import ConversionError
 from qatbuild.worker.tflite.emulator import activations, arithmetic, layers, pools, shapes
-from qatbuild.worker.tflite.emulator.graph import Graph, Operator, read
+from qatbuild.worker.tflite.emulator.graph import EmulatedOperator, Graph, read
 
 __all__ = ["KERNELS", "compute", "read", "run"]
 
@@ -52,27 +52,27 @@ KERNELS: dict[str, Callable[..., NDArray[Any]]] = {
     "TRANSPOSE": shapes.transpose,
     "TRANSPOSE_CONV": layers.transpose_conv,
 }
-"""The operators that are known, by their names in the flatbuffer's schema."""
+"""The supported operators, by their names in the flatbuffer's schema."""
 
 
-def run(path: Path, codes: NDArray[Any]) -> dict[int, NDArray[Any]]:
-    """Every tensor's codes by its index, for input `codes` [batch, ...] of the model's own type.
+def run(path: Path, inputs: NDArray[Any]) -> dict[int, NDArray[Any]]:
+    """Return the quantized values of every tensor by its index, for `inputs` [batch, ...] of the model's own type.
 
-    Raises ConversionError naming the operators that the emulator does not know, before it computes anything.
+    ConversionError naming the unsupported operators, before anything is computed.
     """
     graph = read(path)
     _check(graph, path)
     values: dict[int, NDArray[Any]] = {each.index: each.values for each in graph.tensors if each.values is not None}
-    values[graph.inputs[0]] = codes
+    values[graph.inputs[0]] = inputs
     for operator in graph.operators:
-        given = [None if tensor is None else values[tensor.index] for tensor in operator.inputs]
-        values[operator.outputs[0].index] = compute(operator, given)
+        operands = [None if tensor is None else values[tensor.index] for tensor in operator.inputs]
+        values[operator.outputs[0].index] = compute(operator, operands)
     return values
 
 
-def compute(operator: Operator, given: list[NDArray[Any] | None]) -> NDArray[Any]:
-    """The output codes of one operator for the codes of its inputs, None where an optional input is absent."""
-    return KERNELS[operator.name](operator, *given)
+def compute(operator: EmulatedOperator, operands: list[NDArray[Any] | None]) -> NDArray[Any]:
+    """Return the quantized output of one operator. Pass None for an absent optional operand."""
+    return KERNELS[operator.name](operator, *operands)
 
 
 def _check(graph: Graph, path: Path) -> None:
@@ -85,7 +85,7 @@ def _check(graph: Graph, path: Path) -> None:
     ]
     facts: list[tuple[str, object]] = [("file", path)]
     if unknown:
-        raise ConversionError("The emulator does not know an operator.", [*facts, ("unknown", ", ".join(unknown))])
+        raise ConversionError("The emulator does not support an operator.", [*facts, ("unknown", ", ".join(unknown))])
     if unfit:
         names = ", ".join(dict.fromkeys(unfit))
         raise ConversionError("The emulator computes in integers only.", [*facts, ("tensors", names)])

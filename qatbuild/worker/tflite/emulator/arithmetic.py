@@ -8,48 +8,48 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qatbuild.worker.tflite import fixed_point
-from qatbuild.worker.tflite.emulator.graph import Operator
+from qatbuild.worker.tflite.emulator.graph import EmulatedOperator
 from qatbuild.worker.tflite.emulator.requantize import clamped, offsets, requantized
 
 _LEFT_SHIFT = 20
-"""Both addends go 20 bits up before they are rescaled, so that the rounding is far below the output's steps."""
+"""Addends are shifted by 20 bits before they are rescaled, so that the rounding is far below 1 LSB of the output."""
 
 
-def add(operator: Operator, one: NDArray[Any], other: NDArray[Any]) -> NDArray[Any]:
+def add(operator: EmulatedOperator, one: NDArray[Any], other: NDArray[Any]) -> NDArray[Any]:
     """ADD: both addends rescaled to twice the larger scale, added, rescaled to the output's."""
     return _sum(operator, one, other, 1)
 
 
-def subtract(operator: Operator, one: NDArray[Any], other: NDArray[Any]) -> NDArray[Any]:
+def subtract(operator: EmulatedOperator, one: NDArray[Any], other: NDArray[Any]) -> NDArray[Any]:
     """SUB: as ADD."""
     return _sum(operator, one, other, -1)
 
 
-def multiply(operator: Operator, one: NDArray[Any], other: NDArray[Any]) -> NDArray[Any]:
+def multiply(operator: EmulatedOperator, one: NDArray[Any], other: NDArray[Any]) -> NDArray[Any]:
     """MUL: Z3 + round(M (q1 - Z1) (q2 - Z2)), M = S1 S2 / S3 computed in float32."""
-    first, second, output = operator.given(0), operator.given(1), operator.outputs[0]
+    first, second, output = operator.input(0), operator.input(1), operator.outputs[0]
     real = np.float64(first.scale * second.scale / output.scale)
     product = offsets(one, first) * offsets(other, second)
     return requantized(product, real, output, operator.options.fusedActivationFunction)
 
 
-def maximum(operator: Operator, one: NDArray[Any], other: NDArray[Any]) -> NDArray[Any]:
-    """MAXIMUM, of codes with one scale."""
+def maximum(operator: EmulatedOperator, one: NDArray[Any], other: NDArray[Any]) -> NDArray[Any]:
+    """MAXIMUM, of quantized values with the same scale."""
     return np.maximum(one, other).astype(operator.outputs[0].dtype)
 
 
-def minimum(operator: Operator, one: NDArray[Any], other: NDArray[Any]) -> NDArray[Any]:
-    """MINIMUM, of codes with one scale."""
+def minimum(operator: EmulatedOperator, one: NDArray[Any], other: NDArray[Any]) -> NDArray[Any]:
+    """MINIMUM, of quantized values with the same scale."""
     return np.minimum(one, other).astype(operator.outputs[0].dtype)
 
 
-def _sum(operator: Operator, one: NDArray[Any], other: NDArray[Any], sign: int) -> NDArray[Any]:
-    tensors, output = (operator.given(0), operator.given(1)), operator.outputs[0]
+def _sum(operator: EmulatedOperator, one: NDArray[Any], other: NDArray[Any], sign: int) -> NDArray[Any]:
+    tensors, output = (operator.input(0), operator.input(1)), operator.outputs[0]
     double = np.float64(2 * max(tensor.scale for tensor in tensors))
     scaled = []
-    for tensor, codes in zip(tensors, (one, other), strict=True):
+    for tensor, values in zip(tensors, (one, other), strict=True):
         multiplier, shift = fixed_point.quantized_multiplier(np.float64(tensor.scale) / double)
-        scaled.append(fixed_point.multiply(offsets(codes, tensor) << _LEFT_SHIFT, multiplier, shift))
+        scaled.append(fixed_point.multiply(offsets(values, tensor) << _LEFT_SHIFT, multiplier, shift))
     real = double / np.float64(np.float32(2**_LEFT_SHIFT) * output.scale)
     multiplier, shift = fixed_point.quantized_multiplier(real)
     total = fixed_point.multiply(scaled[0] + sign * scaled[1], multiplier, shift)

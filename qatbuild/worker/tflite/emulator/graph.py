@@ -1,4 +1,4 @@
-"""A .tflite file as the emulator needs it: tensors with their constants, operators with their options."""
+"""A .tflite file for the emulator: tensors with their constants, operators with their options."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ _ABSENT = -1
 
 
 @dataclass(frozen=True)
-class Tensor:
-    """One tensor. `scales` (float32) and `zero_points` are of length 1 or, along `axis`, one per channel.
+class EmulatedTensor:
+    """One tensor. `scales` (float32) and `zero_points` have length 1, or one per index of the axis `axis`.
 
-    `values` are those of a constant, None for what is computed. `batches`: whether its first dimension is free.
+    `values` are those of a constant, None if they are computed. `batches`: whether the first dimension is free.
     """
 
     index: int
@@ -34,32 +34,32 @@ class Tensor:
 
     @property
     def scale(self) -> np.float32:
-        """The scale of a tensor that has one."""
+        """The scale, of a tensor with a single one."""
         return np.float32(self.scales[0])
 
     @property
     def zero_point(self) -> int:
-        """The zero point of a tensor that has one."""
+        """The zero point, of a tensor with a single one."""
         return int(self.zero_points[0])
 
     @property
     def limits(self) -> tuple[int, int]:
-        """The least and the greatest code of its type."""
+        """The smallest and largest value of its type."""
         info = np.iinfo(self.dtype)
         return int(info.min), int(info.max)
 
 
 @dataclass(frozen=True)
-class Operator:
-    """One operation: its tensors (None for an optional input that is absent), the options of its flatbuffer table."""
+class EmulatedOperator:
+    """One operation: its tensors (None for an absent optional input) and the options of its flatbuffer table."""
 
     name: str
-    inputs: tuple[Tensor | None, ...]
-    outputs: tuple[Tensor, ...]
+    inputs: tuple[EmulatedTensor | None, ...]
+    outputs: tuple[EmulatedTensor, ...]
     options: Any
 
-    def given(self, position: int) -> Tensor:
-        """The input tensor at a position that must not be empty."""
+    def input(self, position: int) -> EmulatedTensor:
+        """Return the input tensor at a position; it must not be absent."""
         tensor = self.inputs[position]
         assert tensor is not None, f"{self.name} has no input {position}"
         return tensor
@@ -69,14 +69,14 @@ class Operator:
 class Graph:
     """The main subgraph of a file, its operators in the order of execution."""
 
-    tensors: tuple[Tensor, ...]
-    operators: tuple[Operator, ...]
+    tensors: tuple[EmulatedTensor, ...]
+    operators: tuple[EmulatedOperator, ...]
     inputs: tuple[int, ...]
     outputs: tuple[int, ...]
 
 
 def read(path: Path) -> Graph:
-    """The main subgraph of the .tflite file at `path`. Raises ConversionError if it is not one."""
+    """Read the main subgraph of a .tflite file; ConversionError if it is not one."""
     model = inspect.load(path)
     main = model.subgraphs[0]
     tensors = tuple(_tensor(model, index, tensor) for index, tensor in enumerate(main.tensors))
@@ -85,11 +85,11 @@ def read(path: Path) -> Graph:
         name = str(flatbuffer_utils.opcode_to_name(model, operator.opcodeIndex))
         inputs = tuple(None if index == _ABSENT else tensors[index] for index in operator.inputs)
         outputs = tuple(tensors[index] for index in operator.outputs)
-        operators.append(Operator(name, inputs, outputs, operator.builtinOptions))
+        operators.append(EmulatedOperator(name, inputs, outputs, operator.builtinOptions))
     return Graph(tensors, tuple(operators), tuple(map(int, main.inputs)), tuple(map(int, main.outputs)))
 
 
-def _tensor(model: Any, index: int, tensor: Any) -> Tensor:
+def _tensor(model: Any, index: int, tensor: Any) -> EmulatedTensor:
     shape = () if tensor.shape is None else tuple(int(size) for size in tensor.shape)
     dtype = np.dtype(flatbuffer_utils.type_to_name(tensor.type).lower())
     quantization = tensor.quantization
@@ -97,7 +97,7 @@ def _tensor(model: Any, index: int, tensor: Any) -> Tensor:
     zero_points = () if quantization is None or quantization.zeroPoint is None else quantization.zeroPoint
     data = model.buffers[tensor.buffer].data
     signature = tensor.shapeSignature
-    return Tensor(
+    return EmulatedTensor(
         index=index,
         name=tensor.name.decode(),
         dtype=dtype,

@@ -1,4 +1,4 @@
-"""From accumulators back to 8 bits: what the kernels have in common."""
+"""Requantization: from int32 accumulators back to 8 bits, shared by the kernels."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from ai_edge_litert import schema_py_generated as schema
 from numpy.typing import ArrayLike, NDArray
 
 from qatbuild.worker.tflite import fixed_point
-from qatbuild.worker.tflite.emulator.graph import Tensor
+from qatbuild.worker.tflite.emulator.graph import EmulatedTensor
 
-_ENDS = {
+_ACTIVATION_RANGES = {
     schema.ActivationFunctionType.NONE: (-np.inf, np.inf),
     schema.ActivationFunctionType.RELU: (0.0, np.inf),
     schema.ActivationFunctionType.RELU6: (0.0, 6.0),
@@ -19,13 +19,15 @@ _ENDS = {
 }
 
 
-def offsets(codes: NDArray[Any], tensor: Tensor) -> NDArray[np.int64]:
-    """The steps q - Z of a tensor with one zero point."""
-    return codes.astype(np.int64) - tensor.zero_point
+def offsets(quantized: NDArray[Any], tensor: EmulatedTensor) -> NDArray[np.int64]:
+    """Return q - Z, for a tensor with one zero point."""
+    return quantized.astype(np.int64) - tensor.zero_point
 
 
-def requantized(accumulators: NDArray[np.int64], real: ArrayLike, output: Tensor, activation: int) -> NDArray[Any]:
-    """The codes clamp(Z + round(M a)): Jacob et al. 2018, eq. 4 with section 2.4's fused activation as the clamp.
+def requantized(
+    accumulators: NDArray[np.int64], real: ArrayLike, output: EmulatedTensor, activation: int
+) -> NDArray[Any]:
+    """Return clamp(Z + round(M a)): Jacob et al. 2018, eq. 4 with section 2.4's fused activation as the clamp.
 
     `accumulators`: the int32 values; `real`: M = S1 S2 / S3, a scalar or one per channel (the last axis).
     """
@@ -33,20 +35,20 @@ def requantized(accumulators: NDArray[np.int64], real: ArrayLike, output: Tensor
     return clamped(fixed_point.multiply(fixed_point.as_int32(accumulators), multiplier, shift), output, activation)
 
 
-def clamped(steps: NDArray[np.int64], output: Tensor, activation: int = 0) -> NDArray[Any]:
-    """The codes Z + steps within the type's range and the activation's."""
-    low, high = activation_limits(output, activation)
-    return np.clip(steps + output.zero_point, low, high).astype(output.dtype)
+def clamped(steps: NDArray[np.int64], output: EmulatedTensor, activation: int = 0) -> NDArray[Any]:
+    """Return Z + steps, clamped to the ranges of the type and of the activation."""
+    smallest, largest = activation_limits(output, activation)
+    return np.clip(steps + output.zero_point, smallest, largest).astype(output.dtype)
 
 
-def activation_limits(output: Tensor, activation: int) -> tuple[int, int]:
-    """The codes between which an activation lets values pass: Z + round(end / S), halves away from zero."""
-    low, high = output.limits
-    least, greatest = _ENDS[activation]
-    return max(low, _code(least, output)), min(high, _code(greatest, output))
+def activation_limits(output: EmulatedTensor, activation: int) -> tuple[int, int]:
+    """Return the smallest and largest quantized value of an activation: Z + round(end / S), halves away from zero."""
+    smallest, largest = output.limits
+    real_min, real_max = _ACTIVATION_RANGES[activation]
+    return max(smallest, _quantized(real_min, output)), min(largest, _quantized(real_max, output))
 
 
-def _code(real: float, output: Tensor) -> Any:
+def _quantized(real: float, output: EmulatedTensor) -> Any:
     if np.isinf(real):
         return real
     steps = np.float32(real) / output.scale

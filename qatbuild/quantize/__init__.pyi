@@ -1,0 +1,16 @@
+from qatbuild.quantize.integer.learning import settled as settled
+from qatbuild.quantize.modes import check_network as check_network
+from qatbuild.quantize.modes import plan_inference as plan_inference
+from qatbuild.quantize.modes import rewrite_inference as rewrite_inference
+from qatbuild.quantize.modes import rewrite_training as rewrite_training
+from qatbuild.quantize.options import Options as Options
+from qatbuild.quantize.options import Override as Override
+from qatbuild.quantize.rewrite_report import FoldedBatchNorm as FoldedBatchNorm
+from qatbuild.quantize.rewrite_report import LeftFloat as LeftFloat
+from qatbuild.quantize.rewrite_report import QuantizedTensor as QuantizedTensor
+from qatbuild.quantize.rewrite_report import RewriteReport as RewriteReport
+from qatbuild.quantize.rewrite_report import SharedTensor as SharedTensor
+from qatbuild.quantize.tf1.contrib import create_eval_graph as create_eval_graph
+from qatbuild.quantize.tf1.contrib import create_training_graph as create_training_graph
+from qatbuild.quantize.tf1.contrib import experimental_create_eval_graph as experimental_create_eval_graph
+from qatbuild.quantize.tf1.contrib import experimental_create_training_graph as experimental_create_training_graph

@@ -1,0 +1,162 @@
+"""Insert planned FakeQuants into a graph: their ranges, the fake-quantized tensors, the rounded biases.
+
+In training a shared range is learnt from all its tensors, and one of them may be computed from another:
+
+    x --FakeQuant--> x' --layer--> y --FakeQuant--> y'         concat(x', y'): x and y share the range R
+          |                                |
+        R[t-1]                            R[t] = learn(R[t-1], x, y)
+
+x' is needed to compute y, so it cannot wait for R[t]: it uses R as it was after the previous step. y' uses R[t]. The
+same holds for a bias, which is rounded to the scale of its layer's input: it uses R[t-1] if R is learnt from the
+layer's own output or from a tensor computed from it. In inference both are the variables' values.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import tensorflow as tf
+
+from qatbuild.quantize.graph.quant_delay import delayed
+from qatbuild.quantize.graph.rewire import replace_input
+from qatbuild.quantize.integer.biases import rounded
+from qatbuild.quantize.integer.fused_ops import FusedOp
+from qatbuild.quantize.integer.learning import LearntRange, RangeTensors, observe
+from qatbuild.quantize.integer.range_plan import INPUT, PlannedFakeQuant, RangeSpec
+from qatbuild.quantize.options import Options
+
+v1 = tf.compat.v1
+
+
+@dataclass(frozen=True)
+class Site:
+    """One FakeQuant to insert: on `tensor`, read by `consumers`, with a range per index of `quantized_dimension`."""
+
+    planned: PlannedFakeQuant
+    range: RangeSpec
+    tensor: tf.Tensor
+    consumers: tuple[tf.Operation, ...]
+    quantized_dimension: int | None = None
+
+    @property
+    def channels(self) -> int | None:
+        """The number of its ranges, or None for one range for the whole tensor."""
+        dimension = self.quantized_dimension
+        return None if dimension is None else int(self.tensor.shape[dimension:].num_elements())
+
+
+@dataclass(frozen=True)
+class BiasSite:
+    """One bias to round, of the fused op with the index `op`, and the ranges of the layer's input and weights."""
+
+    op: int
+    prefix: str
+    tensor: tf.Tensor
+    consumers: tuple[tf.Operation, ...]
+    input_range: RangeSpec
+    weights_range: RangeSpec
+
+
+class _Learnt(NamedTuple):
+    """The values of one range: after the previous step, and with this step's values."""
+
+    previous: RangeTensors
+    updated: RangeTensors
+
+
+class Insertion:
+    """Inserts the FakeQuants of one graph."""
+
+    def __init__(self, ops: Sequence[FusedOp], options: Options, sites: Sequence[Site], *, training: bool) -> None:
+        """Prepare the insertion of `sites`; the graph is not changed."""
+        self._options, self._sites, self._training = options, sites, training
+        self._ancestors = _ancestors(ops)
+        self._outputs = {site.planned.op: site.tensor for site in sites if site.planned.place == "output"}
+        self._ranges: dict[str, _Learnt] = {}
+
+    def fake_quantize(self) -> None:
+        """Insert all FakeQuants, in the order of the plan."""
+        for site in self._sites:
+            learnt = self._range(site)
+            tensors = learnt.previous if self._precedes(site.planned.op, site.range) else learnt.updated
+            self._replace(site, site.planned.prefix, _fake_quant(site, tensors))
+
+    def round_biases(self, biases: Sequence[BiasSite]) -> None:
+        """Round the biases; call it after `fake_quantize`. In training their gradients pass straight through."""
+        for site in biases:
+            learnt, spec = self._ranges[site.input_range.prefix], site.input_range
+            own = site.op in spec.observed
+            tensors = learnt.previous if own or self._precedes(site.op, spec) else learnt.updated
+            weights = site.weights_range, self._ranges[site.weights_range.prefix].updated
+            with v1.name_scope(f"{site.prefix}/"):
+                bias = rounded(site.tensor, (spec, tensors), weights, training=self._training)
+            self._replace(site, site.prefix, bias)
+
+    def _replace(self, site: Site | BiasSite, prefix: str, quantized: tf.Tensor) -> None:
+        """Let the site's consumers read `quantized`, in training only from the end of the quant_delay on."""
+        if self._training and self._options.quant_delay_steps > 0:
+            quantized = delayed(quantized, site.tensor, prefix, self._options.quant_delay_steps)
+        replace_input(site.consumers, site.tensor, quantized)
+
+    def _precedes(self, op: int, spec: RangeSpec) -> bool:
+        """Return whether a tensor from which the range is learnt is computed from the fused op's output."""
+        return any(op in self._ancestors[each] for each in spec.observed)
+
+    def _range(self, site: Site) -> _Learnt:
+        """Return the values of the site's range; they are made with its first site."""
+        key = site.range.prefix
+        if key not in self._ranges:
+            self._ranges[key] = self._make_range(site)
+        return self._ranges[key]
+
+    def _make_range(self, site: Site) -> _Learnt:
+        spec = site.range
+        if spec.fixed is not None:
+            with v1.name_scope(f"{spec.prefix}/"):
+                fixed = RangeTensors(
+                    tf.constant(spec.fixed[0], tf.float32, name="fixed_min"),
+                    tf.constant(spec.fixed[1], tf.float32, name="fixed_max"),
+                )
+            return _Learnt(fixed, fixed)
+        learnt = LearntRange(spec.prefix, site.channels)
+        previous = learnt.read()
+        if not self._training:
+            return _Learnt(previous, previous)
+        tensors = [self._outputs[each] for each in spec.observed] or [site.tensor]
+        with v1.name_scope(f"{spec.prefix}/"):
+            observed = observe(tensors, symmetric=spec.symmetric, quantized_dimension=site.quantized_dimension)
+        return _Learnt(previous, learnt.learn(observed, spec.learns, after=(previous.min, previous.max)))
+
+
+def _fake_quant(site: Site, tensors: RangeTensors) -> tf.Tensor:
+    """Return the site's tensor fake-quantized, float32 of the same shape."""
+    name, settings = "FakeQuantWithMinMaxVars", (site.range.bits, site.range.narrow_range)
+    with v1.name_scope(f"{site.planned.prefix}/"):
+        if site.quantized_dimension is None:
+            return tf.quantization.fake_quant_with_min_max_vars(
+                site.tensor, tensors.min, tensors.max, *settings, name=name
+            )
+        # The op's channels are the last axis. The converter accepts the weights of a depthwise layer, [height, width,
+        # channels, multiplier], only in this shape.
+        shape, kernel = site.tensor.shape.as_list(), site.tensor
+        flat = site.quantized_dimension < len(shape) - 1
+        if flat:
+            kernel = tf.reshape(kernel, [*shape[:2], 1, site.channels], name="by_channel")
+        quantized = tf.quantization.fake_quant_with_min_max_vars_per_channel(
+            kernel, tensors.min, tensors.max, *settings, name=f"{name}PerChannel"
+        )
+        return tf.reshape(quantized, shape, name="as_weights") if flat else quantized
+
+
+def _ancestors(ops: Sequence[FusedOp]) -> list[set[int]]:
+    """Return for each fused op the indices of the fused ops on which its output depends; INPUT is one of them."""
+    makers: dict[str, set[int]] = {}
+    ancestors: list[set[int]] = []
+    for index, op in enumerate(ops):
+        before = set().union(*(makers.get(tensor.name, {INPUT}) for tensor in op.sources))
+        ancestors.append(before)
+        for tensor in (*op.operation.outputs, op.output):
+            makers[tensor.name] = before | {index}
+    return ancestors
