@@ -106,8 +106,9 @@ class Rebuilder:
     def publish(self, request: Request, stage: Stage) -> Manifest:
         """Move what the worker left into place; StageError, and nothing recorded, if an input changed meanwhile."""
         for role, given in request.inputs.items():
-            text = given.path.read_bytes()
-            if hashlib.sha256(text).hexdigest() != given.sha256 or self.digests.damage(given.manifest):
+            data = given.path.read_bytes()
+            is_same = hashlib.sha256(data).hexdigest() == given.sha256
+            if not is_same or self.digests.damage(Manifest.parse(data, given.path.parent)):
                 raise _changed(request, role, given.path.parent)
         for role, source in request.sources.items():
             if self.source_sha256(source.path) != source.sha256:
@@ -115,10 +116,10 @@ class Rebuilder:
         if self.code.digest_now(stage.modules) != request.code:
             raise _changed(request, "code", self.project)
         self._keep_table(request.code)
-        made = Manifest.read(Manifest.path_of(request.work, request.stage))
-        sealed = {**json.loads(request.to_json()), "seal": _seal(request, made.to_json())}
-        record = (Request.path_of(request.folder, request.stage), json.dumps(sealed, indent=1))
-        manifest = publish(replace(made, folder=request.out), request.folder, record)
+        file = Manifest.path_of(request.work, request.stage)
+        made, text = Manifest.read_with_text(file)
+        record = (Request.path_of(request.folder, request.stage), request.to_json(seal=_seal(request, text)))
+        manifest = publish(replace(made, folder=request.out), file, request.folder, record)
         self.save()
         return manifest
 

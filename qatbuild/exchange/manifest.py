@@ -8,13 +8,14 @@ that no longer matches its manifest is stale, whatever its age.
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from qatbuild.exchange.errors import ArtifactError
-from qatbuild.exchange.files import file_sha256
+from qatbuild.exchange.files import file_sha256, lined_json
 
 LOGS = ("events",)
 """Folders of a stage that are published and not in its manifest: TensorBoard events carry clocks."""
@@ -48,32 +49,39 @@ class Manifest:
 
     @classmethod
     def read_with_text(cls, path: Path) -> tuple[Manifest, str]:
-        """The manifest at `path` and the text that says it; ArtifactError if it is missing or not one."""
+        """The manifest at `path` and its text; ArtifactError if it is missing or not one."""
         try:
             text = path.read_text(encoding="utf-8")
+            return cls.parse(text, path.parent), text
+        except (OSError, ValueError) as fault:
+            raise ArtifactError("A manifest cannot be read.", [("file", path), ("reason", fault)]) from fault
+
+    @classmethod
+    def parse(cls, text: str | bytes, folder: Path) -> Manifest:
+        """The manifest with this text, of artifacts in `folder`; ValueError for any other text."""
+        try:
             fields = json.loads(text)
             files = {name: (int(size), str(digest)) for name, (size, digest) in fields["files"].items()}
             if any(name.startswith("/") or ".." in name.split("/") for name in files):
                 raise ValueError("a name leads out of the folder")  # noqa: TRY301  One more way to be no manifest.
-            return cls(fields["stage"], path.parent, files, fields["facts"]), text
-        except (OSError, ValueError, KeyError, TypeError, AttributeError) as fault:
-            raise ArtifactError("A manifest cannot be read.", [("file", path), ("reason", fault)]) from fault
+            return cls(fields["stage"], folder, files, fields["facts"])
+        except (KeyError, TypeError, AttributeError) as fault:
+            raise ValueError(f"no manifest: {fault}") from fault
 
     @classmethod
     def of(cls, stage: str, folder: Path, facts: Mapping[str, Any]) -> Manifest:
         """The manifest of all files below `folder`, except the logs."""
-        found = {path.relative_to(folder): path for path in sorted(folder.rglob("*")) if path.is_file()}
+        paths = [Path(where, name) for where, _, names in os.walk(folder) for name in names]
         files = {
             name.as_posix(): (0, "") if name.name in CLOCKED else (path.stat().st_size, file_sha256(path))
-            for name, path in found.items()
+            for name, path in sorted((path.relative_to(folder), path) for path in paths if path.is_file())
             if name.parts[0] not in LOGS
         }
         return cls(stage, folder, files, facts)
 
     def to_json(self) -> str:
         """The manifest's text: equal for equal artifacts and facts."""
-        fields = {"stage": self.stage, "files": self.files, "facts": self.facts}
-        return json.dumps(fields, indent=1, sort_keys=True, allow_nan=False) + "\n"
+        return lined_json({"stage": self.stage, "files": self.files, "facts": self.facts}, sort_keys=True)
 
     def file(self, name: str) -> Path:
         """The path of one artifact; ArtifactError if the stage did not leave it."""

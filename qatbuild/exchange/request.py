@@ -10,10 +10,11 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from qatbuild.exchange.files import canonical_json
+from qatbuild.exchange.files import canonical_json, lined_json
 from qatbuild.exchange.manifest import Manifest
 
 
@@ -76,7 +77,7 @@ class Request:
             "threads": self.threads,
         }
 
-    @property
+    @cached_property
     def key(self) -> str:
         """SHA-256 of the identity: two requests with one key have one result."""
         return hashlib.sha256(canonical_json(self.identity).encode()).hexdigest()
@@ -91,8 +92,8 @@ class Request:
         """Where the request that led to the artifacts in `folder` is recorded."""
         return folder / f"{stage}.request.json"
 
-    def to_json(self) -> str:
-        """The request as the worker reads it."""
+    def to_json(self, **more: str) -> str:
+        """The request as the worker reads it, with `more` members at its end."""
         fields = {
             **self.identity,
             "inputs": {name: [str(given.path), given.sha256] for name, given in self.inputs.items()},
@@ -102,7 +103,7 @@ class Request:
             "folder": str(self.folder),
             "work": str(self.work),
         }
-        return json.dumps(fields, indent=1)
+        return lined_json({**fields, **more})
 
     @classmethod
     def from_json(cls, text: str) -> Request:

@@ -25,8 +25,9 @@ def made(folder: Path, **files: str) -> Manifest:
 
 
 def published(manifest: Manifest) -> Manifest:
-    home = manifest.folder.parent / "home"
-    return publish(manifest, home, (home / "toy.request.json", manifest.to_json()))
+    home, file = manifest.folder.parent / "home", manifest.folder.parent / "made.json"
+    file.write_text(manifest.to_json())
+    return publish(manifest, file, home, (home / "toy.request.json", manifest.to_json()))
 
 
 def test_manifest_survives_its_text(tmp_path: Path) -> None:

@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from qatbuild.engine.store.place import place
+from qatbuild.engine.walk import tree
 from qatbuild.exchange.files import file_sha256, write_text
 from qatbuild.exchange.manifest import LOGS, Manifest
 
@@ -45,6 +46,7 @@ class LocalStore:
         self.root = root
         self.project = project
         self.build = build
+        self._is_registered = False
 
     def text(self, key: str) -> str | None:
         """See Store."""
@@ -74,7 +76,7 @@ class LocalStore:
     def keep(self, key: str, manifest: Manifest) -> None:
         """See Store."""
         extra = {name: _described(manifest.folder / name) for name, (_, digest) in manifest.files.items() if not digest}
-        logs = (path for name in LOGS for path in (manifest.folder / name).rglob("*") if path.is_file())
+        logs = [path for name in LOGS for path in map(Path, tree(str(manifest.folder / name))[1]) if path.is_file()]
         extra |= {path.relative_to(manifest.folder).as_posix(): _described(path) for path in logs}
         with self._locked(fcntl.LOCK_SH):
             for name, (_, digest) in {**manifest.files, **extra}.items():
@@ -120,19 +122,26 @@ class LocalStore:
 
     def _register(self) -> None:
         """Note that the project keeps results here, so that no other one takes what it has built for garbage."""
+        if self._is_registered:
+            return
+        self._is_registered = True
         path = self.root / "projects" / f"{hashlib.sha256(str(self.build).encode()).hexdigest()[:16]}.json"
         if not path.is_file():
             write_text(path, json.dumps({"project": str(self.project), "build": str(self.build)}))
 
     def _put(self, path: Path, digest: str) -> None:
-        blob = self._blob(digest)  # If there is one, it is replaced: somebody may have written into it.
-        if blob.exists() and blob.samefile(path):
+        """Store a file's content. A blob that is there already is replaced: somebody may have written into it."""
+        blob = self._blob(digest)
+        if _is_one_file(path, blob):
             return
-        blob.parent.mkdir(parents=True, exist_ok=True)
         draft = self.root / f"draft-{os.urandom(8).hex()}"
         try:
             place(path, draft)
-            draft.replace(blob)
+            try:
+                draft.replace(blob)
+            except FileNotFoundError:
+                blob.parent.mkdir(parents=True, exist_ok=True)
+                draft.replace(blob)
         except BaseException:
             draft.unlink(missing_ok=True)
             raise
@@ -175,6 +184,13 @@ def _content(entry: Mapping[str, Any], manifest: Manifest) -> Files:
     if any(".." in Path(name).parts or Path(name).is_absolute() for name in files):
         raise ValueError("a name that leads out of the folder")
     return files
+
+
+def _is_one_file(path: Path, other: Path) -> bool:
+    try:
+        return path.samefile(other)
+    except FileNotFoundError:
+        return False
 
 
 def _described(path: Path) -> tuple[int, str]:
