@@ -1,6 +1,6 @@
-"""Which labels a change of the project's files touches: two plans, their code and their files, compared stage by stage.
+"""Finds the labels that a change of the project's files affects, by comparing two plans stage by stage.
 
-What is compared is what a request is made of, so that a comment in a spec or in a network touches nothing.
+The comparison covers what a request is made of, so a comment in a spec or in a network affects nothing.
 """
 
 from __future__ import annotations
@@ -14,14 +14,16 @@ from pathlib import Path
 from qatbuild.engine.code_digest import Code
 from qatbuild.engine.plan import Plan, Stage
 from qatbuild.engine.reason import Reason, settings
+from qatbuild.engine.source import holds
+from qatbuild.schema.label import spec_of
 
 _PLANNING = ("qatbuild.engine.plan", "qatbuild.schema.load", "qatbuild.schema.matrix", "qatbuild.schema.model")
-"""Modules that decide what a spec means: a change of them touches every label."""
+"""Modules that decide what a spec means: a change of them affects every label."""
 
 
 @dataclass
 class Side:
-    """The project at one time: `top` is the folder of its repository, `broken` the names of specs that have faults."""
+    """The project at one time. `top` is its repository's folder, `broken` the names of specs with faults."""
 
     top: Path
     plan: Plan
@@ -31,48 +33,47 @@ class Side:
     tables: dict[tuple[str, ...], dict[str, str]] = field(default_factory=dict)
 
     def table(self, modules: tuple[str, ...]) -> dict[str, str]:
-        """Module -> fingerprint of the modules and what they import; most stages ask for the same ones."""
+        """Return module -> fingerprint of the modules and their imports; cached, for most stages share them."""
         if modules not in self.tables:
             self.tables[modules] = self.code.table(modules)
         return self.tables[modules]
 
     def path(self, source: str) -> str:
-        """A source's path below the repository."""
+        """Return a source's path relative to the repository."""
         return Path(os.path.relpath(source, self.top)).as_posix()
 
 
 def affected(
     then: Side, now: Side, changed: AbstractSet[str], always: Iterable[Reason]
 ) -> dict[str, dict[str, list[Reason]]]:
-    """Label -> stage -> reasons, of the labels of now whose inputs are not what they were.
+    """Return label -> stage -> reasons for the present labels whose inputs differ.
 
-    `changed` are the files that differ, below the repository; `always` are reasons that touch whatever there is.
+    `changed` are the files that differ, relative to the repository; `always` are reasons that affect every stage.
     """
     former, present = then.code, now.code
     planning = _modules(former.fingerprints(_PLANNING), present.fingerprints(_PLANNING))
     shared = [*always, *planning]
     if then.threads != now.threads:
         shared.append(Reason("threads", "", then.threads, now.threads))
-    known: dict[tuple[str, str], list[Reason]] = {}
-    found: dict[str, dict[str, list[Reason]]] = {}
+    compared: dict[tuple[str, str], list[Reason]] = {}
+    result: dict[str, dict[str, list[Reason]]] = {}
     for label, stages in now.plan.labels.items():
         before = then.plan.labels.get(label)
         mine = {name: list(shared) for name in stages} if shared else {}
         for name, id_ in stages.items():
             stage = now.plan.stages[id_]
             if before is None or name not in before:
-                spec = label.partition("@")[0]
-                how = "could not be read then" if spec in then.broken else "is new"
+                how = "could not be read then" if spec_of(label) in then.broken else "is new"
                 mine.setdefault(name, []).append(Reason("label", label, now=how))
             else:
                 pair = (before[name], id_)
-                if pair not in known:
-                    known[pair] = list(_differences(then, now, then.plan.stages[before[name]], stage, changed))
-                if known[pair]:
-                    mine.setdefault(name, []).extend(known[pair])
+                if pair not in compared:
+                    compared[pair] = list(_differences(then, now, then.plan.stages[before[name]], stage, changed))
+                if compared[pair]:
+                    mine.setdefault(name, []).extend(compared[pair])
         if mine:
-            found[label] = mine
-    return found
+            result[label] = mine
+    return result
 
 
 def _differences(then: Side, now: Side, former: Stage, stage: Stage, changed: AbstractSet[str]) -> Iterator[Reason]:
@@ -83,13 +84,8 @@ def _differences(then: Side, now: Side, former: Stage, stage: Stage, changed: Ab
             side.path(sources[role]) if role in sources else ""
             for side, sources in ((then, former.sources), (now, stage.sources))
         )
-        if before != after or any(_lies(file, after) for file in changed):
+        if before != after or any(holds(after, file) for file in changed):
             yield Reason("source", after or before, before and "then", after and "now")
-
-
-def _lies(file: str, source: str) -> bool:
-    """Whether a file is a source, lies in it, or is a part of a checkpoint that it names by its prefix."""
-    return file == source or file.startswith((f"{source}/", f"{source}."))
 
 
 def _modules(then: Mapping[str, str], now: Mapping[str, str]) -> list[Reason]:

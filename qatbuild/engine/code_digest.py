@@ -16,7 +16,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from qatbuild.engine.file_cache import TICK_NS, Memory
+from qatbuild.engine.file_cache import Memory
+from qatbuild.exchange.file_state import TICK_NS
 from qatbuild.exchange.files import canonical_json
 
 PACKAGE = Path(__file__).parents[1]

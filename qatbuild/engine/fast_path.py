@@ -1,4 +1,7 @@
-"""Which specs a run need not even load, for they were up to date and nothing of them has changed (see record.py)."""
+"""Decides which specs a build need not load, because they were up to date and nothing they depend on has changed.
+
+The evidence is the record of the last build (up_to_date_record.py).
+"""
 
 from __future__ import annotations
 
@@ -7,215 +10,216 @@ import json
 import os
 import sys
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, NamedTuple
 
-from qatbuild.engine.file_cache import identity
+from qatbuild.engine.project import Everything, Only, Project, Selection
+from qatbuild.engine.source import source_paths
 from qatbuild.engine.up_to_date_record import ENGINE, FOLDERS, GLOBAL, PACKAGES, STAGE, Record
 from qatbuild.engine.walk import tree
+from qatbuild.exchange.file_state import identity
 from qatbuild.exchange.request import Request
+from qatbuild.schema.label import spec_of
 
 if TYPE_CHECKING:
-    from qatbuild.engine.project import Project
+    from qatbuild.engine.loaded import LoadedProject
+    from qatbuild.engine.plan import Stage
+    from qatbuild.engine.rebuild import Rebuilder
 
 _PACKAGE = str(Path(__file__).parent.parent)
 _FORMAT = 5
 
 
-class Shortcut:
-    """What a run knows before it loads anything.
+class Verified(NamedTuple):
+    """A stage that is up to date: the earliest time at which its files were looked at, and its artifacts' names."""
 
-    `load` are the names of the specs to load, None for all: without a record that can be used. `named` are those that
-    were asked for by name and are up to date.
+    since_ns: int
+    artifacts: tuple[str, ...]
+
+
+class FastPath:
+    """Reads the record before a build, and writes it afterwards.
+
+    `selection` are the specs to load: everything unless a usable record says otherwise. `up_to_date` are the names
+    that were asked for and need not be loaded.
     """
 
     def __init__(self, project: Project) -> None:
-        """Nothing is known yet; what is looked at from now on counts."""
+        """Begin a build; files that change from now on are noticed."""
         self.project = project
         self.began_ns = time.time_ns()
-        self.load: list[str] | None = None
-        self.named: list[str] = []
+        self.selection: Selection = Everything()
+        self.up_to_date: list[str] = []
         self._fresh: list[str] | None = None
         self._current: set[str] = set()
         self._present: list[str] = []
-        self._moved = False
-        self._path = project.memory / "record"
+        self._folders_changed = False
         self._record: Record | None = None
-        self._done: set[str] = set()
-        self._told: tuple[str, int] | None = None
+        self._written_groups: set[str] = set()
+        self._pages: tuple[str, int] | None = None
 
-    def stages(self, loaded: Iterable[str] = ()) -> int:
-        """How many stages were asked for and are up to date, besides those that were loaded."""
-        if self._record is None or self.load is None:
-            return 0
-        return self._record.count if self._fresh is None else self._record.count_stages(self._fresh, loaded)
+    @property
+    def nothing_to_load(self) -> bool:
+        """Whether everything that was asked for is up to date, as far as the record says."""
+        return self.selection == Only(())
 
-    def routes(self) -> dict[str, list[str]]:
-        """The routes by label of the specs that are not to be loaded."""
-        if self._record is None or self.load is None:
-            return {}
-        return self._record.routes(name for name in self._record.specs if name not in self.load)
+    def check(self, names: Sequence[str]) -> None:
+        """Compare the project's files with the record and choose `selection` and `up_to_date`.
 
-    def unread(self) -> set[str]:
-        """The specs of which nothing is known, neither from the record nor by loading them: something failed there."""
-        if self._record is None or self.load is None:
-            return set()
-        return set(self._present) - set(self._record.specs) - set(self.load)
-
-    def settled(self) -> set[str]:
-        """The specs whose reports are as the pages told them: they need not be looked at for these."""
-        if self._record is None or self.load is None or self._record.pages != _stamp(self.project):
-            return set()
-        return self._current.difference(self.load, self._record.untold)
-
-    def told(self, since_ns: int) -> None:
-        """The pages were written anew, from files as they were at the earliest at the given time."""
-        self._told = _stamp(self.project), since_ns
-
-    def look(self, names: Sequence[str]) -> None:
-        """Look at the files of the project. `names` are labels, specs or either with :STAGE; none for plain doit."""
-        record = Record.load(self._path, _environment(self.project))
+        `names` are labels, specs, or either with :STAGE; without names, the project's default.
+        """
+        record = Record.load(self.project.state.record, _environment(self.project))
         if record is None:
             return
         differing = record.differing()
         if differing & (GLOBAL - {FOLDERS}):
             return
-        self._record = record
         wanted = names or self.project.default
         if not differing and not record.others and wanted is None:
-            self.load = []
+            self._record, self.selection = record, Only(())
             return
-        self._moved = FOLDERS in differing
-        present = [name for name, _ in self.project.files()] if self._moved else [*record.specs, *record.others]
-        specs = {name: _spec(name) for name in (present if wanted is None else wanted)}
+        self._folders_changed = FOLDERS in differing
+        if self._folders_changed:
+            present = [name for name, _ in self.project.files()]
+        else:
+            present = [*record.specs, *record.others]
+        specs = {name: spec_of(name) for name in (present if wanted is None else wanted)}
         if len(present) != len(set(present)) or not set(specs.values()) <= set(present):
-            return  # Whoever loads everything says best what there is not, and what there is twice.
+            return  # Unknown and duplicate names are reported by loading everything.
+        self._record = record
         self._present = present
         current = self._current = set(record.specs).intersection(present) - record.resting(differing)
-        # What is asked for in part is loaded: doit knows best what a part needs.
+        # A label with a stage is loaded: whether that part is up to date is for its stages to say.
         self._fresh = [name for name, spec in specs.items() if name == spec and spec in current]
-        self.load = list(dict.fromkeys(spec for name, spec in specs.items() if name != spec or spec not in current))
-        self.named = [name for name in self._fresh if names and name not in self.load]
+        stale = dict.fromkeys(spec for name, spec in specs.items() if name != spec or spec not in current)
+        self.selection = Only(tuple(stale))
+        self.up_to_date = [name for name in self._fresh if names and name not in stale]
 
-    def help(self, opened: Any) -> None:
-        """Spare what was opened the work that the record makes needless."""
-        if self._record is not None and self.load is not None:
-            opened.builder.rebuilder.code.believe(self._record.digests(), self.began_ns)
+    def count_stages(self, loaded: Iterable[str] = ()) -> int:
+        """Return how many stages were asked for and are up to date, without the ids in `loaded`."""
+        if self._record is None:
+            return 0
+        return self._record.count if self._fresh is None else self._record.count_stages(self._fresh, loaded)
 
-    def remember(self, opened: Any) -> None:
-        """Record what is up to date now: of what was loaded, what was found or built; of the rest, what was known."""
-        if self.load == []:
+    def routes(self) -> dict[str, list[str]]:
+        """Return label -> routes of the recorded specs that are not loaded."""
+        if self._record is None:
+            return {}
+        return self._record.routes(name for name in self._record.specs if name not in self._selected)
+
+    def unknown_specs(self) -> set[str]:
+        """Return the specs that are neither on record nor loaded, because a build of them failed."""
+        if self._record is None:
+            return set()
+        return set(self._present) - set(self._record.specs) - self._selected
+
+    def unchanged_specs(self) -> set[str]:
+        """Return the specs whose reports are as they were when the pages were written."""
+        if self._record is None or self._record.pages != _pages_state(self.project):
+            return set()
+        return self._current - self._selected - set(self._record.untold)
+
+    @property
+    def _selected(self) -> set[str]:
+        return set(self.selection.names) if isinstance(self.selection, Only) else set()
+
+    def seed_code_digests(self, rebuilder: Rebuilder) -> None:
+        """Give the recorded digests of qatbuild's own code to the rebuilder, which then need not parse it."""
+        if self._record is not None:
+            rebuilder.code.believe(self._record.digests(), self.began_ns)
+
+    def pages_written(self, since_ns: int) -> None:
+        """Note that the pages were written from reports as they were at `since_ns` or later."""
+        self._pages = _pages_state(self.project), since_ns
+
+    def remember(self, loaded: LoadedProject, rebuilder: Rebuilder, verified: Mapping[str, Verified]) -> None:
+        """Write the record: the loaded specs whose stages are all verified, and the others as they were on record.
+
+        `verified` is by stage id.
+        """
+        if self.nothing_to_load:
             return
-        record = (self._record if self.load is not None else None) or Record(_environment(self.project))
+        record = self._record or Record(_environment(self.project))
         record.leave(set(record.specs) - self._current)
-        verified_ns = opened.builder.verify(self.began_ns)
-        if self._told is None:
-            record.untold = sorted({*record.untold, *_by_spec(opened)})
-        else:  # What changed after it was told must not be recorded as what was told.
-            (record.pages, since_ns), record.untold = self._told, []
-            verified_ns = {id_: min(ns, since_ns) for id_, ns in verified_ns.items()}
-        routes = opened.plan.routes
-        for name, labels in _by_spec(opened).items():
-            ids = dict.fromkeys(id_ for label in labels for id_ in opened.plan.labels[label].values())
-            if all(id_ in verified_ns for id_ in ids):
-                with contextlib.suppress(OSError, ValueError):  # Something is being changed at this moment.
-                    groups = dict.fromkeys(self._groups(record, opened, name, ids, verified_ns))
-                    record.enter(name, groups, {label: routes[label] for label in labels})
-        record.keep(opened.builder.rebuilder.code.own())
-        missing = (path for path, found in opened.builder.rebuilder.code.looked.items() if not found)
+        labels = _by_spec(loaded.plan.labels)
+        latest_ns = sys.maxsize
+        if self._pages is None:
+            record.untold = sorted({*record.untold, *labels})
+        else:  # A report that changed after the pages were written must not be recorded as shown on them.
+            (record.pages, latest_ns), record.untold = self._pages, []
+        routes = loaded.plan.routes
+        for name, labels_of_spec in labels.items():
+            ids = dict.fromkeys(id_ for label in labels_of_spec for id_ in loaded.plan.labels[label].values())
+            if all(id_ in verified for id_ in ids):
+                with contextlib.suppress(OSError, ValueError):  # A file is being changed at this moment.
+                    files = (self._short(os.path.normpath(file)) for file in loaded.documents[name])
+                    groups = [self._put(record, "file", [file]) for file in files]
+                    for id_ in ids:
+                        stage = loaded.plan.stages[id_]
+                        groups += self._stage_groups(record, rebuilder, stage, verified[id_], latest_ns)
+                    record.enter(name, dict.fromkeys(groups), {label: routes[label] for label in labels_of_spec})
+        record.keep(rebuilder.code.own())
+        missing = (path for path, exists in rebuilder.code.looked.items() if not exists)
         record.absent(map(self._short, missing))
-        if self.load is None:
+        if self._record is None:
             _, engine = tree(_PACKAGE, ["__pycache__"])
             record.put(ENGINE, engine, self.began_ns)
             record.put(PACKAGES, _site(), self.began_ns)
-        if self.load is None or self._moved:
+        if self._record is None or self._folders_changed:
             record.put(FOLDERS, map(self._short, self.project.folders()), self.began_ns)
             self._present = [name for name, _ in self.project.files()]
-        record.save(self._path, self._present)
+        record.save(self.project.state.record, self._present)
 
-    def _groups(
-        self, record: Record, opened: Any, name: str, ids: Iterable[str], verified_ns: dict[str, int]
+    def _stage_groups(
+        self, record: Record, rebuilder: Rebuilder, stage: Stage, verified: Verified, latest_ns: int
     ) -> Iterator[str]:
-        """The names of the groups that a spec rests on; those that are new are put into the record."""
-        for file in self._documents(self.project.file(name)):
-            yield self._put(record, "file", [file])
-        rebuilder = opened.builder.rebuilder
-        for id_ in ids:
-            stage = opened.plan.stages[id_]
-            manifest = rebuilder.manifest_path(stage)
-            group = f"{STAGE}{id_}"
-            files = [manifest, Request.path_of(manifest.parent, stage.name)]
-            files += [manifest.parent / artifact for artifact in rebuilder.intact[manifest]]
-            record.put(group, map(self._short, files), verified_ns[id_])
-            yield group
-            for source in stage.sources.values():
-                yield self._put(record, "source", _content(self._short(source)))
-            for file in opened.builder.code_files(stage):
-                if not file.startswith(_PACKAGE + os.sep):
-                    yield self._put(record, "file", [self._short(file)])
+        """Put the groups of files that a stage depends on into the record, and yield their names."""
+        manifest = rebuilder.manifest_path(stage)
+        files = [manifest, Request.path_of(manifest.parent, stage.name)]
+        files += [manifest.parent / artifact for artifact in verified.artifacts]
+        group = f"{STAGE}{stage.id}"
+        record.put(group, map(self._short, files), min(verified.since_ns, latest_ns))
+        yield group
+        for source in stage.sources.values():
+            yield self._put(record, "source", source_paths(self._short(source)))
+        for file in rebuilder.code.files(stage.modules):
+            if not file.startswith(_PACKAGE + os.sep):
+                yield self._put(record, "file", [self._short(file)])
 
     def _put(self, record: Record, kind: str, files: list[str]) -> str:
         group = f"{kind} {files[0]}"
-        if group not in self._done:
-            self._done.add(group)
+        if group not in self._written_groups:
+            self._written_groups.add(group)
             record.put(group, files, self.began_ns)
         return group
 
-    def _documents(self, file: Path) -> Iterator[str]:
-        """A spec's file and those that it extends."""
-        while True:
-            yield self._short(file)
-            base = json.loads(file.read_text(encoding="utf-8-sig")).get("extends")
-            if base is None:
-                return
-            file = Path(os.path.normpath(file.parent / base))
-
     def _short(self, path: str | Path) -> str:
-        """Relative to the project where that is shorter: it is what doit makes the working directory."""
+        """Return a path relative to the project, which is the working directory, if it lies there."""
         return str(path).removeprefix(f"{self.project.root}{os.sep}")
 
 
-def _stamp(project: Project) -> str:
-    """The state of what the pages remember, another one whenever they are written; empty if there is nothing."""
+def _pages_state(project: Project) -> str:
+    """Return the state of the file that report/pages.py writes; '' without one."""
     try:
-        return identity(project.pages.stat())
+        return identity(project.state.pages.stat())
     except OSError:
         return ""
 
 
-def _spec(name: str) -> str:
-    return name.partition(":")[0].partition("@")[0]
-
-
-def _by_spec(opened: Any) -> dict[str, list[str]]:
-    found: dict[str, list[str]] = {}
-    for label in opened.plan.labels:
-        found.setdefault(_spec(label), []).append(label)
-    return found
-
-
-def _content(path: str) -> list[str]:
-    """All that decides what a source holds: a file; a folder with all below it; or the parts of a checkpoint."""
-    if os.path.isdir(path):  # noqa: PTH112
-        folders, files = tree(path)
-        return [*folders, *files]
-    if os.path.exists(path):  # noqa: PTH110
-        return [path]
-    folder, name = os.path.split(path)
-    try:
-        names = sorted(path.name for path in Path(folder or ".").iterdir())
-    except OSError:
-        names = []
-    return [path, folder or ".", *(os.path.join(folder, each) for each in names if each.startswith(f"{name}."))]  # noqa: PTH118
+def _by_spec(labels: Iterable[str]) -> dict[str, list[str]]:
+    result: dict[str, list[str]] = {}
+    for label in labels:
+        result.setdefault(spec_of(label), []).append(label)
+    return result
 
 
 def _site() -> list[str]:
-    """The folders that packages are installed in: installing or removing one changes them."""
+    """Return the folders of installed packages: installing or removing a package changes them."""
     return [path for path in sys.path if path.endswith(("site-packages", "dist-packages"))]
 
 
 def _environment(project: Project) -> str:
-    """What decides about every spec and is in no file that is looked at."""
+    """Return everything that affects all specs and is in none of the recorded files."""
     devices = os.environ.get("CUDA_VISIBLE_DEVICES")
     return json.dumps([_FORMAT, repr(project), sys.version, _site(), os.environ.get("PYTHONPATH"), devices, _PACKAGE])

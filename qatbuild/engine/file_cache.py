@@ -14,11 +14,10 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from qatbuild.exchange.file_state import TICK_NS, identity
+
 if TYPE_CHECKING:
     import sqlite3
-
-TICK_NS = 20_000_000
-"""Two changes of a file that are further apart than this have different ctimes, on any clock that is in use."""
 
 
 class Memory:
@@ -98,8 +97,3 @@ class Memory:
             for name in ("", "-wal", "-shm"):
                 with contextlib.suppress(OSError):
                     self.path.with_name(self.path.name + name).unlink()
-
-
-def identity(status: os.stat_result) -> str:
-    """A file's state in a text: equal as long as it was not changed, nor another put in its place."""
-    return f"{status.st_size} {status.st_mtime_ns} {status.st_ctime_ns} {status.st_ino}"

@@ -1,4 +1,4 @@
-"""What would run, and why, without running anything: the verdict of every stage that is asked for."""
+"""Predicts what a build would do and why, without running anything: a verdict for every requested stage."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from qatbuild.engine.plan import Plan, Stage
 from qatbuild.engine.reason import Reason, changes
-from qatbuild.engine.rebuild import Rebuilder
+from qatbuild.engine.rebuild import Freshness, Rebuilder
 from qatbuild.engine.store import Store
 from qatbuild.exchange.errors import QatbuildError
 from qatbuild.exchange.request import Input, Request
@@ -18,11 +18,11 @@ RUN, MAY_RUN, RESTORE, CURRENT = "run", "may run", "restore", "current"
 
 
 class Verdict(NamedTuple):
-    """What will become of a stage.
+    """The prediction for one stage.
 
-    `will` is "run" if the stage has a reason of its own, "may run" if all depends on whether a stage before it comes
-    to another result than last time, "restore" if it is stale and its result is in the store, "current" if it is up
-    to date. `key` is that of its request, None as long as a stage before it may come to anything.
+    `will` is "run" if the stage has a reason of its own, "may run" if that depends on whether an upstream stage
+    produces a new result, "restore" if it is stale and its result is in the store, "current" if it is up to date.
+    `key` is its request's key, None while the result of an upstream stage is open.
     """
 
     stage: Stage
@@ -32,13 +32,13 @@ class Verdict(NamedTuple):
 
 
 def forecast(plan: Plan, rebuilder: Rebuilder, wanted: Iterable[str], store: Store | None = None) -> dict[str, Verdict]:
-    """Stage id -> verdict, for the stages whose ids are wanted and all that they need; inputs come first."""
+    """Return stage id -> verdict for the wanted stage ids and everything they depend on; inputs come first."""
     verdicts: dict[str, Verdict] = {}
-    results: dict[str, str] = {}  # SHA-256 of the manifest that a stage will have left, where that is known.
+    results: dict[str, str] = {}  # Stage id -> SHA-256 of its next manifest, where that is certain.
     for stage in needed(plan, wanted):
         ahead = {role for role, id_ in stage.inputs.items() if id_ not in results}
-        given = {role: _input(rebuilder, plan.stages[id_], results.get(id_)) for role, id_ in stage.inputs.items()}
-        own, key = _own(plan, rebuilder, stage, given)
+        inputs = {role: _input(rebuilder, plan.stages[id_], results.get(id_)) for role, id_ in stage.inputs.items()}
+        own, key = _own(plan, rebuilder, stage, inputs)
         own = [reason for reason in own if not (reason.kind == "input" and reason.where in ahead)]
         key = None if ahead else key
         text = store.text(key) if own and key is not None and store is not None else None
@@ -55,46 +55,50 @@ def forecast(plan: Plan, rebuilder: Rebuilder, wanted: Iterable[str], store: Sto
 
 
 def needed(plan: Plan, wanted: Iterable[str]) -> Iterator[Stage]:
-    """The stages whose ids are wanted and all that goes before them, in the plan's order: inputs first."""
-    waiting, found = list(wanted), set[str]()
+    """Return the wanted stages and all stages before them, in the plan's order: inputs first."""
+    waiting, ids = list(wanted), set[str]()
     while waiting:
         id_ = waiting.pop()
-        if id_ not in found:
-            found.add(id_)
+        if id_ not in ids:
+            ids.add(id_)
             waiting.extend((*plan.stages[id_].inputs.values(), *plan.stages[id_].after))
-    return (stage for id_, stage in plan.stages.items() if id_ in found)
+    return (stage for id_, stage in plan.stages.items() if id_ in ids)
 
 
-def reasons(plan: Plan, rebuilder: Rebuilder, stage: Stage, request: Request) -> list[Reason]:
-    """Why the stage must run; empty if it is up to date.
+def freshness(plan: Plan, rebuilder: Rebuilder, stage: Stage, request: Request) -> Freshness:
+    """Return the rebuilder's answer, with the reasons traced back to what the user changed.
 
-    A shared stage whose recipe is new has nothing to be compared with in its own folder: what counts is what the
-    same stage of its label was made from, last time.
+    A shared stage with a new recipe has an empty folder. It is compared with the request of the same stage that the
+    artifacts of its labels were made from.
     """
-    found = rebuilder.stale(request)
-    if found and found[0].kind == "never" and stage.home not in stage.labels:
+    result = rebuilder.freshness(request)
+    reasons = result.reasons
+    if reasons and reasons[0].kind == "never" and stage.home not in stage.labels:
         former = next(filter(None, (_former(plan, rebuilder, label, stage.name) for label in stage.labels)), None)
-        return found if former is None else changes(former, request, rebuilder.code_table) or found
-    if any(reason.kind == "input" for reason in found):
+        changed = [] if former is None else changes(former, request, rebuilder.code_table)
+        return Freshness(changed or reasons)
+    if any(reason.kind == "input" for reason in reasons):
         former = _recorded(Request.path_of(request.folder, request.stage))
-        for reason in () if former is None else _deeper(rebuilder, former, request):
-            if reason not in found:  # Values may be lists: a set holds none.
-                found.append(reason)
-    return found
+        upstream = [] if former is None else _upstream_changes(rebuilder, former, request)
+        return Freshness([*reasons, *(reason for reason in upstream if reason not in reasons)])
+    return result
 
 
-def _deeper(rebuilder: Rebuilder, former: Request, now: Request) -> Iterator[Reason]:
-    """Why inputs are not what they were, where another folder is asked for them: what led to the one, and the other."""
-    for role, given in now.inputs.items():
+def _upstream_changes(rebuilder: Rebuilder, former: Request, now: Request) -> list[Reason]:
+    """Return why inputs come from another folder now: the differences between the requests of the two folders."""
+    reasons: list[Reason] = []
+    for role, present in now.inputs.items():
         before = former.inputs.get(role)
-        if before is not None and before.path != given.path:
-            records = [_recorded(Request.path_of(path.parent, role)) for path in (before.path, given.path)]
-            if None not in records:
-                one, other = records
-                assert one is not None
-                assert other is not None
-                yield from (each for each in changes(one, other, rebuilder.code_table) if each.kind != "input")
-                yield from _deeper(rebuilder, one, other)
+        if before is None or before.path == present.path:
+            continue
+        one, other = (_recorded(Request.path_of(path.parent, role)) for path in (before.path, present.path))
+        if one is not None and other is not None:
+            differences = [each for each in changes(one, other, rebuilder.code_table) if each.kind != "input"]
+            # Values may be lists: a set cannot hold them.
+            for reason in (*differences, *_upstream_changes(rebuilder, one, other)):
+                if reason not in reasons:
+                    reasons.append(reason)
+    return reasons
 
 
 def _recorded(path: Path) -> Request | None:
@@ -105,7 +109,7 @@ def _recorded(path: Path) -> Request | None:
 
 
 def _former(plan: Plan, rebuilder: Rebuilder, label: str, name: str) -> Request | None:
-    """The request of a shared stage that the artifacts of a label were made from: their own records lead to it."""
+    """Find the request of a shared stage that a label's artifacts were made from, by following their records."""
     waiting = [
         (rebuilder.build / label, each) for each, id_ in plan.labels[label].items() if plan.stages[id_].home == label
     ]
@@ -121,15 +125,17 @@ def _former(plan: Plan, rebuilder: Rebuilder, label: str, name: str) -> Request 
             continue
         if stage == name:
             return request
-        waiting.extend((given.path.parent, role) for role, given in request.inputs.items())
+        waiting.extend((upstream.path.parent, role) for role, upstream in request.inputs.items())
     return None
 
 
-def _own(plan: Plan, rebuilder: Rebuilder, stage: Stage, given: Mapping[str, Input]) -> tuple[list[Reason], str | None]:
-    """The reasons to run a stage that can be told before the stages ahead of it have run, and its request's key."""
+def _own(
+    plan: Plan, rebuilder: Rebuilder, stage: Stage, inputs: Mapping[str, Input]
+) -> tuple[list[Reason], str | None]:
+    """Return (reasons, key of the request) of a stage with these inputs; the key is None if there is no request."""
     try:
-        request = rebuilder.draft(stage, given)
-        return reasons(plan, rebuilder, stage, request), request.key
+        request = rebuilder.draft(stage, inputs)
+        return freshness(plan, rebuilder, stage, request).reasons, request.key
     except QatbuildError as error:
         return [Reason("blocked", now=error.message)], None
     except OSError as fault:
@@ -137,7 +143,7 @@ def _own(plan: Plan, rebuilder: Rebuilder, stage: Stage, given: Mapping[str, Inp
 
 
 def _input(rebuilder: Rebuilder, upstream: Stage, result: str | None) -> Input:
-    """What a stage will be given of one before it; of one whose result is not known, what is there now."""
+    """Return an upstream stage as an input: with its predicted result, else with its present one."""
     if result is not None:
         return Input(rebuilder.manifest_path(upstream), result)
     try:

@@ -15,11 +15,9 @@ from typing import Any, NamedTuple
 
 from qatbuild.exchange.errors import PlanError
 from qatbuild.exchange.files import canonical_json
+from qatbuild.schema.label import SHARED, route_of, stage_of
 from qatbuild.schema.methods import OWN
 from qatbuild.schema.model import Variant, plain
-
-DEPLOY = "deploy."
-"""A route is a stage of its own: deploy.vela, with its artifacts in LABEL/deploy/vela/."""
 
 STAGES = ("dataset", "check", "float", "quantize", "export", "freeze", "convert", "evaluate")
 _SECTIONS = ("dataset", "input", "augment", "model", "train", "quantize", "convert", "evaluate")
@@ -66,7 +64,7 @@ class Stage(NamedTuple):
     @property
     def route(self) -> str:
         """The route to a target that this stage takes: vela for deploy.vela; '' for every other stage."""
-        return self.name.removeprefix(DEPLOY) if self.name.startswith(DEPLOY) else ""
+        return route_of(self.name)
 
     @property
     def id(self) -> str:
@@ -137,7 +135,7 @@ class _Chain(NamedTuple):
             inputs={role: stage.id for role, stage in upstream.items()},
             sources=given,
             modules=("qatbuild.worker.run", *modules)
-            if name.startswith(DEPLOY)
+            if route_of(name)
             else ("qatbuild.worker.run", f"qatbuild.worker.stages.{name}", *modules),
             packages=tuple(packages),
             recipe=recipe,
@@ -215,7 +213,7 @@ def _deploy(chain: _Chain, variant: Variant, scaling: Mapping[str, float]) -> No
         own = plain(options)
         sources = {**_PARTS.get(route, {}), "config": own.pop("config", None)}
         chain.add(
-            f"{DEPLOY}{route}",
+            stage_of(route),
             {"label": variant.label, "input": scaling, "quantize": {"scheme": variant.quantize.scheme}, route: own},
             inputs=("dataset", "convert") if route in _FROM_TFLITE else ("dataset", "freeze", "convert"),
             sources=sources,
@@ -226,8 +224,8 @@ def _deploy(chain: _Chain, variant: Variant, scaling: Mapping[str, float]) -> No
 
 def _home(name: str, recipe: str, label: str) -> str:
     if name in _SHARED:
-        return f"shared/{name}-{recipe[:12]}"
-    return f"{label}/deploy/{name.removeprefix(DEPLOY)}" if name.startswith(DEPLOY) else label
+        return f"{SHARED}/{name}-{recipe[:12]}"
+    return f"{label}/deploy/{route}" if (route := route_of(name)) else label
 
 
 def _network(variant: Variant) -> tuple[str, ...]:

@@ -1,42 +1,43 @@
-"""What stages take of a machine while they run, and how many may run at once.
+"""Pools: how much of a machine its stages may take together, which limits how many run at once.
 
-    [tool.qatbuild.pools]            what there is
+    [tool.qatbuild.pools]            capacities
     gpu = 1
     memory_gib = 20
     cpu = 16
 
-    [tool.qatbuild.takes.float]      what a stage takes, where that is not what is assumed
+    [tool.qatbuild.takes.float]      amounts that a stage takes, where they differ from the assumed ones
     gpu = 0.5
 
-Pools decide when a stage runs, never how: what it computes with (`threads`) is in its key, so its bytes are the same
-whatever runs beside it. A pool that is not named limits nothing, but for `cpu`: stages that run at once compute with no
-more than CROWD threads for each core of the machine.
+Pools decide when a stage runs, never how: its number of threads is in its key, so its bytes do not depend on the
+stages beside it. A pool that is not named limits nothing, except `cpu`: concurrent stages compute with at most
+THREADS_PER_CORE threads for each core of the machine.
 """
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-CROWD = 2
-"""Threads for each core. The training of a small network waits for itself most of the time: two of them side by side,
-each with as many threads as there are cores, are done sooner than one after the other. More only take memory."""
+THREADS_PER_CORE = 2
+"""Measured: a small network's training leaves its threads idle most of the time, so two trainings side by side, each
+with one thread a core, finish sooner than one after the other. More of them only take memory."""
 
 POOLS = ("gpu", "memory_gib", "cpu")
 
 _LEARNS = {"float", "quantize"}
 _COMPUTES = {"check": 1.0, "export": 1.0, "freeze": 1.0, "convert": 1.0}
-"""Stages that compute with one thread, whatever `threads` says, for there is nothing to share out."""
+"""Threads of stages that ignore `threads`, because their work cannot be divided."""
 
 _SLACK = 1e-9
-"""Fractions are added and taken away: what is left is not exact."""
+"""Tolerance for sums of fractions, which are not exact."""
 
 _MEMORY_GIB = {"dataset": 1.0, "float": 2.0, "quantize": 2.0, "evaluate": 1.0}
 
 
 @dataclass
 class Pools:
-    """Capacities by pool, and what stages take by stage name; `free` is what is left."""
+    """Capacities by pool, amounts by stage name and pool, and the free amounts by pool."""
 
     capacity: Mapping[str, float]
     takes: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
@@ -44,11 +45,16 @@ class Pools:
     free: dict[str, float] = field(init=False)
 
     def __post_init__(self) -> None:
-        """Everything is free."""
+        """Begin with everything free."""
         self.free = dict(self.capacity)
 
+    @classmethod
+    def of_machine(cls, capacity: Mapping[str, float], takes: Mapping[str, Mapping[str, float]], threads: int) -> Pools:
+        """Return a project's pools, with the default for `cpu`."""
+        return cls({"cpu": THREADS_PER_CORE * (os.cpu_count() or 1), **capacity}, takes, threads)
+
     def needs(self, stage: str) -> dict[str, float]:
-        """What a stage takes of the pools that there are. More than there is means: all of it."""
+        """Return the amounts that a stage takes, at most all of a pool."""
         assumed = {
             "gpu": 1.0 if stage in _LEARNS else 0.0,
             "memory_gib": _MEMORY_GIB.get(stage, 0.5),
@@ -58,7 +64,7 @@ class Pools:
         return {pool: min(wanted.get(pool, 0.0), size) for pool, size in self.capacity.items()}
 
     def take(self, stage: str) -> dict[str, float] | None:
-        """Take what the stage needs, all or, if something is short, nothing: None."""
+        """Take and return the amounts that the stage needs; None, and nothing taken, if a pool is short."""
         needs = self.needs(stage)
         if any(self.free[pool] + _SLACK < amount for pool, amount in needs.items()):
             return None
@@ -67,6 +73,6 @@ class Pools:
         return needs
 
     def give_back(self, taken: Mapping[str, float]) -> None:
-        """What was taken is free again."""
+        """Free amounts that were taken."""
         for pool, amount in taken.items():
             self.free[pool] += amount

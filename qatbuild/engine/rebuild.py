@@ -1,79 +1,81 @@
-"""Must this stage run, and why? Every answer "yes" carries its reasons.
+"""Decides whether a stage must run. Every "yes" carries its reasons.
 
-A stage is up to date if and only if the request that led to its artifacts is the request of now, and the artifacts are
-as they were published. Both are on the disk beside the artifacts; no other memory is needed to be right.
+A stage is up to date if and only if the request that made its artifacts equals the current request, and the artifacts
+are as they were published. Both are on the disk beside the artifacts; all other state only saves time.
 """
 
 from __future__ import annotations
 
 import contextlib
-import glob
 import hashlib
 import json
 import os
 import platform
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import cache
 from importlib import metadata
 from pathlib import Path
+from typing import NamedTuple
 
 from qatbuild.engine.code_digest import Code
 from qatbuild.engine.digests import Digests
 from qatbuild.engine.plan import Stage
 from qatbuild.engine.publish import publish
 from qatbuild.engine.reason import Reason, changes
+from qatbuild.engine.source import source_sha256
+from qatbuild.engine.state_folder import StateFolder
 from qatbuild.exchange.errors import ArtifactError, StageError
-from qatbuild.exchange.files import canonical_json, write_text
+from qatbuild.exchange.files import write_text
 from qatbuild.exchange.manifest import Manifest
 from qatbuild.exchange.request import Input, Request, Source
 
 
-@dataclass
+class Freshness(NamedTuple):
+    """Whether a stage is up to date: the reasons why not, or the names of its artifacts, all verified as published."""
+
+    reasons: list[Reason]
+    artifacts: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
 class Rebuilder:
-    """Turns a planned stage into a request, and compares it with the one that built what is there."""
+    """Turns a planned stage into a request, and compares it with the request that made the artifacts."""
 
     project: Path
     build: Path
     threads: int
     digests: Digests
     code: Code
-    modules: dict[str, tuple[str, ...]] = field(default_factory=dict)
-    """Code digest -> the modules that it was asked for, of the requests made so far."""
-    intact: dict[Path, tuple[str, ...]] = field(default_factory=dict)
-    """Manifests that were found to be those of their request, with the names of their artifacts, all as published."""
 
     @classmethod
     def of(cls, project: Path, build: Path, threads: int) -> Rebuilder:
-        """A rebuilder for the project at `project` with its artifacts below `build`; stages compute with `threads`."""
-        memory = build / ".qatbuild"
-        digests = Digests.load(memory / "files.db")
-        return cls(project, build, threads, digests, Code.load(project, memory / "files.db"))
+        """Make a rebuilder for the project at `project` with artifacts below `build`; stages use `threads` threads."""
+        files = StateFolder.of(build).files
+        return cls(project, build, threads, Digests.load(files), Code.load(project, files))
 
     def folder(self, stage: Stage) -> Path:
-        """Where the stage's artifacts live."""
+        """Return the folder of the stage's artifacts."""
         return self.build / stage.home
 
     def manifest_path(self, stage: Stage) -> Path:
-        """The stage's manifest: the target of its task."""
+        """Return the path of the stage's manifest, which is the target of its task."""
         return Manifest.path_of(self.folder(stage), stage.name)
 
     def request(self, stage: Stage, inputs: Mapping[str, Stage]) -> Request:
-        """The request of now. `inputs` are the upstream stages by role; they must have been built."""
+        """Return the current request. `inputs` are the upstream stages by role; they must have been built."""
         return self.draft(stage, {role: self.input(upstream) for role, upstream in inputs.items()})
 
-    def draft(self, stage: Stage, given: Mapping[str, Input]) -> Request:
-        """The request for a stage with these inputs by role, whatever they are."""
-        sources = {role: Source(Path(path), self.source_sha256(Path(path))) for role, path in stage.sources.items()}
-        code = self.code.digest(stage.modules)
-        self.modules[code] = stage.modules
+    def draft(self, stage: Stage, inputs: Mapping[str, Input]) -> Request:
+        """Return the request for a stage with these inputs by role."""
+        paths = {role: Path(path) for role, path in stage.sources.items()}
         draft = Request(
             stage=stage.name,
             settings=stage.settings,
-            inputs=given,
-            sources=sources,
+            inputs=inputs,
+            sources={role: Source(path, source_sha256(path, self.digests)) for role, path in paths.items()},
             toolchain=toolchain(stage.packages),
-            code=code,
+            code=self.code.digest(stage.modules),
             threads=self.threads,
             project=self.project,
             downloads=self.build / "downloads",
@@ -82,36 +84,32 @@ class Rebuilder:
         )
         return replace(draft, work=self.build / "work" / stage.home / f"{stage.name}-{draft.key[:16]}")
 
-    def stale(self, request: Request) -> list[Reason]:
-        """Why the stage must run; empty if it is up to date."""
-        path, record = Manifest.path_of(request.folder, request.stage), Request.path_of(request.folder, request.stage)
+    def freshness(self, request: Request) -> Freshness:
+        """Compare a request with the one that made the artifacts, and the artifacts with their manifest."""
+        record = Request.path_of(request.folder, request.stage)
         try:
-            manifest, text = Manifest.read_with_text(path)
+            manifest, text = Manifest.read_with_text(Manifest.path_of(request.folder, request.stage))
             fields = json.loads(record.read_text(encoding="utf-8"))
             former = Request.of(fields)
         except (ArtifactError, OSError, ValueError):
-            return [Reason("never")]
-        self.intact.pop(path, None)
-        reasons = changes(former, request, self.code_table)
-        if not reasons and fields.get("seal") != _seal(former, text):
-            reasons = [Reason("artifact", path.name, now=f"not what {record.name} led to")]
-        reasons = reasons or [
-            Reason("artifact", name, now=how)
-            for name, _, how in (fault.rpartition(": ") for fault in self.digests.damage(manifest))
-        ]
-        if not reasons:
-            self.intact[path] = tuple(manifest.files)
-        return reasons
+            return Freshness([Reason("never")])
+        if reasons := changes(former, request, self.code_table):
+            return Freshness(reasons)
+        if fields.get("seal") != _seal(former, text):
+            manifest_name = f"{request.stage}.manifest.json"
+            return Freshness([Reason("artifact", manifest_name, now=f"does not belong to {record.name}")])
+        faults = (fault.rpartition(": ") for fault in self.digests.damage(manifest))
+        if reasons := [Reason("artifact", name, now=how) for name, _, how in faults]:
+            return Freshness(reasons)
+        return Freshness([], tuple(manifest.files))
 
     def publish(self, request: Request, stage: Stage) -> Manifest:
-        """Move what the worker left into place; StageError, and nothing recorded, if an input changed meanwhile."""
-        for role, given in request.inputs.items():
-            data = given.path.read_bytes()
-            is_same = hashlib.sha256(data).hexdigest() == given.sha256
-            if not is_same or self.digests.damage(Manifest.parse(data, given.path.parent)):
-                raise _changed(request, role, given.path.parent)
+        """Move the worker's artifacts into place. StageError, with nothing recorded, if an input changed meanwhile."""
+        for role, upstream in request.inputs.items():
+            if not self._is_unchanged(upstream):
+                raise _changed(request, role, upstream.path.parent)
         for role, source in request.sources.items():
-            if self.source_sha256(source.path) != source.sha256:
+            if source_sha256(source.path, self.digests) != source.sha256:
                 raise _changed(request, role, source.path)
         if self.code.digest_now(stage.modules) != request.code:
             raise _changed(request, "code", self.project)
@@ -123,40 +121,45 @@ class Rebuilder:
         self.save()
         return manifest
 
+    def _is_unchanged(self, upstream: Input) -> bool:
+        """Return whether an input's manifest is the one of the request, and its artifacts are as published."""
+        try:
+            data = upstream.path.read_bytes()
+            manifest = Manifest.parse(data, upstream.path.parent)
+        except (OSError, ValueError):
+            return False
+        return hashlib.sha256(data).hexdigest() == upstream.sha256 and not self.digests.damage(manifest)
+
     def code_table(self, digest: str) -> dict[str, str]:
-        """Module -> fingerprint of a digest of now, or that something here was built with; empty if it is not known."""
-        if digest in self.modules:
-            return self.code.table(self.modules[digest])
+        """Return module -> fingerprint for a code digest; empty if its modules are not on record.
+
+        The digest is one of this process, or one that an artifact of this build folder was made with.
+        """
+        for modules, current in self.code.digests.items():
+            if current == digest:
+                return self.code.table(modules)
         try:
             return dict(json.loads(self._table_path(digest).read_text(encoding="utf-8")))
         except (OSError, ValueError, TypeError):
             return {}
 
     def _keep_table(self, digest: str) -> None:
-        """Write what a digest is made of, so that a later build can name the module that changed."""
+        """Write the modules of a digest, so that a later build can name the module that changed."""
         path = self._table_path(digest)
         if not path.exists():
             with contextlib.suppress(OSError):
                 write_text(path, json.dumps(self.code_table(digest)))
 
     def _table_path(self, digest: str) -> Path:
-        return self.build / ".qatbuild" / "code" / f"{digest}.json"
-
-    def source_sha256(self, path: Path) -> str:
-        """SHA-256 of a file, a folder, or a checkpoint (named by its prefix); '' if there is nothing."""
-        if path.exists():
-            return self.digests.tree_sha256(path)
-        parts = sorted(path.parent.glob(f"{glob.escape(path.name)}.*")) if path.parent.is_dir() else []
-        rows = [[part.name, self.digests.sha256(part)] for part in parts if part.is_file()]
-        return hashlib.sha256(canonical_json(rows).encode()).hexdigest() if rows else ""
+        return StateFolder.of(self.build).code(digest)
 
     def save(self) -> None:
-        """Write the remembered digests. They are a shortcut: it is no error if they cannot be written."""
+        """Write the cached digests. They only save time: failing to write them is no error."""
         self.digests.save()
         self.code.save()
 
     def input(self, upstream: Stage) -> Input:
-        """What a stage is given of one before it, as it is now; ArtifactError if that has not been built."""
+        """Return an upstream stage's current manifest as an input. ArtifactError if the stage has not been built."""
         path = self.manifest_path(upstream)
         try:
             return Input(path, hashlib.sha256(path.read_bytes()).hexdigest())
@@ -165,14 +168,14 @@ class Rebuilder:
 
 
 def _seal(request: Request, manifest: str) -> str:
-    """What binds a request to the manifest that it led to, so that neither is believed if it was edited."""
+    """Return the digest that binds a request to the manifest it produced: an edit of either breaks it."""
     return hashlib.sha256(f"{request.key}\n{manifest}".encode()).hexdigest()
 
 
 def toolchain(packages: tuple[str, ...]) -> dict[str, str]:
-    """Versions of what a stage computes with. A package that is not installed has the version ''."""
+    """Return the versions of Python and of these packages; '' for a package that is not installed."""
     versions = {"python": ".".join(platform.python_version_tuple()[:2]), **{name: _version(name) for name in packages}}
-    # Which devices TensorFlow may see decides where, and so in which order, it sums.
+    # The devices that TensorFlow may use decide in which order it sums.
     devices = os.environ.get("CUDA_VISIBLE_DEVICES")
     return versions if devices is None else {**versions, "CUDA_VISIBLE_DEVICES": devices}
 
@@ -191,7 +194,6 @@ def _version(package: str) -> str:
 
 
 def _changed(request: Request, role: str, path: Path) -> StageError:
-    facts: list[tuple[str, object]] = [("input", role), ("path", os.path.relpath(path))]
-    return StageError(
-        f"An input of {request.stage} changed while it ran; nothing was recorded.", facts, "run doit again"
-    )
+    facts = [("input", role), ("path", os.path.relpath(path))]
+    message = f"An input of {request.stage} changed while it ran; nothing was recorded."
+    return StageError(message, facts, "run doit again")

@@ -31,7 +31,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from itertools import accumulate, count, pairwise
 from pathlib import Path
 
-from qatbuild.engine.file_cache import TICK_NS
+from qatbuild.exchange.file_state import TICK_NS
 
 _MISSING = (-1, -1, -1)
 _UNKNOWN = (0, 0, 0)

@@ -63,7 +63,7 @@ class Manifest:
             fields = json.loads(text)
             files = {name: (int(size), str(digest)) for name, (size, digest) in fields["files"].items()}
             if any(name.startswith("/") or ".." in name.split("/") for name in files):
-                raise ValueError("a name leads out of the folder")  # noqa: TRY301  One more way to be no manifest.
+                raise ValueError("a name leads out of the folder")
             return cls(fields["stage"], folder, files, fields["facts"])
         except (KeyError, TypeError, AttributeError) as fault:
             raise ValueError(f"no manifest: {fault}") from fault

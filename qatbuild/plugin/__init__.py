@@ -1,31 +1,33 @@
-"""All that speaks doit, and nothing else does.
+"""Everything that speaks doit.
 
-A dodo.py needs two lines:
+A dodo.py for specs alone needs two lines:
 
-    from qatbuild.plugin import door
-    DOIT_CONFIG, task_specs = door(__file__)
+    from qatbuild.plugin import project_tasks
+    DOIT_CONFIG, task_specs = project_tasks(__file__)
 
-and one that has tasks of its own (see guest.py):
+A dodo.py with tasks of its own adds the specs under a prefix:
 
     from qatbuild.plugin import qatbuild_tasks
     task_models = qatbuild_tasks("models")
+
+`door` is the former name of `project_tasks`.
 """
 
 from __future__ import annotations
 
 from typing import Any
 
-__all__ = ["door", "qatbuild_tasks"]
+__all__ = ["door", "project_tasks", "qatbuild_tasks"]
 
 
 def __getattr__(name: str) -> Any:
     """Import on demand: doit imports this package for its commands, also in projects without a spec."""
     if name not in __all__:
         raise AttributeError(name)
-    if name == "door":
-        from qatbuild.plugin.dodo import door  # noqa: PLC0415
+    if name == "qatbuild_tasks":
+        from qatbuild.plugin.prefix import qatbuild_tasks  # noqa: PLC0415
 
-        return door
-    from qatbuild.plugin.prefix import qatbuild_tasks  # noqa: PLC0415
+        return qatbuild_tasks
+    from qatbuild.plugin.dodo import project_tasks  # noqa: PLC0415
 
-    return qatbuild_tasks
+    return project_tasks

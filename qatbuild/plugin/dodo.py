@@ -1,11 +1,10 @@
-"""What a dodo.py calls. It opens of a project what there is to do, and hands that to doit.
+"""`project_tasks`, which a dodo.py calls: it loads the project's stale specs and returns them as doit tasks.
 
-A run loads no more than what may be stale; every other command is about all that there is.
+Only `doit run` leaves out specs that are up to date; every other command is about the whole project.
 """
 
 from __future__ import annotations
 
-import gc
 import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -13,93 +12,96 @@ from typing import TYPE_CHECKING, Any
 
 from doit.exceptions import InvalidDodoFile
 
-from qatbuild.engine.fast_path import Shortcut
-from qatbuild.engine.project import Project
+from qatbuild.engine.closing import Pages
+from qatbuild.engine.fast_path import FastPath
+from qatbuild.engine.project import Only, Project
 from qatbuild.exchange.errors import QatbuildError
 from qatbuild.plugin import invocation
-from qatbuild.plugin.reporter import BuildReporter
+from qatbuild.plugin.invocation import Invocation
+from qatbuild.plugin.reporter import BuildContext, reporter_class
+from qatbuild.schema.label import spec_of
 
 if TYPE_CHECKING:
     from qatbuild.engine.execute import Executor
 
-Door = tuple[dict[str, Any], Callable[[], Any]]
+DoitConfig = dict[str, Any]
+TaskCreator = Callable[[], Any]
 
 
-def door(dodo_file: str, executor: Executor | None = None) -> Door:
-    """DOIT_CONFIG and the task creator for the project of a dodo.py, given its __file__.
+def project_tasks(dodo_file: str, executor: Executor | None = None) -> tuple[DoitConfig, TaskCreator]:
+    """Return DOIT_CONFIG and the task creator for the project of a dodo.py, from its __file__.
 
-    `executor` is where requests run; by default in processes of this machine.
+    `executor` runs the requests; by default processes of this machine.
     """
+    command = invocation.current()
     try:
         project = Project.prepared(Path(dodo_file).absolute().parent)
-        gc.disable()  # What is loaded stays: looking for garbage in it is much of the time that loading takes.
-        run = invocation.current()
-        if run is None:
-            return _opened(project, executor, None, None)
-        run.folders.append(project.memory)
-        shortcut = Shortcut(project)
-        if not run.always and os.getcwd() == str(project.root):  # noqa: PTH109  The record's paths begin there.
-            shortcut.look(run.names)
-        if shortcut.load == []:
-            return _up_to_date(project, shortcut)
-        return _opened(project, executor, shortcut, run)
+        command.pause_garbage_collection()
+        command.open(project)
+        fast_path = FastPath(project)
+        if not command.builds:
+            return _loaded(project, executor, fast_path, command)
+        if not command.always and os.getcwd() == str(project.root):  # noqa: PTH109  The record's paths begin there.
+            fast_path.check(command.names)
+        if fast_path.nothing_to_load:
+            return _up_to_date(project, fast_path)
+        return _loaded(project, executor, fast_path, command)
     except QatbuildError as error:
         raise InvalidDodoFile(error.block()) from error
 
 
-def _up_to_date(project: Project, shortcut: Shortcut) -> Door:
-    """Nothing to do, as far as the record tells: no spec is read, no task is made for any stage."""
+def _up_to_date(project: Project, fast_path: FastPath) -> tuple[DoitConfig, TaskCreator]:
+    """Return tasks for a build with nothing to do: no spec is read, and no stage has a task."""
 
     def task_specs() -> Iterator[dict[str, Any]] | None:
-        return _placeholders(shortcut) if shortcut.named else None  # Without a task doit does not open its state.
+        return _placeholders(fast_path) if fast_path.up_to_date else None  # Without tasks doit opens no database.
 
-    reporter = type("Reporter", (BuildReporter,), {"build": project.build, "reasons": {}, "fresh": shortcut.stages()})
-    config = {**_config(project, shortcut), "reporter": reporter}
-    return config, task_specs
+    context = BuildContext(Pages(project, None, fast_path), {}, frozenset(), fast_path.count_stages())
+    return _config(project, fast_path, context), task_specs
 
 
-def _opened(
-    project: Project, executor: Executor | None, shortcut: Shortcut | None, run: invocation.Asked | None
-) -> Door:
-    """What is to be loaded, as tasks."""
-    from qatbuild.plugin.session import Opened  # noqa: PLC0415  A build with nothing to do needs none of it.
+def _loaded(
+    project: Project, executor: Executor | None, fast_path: FastPath, command: Invocation
+) -> tuple[DoitConfig, TaskCreator]:
+    """Return tasks for the specs that `fast_path` selects."""
+    from qatbuild.plugin.session import Session  # noqa: PLC0415  A build with nothing to do needs none of it.
+    from qatbuild.plugin.state import checker  # noqa: PLC0415
+    from qatbuild.plugin.tasks import tasks  # noqa: PLC0415
 
-    opened = Opened.of(project, executor, shortcut.load if shortcut else None, run)
-    config = {**_config(project, shortcut), **opened.config(shortcut.routes if shortcut else dict)}
-    if shortcut is not None:
-        about = config["reporter"]
-        about.unread, about.settled = lambda _: shortcut.unread(), lambda _: shortcut.settled()
-        about.told = lambda _, since_ns: shortcut.told(since_ns)
-    if shortcut is None or run is None:
-        return config, opened.tasks
-    shortcut.help(opened)
-    config["reporter"].fresh = shortcut.stages(opened.plan.stages)
-    run.finish.append(lambda: shortcut.remember(opened))
-    if not shortcut.named:
-        return config, opened.tasks
+    lock = command.lock if command.builds else None
+    session = Session.load(project, executor, fast_path.selection, lock=lock, always=command.always)
+    loaded, builder = session.loaded, session.builder
+    command.add(session)
+    if command.builds:
+        fast_path.seed_code_digests(builder.rebuilder)
+        command.at_end(lambda: fast_path.remember(loaded, builder.rebuilder, builder.verified(fast_path.began_ns)))
+    unloaded = fast_path.count_stages(loaded.plan.stages)
+    context = BuildContext(Pages(project, loaded.plan, fast_path), builder.reasons, builder.restorable, unloaded)
+    config = {**_config(project, fast_path, context), "check_file_uptodate": checker(builder.rebuilder.digests)}
 
     def task_specs() -> Iterator[dict[str, Any]]:
-        yield from opened.tasks()
-        yield from _placeholders(shortcut)
+        yield from tasks(loaded, builder)
+        yield from _placeholders(fast_path)
 
     return config, task_specs
 
 
-def _config(project: Project, shortcut: Shortcut | None) -> dict[str, Any]:
-    config: dict[str, Any] = {
+def _config(project: Project, fast_path: FastPath, context: BuildContext) -> DoitConfig:
+    config: DoitConfig = {
         "backend": "qatbuild",
-        "dep_file": str(project.memory / "doit.db"),
+        "dep_file": str(project.state.doit),
         "verbosity": 2,
+        "reporter": reporter_class(context),
     }
     if project.default is not None:
-        load = shortcut.load if shortcut else None
+        selection = fast_path.selection
         config["default_tasks"] = [
-            label for label in project.default if load is None or label.partition(":")[0].partition("@")[0] in load
+            label for label in project.default if not isinstance(selection, Only) or spec_of(label) in selection.names
         ]
     return config
 
 
-def _placeholders(shortcut: Shortcut) -> Iterator[dict[str, Any]]:
-    """What was asked for by name and is up to date must be a task, or doit does not know it."""
-    for name in shortcut.named:
+def _placeholders(fast_path: FastPath) -> Iterator[dict[str, Any]]:
+    """Yield an up-to-date task for each name on the command line that is not loaded: doit refuses unknown names."""
+    for name in fast_path.up_to_date:
         yield {"basename": name, "actions": None, "uptodate": [True], "doc": f"{name} is up to date"}

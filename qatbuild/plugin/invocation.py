@@ -1,74 +1,95 @@
-"""What `doit run` was asked for: for the door of a dodo.py, which doit opens without telling it."""
+"""The command line of one invocation of doit, and the sessions that its dodo.py opens.
+
+doit imports a dodo.py without passing it the command line, so the command enters its invocation into a context
+variable, where the functions that a dodo.py calls find it.
+"""
 
 from __future__ import annotations
 
 import contextlib
+import gc
 from collections.abc import Callable, Iterator
+from contextvars import ContextVar
 from dataclasses import dataclass, field
-from pathlib import Path
+from typing import TYPE_CHECKING
 
-from qatbuild.engine.pools import Pools
-from qatbuild.exchange.lock import Owner
+from qatbuild.engine.build_lock import BuildLock
+
+if TYPE_CHECKING:
+    from qatbuild.engine.execute import Executor
+    from qatbuild.engine.project import Project
+    from qatbuild.plugin.session import Session
 
 
 @dataclass
-class Asked:
-    """One run: the names on its command line, and whether every stage is to run, current or not (-a).
+class Invocation:
+    """One command: the names on its command line, and whether it builds (`doit run`) and runs every stage (-a).
 
-    `folders` are those of the memories of the doors that were opened, so there is a door if there are any. `finish` is
-    what a door wants done when all stages have run, whatever became of them; `stop` ends those that run. `pools` say
-    what may run side by side.
+    `projects` are those that the dodo.py opened; `sessions` are the ones of them that had to be loaded.
     """
 
-    names: tuple[str, ...]
+    names: tuple[str, ...] = ()
+    builds: bool = False
     always: bool = False
-    folders: list[Path] = field(default_factory=list)
-    finish: list[Callable[[], None]] = field(default_factory=list)
-    stop: list[Callable[[], None]] = field(default_factory=list)
-    pools: Pools = field(default_factory=lambda: Pools({}))
-    _owners: list[Owner] = field(default_factory=list)
+    lock: BuildLock = field(default_factory=BuildLock)
+    projects: list[Project] = field(default_factory=list)
+    sessions: list[Session] = field(default_factory=list)
+    _executors: list[Executor] = field(default_factory=list)
+    _at_end: list[Callable[[], None]] = field(default_factory=list)
+    _collects: bool = False
 
-    @property
-    def owned(self) -> bool:
-        """Whether no one else may build in these folders."""
-        return bool(self._owners)
+    def open(self, project: Project) -> None:
+        """Note that the dodo.py has a project, whose folder a build will lock."""
+        self.projects.append(project)
+        self.lock.add(project.state.lock)
 
-    def own(self) -> bool:
-        """Let no one else build in these folders until the run ends; whether that had to be waited for."""
-        if self._owners:
-            return False
-        self._owners = [Owner(folder / "lock") for folder in sorted(set(self.folders))]
-        waited = [owner.take() for owner in self._owners]
-        return any(waited)
+    def pause_garbage_collection(self) -> None:
+        """Stop Python's collector until the command ends: loaded specs live that long, and scanning them takes time."""
+        if gc.isenabled() and _CURRENT.get() is self:  # Otherwise nothing would start it again.
+            self._collects = True
+            gc.disable()
+
+    def add(self, session: Session) -> None:
+        """Note a loaded session."""
+        self.sessions.append(session)
+        self._executors.append(session.builder.executor)
+
+    def at_end(self, action: Callable[[], None]) -> None:
+        """Call `action` when all stages have run, successfully or not."""
+        self._at_end.append(action)
 
     def interrupt(self) -> None:
-        """End the stages that run."""
-        for what in self.stop:
-            what()
+        """Stop the stages that are running."""
+        for executor in self._executors:
+            executor.stop()
 
     def end(self) -> None:
-        """Do what the doors want done, and let others in."""
+        """Do what was to be done at the end, and release the locks."""
         try:
-            for what in self.finish:
-                what()
+            for action in self._at_end:
+                action()
         finally:
-            for owner in self._owners:
-                owner.give_back()
+            self.lock.give_back()
+            if self._collects:
+                gc.enable()
 
 
-_now: list[Asked] = []
+_CURRENT: ContextVar[Invocation | None] = ContextVar("invocation", default=None)
 
 
 @contextlib.contextmanager
-def asking(asked: Asked) -> Iterator[None]:
-    """While open, `current` is this run."""
-    _now.append(asked)
+def entered(invocation: Invocation) -> Iterator[Invocation]:
+    """Make an invocation the current one, and end it afterwards."""
+    token = _CURRENT.set(invocation)
     try:
-        yield
+        try:
+            yield invocation
+        finally:
+            invocation.end()
     finally:
-        _now.pop()
+        _CURRENT.reset(token)
 
 
-def current() -> Asked | None:
-    """The run that is being prepared, or under way; None for every other command."""
-    return _now[-1] if _now else None
+def current() -> Invocation:
+    """Return the current invocation; an empty one if no command of qatbuild's is running."""
+    return _CURRENT.get() or Invocation()

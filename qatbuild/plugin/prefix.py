@@ -1,4 +1,4 @@
-"""Specs in a dodo.py that has tasks of its own: theirs get a prefix, and nothing else of it changes.
+"""Specs in a dodo.py that has tasks of its own: their tasks get a prefix, and the other tasks stay as they are.
 
     from qatbuild.plugin import qatbuild_tasks
     task_models = qatbuild_tasks("models")
@@ -15,8 +15,12 @@ from typing import TYPE_CHECKING, Any
 
 from doit.exceptions import InvalidDodoFile
 
-from qatbuild.plugin.reporter import in_brief
-from qatbuild.plugin.session import Opened, opening
+from qatbuild.engine.outcome import in_brief
+from qatbuild.engine.project import Project
+from qatbuild.exchange.errors import QatbuildError
+from qatbuild.plugin import invocation
+from qatbuild.plugin.session import Session
+from qatbuild.plugin.tasks import tasks
 
 if TYPE_CHECKING:
     from qatbuild.engine.execute import Executor
@@ -25,39 +29,48 @@ _PREFIX = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
 
 
 def qatbuild_tasks(prefix: str, root: str | Path = ".", executor: Executor | None = None) -> Callable[[], Any]:
-    """The task creator for the project at `root`, by default the folder of the dodo.py, which doit has made current.
+    """Return the task creator for the project at `root`, by default the folder of the dodo.py (doit's current one).
 
-    Its pyproject.toml says where the specs are, as for `door`. `executor` is where requests run.
+    Its pyproject.toml names the folders of specs, as for `project_tasks`. `executor` runs the requests.
     """
     if not _PREFIX.fullmatch(prefix):
         raise InvalidDodoFile(f'qatbuild_tasks("{prefix}"): letters, digits, "_", "-" and "." make a prefix.')
-    return opening(Path(root).absolute(), executor)._replace(prefix=prefix).tasks
+    command = invocation.current()
+    try:
+        project = Project.prepared(Path(root).absolute())
+        command.open(project)
+        lock = command.lock if command.builds else None
+        session = Session.load(project, executor, prefix=prefix, lock=lock, always=command.always)
+    except QatbuildError as error:
+        raise InvalidDodoFile(error.block()) from error
+    command.add(session)
+    return lambda: _prefixed(session, tasks(session.loaded, session.builder))
 
 
-def prefixed(opened: Opened, tasks: Iterable[dict[str, Any]]) -> Iterator[dict[str, Any]]:
-    """The tasks of a project under its prefix, and one for all of them.
+def _prefixed(session: Session, unprefixed: Iterable[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+    """Yield tasks under the session's prefix, after one task for all of them.
 
-    doit's own checker of files may be any here, and would read a dataset once a stage: what is up to date the stages
-    know without it.
+    They have no file_dep: the dodo.py may use any of doit's file checkers, which would read a dataset once a stage.
+    The stages' own check does not need doit's.
     """
-    prefix = opened.prefix
-    names = [*opened.plan.labels, *opened.errors]
+    prefix = session.prefix
+    names = [*session.plan.labels, *session.errors]
     yield {
         "basename": prefix,
         "actions": None,
         "task_dep": [f"{prefix}/{name}" for name in names],
         "doc": f"every label of {prefix}",
     }
-    for task in tasks:
+    for task in unprefixed:
         moved = {**task, "basename": f"{prefix}/{task['basename']}"}
         if "task_dep" in task:
             moved["task_dep"] = [f"{prefix}/{name}" for name in task["task_dep"]]
         if "meta" in task:
-            moved |= {"file_dep": [], "title": lambda made: _title(opened, made)}
+            moved |= {"file_dep": [], "title": lambda running: _title(session, running)}
         yield moved
 
 
-def _title(opened: Opened, task: Any) -> str:
-    """What doit's own reporter prints of a stage that runs: its name, and why."""
-    reasons = opened.builder.reasons.get(task.meta["stage"].id)
+def _title(session: Session, task: Any) -> str:
+    """Return what doit's own reporter prints of a stage that runs: its name, and why."""
+    reasons = session.builder.reasons.get(task.meta["stage"].id)
     return f"{task.name}: {in_brief(reasons)}" if reasons else str(task.name)

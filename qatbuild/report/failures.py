@@ -1,4 +1,4 @@
-"""What failed when it was last tried, kept until it is built: a page that lists its old result as passed would lie."""
+"""The stages that failed when last tried, kept until they succeed: the pages do not show their old results."""
 
 from __future__ import annotations
 
@@ -7,16 +7,15 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
-from qatbuild.engine.plan import DEPLOY
 from qatbuild.exchange.files import write_text
-
-FILE = ".qatbuild/failures.json"  # plugin.reporter looks for it before it imports this
+from qatbuild.schema.label import route_of
 
 
 class Failure(NamedTuple):
-    """A label's stage that has no result of now. `block` is the error as it was printed; '' if it was not its own.
+    """A label's stage without a current result.
 
-    With `stale` it has not failed: what there is was found out about an earlier model.
+    `block` is the error as it was printed; '' if the stage was not tried, because one that it depends on failed. With
+    `stale` it has not failed: its result is about an earlier model.
     """
 
     label: str
@@ -26,48 +25,44 @@ class Failure(NamedTuple):
 
     @property
     def key(self) -> str:
-        """What names it: LABEL:STAGE."""
+        """LABEL:STAGE."""
         return f"{self.label}:{self.stage}"
 
     @property
     def route(self) -> str:
-        """The route to a target that the stage would have taken; '' for every other stage."""
-        return self.stage.removeprefix(DEPLOY) if self.stage.startswith(DEPLOY) else ""
+        """The stage's deployment route; '' for a stage that is no deployment."""
+        return route_of(self.stage)
 
     @property
     def verdict(self) -> str:
-        """What it comes to, in a line."""
+        """The failure in one line."""
         if self.stale:
             return "stale: of an earlier model"
-        return f"FAILED: {self.block.splitlines()[0]}" if self.block else "not built, for what it needs failed"
+        return f"FAILED: {self.block.splitlines()[0]}" if self.block else "not built: a stage it depends on failed"
 
 
-def update(build: Path, failed: Iterable[Failure], built: Iterable[str]) -> dict[str, Failure]:
-    """Remember what failed in a build and forget what was `built` (LABEL:STAGE); what is known now, by key."""
-    known = load(build)
-    now = {**known, **{each.key: each for each in failed}}
-    for key in built:
+def update(file: Path, failed: Iterable[Failure], succeeded: Iterable[str]) -> dict[str, Failure]:
+    """Add what failed to a file of failures, remove what succeeded (LABEL:STAGE), and return the rest by key."""
+    before = load(file)
+    now = {**before, **{each.key: each for each in failed}}
+    for key in succeeded:
         now.pop(key, None)
     if not now:
-        _path(build).unlink(missing_ok=True)
-    elif now != known:
-        write_text(_path(build), json.dumps([each._asdict() for each in now.values()], indent=1) + "\n")
+        file.unlink(missing_ok=True)
+    elif now != before:
+        write_text(file, json.dumps([each._asdict() for each in now.values()], indent=1) + "\n")
     return now
 
 
-def load(build: Path) -> dict[str, Failure]:
-    """What is known to have failed, by key. A file that cannot be read knows nothing."""
+def load(file: Path) -> dict[str, Failure]:
+    """Read a file of failures, by key; one that cannot be read is empty."""
     try:
-        rows = json.loads(_path(build).read_text(encoding="utf-8"))
+        rows = json.loads(file.read_text(encoding="utf-8"))
         return {each.key: each for each in (Failure(**row) for row in rows)}
     except (OSError, ValueError, TypeError):
         return {}
 
 
 def of(label: str, failures: Mapping[str, Failure]) -> dict[str, Failure]:
-    """Those of one label, by stage."""
+    """Return the failures of one label, by stage."""
     return {each.stage: each for each in failures.values() if each.label == label}
-
-
-def _path(build: Path) -> Path:
-    return build / FILE

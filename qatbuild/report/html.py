@@ -1,29 +1,18 @@
-"""One page for all models: accuracy, gates, sizes, latency, routes, layers. It needs no script and no other file."""
+"""The HTML page of all models: accuracy, gates, sizes, latency, routes, layers. It is one file without scripts."""
 
 from __future__ import annotations
 
 from collections.abc import Container, Iterable, Sequence
+from pathlib import Path
+from string import Template
 from typing import Any
 
 from qatbuild.report.markup import escape
-from qatbuild.report.models import Found
+from qatbuild.report.models import ModelReport
 
 _BAD = ("REFUSED", "FAILED", "not built", "stale")
-_STYLE = """
-:root { color-scheme: light dark; --line: #8884; --soft: #8881; --good: #1a7f37; --bad: #cf222e; --bar: #3b82f6; }
-body { font: 15px/1.5 system-ui, sans-serif; max-width: 76rem; margin: 2rem auto; padding: 0 1rem; }
-h1 { font-size: 1.5rem; } h2 { font-size: 1.25rem; margin-top: 2.5rem; border-bottom: 1px solid var(--line); }
-h3 { font-size: 1rem; margin: 1.4rem 0 .4rem; }
-table { border-collapse: collapse; font-variant-numeric: tabular-nums; }
-th, td { text-align: left; padding: .25rem .9rem .25rem 0; border-bottom: 1px solid var(--line); vertical-align: top; }
-th { font-weight: 600; white-space: nowrap; } td.number, th.number { text-align: right; white-space: nowrap; }
-td ul { margin: 0; padding-left: 1rem; } code { font: .9em ui-monospace, monospace; }
-.good { color: var(--good); } .bad { color: var(--bad); font-weight: 600; } .quiet { opacity: .7; }
-pre { margin: 0; font-size: .8rem; white-space: pre-wrap; }
-.wide { overflow-x: auto; } .bar { height: .8rem; background: var(--bar); border-radius: 2px; min-width: 2px; }
-.bars { display: grid; grid-template-columns: max-content max-content 1fr; gap: .3rem .9rem; align-items: center; }
-"""
-
+TEMPLATE = Path(__file__).with_name("page.html")
+"""The page's frame and style, a string.Template with $title, $overview and $sections."""
 
 _HEADS = (
     "model",
@@ -40,14 +29,14 @@ _HEADS = (
 _NUMBERS = range(1, 9)
 
 
-def page(models: Iterable[Found]) -> str:
-    """The page of some models, in the order in which they are given."""
+def page(models: Iterable[ModelReport]) -> str:
+    """Return the page of these models, in their order."""
     pieces = [piece(model) for model in models]
     return joined([row for row, _ in pieces], [section for _, section in pieces])
 
 
-def piece(model: Found) -> tuple[str, str]:
-    """What a page says of one model: its row of the overview, and its section."""
+def piece(model: ModelReport) -> tuple[str, str]:
+    """Return the parts of one model: (its row of the overview, its section)."""
     report = model.report
     link = f'<a href="#{escape(model.label)}">{escape(model.label)}</a>'
     if report is None:
@@ -68,21 +57,18 @@ def piece(model: Found) -> tuple[str, str]:
 
 
 def joined(rows: Sequence[str], sections: Iterable[str]) -> str:
-    """A page of pieces, given as two columns."""
+    """Return a page from the rows of its overview and the sections of its models."""
+    title = f"qatbuild: {len(rows)} model{'s' * (len(rows) != 1)}"
     overview = _framed(_HEADS, "".join(rows), _NUMBERS)
-    return (
-        '<!doctype html>\n<html lang="en"><head><meta charset="utf-8"><title>qatbuild report</title>'
-        '<meta name="viewport" content="width=device-width, initial-scale=1">'
-        f"<style>{_STYLE}</style></head>\n<body><h1>qatbuild: {len(rows)} model{'s' * (len(rows) != 1)}</h1>\n"
-        f"{overview}{''.join(sections)}</body></html>\n"
-    )
+    template = Template(TEMPLATE.read_text(encoding="utf-8"))
+    return template.substitute(title=title, overview=overview, sections="".join(sections))
 
 
-def _model(model: Found) -> str:
+def _model(model: ModelReport) -> str:
     report = model.report
     parts = [f'<h2 id="{escape(model.label)}">{escape(model.label)}</h2>\n']
     own = [each for each in model.failures.values() if each.block and not each.route]
-    stale = '<p class="quiet">What stands below is of an earlier build.</p>\n' if own and report else ""
+    stale = '<p class="quiet">The results below are of an earlier build.</p>\n' if own and report else ""
     parts += [f'<p class="bad">{escape(each.stage)} FAILED</p><pre>{escape(each.block)}</pre>\n' for each in own]
     parts += [f'<p class="bad">{each.stage} is {each.verdict}</p>\n' for each in model.failures.values() if each.stale]
     parts.append(stale)
@@ -108,7 +94,7 @@ def _ends(report: dict[str, Any]) -> str:
     return escape("; ".join(ends))
 
 
-def _gates(model: Found) -> str:
+def _gates(model: ModelReport) -> str:
     rows = [
         [
             escape(f"{where}: {gate['name']}" if where else gate["name"]),
@@ -139,22 +125,22 @@ def _bars(sizes: dict[str, Any]) -> str:
     return f'<div class="bars">{cells}</div>'
 
 
-def _routes(model: Found) -> str:
+def _routes(model: ModelReport) -> str:
     rows = []
-    for told in model.routes:
-        compared = told["comparison"]
-        remarks = [*told["notes"], *([] if compared else [told["why_not_run"]]), *told["warnings"]]
+    for route in model.routes:
+        compared = route["comparison"]
+        remarks = [*route["notes"], *([] if compared else [route["why_not_run"]]), *route["warnings"]]
         items = "".join(f"<li>{escape(remark)}</li>" for remark in remarks)
-        versions = ", ".join(f"{name} {version}" for name, version in told["versions"].items())
+        versions = ", ".join(f"{name} {version}" for name, version in route["versions"].items())
         rows.append(
             [
-                f"<b>{escape(told['route'])}</b>",
-                f"<code>deploy/{escape(told['route'])}/{escape(told['artifact'])}</code>",
-                f"{told['bytes']:,}",
+                f"<b>{escape(route['route'])}</b>",
+                f"<code>deploy/{escape(route['route'])}/{escape(route['artifact'])}</code>",
+                f"{route['bytes']:,}",
                 f"{compared['top1_percent']:.2f}" if compared else "not run",
                 f"{compared['max_lsb']:g}" if compared else "",
                 f"{compared['examples']}" if compared else "",
-                _verdict(told["verdict"]),
+                _verdict(route["verdict"]),
                 f'<ul>{items}</ul><span class="quiet">{escape(versions)}</span>',
             ]
         )
@@ -168,7 +154,7 @@ def _routes(model: Found) -> str:
 
 
 def _layers(rows: Sequence[dict[str, Any]]) -> str:
-    """The rows as they are: a key that holds others makes a column for each of them. Names of tensors are too long."""
+    """Return a table of all keys of the rows, except names of tensors; a nested object has a column for each key."""
     flat = [dict(_flattened({key: value for key, value in row.items() if key != "partner"})) for row in rows]
     heads = list(dict.fromkeys(key for row in flat for key in row))
     cells = [[escape("" if row.get(key) is None else str(row[key])) for key in heads] for row in flat]
@@ -184,13 +170,13 @@ def _flattened(row: dict[str, Any]) -> Iterable[tuple[str, Any]]:
             yield key, value
 
 
-def _counted(model: Found) -> str:
+def _counted(model: ModelReport) -> str:
     gates = [gate for _, gate in model.gates]
     refused = [gate["name"] for gate in gates if not gate["passed"]]
     failed = [stage for stage, each in model.failures.items() if each.block]
     stale = [stage for stage, each in model.failures.items() if each.stale]
-    told = (("FAILED", failed), ("REFUSED", refused), ("stale", stale))
-    parts = [f"{word}: {', '.join(names)}" for word, names in told if names]
+    verdicts = (("FAILED", failed), ("REFUSED", refused), ("stale", stale))
+    parts = [f"{word}: {', '.join(names)}" for word, names in verdicts if names]
     return _verdict("; ".join(parts) or f"{len(gates)} of {len(gates)} passed")
 
 
@@ -199,7 +185,7 @@ def _verdict(text: str) -> str:
 
 
 def _table(heads: Sequence[str], rows: Iterable[Sequence[str]], numbers: Iterable[int] = ()) -> str:
-    """A table of cells that are HTML already; `numbers` are the columns that stand to the right."""
+    """Return a table of cells that are HTML already; `numbers` are the columns to align right."""
     numbers = set(numbers)
     return _framed(heads, _rows(rows, numbers), numbers)
 

@@ -1,6 +1,6 @@
-"""Gates as JUnit XML, which continuous integration shows: a suite for each model, a test case for each gate.
+"""Gates as JUnit XML for continuous integration: a suite for each model, a test case for each gate.
 
-A stage that failed is a case with an error, and one that was not tried for that reason is skipped.
+A stage that failed is a case with an error; a stage that was not tried because of it is a skipped case.
 """
 
 from __future__ import annotations
@@ -9,27 +9,27 @@ from collections.abc import Iterable
 from typing import NamedTuple
 
 from qatbuild.report.markup import attribute, escape
-from qatbuild.report.models import Found
+from qatbuild.report.models import ModelReport
 
 _KINDS = {"failures": "failure", "errors": "error", "skipped": "skipped"}
 COUNTS = ("tests", *_KINDS)
 
 
 class Suite(NamedTuple):
-    """The text of one model's suite, and how many cases it has and what became of them, in the order of COUNTS."""
+    """The text of one model's suite, and its numbers of cases in the order of COUNTS."""
 
     text: str
     counts: tuple[int, ...]
 
 
-def junit(models: Iterable[Found]) -> str:
-    """The text of a JUnit file."""
+def junit(models: Iterable[ModelReport]) -> str:
+    """Return a JUnit file of these models."""
     suites = [suite(model) for model in models]
     return joined([each.text for each in suites], ([each.counts[at] for each in suites] for at in range(len(COUNTS))))
 
 
-def suite(model: Found) -> Suite:
-    """What a JUnit file says of one model."""
+def suite(model: ModelReport) -> Suite:
+    """Return the suite of one model."""
     cases, kinds = [], []
     for where, gate in model.gates:
         owner = f"{model.label}:deploy.{where}" if where else model.label
@@ -45,7 +45,7 @@ def suite(model: Found) -> Suite:
 
 
 def _case(owner: str, name: str, kind: str, said: str, block: str) -> str:
-    """One case; `kind` is the element that says what became of it, '' if it passed."""
+    """Return one case. `kind` is the XML element of its failure, '' if it passed."""
     head = f"testcase classname={attribute(owner)} name={attribute(str(name))}"
     if not kind:
         return f"    <{head} />\n"
@@ -55,7 +55,7 @@ def _case(owner: str, name: str, kind: str, said: str, block: str) -> str:
 
 
 def joined(texts: Iterable[str], counts: Iterable[Iterable[int]]) -> str:
-    """A JUnit file of suites: their texts, and for each of COUNTS the numbers of all suites."""
+    """Return a JUnit file of suites, from their texts and, for each of COUNTS, the numbers of all suites."""
     about = " ".join(f'{name}="{sum(column)}"' for name, column in zip(COUNTS, counts, strict=True))
     body = "".join(f"  {text}\n" for text in texts)
     head = f'<testsuites name="qatbuild" {about}>'

@@ -1,4 +1,4 @@
-"""The table of a model's layers, worst first: where a point of accuracy was lost."""
+"""The table of a model's layers, worst first."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ _HEAD = (
 
 
 def layer_table(report: Mapping[str, Any], most: int | None = None) -> str:
-    """The table of report.json's "layers", or of the first `most` of them; '' for a report without any.
+    """Return the table of report.json's "layers", or of the first `most` of them; '' for a report without layers.
 
-    dB are signal to quantization noise (SQNR): "alone" is the layer by itself, in float, given the .tflite's own
-    inputs. LSB are steps of the layer's output in the .tflite, from the fake-quantized graph. "=" is nothing lost, "?"
-    nothing to compare with.
+    dB is the signal to quantization noise ratio (SQNR); "alone" is the layer by itself, in float, with the inputs that
+    it has in the .tflite. LSB is the largest difference from the fake-quantized graph in steps of the layer's output.
+    "=" means no loss, "?" no value to compare with.
     """
     layers: Sequence[Mapping[str, Any]] = report.get("layers", [])
     if not layers:
@@ -31,7 +31,7 @@ def layer_table(report: Mapping[str, Any], most: int | None = None) -> str:
 
 
 def worst_layers(path: Path, most: int = 5) -> str:
-    """What is printed of a refused model: the worst of its report's layers; '' if it has none."""
+    """Return the worst layers of a refused model's report, for printing; '' if it has none."""
     if not path.is_file():
         return ""
     report = json.loads(path.read_text(encoding="utf-8"))

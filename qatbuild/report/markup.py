@@ -1,20 +1,20 @@
-"""Texts in HTML and in XML. The standard library's own escapes bring tables that take longer to import than to use."""
+"""Escapes text for HTML and XML. The standard library's functions import large tables, which would delay each build."""
 
 from __future__ import annotations
 
 _SPECIAL = {"&": "&amp;", "<": "&lt;", ">": "&gt;", '"': "&quot;", "'": "&#x27;"}
 _FORBIDDEN = (*range(0x09), 0x0B, 0x0C, *range(0x0E, 0x20), *range(0xD800, 0xE000), 0xFFFE, 0xFFFF)
-"""Characters that no XML file may hold: a tool's colours, for one."""
+"""Characters that XML forbids, such as the escape codes of a tool's colours."""
 
 _TEXT = dict.fromkeys(_FORBIDDEN, "\ufffd") | {ord(each): name for each, name in _SPECIAL.items()}
 _ATTRIBUTE = _TEXT | {ord(each): f"&#{ord(each)};" for each in "\t\n\r"}
 
 
 def escape(text: str) -> str:
-    """The text as an element's, or as an attribute's in HTML, where a line's end is one."""
+    """Return the text for an element, or for an attribute in HTML, where line breaks need no escape."""
     return text.translate(_TEXT)
 
 
 def attribute(text: str) -> str:
-    """The text as an attribute's in XML, in quotes."""
+    """Return the text as a quoted attribute in XML."""
     return f'"{text.translate(_ATTRIBUTE)}"'

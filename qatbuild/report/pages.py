@@ -1,8 +1,7 @@
-"""report.html and junit.xml of all models, of which those whose reports have not changed are not read again.
+"""Writes report.html and junit.xml of all models; models whose reports have not changed are not rendered again.
 
-What they say of a model is remembered beside the state (size, mtime, ctime, inode) of the model, its report and those
-of its routes, and what failed. Without that memory everything is read. Files of which the caller knows that they are
-as they were told are not even looked at.
+The rendered parts of a model are cached with the state (size, mtime, ctime, inode) of its files. Without the cache
+everything is read. Files of specs that the caller says are unchanged are not even looked at.
 """
 
 from __future__ import annotations
@@ -10,21 +9,22 @@ from __future__ import annotations
 import contextlib
 import os
 import time
-from collections.abc import Container, Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from qatbuild.engine.file_cache import TICK_NS, identity
+from qatbuild.exchange.file_state import TICK_NS, identity
 from qatbuild.exchange.files import write_text
 from qatbuild.report import html, junit, markup
 from qatbuild.report.failures import Failure
-from qatbuild.report.models import MODEL, found
+from qatbuild.report.models import MODEL, read_models
+from qatbuild.schema.label import spec_of
 
 _COLUMN, _CELL = "\x1e", "\x1f"
 
 
-class _Told(NamedTuple):
-    """What is said of one model; without a row, nothing."""
+class _Rendered(NamedTuple):
+    """The parts of the pages about one model. A model without a report has no row and is not shown."""
 
     label: str
     state: str
@@ -37,55 +37,76 @@ class _Told(NamedTuple):
     skipped: str = "0"
 
 
-_STATE, _ROW = (_Told._fields.index(name) for name in ("state", "row"))
-"""Thousands of them are read and written: as the columns of a table, and as tuples without names."""
+class _Columns(NamedTuple):
+    """The fields of many models as columns, as they are stored: reading a column is faster than reading records."""
+
+    label: Sequence[str]
+    state: Sequence[str]
+    row: Sequence[str]
+    section: Sequence[str]
+    suite: Sequence[str]
+    tests: Sequence[str]
+    failures: Sequence[str]
+    errors: Sequence[str]
+    skipped: Sequence[str]
+
+    @classmethod
+    def of(cls, models: Sequence[_Rendered]) -> _Columns:
+        return cls._make(zip(*models, strict=True) if models else [()] * len(cls._fields))
+
+    @property
+    def counts(self) -> Iterator[Iterator[int]]:
+        """The numbers of cases, in the order of junit.COUNTS."""
+        return (map(int, column) for column in (self.tests, self.failures, self.errors, self.skipped))
 
 
 def refresh(
     build: Path,
     labels: Mapping[str, Iterable[str]],
-    memory: Path,
+    cache: Path,
     failures: Iterable[Failure] = (),
-    settled: Container[str] = (),
+    unchanged: Container[str] = (),
 ) -> Path:
-    """Write both files; the page's path.
+    """Write both files and return the page's path.
 
-    `labels`: label -> its routes; `memory`: a file for what is remembered; `failures`: what has no result of now;
-    `settled`: the specs none of whose files has changed since `memory` was written.
+    `labels`: label -> its routes; `cache`: the file of rendered parts; `failures`: stages without a current result;
+    `unchanged`: specs none of whose files has changed since `cache` was written.
     """
-    known, now = _load(memory), time.time_ns()
+    before, now = _load(cache), time.time_ns()
     failed: dict[str, dict[str, Failure]] = {}
     for failure in failures:
         failed.setdefault(failure.label, {})[failure.key] = failure
-    told: list[tuple[str, ...]] = []
+    models: list[_Rendered] = []
     for label, routes in labels.items():
-        without, former = failed.get(label, {}), known.get(label)
-        if former is not None and former[_STATE] and not without and label.partition("@")[0] in settled:
-            told.append(former)
+        without, former = failed.get(label, {}), before.get(label)
+        if former is not None and former.state and not without and spec_of(label) in unchanged:
+            models.append(former)
             continue
         state = "" if without else _state(str(build), label, routes, now)
-        as_before = former is not None and state and former[_STATE] == state
-        told.append(former if former is not None and as_before else _tell(build, label, routes, state, without))
-    _, _, rows, sections, suites, *counts = _columns([each for each in told if each[_ROW]])
+        if former is not None and state and former.state == state:
+            models.append(former)
+        else:
+            models.append(_render(build, label, routes, state, without))
+    shown = _Columns.of([each for each in models if each.row])
     path = build / "report.html"
-    write_text(path, html.joined(rows, sections))
-    write_text(build / "junit.xml", junit.joined(suites, (map(int, column) for column in counts)))
+    write_text(path, html.joined(shown.row, shown.section))
+    write_text(build / "junit.xml", junit.joined(shown.suite, shown.counts))
     with contextlib.suppress(OSError):
-        write_text(memory, _COLUMN.join([_version(), *map(_CELL.join, _columns(told))]))
+        write_text(cache, _COLUMN.join([_version(), *map(_CELL.join, _Columns.of(models))]))
     return path
 
 
-def _tell(build: Path, label: str, routes: Iterable[str], state: str, failed: Mapping[str, Failure]) -> _Told:
-    models = found(build, {label: routes}, failed)
+def _render(build: Path, label: str, routes: Iterable[str], state: str, failed: Mapping[str, Failure]) -> _Rendered:
+    models = read_models(build, {label: routes}, failed)
     if not models:
-        return _Told(label, state)
+        return _Rendered(label, state)
     row, section = html.piece(models[0])
     suite = junit.suite(models[0])
-    return _Told(label, state, row, section, suite.text, *map(str, suite.counts))
+    return _Rendered(label, state, row, section, suite.text, *map(str, suite.counts))
 
 
 def _state(build: str, label: str, routes: Iterable[str], now: int) -> str:
-    """The state of a model's reports; empty if one of them changed so lately that a second change would not show."""
+    """Return the state of a model's reports; '' if one changed so recently that another change might not show."""
     files = [
         f"{build}/{label}/report.json",
         *(f"{build}/{label}/{name}.manifest.json" for name in MODEL),
@@ -104,22 +125,18 @@ def _state(build: str, label: str, routes: Iterable[str], now: int) -> str:
     return "\n".join(parts)
 
 
-def _columns(told: Sequence[tuple[str, ...]]) -> Iterable[Sequence[str]]:
-    return zip(*told, strict=True) if told else [()] * len(_Told._fields)
-
-
-def _load(memory: Path) -> dict[str, tuple[str, ...]]:
+def _load(cache: Path) -> dict[str, _Rendered]:
     try:
-        version, *told = memory.read_text(encoding="utf-8").split(_COLUMN)
-        if version != _version() or len(told) != len(_Told._fields):
+        version, *texts = cache.read_text(encoding="utf-8").split(_COLUMN)
+        if version != _version():
             return {}
-        table = [column.split(_CELL) for column in told]
-        return dict(zip(table[0], zip(*table, strict=True), strict=True))
+        columns = _Columns._make(text.split(_CELL) for text in texts)
+        return dict(zip(columns.label, map(_Rendered._make, zip(*columns, strict=True)), strict=True))
     except (OSError, ValueError, TypeError):
         return {}
 
 
 def _version() -> str:
-    """What was told by other code is not what would be told now."""
-    files = (__file__, html.__file__, junit.__file__, markup.__file__)
+    """Return the version of the cache: it changes when a rendering module or the page's template does."""
+    files = (__file__, html.__file__, html.TEMPLATE, junit.__file__, markup.__file__)
     return "\n".join(identity(Path(file).stat()) for file in files)

@@ -16,7 +16,7 @@ _HEAD = (
 
 
 def table(reports: Iterable[Path], build: Path) -> str:
-    """The table of some report.json files below the folder `build`, with each model's path; '' without any."""
+    """Return the table of these report.json files below `build`, with each accepted model's path; '' without files."""
     read = [(path, json.loads(path.read_text(encoding="utf-8"))) for path in reports]
     if not read:
         return ""
@@ -29,7 +29,7 @@ def table(reports: Iterable[Path], build: Path) -> str:
 
 
 def routes(paths: Iterable[Path], failures: Iterable[Failure] = ()) -> str:
-    """The table of some route.json files and of routes that failed; '' without any. Warnings stand below it, once."""
+    """Return the table of these route.json files and failed routes, with each warning once below it; '' without any."""
     read = [json.loads(path.read_text(encoding="utf-8")) for path in paths]
     failed = [(each.key, "-", "-", "-", each.verdict) for each in failures]
     if not read and not failed:
@@ -41,15 +41,15 @@ def routes(paths: Iterable[Path], failures: Iterable[Failure] = ()) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _route(told: dict[str, Any]) -> tuple[str, ...]:
-    compared = told["comparison"]
+def _route(route: dict[str, Any]) -> tuple[str, ...]:
+    compared = route["comparison"]
     figures = (f"{compared['top1_percent']:.2f}", f"{compared['max_lsb']:g}") if compared else ("not run", "-")
-    verdict = "; ".join((told["verdict"], *told["notes"]))
-    return (f"{told['label']}:deploy.{told['route']}", f"{told['bytes']:,}", *figures, verdict)
+    verdict = "; ".join((route["verdict"], *route["notes"]))
+    return (f"{route['label']}:deploy.{route['route']}", f"{route['bytes']:,}", *figures, verdict)
 
 
 def aligned(rows: Sequence[Sequence[str]], left: set[int]) -> list[str]:
-    """Rows of equally many cells as lines: columns in `left` begin at one place, the others end at one."""
+    """Return rows of equally many cells as lines; columns in `left` are aligned left, the others right."""
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     return [_line(row, widths, left) for row in rows]
 

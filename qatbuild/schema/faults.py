@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from qatbuild.exchange.files import canonical_json, write_text
 from qatbuild.schema.fast_validator import obeys
+from qatbuild.schema.nearest import suggest
 
 if TYPE_CHECKING:
     from jsonschema import Draft202012Validator
@@ -119,14 +120,6 @@ def _of_schema(document: object) -> list[Fault]:
 def pointer(path: Iterable[str | int]) -> str:
     """JSON pointer (RFC 6901) of a path; '/' for the whole document."""
     return "/" + "/".join(str(key).replace("~", "~0").replace("/", "~1") for key in path)
-
-
-def suggest(word: str, known: Iterable[str]) -> str:
-    """' Did you mean X?' where a known word is close, else ''."""
-    import difflib  # noqa: PLC0415  A spec without faults needs none.
-
-    close = difflib.get_close_matches(word, list(known), 1, 0.5)
-    return f" Did you mean {json.dumps(close[0])}?" if close else ""
 
 
 def place(path: Sequence[str | int], layers: Sequence[Layer]) -> tuple[Layer, str]:

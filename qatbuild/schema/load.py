@@ -60,7 +60,16 @@ def find_below(root: Path, patterns: Iterable[str]) -> list[tuple[str, Path]]:
 
 def load(name: str, file: Path, territory: Territory) -> list[model.Variant]:
     """The variants of the spec `name` in `file`, at least one. SpecError with every fault of it."""
+    return load_with_documents(name, file, territory)[0]
+
+
+def load_with_documents(name: str, file: Path, territory: Territory) -> tuple[list[model.Variant], tuple[Path, ...]]:
+    """Return the variants of a spec, as `load` does, and the files that were read: its own and those it extends."""
     layers = list(_layers(file, territory))
+    return _variants(name, file, territory, layers), tuple(layer.file for layer in layers)
+
+
+def _variants(name: str, file: Path, territory: Territory, layers: list[Layer]) -> list[model.Variant]:
     merged, patches = _merged(layers)
     found: dict[tuple[Path, str, str], None] = {(file, "/", text): None for text in _unfit(name)}
     if patches is not None:

@@ -11,9 +11,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from qatbuild.schema.faults import Fault, suggest
+from qatbuild.schema.faults import Fault
 from qatbuild.schema.methods import DEFAULT, OWN
 from qatbuild.schema.model import PATHS
+from qatbuild.schema.nearest import suggest
 from qatbuild.schema.routes import MEMORY_MODES, SYSTEM_CONFIGS
 
 _BITS = 8

@@ -47,8 +47,8 @@ def timed(action):
     return run
 
 
-if "qatbuild.plugin.tasks" in sys.modules:  # A build with nothing to do has none.
-    Builder = sys.modules["qatbuild.plugin.tasks"].Builder
+if "qatbuild.engine.build" in sys.modules:  # A build with nothing to do has none.
+    Builder = sys.modules["qatbuild.engine.build"].Builder
     Builder.build = timed(Builder.build)
 """
 

@@ -132,7 +132,7 @@ def test_a_project_without_qatbuild_says_so_in_a_line(toy: ToyProject) -> None:
     (toy.root / "dodo.py").write_text("def task_hello():\n    return {'actions': ['true']}\n")
     done = toy.doit("explain")
     assert done.returncode == 3
-    assert done.stderr == "ERROR: `doit explain` is about the specs of qatbuild, and this dodo.py has none of them.\n"
+    assert done.stderr == "ERROR: `doit explain` needs specs of qatbuild, and this dodo.py has none.\n"
 
 
 def test_going_back_to_what_is_built_names_the_field_that_leads_there(toy: ToyProject) -> None:

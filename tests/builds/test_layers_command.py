@@ -31,6 +31,6 @@ def test_json_has_the_rows_by_label(toy: ToyProject) -> None:
 def test_a_model_that_was_not_evaluated_is_one_error_with_the_cure(toy: ToyProject) -> None:
     done = toy.doit("layers", "net")
     assert done.returncode != 0
-    assert "There is no report with layers." in done.stderr
+    assert "The model has no report with layers." in done.stderr
     assert "hint: doit net" in done.stderr
     assert "Traceback" not in done.stderr

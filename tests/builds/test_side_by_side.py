@@ -125,7 +125,7 @@ def test_interrupted_while_several_run_says_so_once_and_goes_on_later(two: ToyPr
     ("text", "said"),
     [
         ("pools = {gpu = -1}", "tool.qatbuild.pools.gpu  must be a number of at least 0, got -1."),
-        ("takes = {float = {gpus = 1}}", "tool.qatbuild.takes.float.gpus  there is no such pool."),
+        ("takes = {float = {gpus = 1}}", "tool.qatbuild.takes.float.gpus  unknown pool. Known: cpu, gpu, memory_gib."),
         ("takes = {float = 1}", "tool.qatbuild.takes.float  must be a table of pools, got 1."),
     ],
 )

@@ -28,8 +28,9 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from qatbuild.engine.code_digest import PACKAGE
-from qatbuild.engine.fast_path import Shortcut
-from qatbuild.engine.rebuild import Rebuilder
+from qatbuild.engine.fast_path import FastPath
+from qatbuild.engine.project import Only
+from qatbuild.engine.rebuild import Freshness, Rebuilder
 from qatbuild.exchange.manifest import Manifest
 from qatbuild.exchange.request import Request
 from qatbuild.plugin import door
@@ -285,11 +286,9 @@ def test_what_is_edited_in_qatbuild_is_what_is_built_with() -> None:
         assert not any(name.startswith("shared/") for name in other)
 
 
-def believing(rebuilder: Rebuilder, request: Request) -> list[object]:
+def believing(_: Rebuilder, request: Request) -> Freshness:
     """What was built once is up to date."""
-    path = Manifest.path_of(request.folder, request.stage)
-    rebuilder.intact[path] = tuple(Manifest.read(path).files)
-    return []
+    return Freshness([], tuple(Manifest.read(Manifest.path_of(request.folder, request.stage)).files))
 
 
 WRONG = {
@@ -299,11 +298,11 @@ WRONG = {
     ),
     "it believes that everything is as it was built": (
         (edit_data, ("others",)),
-        (Rebuilder, "stale", believing),
+        (Rebuilder, "freshness", believing),
     ),
     "its shortcut believes that there is nothing to do": (
         (edit_data, ("others",)),
-        (Shortcut, "look", lambda self, _: setattr(self, "load", [])),
+        (FastPath, "check", lambda self, _: setattr(self, "selection", Only(()))),
     ),
 }
 

@@ -10,10 +10,10 @@ from xml.etree import ElementTree as ET
 
 import pytest
 
-from qatbuild.report.failures import FILE, Failure, load, update
+from qatbuild.report.failures import Failure, load, update
 from qatbuild.report.html import page
 from qatbuild.report.junit import junit
-from qatbuild.report.models import found
+from qatbuild.report.models import read_models
 from qatbuild.report.table import routes
 
 
@@ -91,11 +91,11 @@ class Texts(HTMLParser):
 
 
 def test_only_models_of_the_plan_with_a_report_that_can_be_read_are_listed(build: Path) -> None:
-    assert [model.label for model in found(build, LABELS)] == ["net", "other"]
+    assert [model.label for model in read_models(build, LABELS)] == ["net", "other"]
 
 
 def test_page_shows_models_gates_routes_and_layers_and_needs_nothing_else(build: Path) -> None:
-    text = page(found(build, LABELS))
+    text = page(read_models(build, LABELS))
     seen = Texts(text)
     shown = " ".join(seen.texts)
     for words in (
@@ -110,8 +110,8 @@ def test_page_shows_models_gates_routes_and_layers_and_needs_nothing_else(build:
 
 def test_what_failed_stands_in_place_of_the_result_of_an_earlier_build(build: Path) -> None:
     lost = [Failure("net", "deploy.onnx", "No <tool>.\n  hint: \x1b[1mget it"), Failure("other", "freeze", "Broken.")]
-    known = update(build, [*lost, Failure("other", "evaluate", "")], [])
-    models = found(build, LABELS, known)
+    failed = update(build / "failures.json", [*lost, Failure("other", "evaluate", "")], [])
+    models = read_models(build, LABELS, failed)
     shown = " ".join(Texts(page(models)).texts)
     for words in ("FAILED: deploy.onnx", "No <tool>.", "get it", "FAILED: freeze", "Broken."):
         assert words in shown
@@ -119,16 +119,17 @@ def test_what_failed_stands_in_place_of_the_result_of_an_earlier_build(build: Pa
     root = ET.fromstring(junit(models))
     assert [root.get(name) for name in ("tests", "failures", "errors", "skipped")] == ["5", "1", "2", "1"]
     assert [each.get("message") for each in root.iter("error")] == ["FAILED: No <tool>.", "FAILED: Broken."]
-    assert routes([], [known["net:deploy.onnx"]]).splitlines()[1].split()[:3] == ["net:deploy.onnx", "-", "-"]
+    assert routes([], [failed["net:deploy.onnx"]]).splitlines()[1].split()[:3] == ["net:deploy.onnx", "-", "-"]
 
 
 def test_what_failed_is_known_until_it_is_built(build: Path) -> None:
-    update(build, [Failure("net", "deploy.onnx", "a"), Failure("net", "freeze", "b")], ["net:convert"])
-    assert list(update(build, [], ["net:freeze"])) == ["net:deploy.onnx"]
-    assert update(build, [], ["net:deploy.onnx"]) == {}
-    assert not (build / FILE).exists()
-    (build / FILE).write_text('[{"what": 1}]')
-    assert load(build) == {}
+    file = build / "failures.json"
+    update(file, [Failure("net", "deploy.onnx", "a"), Failure("net", "freeze", "b")], ["net:convert"])
+    assert list(update(file, [], ["net:freeze"])) == ["net:deploy.onnx"]
+    assert update(file, [], ["net:deploy.onnx"]) == {}
+    assert not file.exists()
+    file.write_text('[{"what": 1}]')
+    assert load(file) == {}
 
 
 def test_page_of_nothing_is_a_page() -> None:
@@ -136,7 +137,7 @@ def test_page_of_nothing_is_a_page() -> None:
 
 
 def test_junit_has_a_case_for_each_gate_and_a_failure_for_each_that_failed(build: Path) -> None:
-    root = ET.fromstring(junit(found(build, LABELS)))
+    root = ET.fromstring(junit(read_models(build, LABELS)))
     assert (root.get("tests"), root.get("failures")) == ("4", "1")
     names = [(case.get("classname"), case.get("name")) for case in root.iter("testcase")]
     assert ("net", "max_accuracy_drop") in names

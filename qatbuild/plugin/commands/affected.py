@@ -13,28 +13,30 @@ from typing import Any
 from qatbuild.engine.affected import Side, affected
 from qatbuild.engine.code_digest import PACKAGE, Code
 from qatbuild.engine.git import Revision
-from qatbuild.engine.project import Project
+from qatbuild.engine.loaded import LoadedProject
+from qatbuild.engine.project import Everything, Project
 from qatbuild.engine.reason import Reason
 from qatbuild.exchange.errors import SpecError
 from qatbuild.plugin.commands.command import JSON, SpecCommand, write_json
-from qatbuild.plugin.session import Opened
+from qatbuild.plugin.session import Session
+from qatbuild.schema.label import Label, spec_of
 
 _PINS = (
     "requirements*.txt", "constraints*.txt", "uv.lock", "poetry.lock", "pdm.lock", "pylock*.toml", "Pipfile*",
     "environment*.y*ml", ".python-version",
 )  # fmt: skip
-"""Files that say which packages are installed: the environment itself is in no revision."""
+"""Files that pin packages. They stand for the installed packages, which are in no revision."""
 
 
 class Affected(SpecCommand):
-    """The labels that have something new to build since a revision."""
+    """Prints the labels that have something new to build since a revision."""
 
     name = "affected"
     doc_purpose = "print the labels whose inputs changed since a git revision"
     doc_usage = "--since REF [LABEL] ..."
     doc_description = (
-        "One label a line. Compared are the working tree and the revision: specs and what they extend, data that git"
-        " knows, networks and what they import, pinned packages. Comments and layout are no change."
+        "Print one label a line. The working tree is compared with the revision: specs and the files they extend, data"
+        " in git, networks and the modules they import, pinned packages. Comments and layout do not count."
     )
     cmd_options = (
         JSON,
@@ -42,52 +44,52 @@ class Affected(SpecCommand):
         {"name": "why", "short": "", "long": "why", "type": bool, "default": False, "help": "say what changed, too"},
     )
 
-    def look(self, opened: Opened, options: Any, names: list[str]) -> int:
-        """Print the labels; 1 if specs have faults, for these cannot be told."""
+    def run(self, session: Session, options: Any, names: list[str]) -> int:
+        """Print the labels; return 1 if specs have faults, because they cannot be compared."""
         if not options["since"]:
             raise SpecError("A revision is missing.", hint="doit affected --since main")
-        revision = Revision(opened.project.root, options["since"])
-        found, removed = _compare(opened, revision)
+        revision = Revision(session.project.root, options["since"])
+        labels, removed = _compare(session, revision)
         if names:
-            opened.select(names)
-            mine = {name.partition(":")[0] for name in opened.plain(names)}
-            found = {label: found[label] for label in found if not mine or {label, label.partition("@")[0]} & mine}
-        found = {opened.task(label): stages for label, stages in found.items()}
+            session.select(names)
+            mine = {Label.parse(name).name for name in session.without_prefix(names)}
+            labels = {label: labels[label] for label in labels if not mine or {label, spec_of(label)} & mine}
+        labels = {session.task(label): stages for label, stages in labels.items()}
         if options["json"]:
             write_json(
                 {
                     "since": options["since"],
                     "commit": revision.commit,
-                    "labels": [{"label": label, "stages": _stages(stages)} for label, stages in found.items()],
-                    "removed": list(map(opened.task, removed)),
-                    "unreadable": sorted(opened.errors),
+                    "labels": [{"label": label, "stages": _stages(stages)} for label, stages in labels.items()],
+                    "removed": list(map(session.task, removed)),
+                    "unreadable": sorted(session.errors),
                 }
             )
         else:
-            sys.stdout.writelines(_lines(found, why=options["why"]))
-        for error in opened.errors.values():
+            sys.stdout.writelines(_lines(labels, why=options["why"]))
+        for error in session.errors.values():
             sys.stderr.write(f"{error.block()}\n")
-        return 1 if opened.errors else 0
+        return 1 if session.errors else 0
 
 
 def _stages(stages: dict[str, list[Reason]]) -> list[dict[str, Any]]:
     return [{"stage": name, "reasons": [reason.to_json() for reason in reasons]} for name, reasons in stages.items()]
 
 
-def _lines(found: dict[str, dict[str, list[Reason]]], *, why: bool) -> Iterator[str]:
-    for label, stages in found.items():
+def _lines(labels: dict[str, dict[str, list[Reason]]], *, why: bool) -> Iterator[str]:
+    for label, stages in labels.items():
         yield f"{label}\n"
         if why:
             texts = dict.fromkeys(reason.text for reasons in stages.values() for reason in reasons)
             yield from (f"    {text}\n" for text in texts)
 
 
-def _compare(opened: Opened, revision: Revision) -> tuple[dict[str, dict[str, list[Reason]]], list[str]]:
-    """Label -> stage -> reasons of what is affected, and the labels that are there no more."""
+def _compare(session: Session, revision: Revision) -> tuple[dict[str, dict[str, list[Reason]]], list[str]]:
+    """Return label -> stage -> reasons of the affected labels, and the labels that were removed."""
     changed = revision.changed()
     if not changed:
         return {}, []
-    project = opened.project
+    project = session.project
     inside = project.root.resolve().relative_to(revision.top.resolve())
     package = PACKAGE.resolve()
     own = package.relative_to(revision.top.resolve()) if package.is_relative_to(revision.top.resolve()) else None
@@ -98,15 +100,14 @@ def _compare(opened: Opened, revision: Revision) -> tuple[dict[str, dict[str, li
         places += [str(own)] if own else []
         revision.extract(top, lambda path: _reads(path, places))
         root.mkdir(parents=True, exist_ok=True)
-        before = Project.at(root)
-        plan, _, errors = before.load()
+        before = LoadedProject.read(Project.at(root), Everything())
         code = Code(root, package=top / own if own else PACKAGE)
-        then = Side(top, plan, set(errors), code, before.threads)
+        then = Side(top, before.plan, set(before.errors), code, before.project.threads)
         here = project.root.parents[len(inside.parts) - 1] if inside.parts else project.root
-        now = Side(here, opened.plan, set(opened.errors), Code(project.root), project.threads)
-        found = affected(then, now, changed, list(_toolchain(root, project.root, inside, changed)))
-        removed = sorted(set(plan.labels) - set(opened.plan.labels))
-    return found, removed
+        now = Side(here, session.plan, set(session.errors), Code(project.root), project.threads)
+        labels = affected(then, now, changed, list(_toolchain(root, project.root, inside, changed)))
+        removed = sorted(set(before.plan.labels) - set(session.plan.labels))
+    return labels, removed
 
 
 def _reads(path: PurePosixPath, places: list[str]) -> bool:
@@ -126,7 +127,7 @@ def _toolchain(then: Path, now: Path, inside: Path, changed: set[str]) -> Iterat
 
 
 def _requirements(file: Path) -> list[Any]:
-    """What a pyproject.toml says of packages to install."""
+    """Return what a pyproject.toml says about packages to install."""
     try:
         document = tomllib.loads(file.read_text(encoding="utf-8"))
     except (OSError, ValueError):

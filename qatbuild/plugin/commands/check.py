@@ -1,4 +1,4 @@
-"""`doit check`: whether the specs are right."""
+"""`doit check`: validates the specs, and with --audit the declared inputs of stages."""
 
 from __future__ import annotations
 
@@ -6,24 +6,25 @@ import sys
 from typing import Any
 
 from qatbuild.engine.forecast import needed
-from qatbuild.engine.undeclared_inputs import undeclared
+from qatbuild.engine.undeclared_inputs import undeclared_inputs
 from qatbuild.exchange.errors import SpecError
 from qatbuild.plugin.commands.command import JSON, SpecCommand, write_json
-from qatbuild.plugin.session import Opened
+from qatbuild.plugin.session import Session
+from qatbuild.schema.label import spec_of
 
 _NETWORKS = ("check", "float", "quantize", "export")
 """The stages that call the user's network."""
 
 
 class Check(SpecCommand):
-    """Every spec is read and planned; all faults of all specs are shown."""
+    """Reads and plans every spec and prints all faults."""
 
     name = "check"
     doc_purpose = "validate the specs"
     doc_usage = "[--audit] [LABEL] ..."
     doc_description = (
-        "All faults of all specs, each with its JSON pointer. Nothing is run. With --audit also the files of the"
-        " project that stages opened without having declared them, as far as Python opens them."
+        "Print all faults of all specs, each with its JSON pointer, and run nothing. --audit prints instead the files"
+        " of the project that stages opened without declaring them, as far as Python opened them."
     )
     cmd_options = (
         JSON,
@@ -33,22 +34,20 @@ class Check(SpecCommand):
             "long": "audit",
             "type": bool,
             "default": False,
-            "help": "report what the stages that ran here opened without having declared it",
+            "help": "report files that stages opened here without declaring them",
         },
     )
 
-    def look(self, opened: Opened, options: Any, names: list[str]) -> int:
-        """Print the faults; 1 if there are any."""
+    def run(self, session: Session, options: Any, names: list[str]) -> int:
+        """Print the faults; return 1 if there are any."""
         if options["audit"]:
-            return _audit(opened, options, names)
-        names = opened.plain(names)
-        errors = {name: error for name, error in opened.errors.items() if not names or name in names}
+            return _audit(session, options, names)
+        names = session.without_prefix(names)
+        errors = {name: error for name, error in session.errors.items() if not names or name in names}
         if good := set(names) - set(errors):
-            opened.select(good)
+            session.select(good)
         labels = [
-            opened.task(label)
-            for label in opened.plan.labels
-            if not names or {label, label.partition("@")[0]} & set(names)
+            session.task(label) for label in session.plan.labels if not names or {label, spec_of(label)} & set(names)
         ]
         if options["json"]:
             faults = {
@@ -58,31 +57,31 @@ class Check(SpecCommand):
             write_json({"labels": labels, "errors": faults})
         else:
             sys.stdout.writelines(f"{error.block()}\n" for error in errors.values())
-            fine = f"{len(labels)} label{'' if len(labels) == 1 else 's'} without faults"
-            bad = f", {len(errors)} spec{'' if len(errors) == 1 else 's'} with" if errors else ""
-            sys.stdout.write(f"{fine}{bad}\n")
+            good_labels = f"{len(labels)} label{'' if len(labels) == 1 else 's'} without faults"
+            bad_specs = f", {len(errors)} spec{'' if len(errors) == 1 else 's'} with" if errors else ""
+            sys.stdout.write(f"{good_labels}{bad_specs}\n")
         return 1 if errors else 0
 
 
-def _audit(opened: Opened, options: Any, names: list[str]) -> int:
-    """Print what was opened and not declared; 1 if there is anything."""
-    rebuilder = opened.builder.rebuilder
-    found = [undeclared(rebuilder, stage) for stage in needed(opened.plan, opened.select(names))]
-    guilty = [each for each in found if each.files]
-    unseen = sum(each.files is None for each in found)
+def _audit(session: Session, options: Any, names: list[str]) -> int:
+    """Print undeclared files; return 1 if there are any."""
+    rebuilder = session.builder.rebuilder
+    stages = [undeclared_inputs(rebuilder, stage) for stage in needed(session.plan, session.select(names))]
+    faulty = [each for each in stages if each.files]
+    not_run = sum(each.files is None for each in stages)
     if options["json"]:
-        stages = [
+        rows = [
             {"id": each.stage.id, "stage": each.stage.name, "labels": each.stage.labels, "files": each.files}
-            for each in found
+            for each in stages
         ]
-        write_json({"stages": stages})
-        return 1 if guilty else 0
-    for each in guilty:
+        write_json({"stages": rows})
+        return 1 if faulty else 0
+    for each in faulty:
         facts = [("reads", name) for name in each.files or ()]
         label = f"{each.stage.labels[0]}:{each.stage.name}"
-        hint = "list it in model.files, so that its change is seen" if each.stage.name in _NETWORKS else ""
-        sys.stdout.write(SpecError(f"{label} read what it does not declare.", facts, hint).block() + "\n")
-    sys.stdout.write(f"{len(found) - unseen - len(guilty)} stages read what they declare")
-    sys.stdout.write(f", {len(guilty)} more than that" if guilty else "")
-    sys.stdout.write(f"; {unseen} have not run here\n" if unseen else "\n")
-    return 1 if guilty else 0
+        hint = "list it in model.files: its changes then rebuild the stage" if each.stage.name in _NETWORKS else ""
+        sys.stdout.write(SpecError(f"{label} read files that it does not declare.", facts, hint).block() + "\n")
+    sys.stdout.write(f"{len(stages) - not_run - len(faulty)} stages read only what they declare")
+    sys.stdout.write(f", {len(faulty)} read more" if faulty else "")
+    sys.stdout.write(f"; {not_run} have not run here\n" if not_run else "\n")
+    return 1 if faulty else 0

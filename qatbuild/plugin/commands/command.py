@@ -1,9 +1,8 @@
-"""What the commands have in common: they open the project of a dodo.py, in this folder or in one above it."""
+"""Base class of qatbuild's commands: they load the project of the dodo.py in this folder or in one above it."""
 
 from __future__ import annotations
 
 import getopt
-import inspect
 import json
 import signal
 import sys
@@ -15,8 +14,9 @@ from doit.cmdparse import CmdOption
 from doit.exceptions import InvalidCommand
 
 from qatbuild.exchange.errors import ArtifactError, QatbuildError
-from qatbuild.plugin.commands.inherited import be_unheard, is_ours_above
-from qatbuild.plugin.session import Opened
+from qatbuild.plugin.commands.inherited import is_ours_above, silence_stdout
+from qatbuild.plugin.invocation import Invocation, entered
+from qatbuild.plugin.session import Session
 
 Option = dict[str, Any]
 
@@ -31,7 +31,7 @@ JSON: Option = {
 
 
 class SpecCommand(Command):  # type: ignore[misc]
-    """A command about specs. A subclass has `name`, the `doc_` texts, `cmd_options`, and `look`."""
+    """A command about specs. A subclass defines `name`, the `doc_` texts, `cmd_options`, and `run`."""
 
     name: ClassVar[str]
     cmd_options: ClassVar[Sequence[Option]] = (JSON,)
@@ -47,76 +47,73 @@ class SpecCommand(Command):  # type: ignore[misc]
         return [CmdOption(option) for option in (*seeking(self.loader.cmd_options), *self.cmd_options)]
 
     def parse_execute(self, in_args: list[str]) -> Any:
-        """Options may stand behind labels, too."""
+        """Parse options before, between and after labels."""
         try:
             options, names = getopt.gnu_getopt(in_args, self.cmdparser.get_short(), self.cmdparser.get_long())
         except getopt.GetoptError as fault:
-            self.loader.setup(self.cmdparser.parse([])[0])
-            if self._is_foreign():
-                return self._task(in_args)
+            with entered(Invocation()) as command:
+                self.loader.setup(self.cmdparser.parse([])[0])
+                if self._is_foreign(command):
+                    return self._task(in_args)
             raise InvalidCommand(f"doit {self.name}: {fault}. See: doit help {self.name}") from fault
-        given = [part for option, value in options for part in ((option, value) if value else (option,))]
-        return super().parse_execute([*given, "--", *names])
+        arguments = [part for option, value in options for part in ((option, value) if value else (option,))]
+        return super().parse_execute([*arguments, "--", *names])
 
     def execute(self, opt_values: Any, pos_args: list[str]) -> Any:
-        """Open the project and look; an expected error is one block, and so is Ctrl-C."""
+        """Load the dodo.py and run the command. An expected error is printed as one block, without a traceback."""
         try:
-            self.loader.setup(opt_values)
-            return self._task(pos_args) if self._is_foreign() else self._looked(opt_values, pos_args)
+            with entered(Invocation(tuple(pos_args))) as command:
+                self.loader.setup(opt_values)
+                if self._is_foreign(command):
+                    return self._task(pos_args)
+                return self._status(command, opt_values, pos_args)
         except KeyboardInterrupt:
             sys.stderr.write("\ninterrupted\n")
             raise SystemExit(128 + signal.SIGINT) from None
 
-    def _looked(self, opt_values: Any, pos_args: list[str]) -> int:
+    def _status(self, command: Invocation, opt_values: Any, pos_args: list[str]) -> int:
         try:
-            status = self.look(self._chosen(self.opened(), pos_args), opt_values, pos_args)
+            status = self.run(self._session(command.sessions, pos_args), opt_values, pos_args)
             sys.stdout.flush()
         except QatbuildError as error:
             raise InvalidCommand(error.block()) from error
         except BrokenPipeError:
-            be_unheard()
+            silence_stdout()
             return 0
         except OSError as fault:
             facts = [("file", fault.filename), ("reason", fault.strerror)]
             raise InvalidCommand(ArtifactError("A file cannot be written or read.", facts).block()) from fault
         return status
 
-    def opened(self) -> list[Opened]:
-        """The projects that the dodo.py opened."""
-        values = getattr(self.loader, "namespace", None) or {}
-        owners = (getattr(value, "__self__", None) for value in values.values() if inspect.ismethod(value))
-        return list({id(owner): owner for owner in owners if isinstance(owner, Opened)}.values())
+    def _session(self, sessions: list[Session], names: list[str]) -> Session:
+        """Return the session whose prefix all names have; without names, the only session."""
+        if not sessions:
+            raise InvalidCommand(f"`doit {self.name}` needs specs of qatbuild, and this dodo.py has none.")
+        fitting = [each for each in sessions if names and all(_begins(name, each.prefix) for name in names)]
+        if len(sessions) > 1 and len(fitting) != 1:
+            prefixes = ", ".join(each.prefix or "(none)" for each in sessions)
+            message = f"This dodo.py has several projects: name labels of one of them. Prefixes: {prefixes}."
+            raise InvalidCommand(message)
+        return fitting[0] if fitting else sessions[0]
 
-    def _chosen(self, projects: list[Opened], names: list[str]) -> Opened:
-        """The project that names are of; if there is but one, that one."""
-        if not projects:
-            raise InvalidCommand(
-                f"`doit {self.name}` is about the specs of qatbuild, and this dodo.py has none of them."
-            )
-        fitting = [each for each in projects if names and all(_begins(name, each.prefix) for name in names)]
-        if len(projects) > 1 and len(fitting) != 1:
-            known = ", ".join(each.prefix or "(none)" for each in projects)
-            raise InvalidCommand(f"This dodo.py has several projects: name labels of one of them. Prefixes: {known}.")
-        return fitting[0] if fitting else projects[0]
-
-    def _is_foreign(self) -> bool:
-        """Whether the command's name is that of a task, which had it before qatbuild came."""
-        return not self.opened() and f"task_{self.name}" in self.loader.namespace
+    def _is_foreign(self, command: Invocation) -> bool:
+        """Return whether the command's name is that of a task in a project without specs."""
+        return not command.sessions and f"task_{self.name}" in self.loader.namespace
 
     def _task(self, arguments: list[str]) -> Any:
-        """Run the task that has the command's name."""
+        """Run the task with the command's name."""
         run = self.cmds.get_plugin("run")(
             task_loader=self.loader, config=self.config, bin_name=self.bin_name, cmds=self.cmds, opt_vals=self.opt_vals
         )
         return run.parse_execute([self.name, *arguments])
 
-    def look(self, opened: Opened, options: Any, names: list[str]) -> int:
-        """Do what the command is for; its exit status."""
+    def run(self, session: Session, options: Any, names: list[str]) -> int:
+        """Do the command's work and return its exit status."""
         raise NotImplementedError
 
 
 def seeking(options: Iterable[Option]) -> list[Option]:
-    """A loader's options with `-k` as the default: a dodo.py with specs may stand in a folder above."""
+    """Return a loader's options with `-k` as the default where a dodo.py of qatbuild's is in a parent folder."""
     return [{**option, "default": is_ours_above()} if option["name"] == "seek_file" else option for option in options]
 
 

@@ -1,4 +1,4 @@
-"""`doit explain`: why the stages of a label would run, as a tree."""
+"""`doit explain`: prints why the stages of a label would run, as a tree."""
 
 from __future__ import annotations
 
@@ -8,34 +8,34 @@ from typing import Any
 
 from qatbuild.engine.forecast import CURRENT, Verdict
 from qatbuild.plugin.commands.command import SpecCommand, write_json
-from qatbuild.plugin.session import Opened
+from qatbuild.plugin.session import Session
 
 
 class Explain(SpecCommand):
-    """The stale stages of a label, each with all its reasons."""
+    """Prints the stale stages of labels, each with all its reasons."""
 
     name = "explain"
     doc_purpose = "say why the stages of a label would run"
     doc_usage = "[LABEL[:STAGE]] ..."
-    doc_description = "Without a label: of what plain doit builds. Nothing is run."
+    doc_description = "Without a label, explain what plain doit builds. Nothing is run."
 
-    def look(self, opened: Opened, options: Any, names: list[str]) -> int:
-        """Print the tree; 0."""
-        verdicts = list(opened.forecast(names).values())
+    def run(self, session: Session, options: Any, names: list[str]) -> int:
+        """Print the tree; return 0."""
+        verdicts = list(session.forecast(names).values())
         if options["json"]:
-            write_json(to_json(verdicts, opened))
+            write_json(to_json(verdicts, session))
         else:
-            sys.stdout.writelines(f"{line}\n" for line in tree(verdicts, opened))
+            sys.stdout.writelines(f"{line}\n" for line in tree(verdicts, session))
         return 0
 
 
-def to_json(verdicts: Iterable[Verdict], opened: Opened) -> dict[str, Any]:
-    """Verdicts as plain data: every stage with its id, name, labels, what it will do and why."""
+def to_json(verdicts: Iterable[Verdict], session: Session) -> dict[str, Any]:
+    """Return verdicts as plain data: id, name and labels of each stage, what a build will do with it, and why."""
     stages = [
         {
             "id": verdict.stage.id,
             "stage": verdict.stage.name,
-            "labels": list(map(opened.task, verdict.stage.labels)),
+            "labels": list(map(session.task, verdict.stage.labels)),
             "will": verdict.will,
             "reasons": [reason.to_json() for reason in verdict.reasons],
         }
@@ -44,19 +44,19 @@ def to_json(verdicts: Iterable[Verdict], opened: Opened) -> dict[str, Any]:
     return {"stages": stages}
 
 
-def tree(verdicts: Sequence[Verdict], opened: Opened) -> Iterator[str]:
-    """The lines of a tree: a stage that is not up to date, below it its reasons; last how many are up to date."""
+def tree(verdicts: Sequence[Verdict], session: Session) -> Iterator[str]:
+    """Yield the lines of a tree: each stale stage with its reasons below it, and last the number of current stages."""
     stale = [verdict for verdict in verdicts if verdict.will != CURRENT]
     for verdict in stale:
-        yield f"{shown(verdict, opened)}  {verdict.will}"
+        yield f"{shown(verdict, session)}  {verdict.will}"
         last = len(verdict.reasons) - 1
         for number, reason in enumerate(verdict.reasons):
             yield f"{'└──' if number == last else '├──'} {reason.text}"
     yield f"{len(verdicts) - len(stale)} up to date"
 
 
-def shown(verdict: Verdict, opened: Opened) -> str:
-    """A stage's name: LABEL:STAGE, and how many other labels share it."""
+def shown(verdict: Verdict, session: Session) -> str:
+    """Return a stage's task name, and the number of other labels that share the stage."""
     stage = verdict.stage
     more = f" (and {len(stage.labels) - 1} more)" if len(stage.labels) > 1 else ""
-    return f"{opened.task(stage.labels[0])}:{stage.name}{more}"
+    return f"{session.task(stage.labels[0])}:{stage.name}{more}"

@@ -1,4 +1,4 @@
-"""`doit gc`: frees what no spec needs any more, in the store and in the build folder."""
+"""`doit gc`: removes results and files that no spec needs any more, from the store and the build folder."""
 
 from __future__ import annotations
 
@@ -16,66 +16,68 @@ from qatbuild.exchange.errors import SpecError
 from qatbuild.exchange.lock import Owner
 from qatbuild.exchange.request import Request
 from qatbuild.plugin.commands.command import JSON, SpecCommand, write_json
-from qatbuild.plugin.session import Opened
+from qatbuild.plugin.session import Session
 
 _DAY_SECONDS = 86_400
 _GIB = 1 << 30
 
 
 class Gc(SpecCommand):
-    """Removes results and leftovers that are old, or too many, and that no live spec needs."""
+    """Removes old or excess results and leftovers that no present spec needs."""
 
     name = "gc"
     doc_purpose = "free results that no spec needs"
     doc_usage = "[--dry-run] [--age DAYS] [--size GIB]"
     doc_description = (
-        "What a spec of now, or another checkout that shares the store, needs is never removed. Of the rest goes what"
-        " was of no use for --age days, and then, the oldest first, what makes the store larger than --size."
+        "Nothing is removed that a present spec needs, or another checkout that shares the store. Of the rest, gc"
+        " removes what was unused for --age days, and then the oldest results until the store is within --size."
     )
     cmd_options = (
         JSON,
-        {"name": "dry", "short": "", "long": "dry-run", "type": bool, "default": False, "help": "only say it"},
+        {"name": "dry", "short": "", "long": "dry-run", "type": bool, "default": False, "help": "print only"},
         {
             "name": "age",
             "short": "",
             "long": "age",
             "type": float,
             "default": 30.0,
-            "help": "days without use after which something may go; 0: at once [default: %(default)s]",
+            "help": "days without use after which a file may be removed [default: %(default)s]",
         },
-        {"name": "size", "short": "", "long": "size", "type": float, "default": None, "help": "most GiB of the store"},
+        {"name": "size", "short": "", "long": "size", "type": float, "default": None, "help": "most GiB in the store"},
     )  # fmt: skip
 
-    def look(self, opened: Opened, options: Any, names: list[str]) -> int:
-        """Remove, and say what; 0."""
+    def run(self, session: Session, options: Any, names: list[str]) -> int:
+        """Remove unneeded files and print them; return 0."""
         if names:
-            raise SpecError("gc takes no labels: it is about what no label needs.", [("given", " ".join(names))])
+            raise SpecError("gc takes no labels: it removes what no label needs.", [("got", " ".join(names))])
         for name in ("age", "size"):
             if not (options[name] or 0) >= 0:  # Nor is NaN.
                 raise SpecError(f"--{name} must be at least 0, got {options[name]:g}.")
         if options["dry"]:
-            return self._free(opened, options)
-        owner = Owner(opened.project.memory / "lock")
+            return self._free(session, options)
+        owner = Owner(session.project.state.lock)
         try:
-            if owner.take():  # What specs need may be another thing by now.
-                opened = opened.again()
-            return self._free(opened, options)
+            if owner.take():  # The build that held the lock may have changed what specs need.
+                session = session.reload()
+            return self._free(session, options)
         finally:
             owner.give_back()
 
-    def _free(self, opened: Opened, options: Any) -> int:
-        if opened.errors:
-            facts = [("spec", name) for name in opened.errors]
-            raise SpecError("As long as specs have faults, nobody knows what they need.", facts, "see doit check")
-        verdicts = opened.forecast(opened.plan.labels)
-        store, build = opened.builder.store, opened.project.build
+    def _free(self, session: Session, options: Any) -> int:
+        if session.errors:
+            facts = [("spec", name) for name in session.errors]
+            raise SpecError(
+                "gc cannot see what specs with faults need.", facts, "run doit check, and mend or remove them"
+            )
+        verdicts = session.forecast(session.plan.labels)
+        store, build = session.builder.store, session.project.build
         oldest = time.time() - options["age"] * _DAY_SECONDS
         keys = {id_: verdict.key for id_, verdict in verdicts.items()}
-        gone = [each for each in leftovers(build, opened.plan, keys) if each.used <= oldest]
+        gone = [each for each in leftovers(build, session.plan, keys) if each.used <= oldest]
         dropped: list[Result] = []
         if isinstance(store, LocalStore):
             dropped = list(_unneeded(store, build, verdicts, oldest, options["size"]))
-        fields, lines = _fields(gone, dropped), list(_lines(gone, dropped, opened.project.root, dry=options["dry"]))
+        fields, lines = _fields(gone, dropped), list(_lines(gone, dropped, session.project.root, dry=options["dry"]))
         if not options["dry"]:
             for each in gone:
                 each.remove(build)
@@ -91,7 +93,7 @@ class Gc(SpecCommand):
 def _unneeded(
     store: LocalStore, build: Path, verdicts: Mapping[str, Verdict], oldest: float, most_gib: float | None
 ) -> Iterator[Result]:
-    """Results that may go: none that a stage has or will ask for, and none of a stage of which that is not known."""
+    """Yield removable results: not one that a stage uses or will use, and none of a stage whose next key is open."""
     needed = {verdict.key for verdict in verdicts.values()}
     records = [Request.path_of(build / verdict.stage.home, verdict.stage.name) for verdict in verdicts.values()]
     records += [path for other in {*store.builds()} - {build} for path in other.rglob("*.request.json")]
@@ -110,7 +112,7 @@ def _unneeded(
 
 
 def _keys(records: Iterable[Path]) -> Iterator[str]:
-    """The keys of the requests that are recorded in files, as far as they can be read."""
+    """Yield the keys of recorded requests; unreadable records are skipped."""
     for record in records:
         try:
             yield Request.from_json(record.read_text(encoding="utf-8")).key
@@ -135,6 +137,6 @@ def _lines(gone: list[Leftover], dropped: list[Result], root: Path, *, dry: bool
         yield f"{verb}  {path}\n"
     for result in dropped:
         day = time.strftime("%Y-%m-%d", time.localtime(result.used))
-        yield f"{verb}  result {result.key[:12]} of {result.stage}, last of use {day}\n"
+        yield f"{verb}  result {result.key[:12]} of {result.stage}, last used {day}\n"
     megabytes = (sum(each.size_bytes for each in gone) + _size_bytes(dropped)) / 1e6
     yield f"{verb} {len(gone)} leftovers and {len(dropped)} results, {megabytes:.1f} MB\n"

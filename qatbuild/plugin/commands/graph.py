@@ -1,4 +1,4 @@
-"""`doit graph`: the stages and what they wait for, for a drawing or a script."""
+"""`doit graph`: prints the stages and their dependencies, for a drawing or a script."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from typing import Any
 from qatbuild.engine.forecast import needed
 from qatbuild.engine.plan import Stage
 from qatbuild.plugin.commands.command import SpecCommand, write_json
-from qatbuild.plugin.session import Opened
+from qatbuild.plugin.session import Session
 
 
 class Graph(SpecCommand):
-    """The graph of stages, in one of three languages."""
+    """Prints the graph of stages in one of three languages."""
 
     name = "graph"
     doc_purpose = "print the graph of stages as dot, mermaid or JSON"
     doc_usage = "[--format dot|mermaid|json] [LABEL[:STAGE]] ..."
-    doc_description = "An arrow leads from a stage to those that wait for it; dashed, if they take nothing from it."
+    doc_description = "An arrow leads from a stage to a stage that waits for it; a dashed one passes no artifact."
     cmd_options = (
         {
             "name": "format",
@@ -32,12 +32,12 @@ class Graph(SpecCommand):
         },
     )
 
-    def look(self, opened: Opened, options: Any, names: list[str]) -> int:
-        """Print the graph; 0."""
-        stages = list(needed(opened.plan, opened.select(names)))
+    def run(self, session: Session, options: Any, names: list[str]) -> int:
+        """Print the graph; return 0."""
+        stages = list(needed(session.plan, session.select(names)))
         if options["format"] == "json":
             write_json(
-                {"stages": [{**_fields(stage), "labels": list(map(opened.task, stage.labels))} for stage in stages]}
+                {"stages": [{**_fields(stage), "labels": list(map(session.task, stage.labels))} for stage in stages]}
             )
         else:
             lines = _dot(stages) if options["format"] == "dot" else _mermaid(stages)
@@ -56,13 +56,13 @@ def _fields(stage: Stage) -> dict[str, Any]:
 
 
 def _title(stage: Stage) -> tuple[str, str]:
-    """The stage's name, and whose it is: its label, or how many share it."""
+    """Return the stage's name, and its first label with the number of others."""
     first, *others = stage.labels
     return stage.name, f"{first} (and {len(others)} more)" if others else first
 
 
 def _edges(stage: Stage) -> Iterator[tuple[str, str]]:
-    """Where an arrow to the stage comes from; with mermaid's dashes if it only goes before, and gives no input."""
+    """Yield (id of a prerequisite, style): '' for an input, mermaid's dashed arrow for one that only comes first."""
     yield from ((id_, "") for id_ in dict.fromkeys(stage.inputs.values()))
     yield from ((id_, "-.->") for id_ in stage.after if id_ not in stage.inputs.values())
 

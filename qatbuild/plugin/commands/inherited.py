@@ -1,7 +1,7 @@
-"""doit's own commands, as doit has them, with what a project of many folders needs.
+"""doit's own commands, extended for projects of many folders.
 
-A dodo.py with specs may stand in a folder above, as with -k. A name that there is not is answered with the nearest. And
-a project that has a task called `check` keeps it: the names of qatbuild's commands forbid none.
+A dodo.py with specs is also found in a parent folder, as with -k. An unknown name is answered with the nearest one. A
+project that has a task called `check` keeps it, although qatbuild has a command of that name.
 """
 
 from __future__ import annotations
@@ -24,12 +24,15 @@ from doit.cmd_list import List as DoitList
 from doit.cmd_resetdep import ResetDep as DoitResetDep
 from doit.exceptions import InvalidCommand
 
+from qatbuild.plugin.invocation import Invocation, entered
+from qatbuild.schema.nearest import nearest
+
 COMMANDS = ("affected", "check", "explain", "gc", "graph", "layers", "plan")
 """The commands that qatbuild adds."""
 
 
-class Below(DoitCmdBase):  # type: ignore[misc]
-    """To be inherited from before a command of doit."""
+class WithParentSearch(DoitCmdBase):  # type: ignore[misc]
+    """A mixin for doit's commands: searches the dodo.py in parent folders, and suggests names for unknown ones."""
 
     def __init__(self, task_loader: Any, **kwargs: Any) -> None:
         """Called by doit."""
@@ -37,37 +40,50 @@ class Below(DoitCmdBase):  # type: ignore[misc]
         super().__init__(task_loader=task_loader, **kwargs)
 
     def get_options(self) -> Any:
-        """Called by doit: the options, with -k as the default below a dodo.py of ours."""
+        """Called by doit: the options, with -k as the default below a dodo.py of qatbuild's."""
         options = super().get_options()
         for option in options:
             if option.name == "seek_file":
                 option.set_default(is_ours_above())
         return options
 
+    def invocation(self, params: Any, args: list[str]) -> Invocation:  # noqa: ARG002
+        """Return the invocation of this command."""
+        return Invocation(tuple(args))
+
     def execute(self, params: Any, args: list[str]) -> Any:
-        """Called by doit."""
+        """Called by doit; the dodo.py is loaded below here.
+
+        A build that is interrupted, or whose reader has gone, ends with the signal's exit status. In a project without
+        specs, doit itself handles both.
+        """
+        command = self.invocation(params, args)
         try:
-            status = super().execute(params, args)
-            sys.stdout.flush()
-            return status  # noqa: TRY300  A reader that has gone is noticed by the flush.
+            with entered(command):
+                status = super().execute(params, args)
+                sys.stdout.flush()  # It is here that a reader that has gone is noticed.
+                return status
         except BrokenPipeError:
-            if self.name == "run":
+            if command.builds and not command.projects:
                 raise
-            be_unheard()
+            silence_stdout()
+            if command.builds:
+                raise SystemExit(128 + signal.SIGPIPE) from None
             return 0
         except KeyboardInterrupt:
-            if self.name == "run":
+            if command.builds and not command.projects:
                 raise
-            sys.stderr.write("\ninterrupted\n")
+            sys.stderr.write("\ninterrupted; run doit again to go on\n" if command.builds else "\ninterrupted\n")
             raise SystemExit(128 + signal.SIGINT) from None
         except InvalidCommand as error:
             name = error.not_found or next(iter(re.findall(r"^'(.*)' is not a task", str(error))), None)
-            near = nearest(name, (task.name for task in getattr(self, "task_list", ()))) if name else ""
+            names = [*(task.name for task in getattr(self, "task_list", ())), *COMMANDS]
+            near = nearest(name, names) if name else ""
             raise (_NotFound(error, near) if near else error) from error
 
 
 class _NotFound(InvalidCommand):  # type: ignore[misc]
-    """doit's error, and what was most likely meant."""
+    """doit's error with the nearest name."""
 
     def __init__(self, error: InvalidCommand, near: str) -> None:
         super().__init__(*error.args, not_found=error.not_found)
@@ -78,9 +94,9 @@ class _NotFound(InvalidCommand):  # type: ignore[misc]
 
 
 def is_ours_above() -> bool:
-    """Whether the nearest dodo.py, here or in a folder above, speaks of qatbuild: doit itself would look only here.
+    """Return whether the nearest dodo.py, here or in a parent folder, mentions qatbuild.
 
-    That is for its text to tell. To run it would be more than doit does in a folder below a project that is not ours.
+    doit itself looks only here. A dodo.py above is searched as text, not run: it may belong to another project.
     """
     here = Path.cwd()
     file = next((file for folder in (here, *here.parents) if (file := folder / "dodo.py").is_file()), None)
@@ -92,71 +108,63 @@ def is_ours_above() -> bool:
         return False
 
 
-def be_unheard() -> None:
-    """Whoever reads has read enough (`| head`): write the rest nowhere, or Python complains once more at exit."""
+def silence_stdout() -> None:
+    """Redirect stdout to /dev/null after its reader closed the pipe (`| head`), so that Python's exit cannot fail."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
-def nearest(name: str, tasks: Iterable[str]) -> str:
-    """The task or command that a name is closest to; '' if to none."""
-    import difflib  # noqa: PLC0415  A build without mistakes needs none.
-
-    return next(iter(difflib.get_close_matches(name, [*tasks, *COMMANDS], 1, 0.6)), "")
-
-
-class Clean(Below, DoitClean):  # type: ignore[misc]
+class Clean(WithParentSearch, DoitClean):  # type: ignore[misc]
     """`doit clean`."""
 
     name = "clean"
 
 
-class Forget(Below, DoitForget):  # type: ignore[misc]
+class Forget(WithParentSearch, DoitForget):  # type: ignore[misc]
     """`doit forget`."""
 
     name = "forget"
 
     @functools.wraps(DoitForget._execute)  # noqa: SLF001  doit reads the options' names from the signature.
     def _execute(self, *arguments: Any, **options: Any) -> Any:
-        """Called by doit, which falls over where nothing is named and there is no default."""
+        """Called by doit, whose own method fails if no task is named and the dodo.py has no default."""
         if self.sel_tasks is None:  # type: ignore[has-type]
             self.sel_tasks = [task.name for task in self.task_list if not task.subtask_of]
         return super()._execute(*arguments, **options)
 
 
-class Ignore(Below, DoitIgnore):  # type: ignore[misc]
+class Ignore(WithParentSearch, DoitIgnore):  # type: ignore[misc]
     """`doit ignore`."""
 
     name = "ignore"
 
 
-class Info(Below, DoitInfo):  # type: ignore[misc]
+class Info(WithParentSearch, DoitInfo):  # type: ignore[misc]
     """`doit info`."""
 
     name = "info"
 
     @functools.wraps(DoitInfo._execute)  # noqa: SLF001  doit reads the options' names from the signature.
     def _execute(self, pos_args: list[str], **options: Any) -> Any:
-        """Called by doit, which falls over a name that there is not."""
+        """Called by doit, whose own method fails for an unknown name."""
         check_tasks_exist({task.name: task for task in self.task_list}, pos_args if len(pos_args) == 1 else [])
         return super()._execute(pos_args, **options)
 
 
-class List(Below, DoitList):  # type: ignore[misc]
+class List(WithParentSearch, DoitList):  # type: ignore[misc]
     """`doit list`."""
 
     name = "list"
 
 
-class ResetDep(Below, DoitResetDep):  # type: ignore[misc]
+class ResetDep(WithParentSearch, DoitResetDep):  # type: ignore[misc]
     """`doit reset-dep`."""
 
     name = "reset-dep"
 
 
-def own(loader: Any, tasks: Iterable[Any]) -> list[str] | None:
-    """The tasks that are a dodo.py's own, not specs under a prefix; None, which is all, if there are no others."""
-    values = (getattr(loader, "namespace", None) or {}).values()
-    prefixes = {getattr(getattr(value, "__self__", None), "prefix", "") for value in values} - {""}
+def tasks_of_this_dodo(command: Invocation, tasks: Iterable[Any]) -> list[str] | None:
+    """Return the names of a dodo.py's tasks that are not below a prefix; None, doit's word for all, if all are."""
+    prefixes = {session.prefix for session in command.sessions} - {""}
     names = [task.name for task in tasks]
     mine = [name for name in names if not any(name == each or name.startswith(f"{each}/") for each in prefixes)]
     return mine if mine and len(mine) < len(names) else None

@@ -1,4 +1,4 @@
-"""`doit plan`: a dry run."""
+"""`doit plan`: prints what a build would do, in order."""
 
 from __future__ import annotations
 
@@ -9,28 +9,28 @@ from typing import Any
 from qatbuild.engine.forecast import CURRENT
 from qatbuild.plugin.commands.command import SpecCommand, write_json
 from qatbuild.plugin.commands.explain import shown, to_json
-from qatbuild.plugin.session import Opened
+from qatbuild.plugin.session import Session
 
 
 class Plan(SpecCommand):
-    """What a build would do, in order, a line a stage."""
+    """Prints the stages that a build would run, a line each."""
 
     name = "plan"
     doc_purpose = "say what doit would run, in order, and run nothing"
     doc_usage = "[LABEL[:STAGE]] ..."
-    doc_description = 'A stage that "may run" is cut off if the stages before it come to the same result as last time.'
+    doc_description = 'A stage that "may run" is skipped if the stages before it produce the same result as last time.'
 
-    def look(self, opened: Opened, options: Any, names: list[str]) -> int:
-        """Print the plan; 0."""
-        verdicts = list(opened.forecast(names).values())
+    def run(self, session: Session, options: Any, names: list[str]) -> int:
+        """Print the plan; return 0."""
+        verdicts = list(session.forecast(names).values())
         counts = Counter(verdict.will for verdict in verdicts)
         if options["json"]:
-            write_json({**to_json(verdicts, opened), "counts": counts})
+            write_json({**to_json(verdicts, session), "counts": counts})
             return 0
         for verdict in verdicts:
             if verdict.will != CURRENT:
                 reasons = "; ".join(reason.text for reason in verdict.reasons)
-                sys.stdout.write(f"{verdict.will:7}  {shown(verdict, opened)}: {reasons}\n")
+                sys.stdout.write(f"{verdict.will:7}  {shown(verdict, session)}: {reasons}\n")
         summary = ", ".join(f"{count} {'up to date' if will == CURRENT else will}" for will, count in counts.items())
         sys.stdout.write(f"{summary}\n")
         return 0

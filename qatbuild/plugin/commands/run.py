@@ -1,16 +1,13 @@
-"""`doit run` as doit has it, and for the stages of qatbuild what doit has not.
+"""`doit run`, extended for qatbuild's stages.
 
-It loads only what may be stale, and keeps others out of the folder that it builds in. In a project without a door it is
-doit's own command.
+It loads only specs that may be stale, locks the build folder, and runs stages side by side with -n. In a project
+without specs it is doit's own command.
 """
 
 from __future__ import annotations
 
 import contextlib
 import functools
-import gc
-import signal
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -20,51 +17,32 @@ from doit.control import TaskControl
 from doit.exceptions import InvalidCommand
 from doit.task import Stream
 
-from qatbuild.plugin import invocation
-from qatbuild.plugin.commands.inherited import Below, be_unheard, own
+from qatbuild.engine.pools import Pools
+from qatbuild.plugin.commands.inherited import WithParentSearch, tasks_of_this_dodo
+from qatbuild.plugin.invocation import Invocation, current
 
 
-class Run(Below, DoitRun):  # type: ignore[misc]
+class Run(WithParentSearch, DoitRun):  # type: ignore[misc]
     """Build what is stale."""
 
     name = "run"
 
-    def execute(self, params: Any, args: list[str]) -> Any:
-        """Called by doit; the dodo.py is loaded below here."""
-        run = invocation.Asked(tuple(args), always=bool(params.get("always")))
-        collecting = gc.isenabled()
-        try:
-            try:
-                with invocation.asking(run):
-                    return super().execute(params, args)
-            finally:
-                run.end()
-        except BrokenPipeError:  # As programs end that do not handle it; what was built is recorded.
-            if not run.folders:
-                raise
-            be_unheard()
-            raise SystemExit(128 + signal.SIGPIPE) from None
-        except KeyboardInterrupt:
-            if not run.folders:
-                raise
-            sys.stderr.write("\ninterrupted; run doit again to go on\n")
-            raise SystemExit(128 + signal.SIGINT) from None
-        finally:
-            if collecting:
-                gc.enable()
+    def invocation(self, params: Any, args: list[str]) -> Invocation:
+        """Return the invocation of a build."""
+        return Invocation(tuple(args), builds=True, always=bool(params.get("always")))
 
     @functools.wraps(DoitRun._execute)  # noqa: SLF001  doit reads the options' names from the signature.
     def _execute(self, *arguments: Any, **options: Any) -> Any:
         """Called by doit. Specs under a prefix are built when they are named, not by plain doit."""
+        command = current()
         if self.sel_tasks is None:  # type: ignore[has-type]
-            self.sel_tasks = own(self.loader, self.task_list)
-        run = invocation.current()
-        if run is None or not run.folders or not options["num_process"] or options["single"]:
+            self.sel_tasks = tasks_of_this_dodo(command, self.task_list)
+        if not command.projects or not options["num_process"] or options["single"]:
             return super()._execute(*arguments, **options)
-        return self._side_by_side(run, **options)
+        return self._side_by_side(command, **options)
 
-    def _side_by_side(self, run: invocation.Asked, **options: Any) -> int:
-        """As doit's own `_execute`, with a runner of ours, for which doit has no place."""
+    def _side_by_side(self, command: Invocation, **options: Any) -> int:
+        """Run as doit's own `_execute` does, with a PoolRunner, for which doit has no parameter."""
         from qatbuild.plugin.runner import PoolRunner  # noqa: PLC0415  Only with -n.
 
         if options["par_type"] not in {"process", "thread"}:
@@ -84,7 +62,13 @@ class Run(Below, DoitRun):  # type: ignore[misc]
                 options["always"],
                 Stream(options["verbosity"], options["force_verbosity"]),
                 num_process=options["num_process"],
-                pools=run.pools,
-                stop=run.interrupt,
+                pools=_pools(command),
+                stop=command.interrupt,
             )
             return int(runner.run_all(self.control.task_dispatcher()))
+
+
+def _pools(command: Invocation) -> Pools:
+    """Return the pools of the project; a dodo.py with several projects has those of the last one."""
+    project = command.projects[-1]
+    return Pools.of_machine(dict(project.pools), dict(project.takes), project.threads)

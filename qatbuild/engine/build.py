@@ -1,0 +1,322 @@
+"""Builds stages: `Builder` one at a time, as any scheduler asks for them; `build` a project's labels in order.
+
+    from qatbuild.engine.build import build
+    from qatbuild.engine.project import Project
+
+    result = build(Project.prepared(Path.cwd()), ["cnn@int8"])
+
+Both take the build lock, use the store and leave the same files. doit schedules a Builder through plugin/tasks.py.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import shutil
+import sys
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from functools import cached_property
+from pathlib import Path
+from typing import NamedTuple
+
+from qatbuild.engine.build_lock import BuildLock
+from qatbuild.engine.closing import Pages, close
+from qatbuild.engine.execute import Executor
+from qatbuild.engine.fast_path import FastPath, Verified
+from qatbuild.engine.forecast import freshness
+from qatbuild.engine.loaded import LoadedProject
+from qatbuild.engine.outcome import Fate, Outcome, Outcomes, failure_text, not_built_line, shown, start_line
+from qatbuild.engine.plan import Plan, Stage
+from qatbuild.engine.project import Everything, Project
+from qatbuild.engine.reason import Reason
+from qatbuild.engine.rebuild import Freshness, Rebuilder
+from qatbuild.engine.store import Store
+from qatbuild.exchange.errors import AcceptanceError, ArtifactError, QatbuildError, StageError
+from qatbuild.exchange.files import write_text
+from qatbuild.exchange.lock import held
+from qatbuild.exchange.manifest import Manifest
+from qatbuild.exchange.request import Request
+from qatbuild.schema.label import Label
+
+
+class Result(NamedTuple):
+    """What a build did: the outcome of each stage, in order, and by spec name the errors of specs that have faults."""
+
+    outcomes: Outcomes
+    errors: Mapping[str, QatbuildError]
+
+    @property
+    def ok(self) -> bool:
+        """Whether everything that was asked for is up to date now."""
+        return self.outcomes.ok and not self.errors
+
+
+def build(
+    project: Project,
+    labels: Sequence[str] = (),
+    *,
+    executor: Executor | None = None,
+    always: bool = False,
+    keep_going: bool = True,
+    say: Callable[[str], object] = lambda _: None,
+) -> Result:
+    """Build labels (specs, labels, or either with :STAGE; none: the project's default) and what they depend on.
+
+    `executor` runs the requests; by default processes of this machine, which end with the build. `always` runs stages
+    that are up to date, too. Without `keep_going` the first failure ends the build. `say` receives the texts that
+    `doit` would print. The record of up-to-date specs is used and written if the project's root is the working
+    directory. SpecError for an unknown label; failed stages and specs with faults are part of the result.
+    """
+    fast_path = FastPath(project) if Path.cwd() == project.root else None
+    if fast_path and not always:
+        fast_path.check(labels)
+        if fast_path.nothing_to_load:
+            return Result(Outcomes.empty(fast_path.count_stages()), {})
+    loaded = LoadedProject.load(project, fast_path.selection if fast_path else Everything())
+    lock = BuildLock(project.state.lock)
+    builder = Builder(loaded, executor, lock=lock, always=always)
+    outcomes = Outcomes.empty(fast_path.count_stages(loaded.plan.stages) if fast_path else 0)
+    names = [name for name in labels if fast_path is None or name not in fast_path.up_to_date] or loaded.default
+    ids, errors = _select(loaded, names)
+    if fast_path:
+        fast_path.seed_code_digests(builder.rebuilder)
+    try:
+        for outcome in _outcomes(builder, _ordered(loaded.plan, ids), say):
+            outcomes.rows.append(outcome)
+            if outcome.error and not keep_going:
+                break
+    finally:
+        try:
+            for text in close(outcomes, Pages(project, loaded.plan, fast_path)):
+                say(text)
+            if fast_path:
+                fast_path.remember(loaded, builder.rebuilder, builder.verified(fast_path.began_ns))
+        finally:
+            if executor is None:
+                builder.executor.stop()
+            lock.give_back()
+    return Result(outcomes, errors)
+
+
+def prerequisites(plan: Plan, stage: Stage) -> list[str]:
+    """Return the ids of the stages that must succeed before this one.
+
+    They are its inputs, the checks before a training, and for a route the evaluation of its model, which must not be
+    deployed if a gate refuses it.
+    """
+    judge = [plan.labels[stage.labels[0]]["evaluate"]] if stage.route else []
+    return list(dict.fromkeys([*stage.inputs.values(), *stage.after, *judge]))
+
+
+class Builder:
+    """Answers for each stage of a loaded project whether it is up to date, and builds it."""
+
+    def __init__(
+        self, loaded: LoadedProject, executor: Executor | None, *, lock: BuildLock | None = None, always: bool = False
+    ) -> None:
+        """Make a builder that runs requests with `executor`, by default in processes of this machine.
+
+        `lock` is taken at the first stale stage and left to the caller to give back; without it, each stage takes the
+        build folder's lock for itself. `always` runs stages that are up to date, too.
+        """
+        project = loaded.project
+        self.plan = loaded.plan
+        self.rebuilder = Rebuilder.of(project.root, project.build, project.threads)
+        self.executor = executor or _local_executor()
+        self.reasons: dict[str, list[Reason]] = {}
+        self.restorable = set[str]()
+        self._project = project
+        self._lock = lock
+        self.always = always
+        self._current: dict[str, Freshness] = {}
+        self._finished: set[str] = set()
+        self._cleaning = BuildLock(project.state.lock)
+
+    @property
+    def has_lock(self) -> bool:
+        """Whether one lock is kept for the whole build, by a caller that also handles its interruption."""
+        return self._lock is not None
+
+    def request(self, stage: Stage) -> Request:
+        """Return the current request of a stage. ArtifactError unless its inputs have been built."""
+        return self.rebuilder.request(stage, {role: self.plan.stages[id_] for role, id_ in stage.inputs.items()})
+
+    def is_current(self, stage: Stage) -> bool:
+        """Return whether the stage is up to date; `reasons` then has why not, and `restorable` whether it is stored."""
+        result = self._freshness(stage)
+        if result.reasons and self._lock is not None and self._lock.take():
+            result = self._freshness(stage)  # The build that held the lock may have built it.
+        self.reasons[stage.id] = result.reasons
+        self._current[stage.id] = result
+        return not result.reasons
+
+    def _freshness(self, stage: Stage) -> Freshness:
+        try:
+            request = self.request(stage)
+            result = freshness(self.plan, self.rebuilder, stage, request)
+            if result.reasons and self.store is not None and self.store.text(request.key) is not None:
+                self.restorable.add(stage.id)
+        except QatbuildError as error:
+            result = Freshness([Reason("blocked", now=error.message)])
+        self.rebuilder.save()
+        return result
+
+    def build(self, stage: Stage) -> Fate:
+        """Restore or run a stage and publish its artifacts, unless it is up to date.
+
+        Returns BUILT, RESTORED or UP_TO_DATE; raises the stage's error, StageError if a file cannot be read or written.
+        """
+        try:
+            with self._alone():
+                request = self.request(stage)
+                stale = self.always or bool(self.rebuilder.freshness(request).reasons)
+                restored = stale and not self.always and self._restore(request)
+                if stale and not restored:
+                    self._run(request)
+                if stale:
+                    self._publish(request, stage, keep=not restored)
+                self._finished.add(stage.id)
+        except OSError as fault:
+            facts = [("stage", stage.id), ("file", fault.filename), ("reason", fault.strerror)]
+            raise StageError("An artifact cannot be written or read.", facts) from fault
+        return Fate.RESTORED if restored else Fate.BUILT if stale else Fate.UP_TO_DATE
+
+    def _alone(self) -> AbstractContextManager[object]:
+        """Hold the build folder's lock for one stage, unless the whole build holds it."""
+        if self._lock is not None and self._lock.is_held:
+            return nullcontext()
+        return held(self._project.state.lock)
+
+    def verified(self, since_ns: int) -> dict[str, Verified]:
+        """Return the stages that are up to date, by id. `since_ns` is when the build began, in ns since the epoch."""
+        result = {
+            id_: Verified(since_ns, fresh.artifacts)
+            for id_, fresh in self._current.items()
+            if not fresh.reasons and id_ not in self._finished
+        }
+        now = time.time_ns()
+        for id_ in self._finished:
+            with contextlib.suppress(QatbuildError, OSError):
+                fresh = self.rebuilder.freshness(self.request(self.plan.stages[id_]))
+                if not fresh.reasons:
+                    result[id_] = Verified(now, fresh.artifacts)
+        self.rebuilder.save()
+        return result
+
+    @cached_property
+    def store(self) -> Store | None:
+        """The store of kept results, None if the project keeps none. It is imported only if a stage is stale."""
+        if self._project.store is None:
+            return None
+        from qatbuild.engine.store.local import LocalStore  # noqa: PLC0415
+
+        return LocalStore(self._project.store, self._project.root, self._project.build)
+
+    def _restore(self, request: Request) -> bool:
+        """Fetch the result of the request from the store, as if it had run; return whether it was there."""
+        manifest = None if self.store is None else self.store.fetch(request.key, request.out)
+        if manifest is not None:
+            write_text(Manifest.path_of(request.work, request.stage), manifest.to_json())
+        return manifest is not None
+
+    def _run(self, request: Request) -> None:
+        try:
+            self.executor.run(request)
+        except AcceptanceError:
+            # The refused model is moved into place without a manifest: it is not built, but can be looked at.
+            request.folder.mkdir(parents=True, exist_ok=True)
+            Manifest.path_of(request.folder, request.stage).unlink(missing_ok=True)
+            for path in request.out.glob("*"):
+                shutil.rmtree(request.folder / path.name, ignore_errors=True)
+                path.replace(request.folder / path.name)
+            raise
+
+    def _publish(self, request: Request, stage: Stage, *, keep: bool) -> None:
+        manifest = self.rebuilder.publish(request, stage)
+        shutil.rmtree(request.work, ignore_errors=True)
+        if keep and self.store is not None:
+            try:
+                self.store.keep(request.key, manifest)
+            except OSError as fault:  # The stage is built; only a later restore is lost.
+                sys.stderr.write(f"{stage.id} cannot be kept in the store: {fault}\n")
+
+    def clean(self, stage: Stage) -> None:
+        """Remove the stage's artifacts, also from the store. ArtifactError if a file cannot be removed.
+
+        A build that is under way is waited for; the lock is then held until the process ends.
+        """
+        try:
+            self._cleaning.take()
+            self._clean(stage)
+        except OSError as fault:
+            facts = [("file", fault.filename), ("reason", fault.strerror)]
+            raise ArtifactError("An artifact cannot be removed.", facts) from fault
+
+    def _clean(self, stage: Stage) -> None:
+        folder = self.rebuilder.folder(stage)
+        path = self.rebuilder.manifest_path(stage)
+        record = Request.path_of(folder, stage.name)
+        with contextlib.suppress(OSError, ValueError):
+            if self.store is not None:
+                self.store.forget(Request.from_json(record.read_text(encoding="utf-8")).key)
+        try:
+            names = list(Manifest.read(path).files)
+        except ArtifactError:
+            names = []
+        for name in [*names, path.name, record.name, f"{stage.name}.run.json"]:
+            (folder / name).unlink(missing_ok=True)
+
+
+def _local_executor() -> Executor:
+    from qatbuild.engine.execute.local import LocalExecutor  # noqa: PLC0415  Not needed with another executor.
+
+    return LocalExecutor()
+
+
+def _select(loaded: LoadedProject, names: Iterable[str]) -> tuple[list[str], dict[str, QatbuildError]]:
+    """Return the ids of the stages that names select, and by spec name the errors of specs with faults."""
+    good = [name for name in names if Label.parse(name).name not in loaded.errors]
+    errors = {label.name: loaded.errors[label.name] for label in map(Label.parse, names) if label.name in loaded.errors}
+    return loaded.select(good), errors
+
+
+def _ordered(plan: Plan, ids: Iterable[str]) -> Iterator[Stage]:
+    """Yield the stages and their prerequisites, prerequisites first, one model to its end before the next."""
+    seen = set[str]()
+    waiting = [(id_, False) for id_ in reversed(list(ids))]
+    while waiting:
+        id_, is_ready = waiting.pop()
+        stage = plan.stages[id_]
+        if is_ready:
+            yield stage
+        elif id_ not in seen:
+            seen.add(id_)
+            waiting.append((id_, True))
+            waiting.extend((each, False) for each in reversed(prerequisites(plan, stage)))
+
+
+def _outcomes(builder: Builder, stages: Iterable[Stage], say: Callable[[str], object]) -> Iterator[Outcome]:
+    """Build stages in order and yield what became of each."""
+    lost = set[str]()
+    for stage in stages:
+        if lost.intersection(prerequisites(builder.plan, stage)):
+            say(not_built_line(stage))
+            outcome = Outcome(stage, Fate.NOT_BUILT)
+        else:
+            outcome = _outcome(builder, stage, say)
+        if outcome.fate in {Fate.NOT_BUILT, Fate.FAILED, Fate.REFUSED}:
+            lost.add(stage.id)
+        yield outcome
+
+
+def _outcome(builder: Builder, stage: Stage, say: Callable[[str], object]) -> Outcome:
+    if builder.is_current(stage) and not builder.always:
+        return Outcome(stage, Fate.UP_TO_DATE)
+    if reasons := builder.reasons[stage.id]:
+        say(start_line(stage, reasons, restorable=stage.id in builder.restorable))
+    try:
+        return Outcome(stage, builder.build(stage))
+    except QatbuildError as error:
+        say(failure_text(shown(stage), error.block()))
+        return Outcome(stage, Fate.REFUSED if isinstance(error, AcceptanceError) else Fate.FAILED, error.block())

@@ -1,0 +1,89 @@
+"""The end of a build: tables of evaluated models and deployed routes, the list of failures, report.html, junit.xml."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, NamedTuple
+
+from qatbuild.engine.outcome import Fate, Outcomes, is_judged, keys
+
+if TYPE_CHECKING:
+    from qatbuild.engine.fast_path import FastPath
+    from qatbuild.engine.plan import Plan
+    from qatbuild.engine.project import Project
+    from qatbuild.report.failures import Failure
+
+
+class Pages(NamedTuple):
+    """The scope of the pages: all labels of a project. `plan` has the loaded ones, `fast_path` knows of the others."""
+
+    project: Project
+    plan: Plan | None
+    fast_path: FastPath | None
+
+    @property
+    def labels(self) -> Mapping[str, Sequence[str]]:
+        """Label -> routes, of every label that is loaded or on record."""
+        others = self.fast_path.routes() if self.fast_path else {}
+        return {**others, **(self.plan.routes if self.plan else {})}
+
+
+def close(outcomes: Outcomes, pages: Pages) -> Iterator[str]:
+    """Write the list of failures and the pages, if the build changed them, and yield the texts to print."""
+    build, failures = pages.project.build, pages.project.state.failures
+    changed = outcomes.stages(Fate.BUILT, Fate.RESTORED, Fate.FAILED, Fate.REFUSED)
+    if not changed and not (outcomes.rows and failures.is_file()):
+        return
+    from qatbuild.report.failures import update  # noqa: PLC0415  Only for a build that made something.
+    from qatbuild.report.layers import worst_layers  # noqa: PLC0415
+    from qatbuild.report.table import routes, table  # noqa: PLC0415
+
+    judged = [each for each in outcomes.stages(Fate.BUILT, Fate.RESTORED, Fate.REFUSED) if is_judged(each)]
+    paths = {build / each.home / ("route.json" if each.route else "report.json"): each for each in judged}
+    written = {path: stage for path, stage in sorted(paths.items()) if path.is_file()}
+    failed = list(_failures(outcomes))
+    for text in (
+        table([path for path, stage in written.items() if not stage.route], build),
+        routes(
+            [path for path, stage in written.items() if stage.route],
+            [each for each in failed if each.route and each.block],
+        ),
+    ):
+        if text:
+            yield "\n" + text
+    for stage in outcomes.stages(Fate.REFUSED):
+        yield worst_layers(build / stage.home / "report.json")
+    were_failures = failures.is_file()
+    succeeded = outcomes.stages(Fate.BUILT, Fate.RESTORED, Fate.UP_TO_DATE, Fate.REFUSED)
+    remaining = update(failures, failed, keys(succeeded))
+    if written or remaining or were_failures:
+        yield _write_pages(pages, remaining.values())
+
+
+def _failures(outcomes: Outcomes) -> Iterator[Failure]:
+    """Yield the failures to list; a refused stage is not one of them, because its new report says so."""
+    from qatbuild.report.failures import Failure  # noqa: PLC0415  Most builds need none.
+
+    for stage, fate, error in outcomes.rows:
+        if fate is Fate.FAILED or (fate is Fate.NOT_BUILT and is_judged(stage)):
+            yield from (Failure(label, stage.name, error) for label in stage.labels)
+
+
+def _write_pages(pages: Pages, failures: Iterable[Failure]) -> str:
+    """Write report.html and junit.xml and return a line about it. No stage depends on them."""
+    from qatbuild.report.models import update_labels  # noqa: PLC0415
+    from qatbuild.report.pages import refresh  # noqa: PLC0415
+
+    project, fast_path = pages.project, pages.fast_path
+    try:
+        unknown = fast_path.unknown_specs() if fast_path else ()
+        labels = update_labels(project.state.labels, pages.labels, unknown)
+        since_ns = time.time_ns()
+        unchanged = fast_path.unchanged_specs() if fast_path else ()
+        page = refresh(project.build, labels, project.state.pages, failures, unchanged)
+        if fast_path:
+            fast_path.pages_written(since_ns)
+    except OSError as fault:
+        return f"{project.build / 'report.html'} cannot be written: {fault.strerror}\n"
+    return f"{page.relative_to(project.build.parent)}\n"

@@ -1,0 +1,138 @@
+"""A loaded project: its specs have been read and planned, and labels select stages of the plan."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import NamedTuple
+
+from qatbuild.engine.plan import Plan, plan
+from qatbuild.engine.project import Everything, Project, Selection
+from qatbuild.exchange.errors import QatbuildError, SpecError
+from qatbuild.schema.faults import SOUND
+from qatbuild.schema.label import SHARED, Label
+from qatbuild.schema.load import load_with_documents
+from qatbuild.schema.model import Variant
+from qatbuild.schema.nearest import suggest
+from qatbuild.schema.rules import Territory
+
+
+class LoadedProject(NamedTuple):
+    """The plan of a project's good specs, and by spec name: descriptions, files that were read, errors of bad specs."""
+
+    project: Project
+    plan: Plan
+    descriptions: Mapping[str, str]
+    documents: Mapping[str, tuple[Path, ...]]
+    errors: Mapping[str, QatbuildError]
+
+    @classmethod
+    def load(cls, project: Project, selection: Selection) -> LoadedProject:
+        """Read and plan the selected specs. SpecError for a project without specs or with an unknown default."""
+        loaded = cls.read(project, selection)
+        if isinstance(selection, Everything):
+            _check_default(project, loaded.names)
+        return loaded
+
+    @classmethod
+    def read(cls, project: Project, selection: Selection) -> LoadedProject:
+        """Read and plan the selected specs, of which there may be none."""
+        SOUND.load(project.state.valid_documents)
+        variants: list[Variant] = []
+        descriptions: dict[str, str] = {}
+        documents: dict[str, tuple[Path, ...]] = {}
+        errors: dict[str, QatbuildError] = {}
+        territory = Territory(project.root, project.allowed)
+        if isinstance(selection, Everything):
+            files = project.files()
+        else:
+            files = [(name, project.file(name)) for name in selection.names]
+        neighbours = _neighbours(project, [name for name, _ in files])
+        for name, file in files:
+            try:
+                _check_folder(name, neighbours, file)
+                loaded, documents[name] = load_with_documents(name, file, territory)
+            except QatbuildError as error:
+                errors[name] = error
+            else:
+                variants += loaded
+                descriptions[name] = loaded[0].description
+        if not isinstance(selection, Everything):  # The other specs' documents are still in use.
+            SOUND.met |= SOUND.known
+        SOUND.save(project.state.valid_documents)
+        return cls(project, plan(variants, project.root), descriptions, documents, errors)
+
+    @property
+    def names(self) -> set[str]:
+        """Every label and every name of a spec."""
+        return {*self.plan.labels, *self.descriptions, *self.errors}
+
+    @property
+    def default(self) -> list[str]:
+        """The labels and specs that a build without names is about."""
+        everything = [*self.plan.labels, *self.errors]
+        return list(everything if self.project.default is None else self.project.default) or everything
+
+    def select(self, names: Iterable[str]) -> list[str]:
+        """Return the ids of the stages that names select: labels, specs, or either with :STAGE.
+
+        Raises the error of a spec that could not be read, and SpecError for an unknown name.
+        """
+        return list(dict.fromkeys(id_ for name in names for id_ in self._ids(name)))
+
+    def _ids(self, name: str) -> list[str]:
+        label = Label.parse(name)
+        if label.name in self.errors:
+            raise self.errors[label.name]
+        if label == Label(SHARED, "", label.stage):
+            ids = [id_ for id_ in self.plan.stages if id_.startswith(f"{SHARED}/{label.stage}")]
+        else:
+            labels = [each for each in self.plan.labels if label.name in (each, Label.parse(each).spec)]
+            stages = [row for each in labels for row in self.plan.labels[each].items()]
+            ids = [id_ for stage, id_ in stages if _matches(label.stage, stage)]
+            if stages and not ids:
+                present = dict.fromkeys(stage for stage, _ in stages)
+                message = f'"{label.name}" has no stage "{label.stage}".{suggest(label.stage, present)}'
+                raise SpecError(message, [("it has", ", ".join(present))])
+        if not ids:
+            raise SpecError(f'There is no label "{name}".{suggest(label.name, self.names)}')
+        return ids
+
+
+def _check_default(project: Project, names: Collection[str]) -> None:
+    """Raise SpecError for a project without specs, and for a default that none of the names is."""
+    if not names:
+        facts = [("folder", pattern) for pattern in project.patterns or [str(project.specs)]]
+        hint = "a spec is a JSON file in that folder; [tool.qatbuild] specs names another"
+        raise SpecError("There are no specs.", facts, hint)
+    for label in project.default or ():
+        if Label.parse(label).name not in names:
+            where = f"tool.qatbuild.default{suggest(label, names)}"
+            raise SpecError(f'There is no spec for the default "{label}".', [("pyproject.toml", where)])
+
+
+def _matches(wanted: str, stage: str) -> bool:
+    """Return whether a stage is selected: by its name, by "deploy" for every route, or by '' for all stages."""
+    return wanted in ("", stage, stage.partition(".")[0])
+
+
+def _neighbours(project: Project, names: Iterable[str]) -> Collection[str]:
+    """Return the specs whose folders may contain these specs' folders, and the specs themselves."""
+    if project.patterns:
+        return {*names, *(name for name, _ in project.files())}
+    names = set(names)
+    return names | {above for name in names for above in _above(name) if project.file(above).is_file()}
+
+
+def _check_folder(name: str, specs: Collection[str], file: Path) -> None:
+    """Raise SpecError if the folder of a label would be the folder of another label's route."""
+    for above in _above(name):
+        if above in specs and name.startswith(f"{above}/deploy/"):
+            facts = [("file", file), ("/", f'the routes of "{above}" are in its folder {above}/deploy.')]
+            raise SpecError(f'"{name}" cannot be a label beside "{above}".', facts, "move it to another folder")
+
+
+def _above(name: str) -> Iterator[str]:
+    """Yield the names of the folders above a label: "a" and "a/b" for "a/b/c"."""
+    parts = name.split("/")
+    return ("/".join(parts[:depth]) for depth in range(1, len(parts)))

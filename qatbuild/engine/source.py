@@ -1,0 +1,48 @@
+"""A source is a path that a spec names: a file, a folder, or a checkpoint, which is several files with one prefix.
+
+The checkpoint `model.ckpt-100` is the files `model.ckpt-100.index`, `model.ckpt-100.data-00000-of-00001`, ...
+"""
+
+from __future__ import annotations
+
+import glob
+import hashlib
+import os
+from pathlib import Path
+
+from qatbuild.engine.digests import Digests
+from qatbuild.engine.walk import tree
+from qatbuild.exchange.files import canonical_json
+
+
+def source_sha256(path: Path, digests: Digests) -> str:
+    """Return the SHA-256 of a source's content; '' if nothing has that path or prefix."""
+    if path.exists():
+        return digests.tree_sha256(path)
+    parts = sorted(path.parent.glob(f"{glob.escape(path.name)}.*")) if path.parent.is_dir() else []
+    rows = [[part.name, digests.sha256(part)] for part in parts if part.is_file()]
+    return hashlib.sha256(canonical_json(rows).encode()).hexdigest() if rows else ""
+
+
+def source_paths(path: str) -> list[str]:
+    """Return every path whose state decides what a source holds, the source itself first.
+
+    A folder comes with all folders and files below it. What does not exist comes with its folder and the parts of a
+    checkpoint, because a new file there may become the source.
+    """
+    if os.path.isdir(path):  # noqa: PTH112
+        folders, files = tree(path)
+        return [*folders, *files]
+    if os.path.exists(path):  # noqa: PTH110
+        return [path]
+    folder, name = os.path.split(path)
+    try:
+        names = sorted(os.listdir(folder or "."))  # noqa: PTH208
+    except OSError:
+        names = []
+    return [path, folder or ".", *(os.path.join(folder, each) for each in names if each.startswith(f"{name}."))]  # noqa: PTH118
+
+
+def holds(source: str, file: str) -> bool:
+    """Return whether a file is the source, lies in it, or is a part of the checkpoint. Both paths are POSIX."""
+    return file == source or file.startswith((f"{source}/", f"{source}."))

@@ -1,0 +1,61 @@
+"""The files below build/.qatbuild, which the engine keeps between builds. Deleting one only costs time."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import NamedTuple
+
+
+class StateFolder(NamedTuple):
+    """Paths of the files in one state folder."""
+
+    path: Path
+
+    @classmethod
+    def of(cls, build: Path) -> StateFolder:
+        """Return the state folder of a build folder."""
+        return cls(build / ".qatbuild")
+
+    @property
+    def lock(self) -> Path:
+        """The lock that a process holds while it changes the build folder."""
+        return self.path / "lock"
+
+    @property
+    def record(self) -> Path:
+        """The specs that were up to date and the files that this depends on (up_to_date_record)."""
+        return self.path / "record"
+
+    @property
+    def pages(self) -> Path:
+        """The rendered parts of report.html and junit.xml (report/pages)."""
+        return self.path / "pages"
+
+    @property
+    def failures(self) -> Path:
+        """The stages that failed when they were last tried (report/failures)."""
+        return self.path / "failures.json"
+
+    @property
+    def labels(self) -> Path:
+        """The labels that the report lists, with their routes (report/models)."""
+        return self.path / "labels.json"
+
+    @property
+    def files(self) -> Path:
+        """Digests and fingerprints of files, by their state (file_cache)."""
+        return self.path / "files.db"
+
+    @property
+    def doit(self) -> Path:
+        """The state of doit itself (plugin/state)."""
+        return self.path / "doit.db"
+
+    @property
+    def valid_documents(self) -> Path:
+        """Digests of documents that satisfy the schema (schema/faults)."""
+        return self.path / "sound"
+
+    def code(self, digest: str) -> Path:
+        """Return the file that lists the modules of one code digest (rebuild)."""
+        return self.path / "code" / f"{digest}.json"
