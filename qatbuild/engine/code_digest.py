@@ -16,7 +16,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from qatbuild.engine.file_cache import Memory
+from qatbuild.engine.file_cache import FileCache
 from qatbuild.exchange.file_state import TICK_NS
 from qatbuild.exchange.files import canonical_json
 
@@ -32,7 +32,7 @@ class Code:
     """Fingerprints and imports of source files, remembered (see memory.py) as long as the files do not change."""
 
     project: Path
-    memory: Memory = field(default_factory=Memory)
+    cache: FileCache = field(default_factory=FileCache)
     package: Path = PACKAGE
     """The folder of qatbuild itself."""
     digests: dict[tuple[str, ...], str] = field(default_factory=dict)
@@ -47,11 +47,7 @@ class Code:
     @classmethod
     def load(cls, project: Path, path: Path) -> Code:
         """The fingerprints remembered in `path`, if it can be read."""
-        return cls(project, Memory(path, "code"))
-
-    def save(self) -> None:
-        """Write the memory, if there is anything new in it."""
-        self.memory.save()
+        return cls(project, FileCache(path, "code"))
 
     def digest(self, modules: Iterable[str]) -> str:
         """SHA-256 over the fingerprints of the modules and all that they import, as they were when first asked for."""
@@ -96,7 +92,7 @@ class Code:
                 return first
         except OSError:  # One is gone.
             pass
-        return Code(self.project, self.memory, self.package).digest(names)
+        return Code(self.project, self.cache, self.package).digest(names)
 
     def files(self, modules: Iterable[str]) -> list[str]:
         """The files that a digest is made of."""
@@ -160,7 +156,7 @@ class Code:
 
     def _read(self, module: str, file: Path) -> tuple[str, list[str]]:
         status = file.stat()
-        known = self.memory.get(str(file), status)
+        known = self.cache.get(str(file), status)
         if known is None:
             source = file.read_bytes()
             try:
@@ -171,7 +167,7 @@ class Code:
                 package = module if file.name == "__init__.py" else module.rpartition(".")[0]
                 fingerprint, imports = _fingerprint(tree), sorted(set(_imports(tree, package)))
             known = json.dumps([fingerprint, imports])
-            self.memory.put(str(file), status, known)
+            self.cache.put(str(file), status, known)
         fingerprint, imports = json.loads(known)
         return fingerprint, imports
 

@@ -12,7 +12,7 @@ import json
 import os
 import platform
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cache
 from importlib import metadata
 from pathlib import Path
@@ -38,6 +38,21 @@ class Freshness(NamedTuple):
     artifacts: tuple[str, ...] = ()
 
 
+class Publication(NamedTuple):
+    """A stage's published manifest, and the digest of the texts of its manifest and record."""
+
+    manifest: Manifest
+    texts_sha256: bytes
+
+
+class Place(NamedTuple):
+    """Where a stage's results stand: their folder, its manifest, and the record of the request that made them."""
+
+    folder: Path
+    manifest: Path
+    record: Path
+
+
 @dataclass(frozen=True)
 class Rebuilder:
     """Turns a planned stage into a request, and compares it with the request that made the artifacts."""
@@ -47,6 +62,9 @@ class Rebuilder:
     threads: int
     digests: Digests
     code: Code
+    _places: dict[str, Place] = field(default_factory=dict)
+    _tables: set[str] = field(default_factory=set)
+    """Code digests whose table of modules is known to be on the disk."""
 
     @classmethod
     def of(cls, project: Path, build: Path, threads: int) -> Rebuilder:
@@ -54,13 +72,18 @@ class Rebuilder:
         files = StateFolder.of(build).files
         return cls(project, build, threads, Digests.load(files), Code.load(project, files))
 
-    def folder(self, stage: Stage) -> Path:
-        """Return the folder of the stage's artifacts."""
-        return self.build / stage.home
+    def place(self, stage: Stage) -> Place:
+        """Return where the stage's results stand."""
+        place = self._places.get(stage.id)
+        if place is None:
+            folder = self.build / stage.home
+            place = Place(folder, Manifest.path_of(folder, stage.name), Request.path_of(folder, stage.name))
+            self._places[stage.id] = place
+        return place
 
     def manifest_path(self, stage: Stage) -> Path:
         """Return the path of the stage's manifest, which is the target of its task."""
-        return Manifest.path_of(self.folder(stage), stage.name)
+        return self.place(stage).manifest
 
     def request(self, stage: Stage, inputs: Mapping[str, Stage]) -> Request:
         """Return the current request. `inputs` are the upstream stages by role; they must have been built."""
@@ -74,24 +97,25 @@ class Rebuilder:
             settings=stage.settings,
             inputs=inputs,
             sources={role: Source(path, source_sha256(path, self.digests)) for role, path in paths.items()},
-            toolchain=toolchain(stage.packages),
+            toolchain=toolchain(stage.packages, os.environ.get("CUDA_VISIBLE_DEVICES")),
             code=self.code.digest(stage.modules),
             threads=self.threads,
             project=self.project,
             downloads=self.build / "downloads",
-            folder=self.folder(stage),
+            folder=self.place(stage).folder,
             work=Path(),
         )
-        return replace(draft, work=self.build / "work" / stage.home / f"{stage.name}-{draft.key[:16]}")
+        return draft.with_work_below(Path(f"{self.build}/work/{stage.home}"))
 
     def freshness(self, request: Request) -> Freshness:
         """Compare a request with the one that made the artifacts, and the artifacts with their manifest."""
         record = Request.path_of(request.folder, request.stage)
         try:
-            manifest, text = Manifest.read_with_text(Manifest.path_of(request.folder, request.stage))
+            text = Manifest.path_of(request.folder, request.stage).read_text(encoding="utf-8")
+            manifest = Manifest.parse(text, request.folder)
             fields = json.loads(record.read_text(encoding="utf-8"))
             former = Request.of(fields)
-        except (ArtifactError, OSError, ValueError):
+        except (OSError, ValueError):
             return Freshness([Reason("never")])
         if reasons := changes(former, request, self.code_table):
             return Freshness(reasons)
@@ -103,7 +127,7 @@ class Rebuilder:
             return Freshness(reasons)
         return Freshness([], tuple(manifest.files))
 
-    def publish(self, request: Request, stage: Stage) -> Manifest:
+    def publish(self, request: Request, stage: Stage) -> Publication:
         """Move the worker's artifacts into place. StageError, with nothing recorded, if an input changed meanwhile."""
         for role, upstream in request.inputs.items():
             if not self._is_unchanged(upstream):
@@ -116,10 +140,23 @@ class Rebuilder:
         self._keep_table(request.code)
         file = Manifest.path_of(request.work, request.stage)
         made, text = Manifest.read_with_text(file)
-        record = (Request.path_of(request.folder, request.stage), request.to_json(seal=_seal(request, text)))
-        manifest = publish(replace(made, folder=request.out), file, request.folder, record)
-        self.save()
-        return manifest
+        record = request.to_json(seal=_seal(request, text))
+        manifest = publish(replace(made, folder=request.out), file, request.folder, (self.place(stage).record, record))
+        self.save_if_due()
+        return Publication(manifest, _both(text.encode(), record.encode()))
+
+    def artifacts(self, stage: Stage, texts_sha256: bytes) -> tuple[str, ...]:
+        """Return the names of the artifacts that this process published, if all is still as it was then.
+
+        ArtifactError if a file was changed since.
+        """
+        folder, manifest, record = self.place(stage)
+        text = manifest.read_bytes()
+        if _both(text, record.read_bytes()) == texts_sha256:
+            published = Manifest.parse(text, folder)
+            if not self.digests.damage(published):
+                return tuple(published.files)
+        raise ArtifactError(f"The results of {stage.id} were changed.", [("folder", folder)])
 
     def _is_unchanged(self, upstream: Input) -> bool:
         """Return whether an input's manifest is the one of the request, and its artifacts are as published."""
@@ -145,6 +182,9 @@ class Rebuilder:
 
     def _keep_table(self, digest: str) -> None:
         """Write the modules of a digest, so that a later build can name the module that changed."""
+        if digest in self._tables:
+            return
+        self._tables.add(digest)
         path = self._table_path(digest)
         if not path.exists():
             with contextlib.suppress(OSError):
@@ -155,8 +195,13 @@ class Rebuilder:
 
     def save(self) -> None:
         """Write the cached digests. They only save time: failing to write them is no error."""
-        self.digests.save()
-        self.code.save()
+        self.digests.cache.save()
+        self.code.cache.save()
+
+    def save_if_due(self) -> None:
+        """Write the cached digests, unless that was done a moment ago: small stages take less time than a write."""
+        self.digests.cache.save_if_due()
+        self.code.cache.save_if_due()
 
     def input(self, upstream: Stage) -> Input:
         """Return an upstream stage's current manifest as an input. ArtifactError if the stage has not been built."""
@@ -167,16 +212,23 @@ class Rebuilder:
             raise ArtifactError(f"The stage {upstream.id} has not been built.", [("missing", path)]) from fault
 
 
+def _both(manifest: bytes, record: bytes) -> bytes:
+    """Return the digest of a manifest's text and its record's text."""
+    return hashlib.sha256(hashlib.sha256(manifest).digest() + record).digest()
+
+
 def _seal(request: Request, manifest: str) -> str:
     """Return the digest that binds a request to the manifest it produced: an edit of either breaks it."""
     return hashlib.sha256(f"{request.key}\n{manifest}".encode()).hexdigest()
 
 
-def toolchain(packages: tuple[str, ...]) -> dict[str, str]:
-    """Return the versions of Python and of these packages; '' for a package that is not installed."""
+@cache
+def toolchain(packages: tuple[str, ...], devices: str | None) -> Mapping[str, str]:
+    """Return the versions of Python and of these packages; '' for a package that is not installed.
+
+    `devices` are those that TensorFlow may use, if they are limited: they decide in which order it sums.
+    """
     versions = {"python": ".".join(platform.python_version_tuple()[:2]), **{name: _version(name) for name in packages}}
-    # The devices that TensorFlow may use decide in which order it sums.
-    devices = os.environ.get("CUDA_VISIBLE_DEVICES")
     return versions if devices is None else {**versions, "CUDA_VISIBLE_DEVICES": devices}
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -81,6 +81,12 @@ class Request:
     def key(self) -> str:
         """SHA-256 of the identity: two requests with one key have one result."""
         return hashlib.sha256(canonical_json(self.identity).encode()).hexdigest()
+
+    def with_work_below(self, folder: Path) -> Request:
+        """The request with its scratch folder below `folder`, named after its key."""
+        made = replace(self, work=Path(f"{folder}/{self.stage}-{self.key[:16]}"))
+        made.__dict__["key"] = self.key  # The scratch folder is no part of it.
+        return made
 
     @property
     def out(self) -> Path:

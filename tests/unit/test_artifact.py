@@ -90,7 +90,7 @@ def test_digest_memory_is_written_and_read_back(tmp_path: Path, monkeypatch: pyt
     (tmp_path / "a").write_text("one")
     digests = Digests.load(tmp_path / "memory.db")
     digest = digests.sha256(tmp_path / "a")
-    digests.save()
+    digests.cache.save()
     monkeypatch.setattr(digest_module, "file_sha256", lambda _: "read again")
     again = Digests.load(tmp_path / "memory.db")
     assert again.sha256(tmp_path / "a") == digest
@@ -113,7 +113,7 @@ def test_broken_memory_is_an_empty_one(tmp_path: Path, text: str) -> None:
     (tmp_path / "a").write_text("one")
     digests = Digests.load(tmp_path / "memory.db")
     assert digests.sha256(tmp_path / "a") == file_sha256(tmp_path / "a")
-    digests.save()
+    digests.cache.save()
 
 
 def test_failed_write_leaves_the_former_text(tmp_path: Path) -> None:
