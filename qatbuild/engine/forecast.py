@@ -132,7 +132,7 @@ def _former(plan: Plan, rebuilder: Rebuilder, label: str, name: str) -> Request 
 def _own(
     plan: Plan, rebuilder: Rebuilder, stage: Stage, inputs: Mapping[str, Input]
 ) -> tuple[list[Reason], str | None]:
-    """Return (reasons, key of the request) of a stage with these inputs; the key is None if there is no request."""
+    """Return (reasons, key of the request) of a stage with these inputs; the key is None without a request."""
     try:
         request = rebuilder.draft(stage, inputs)
         return freshness(plan, rebuilder, stage, request).reasons, request.key

@@ -1,7 +1,6 @@
-"""What lies in a build folder and no spec plans any more: stages of former specs, scratch folders of given-up requests.
+"""Finds leftovers in a build folder: stages that no spec plans any more, and scratch folders of abandoned requests.
 
-Only what a stage made counts: files that its manifest names and those that stand beside it. What else somebody put
-into the folder stays.
+Only files that a stage made are leftovers: those that its manifest names and its records. Other files stay.
 """
 
 from __future__ import annotations
@@ -24,29 +23,29 @@ _RECORDS = ("manifest", "request", "run")
 
 @dataclass(frozen=True)
 class Leftover:
-    """Files and folders that go together; `path` is what to call them."""
+    """Files and folders that are removed together; `path` names them."""
 
     path: Path
     parts: tuple[Path, ...]
 
     @property
     def files(self) -> list[Path]:
-        """Every file of it."""
+        """Every file among and below the parts."""
         inside = [file for part in self.parts if part.is_dir() for file in part.rglob("*")]
         return [file for file in (*self.parts, *inside) if file.is_file()]
 
     @property
     def used(self) -> float:
-        """When the youngest of its files was written, in seconds."""
+        """When its newest file was written, in seconds since the epoch."""
         return max((file.stat().st_mtime for file in self.files), default=0.0)
 
     @property
     def size_bytes(self) -> int:
-        """What its files hold; a file that the store holds too is freed only when it goes there as well."""
+        """The size of its files. A file that the store links to uses disk space until it is removed there, too."""
         return sum(file.stat().st_size for file in self.files)
 
     def remove(self, build: Path) -> None:
-        """Remove it, and the folders above it that are then empty, up to the build folder."""
+        """Remove its parts, and the folders above that become empty, up to the build folder."""
         for part in self.parts:
             if part.is_dir():
                 shutil.rmtree(part, ignore_errors=True)
@@ -60,7 +59,7 @@ class Leftover:
 
 
 def leftovers(build: Path, plan: Plan, keys: Mapping[str, str | None]) -> Iterator[Leftover]:
-    """What a plan has no use for. `keys` says by stage id which request a stage has now, None if that is not known."""
+    """Yield the leftovers. `keys` has the current request's key by stage id, None while it is open."""
     homes = {stage.home for stage in plan.stages.values()}
     for folder in sorted((build / "shared").glob("*")):
         if f"shared/{folder.name}" not in homes:
@@ -102,7 +101,7 @@ def _names(folder: Path, stage: str) -> list[str]:
 
 
 def _label_folders(build: Path) -> Iterator[Path]:
-    """Folders of labels, of now or of former times: those in which a stage has left its records."""
+    """Yield the folders of present and former labels: those that hold a stage's records."""
     for place, folders, names in os.walk(build):
         folder = Path(place)
         if folder == build:

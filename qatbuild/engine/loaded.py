@@ -9,7 +9,7 @@ from typing import NamedTuple
 from qatbuild.engine.plan import Plan, plan
 from qatbuild.engine.project import Everything, Project, Selection
 from qatbuild.exchange.errors import QatbuildError, SpecError
-from qatbuild.schema.faults import SOUND
+from qatbuild.schema.faults import ValidDocuments
 from qatbuild.schema.label import SHARED, Label
 from qatbuild.schema.load import load_with_documents
 from qatbuild.schema.model import Variant
@@ -37,7 +37,7 @@ class LoadedProject(NamedTuple):
     @classmethod
     def read(cls, project: Project, selection: Selection) -> LoadedProject:
         """Read and plan the selected specs, of which there may be none."""
-        SOUND.load(project.state.valid_documents)
+        valid = ValidDocuments(project.state.valid_documents)
         variants: list[Variant] = []
         descriptions: dict[str, str] = {}
         documents: dict[str, tuple[Path, ...]] = {}
@@ -51,15 +51,15 @@ class LoadedProject(NamedTuple):
         for name, file in files:
             try:
                 _check_folder(name, neighbours, file)
-                loaded, documents[name] = load_with_documents(name, file, territory)
+                loaded, documents[name] = load_with_documents(name, file, territory, valid)
             except QatbuildError as error:
                 errors[name] = error
             else:
                 variants += loaded
                 descriptions[name] = loaded[0].description
-        if not isinstance(selection, Everything):  # The other specs' documents are still in use.
-            SOUND.met |= SOUND.known
-        SOUND.save(project.state.valid_documents)
+        if not isinstance(selection, Everything):
+            valid.keep_unvisited()
+        valid.save()
         return cls(project, plan(variants, project.root), descriptions, documents, errors)
 
     @property

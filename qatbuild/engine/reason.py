@@ -1,7 +1,4 @@
-"""Why a stage must run, as data: one small value for each thing that changed.
-
-`text` is what people read; `to_json` is what scripts read, and holds the text too.
-"""
+"""The reasons why a stage must run, as data: one value for each change."""
 
 from __future__ import annotations
 
@@ -13,24 +10,24 @@ from qatbuild.exchange.files import canonical_json
 from qatbuild.exchange.request import Request
 
 Tables = Callable[[str], Mapping[str, str]]
-"""Code digest -> module -> fingerprint; empty where the table of a digest is not known any more."""
+"""Code digest -> module -> fingerprint; empty for a digest that is not on record."""
 
 
 class Reason(NamedTuple):
-    """One reason. What `where`, `former` and `now` are depends on the `kind`.
+    """One reason. The meaning of `where`, `former` and `now` depends on the `kind`.
 
-    never      nothing is built
-    setting    where: path of a field of the spec; its values, None where it was or is absent
-    source     where: the user's file, relative to the project; SHA-256, empty where there was or is no file
-    code       where: module, or empty if which one is not known; fingerprints, None where it was or is not imported
-    package    where: installed package, or an environment variable that counts; versions
-    threads    numbers of threads
-    input      where: stage whose result changed
+    never      the stage has not been built
+    setting    where: path of a field of the spec; former, now: its values, None for an absent field
+    source     where: a source, relative to the project; former, now: its SHA-256, '' for a missing file
+    code       where: module, '' if the changed one is not on record; former, now: fingerprints, None if not imported
+    package    where: installed package, or an environment variable that counts; former, now: versions
+    threads    former, now: numbers of threads
+    input      where: upstream stage whose result changed
     artifact   where: file that is not as it was published; now: "missing", "edited", ...
-    upstream   where: stage that will run before: if its result is the old one, this stage is cut off
+    upstream   where: upstream stage that will run; this stage is cut off if that leaves an equal result
     label      where: label; now: "is new", "could not be read then"
     toolchain  where: file that pins packages
-    blocked    now: why it cannot be told, in a sentence
+    blocked    now: why no answer is possible yet, in a sentence
     """
 
     kind: str
@@ -67,23 +64,23 @@ class Reason(NamedTuple):
         return "is gone" if not self.now else "changed" if self.former else "is new"
 
     def to_json(self) -> dict[str, Any]:
-        """The reason as plain data."""
+        """Return the reason as plain data, with its text, for scripts."""
         return {**self._asdict(), "text": self.text}
 
 
 def changes(former: Request, now: Request, tables: Tables) -> list[Reason]:
-    """What changed between two requests of one stage. A setting that is null and one that is absent are the same."""
-    found = list(_code(former.code, now.code, tables))
-    found += [Reason("input", role, *pair) for role, *pair in _pairs(_digests(former.inputs), _digests(now.inputs))]
-    found += settings(former.settings, now.settings)
-    found += [
+    """Return the differences of two requests of one stage. A setting that is null equals one that is absent."""
+    reasons = list(_code(former.code, now.code, tables))
+    reasons += [Reason("input", role, *pair) for role, *pair in _pairs(_digests(former.inputs), _digests(now.inputs))]
+    reasons += settings(former.settings, now.settings)
+    reasons += [
         Reason("source", _shown(role, now if role in now.sources else former), *pair)
         for role, *pair in _pairs(_digests(former.sources), _digests(now.sources))
     ]
     if former.threads != now.threads:
-        found.append(Reason("threads", "", former.threads, now.threads))
-    found += [Reason("package", name, *pair) for name, *pair in _pairs(former.toolchain, now.toolchain)]
-    return found
+        reasons.append(Reason("threads", "", former.threads, now.threads))
+    reasons += [Reason("package", name, *pair) for name, *pair in _pairs(former.toolchain, now.toolchain)]
+    return reasons
 
 
 def _code(former: str, now: str, tables: Tables) -> Iterator[Reason]:
@@ -97,7 +94,7 @@ def _code(former: str, now: str, tables: Tables) -> Iterator[Reason]:
 
 
 def settings(former: Any, now: Any, path: str = "") -> Iterator[Reason]:
-    """The fields that differ between two settings."""
+    """Yield a reason for each field that differs between two settings."""
     if canonical_json(former) == canonical_json(now):
         return
     if isinstance(former, Mapping) and isinstance(now, Mapping):
@@ -108,14 +105,14 @@ def settings(former: Any, now: Any, path: str = "") -> Iterator[Reason]:
 
 
 def _pairs(former: Mapping[str, Any], now: Mapping[str, Any]) -> Iterator[tuple[str, Any, Any]]:
-    """(name, former value, value now) of what differs; None for what is not there."""
+    """Yield (name, former value, present value) of each difference; None for an absent value."""
     for name in sorted({*former, *now}):
         if former.get(name) != now.get(name):
             yield name, former.get(name), now.get(name)
 
 
-def _digests(given: Mapping[str, Any]) -> dict[str, str]:
-    return {role: item.sha256 for role, item in given.items()}
+def _digests(items: Mapping[str, Any]) -> dict[str, str]:
+    return {role: item.sha256 for role, item in items.items()}
 
 
 def _shown(role: str, request: Request) -> str:

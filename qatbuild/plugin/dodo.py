@@ -71,7 +71,7 @@ def _loaded(
     lock = command.lock if command.builds else None
     session = Session.load(project, executor, fast_path.selection, lock=lock, always=command.always)
     loaded, builder = session.loaded, session.builder
-    command.add(session)
+    command.sessions.append(session)
     if command.builds:
         fast_path.seed_code_digests(builder.rebuilder)
         command.at_end(lambda: fast_path.remember(loaded, builder.rebuilder, builder.verified(fast_path.began_ns)))

@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING
 from qatbuild.engine.build_lock import BuildLock
 
 if TYPE_CHECKING:
-    from qatbuild.engine.execute import Executor
     from qatbuild.engine.project import Project
     from qatbuild.plugin.session import Session
 
@@ -34,7 +33,6 @@ class Invocation:
     lock: BuildLock = field(default_factory=BuildLock)
     projects: list[Project] = field(default_factory=list)
     sessions: list[Session] = field(default_factory=list)
-    _executors: list[Executor] = field(default_factory=list)
     _at_end: list[Callable[[], None]] = field(default_factory=list)
     _collects: bool = False
 
@@ -49,19 +47,14 @@ class Invocation:
             self._collects = True
             gc.disable()
 
-    def add(self, session: Session) -> None:
-        """Note a loaded session."""
-        self.sessions.append(session)
-        self._executors.append(session.builder.executor)
-
     def at_end(self, action: Callable[[], None]) -> None:
         """Call `action` when all stages have run, successfully or not."""
         self._at_end.append(action)
 
     def interrupt(self) -> None:
         """Stop the stages that are running."""
-        for executor in self._executors:
-            executor.stop()
+        for session in self.sessions:
+            session.builder.executor.stop()
 
     def end(self) -> None:
         """Do what was to be done at the end, and release the locks."""

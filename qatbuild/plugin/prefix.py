@@ -43,7 +43,7 @@ def qatbuild_tasks(prefix: str, root: str | Path = ".", executor: Executor | Non
         session = Session.load(project, executor, prefix=prefix, lock=lock, always=command.always)
     except QatbuildError as error:
         raise InvalidDodoFile(error.block()) from error
-    command.add(session)
+    command.sessions.append(session)
     return lambda: _prefixed(session, tasks(session.loaded, session.builder))
 
 

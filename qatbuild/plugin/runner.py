@@ -1,7 +1,7 @@
-"""Stages side by side: `doit -n N` with a thread for each stage that runs, which waits for its worker process.
+"""Runs stages side by side (`doit -n N`): one thread for each running stage waits for its worker process.
 
-doit's own parallel runners fork doit itself N times, or hand a thread a task before there is room for it. Here tasks
-are chosen, recorded and reported in the main thread alone; a stage is started when the pools have what it takes.
+doit's own parallel runners fork doit N times, or give a thread a task before it fits into the pools. Here the main
+thread alone chooses, records and reports tasks, and starts a stage when the pools have the amounts that it takes.
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ from qatbuild.engine.pools import Pools
 
 
 class PoolRunner(Runner):  # type: ignore[misc]
-    """Runs up to `num_process` tasks at once. Tasks that are no stages take nothing but their place among these."""
+    """Runs up to `num_process` tasks at once. Tasks that are not stages take nothing from the pools."""
 
     def __init__(self, *arguments: Any, num_process: int, pools: Pools, stop: Callable[[], None]) -> None:
-        """As doit's own runners, with pools. `stop` ends the stages that run, as Ctrl-C would."""
+        """Make a runner as doit does, with pools. `stop` interrupts the running stages."""
         super().__init__(*arguments)
         self.places = max(1, num_process)
         self.pools = pools
@@ -31,7 +31,7 @@ class PoolRunner(Runner):  # type: ignore[misc]
         self._done: queue.SimpleQueue[tuple[Any, Any, BaseException | None]] = queue.SimpleQueue()
 
     def run_tasks(self, task_dispatcher: Any) -> None:
-        """Called by doit: run everything that was selected."""
+        """Called by doit: run the selected tasks."""
         processed = None
         self._rank = ranks(task_dispatcher.tasks, task_dispatcher.selected_tasks)
         try:
@@ -43,7 +43,7 @@ class PoolRunner(Runner):  # type: ignore[misc]
                 processed, result, fault = self._done.get()
                 self.pools.give_back(self._running.pop(processed.task.name))
                 if fault is not None:
-                    raise fault  # noqa: TRY301  As if it had happened here.
+                    raise fault  # noqa: TRY301  Raised as in the main thread.
                 self.process_task_result(processed, result)
         except BaseException:
             self._stop()
@@ -51,7 +51,7 @@ class PoolRunner(Runner):  # type: ignore[misc]
             raise
 
     def _draw(self, dispatcher: Any, processed: Any) -> None:
-        """Take from doit every task that can be decided on now."""
+        """Take every task from doit that is ready, or turns out to need no run."""
         while not self._stop_running:
             try:
                 node = dispatcher.generator.send(processed)
@@ -66,7 +66,7 @@ class PoolRunner(Runner):  # type: ignore[misc]
                 processed = node
 
     def _start(self) -> None:
-        """Start what there is room for, models in their order, but let smaller stages pass who waits for a pool."""
+        """Start every ready stage that fits, in model order; one that waits for a pool does not block smaller ones."""
         waiting, self._ready = sorted(self._ready, key=self._place), []
         for node in waiting:
             if self._stop_running:
@@ -81,16 +81,16 @@ class PoolRunner(Runner):  # type: ignore[misc]
             if node.task.teardown:
                 self.teardown_list.append(node.task)
             self.reporter.execute_task(node.task)
-            self._running[node.task.name] = taken  # From here on there is somebody to wait for.
+            self._running[node.task.name] = taken  # From here on _wait waits for it.
             threading.Thread(target=self._perform, args=(node,), daemon=True).start()
 
     def _place(self, node: Any) -> int:
-        return self._rank.get(node.task.name, len(self._rank))  # doit makes some tasks later.
+        return self._rank.get(node.task.name, len(self._rank))  # doit creates some tasks during the run.
 
     def _perform(self, node: Any) -> None:
         try:
             self._done.put((node, node.task.execute(self.stream), None))
-        except BaseException as fault:  # noqa: BLE001  Whatever it is, it is the main thread's.
+        except BaseException as fault:  # noqa: BLE001  The main thread raises it.
             self._done.put((node, None, fault))
 
     def _wait(self) -> None:
@@ -100,11 +100,11 @@ class PoolRunner(Runner):  # type: ignore[misc]
 
 
 def ranks(tasks: Mapping[str, Any], selected: Iterable[str]) -> dict[str, int]:
-    """Which task should be done before which, by name: one model to its end before the next, as without -n.
+    """Return each task's place in the order of a build without -n, by name: one model to its end before the next.
 
-    All trainings first would leave every result, and every failure, to the end.
+    Running all trainings first would delay every result, and every failure, to the end.
     """
-    found: dict[str, int] = {}
+    places: dict[str, int] = {}
     seen: set[str] = set()
     for name in selected:
         waiting = [(name, iter(tasks[name].task_dep))]
@@ -113,8 +113,8 @@ def ranks(tasks: Mapping[str, Any], selected: Iterable[str]) -> dict[str, int]:
             dep = next((each for each in deps if each not in seen and each in tasks), None)
             if dep is None:
                 waiting.pop()
-                found.setdefault(task, len(found))
+                places.setdefault(task, len(places))
             else:
                 seen.add(dep)
                 waiting.append((dep, iter(tasks[dep].task_dep)))
-    return found
+    return places

@@ -1,7 +1,7 @@
-"""How doit knows a file again, and where it keeps what it knows.
+"""doit's file checker and its database.
 
-The truth is what lies beside the artifacts (rebuild.py); doit's state is a shortcut. It is written at once all the
-same, so that a build that is killed has lost nothing.
+The files beside the artifacts decide what is up to date (engine/rebuild.py); doit's database only saves time. It is
+written after each task all the same, so that a killed build loses nothing.
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ if TYPE_CHECKING:
 
 
 def checker(digests: Digests) -> type[FileChangedChecker]:
-    """A checker class for doit's check_file_uptodate that remembers digests in `digests`."""
+    """Return a class for doit's check_file_uptodate that caches digests in `digests`."""
 
     class ContentChecker(FileChangedChecker):  # type: ignore[misc]
-        """A file has changed if its SHA-256 has; a new mtime alone is no change."""
+        """Compares files by SHA-256: a new mtime alone is no change."""
 
         def check_modified(self, file_path: str, _file_stat: Any, state: str) -> bool:
             return digests.sha256(Path(file_path)) != state
@@ -33,23 +33,23 @@ def checker(digests: Digests) -> type[FileChangedChecker]:
 
 
 _NOWHERE = ":memory:"
-"""Instead of a file that cannot be opened, as in a folder that may only be read."""
+"""Used for a file that cannot be opened, as in a read-only folder."""
 
 _LAST = {"deps:", "ignore:"}
-"""What doit sets last for a task."""
+"""The keys that doit sets last for a task."""
 
 
 class WriteThrough(SqliteDB):  # type: ignore[misc]
-    """doit's sqlite state, of the same form, so that doit's other commands read it; committed after each task.
+    """doit's sqlite database in doit's own format, committed after each task.
 
-    In WAL mode readers do not wait for a build. It is opened when something is asked of it, which a build with
-    nothing to do never does; one that is broken is begun anew, one that cannot be opened or written is done without.
+    In WAL mode readers do not wait for a build. The file is opened on first use, which a build with nothing to do never
+    makes. A broken file is replaced; one that cannot be opened or written is not used.
     """
 
     desc = "qatbuild: sqlite, written after each task, safe to read meanwhile"
 
     def __init__(self, name: str, codec: Any, *, module_name: str | None = None) -> None:  # noqa: ARG002
-        """Called by doit. Nothing is opened yet."""
+        """Called by doit; the file is not opened yet."""
         self.name = name
         self.codec = codec
         self._cache: dict[str, dict[str, Any]] = {}
@@ -59,7 +59,7 @@ class WriteThrough(SqliteDB):  # type: ignore[misc]
     @property
     def _conn(self) -> Any:
         if self._opened is None:
-            import sqlite3  # noqa: PLC0415  A build with nothing to do needs none.
+            import sqlite3  # noqa: PLC0415  A build with nothing to do does not need it.
 
             from doit.dependency import DatabaseException  # noqa: PLC0415
 
@@ -71,7 +71,7 @@ class WriteThrough(SqliteDB):  # type: ignore[misc]
         return self._opened
 
     def _anew(self) -> Any:
-        """The file is no database (any more)."""
+        """Replace a file that is not a database."""
         for suffix in ("", "-wal", "-shm"):
             with contextlib.suppress(OSError):
                 Path(self.name + suffix).unlink()
@@ -81,23 +81,23 @@ class WriteThrough(SqliteDB):  # type: ignore[misc]
         connection = self._sqlite3(name)
         connection.execute("pragma busy_timeout = 10000")
         connection.execute("pragma journal_mode = wal")
-        # What a process wrote outlives it; what a power cut leaves may be garbage, and is begun anew.
+        # A killed process loses nothing; a file broken by a power cut is replaced.
         connection.execute("pragma synchronous = off")
         return connection
 
     def set(self, task_id: str, dependency: str, value: Any) -> None:
-        """Store a value; with the last one of a task, write them all."""
+        """Store a value; write all values with the last one of a task."""
         super().set(task_id, dependency, value)
         if dependency in _LAST:
             self._write()
 
     def remove(self, task_id: str) -> None:
-        """Forget a task, at once."""
+        """Remove a task and commit."""
         super().remove(task_id)
         self._conn.commit()
 
     def dump(self) -> None:
-        """Write what is left and close."""
+        """Write the remaining values and close the file."""
         if self._opened is not None:
             self._write()
             self._opened.close()
@@ -107,7 +107,7 @@ class WriteThrough(SqliteDB):  # type: ignore[misc]
         rows = [(task_id, self.codec.encode(self._cache[task_id])) for task_id in self._dirty]
         import sqlite3  # noqa: PLC0415
 
-        with contextlib.suppress(sqlite3.OperationalError):  # No room, no right to: it is only a shortcut.
+        with contextlib.suppress(sqlite3.OperationalError):  # A full disk or a read-only folder costs only time.
             self._conn.executemany("insert or replace into doit values (?, ?)", rows)
             self._conn.commit()
         self._dirty.clear()

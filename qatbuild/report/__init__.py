@@ -1,1 +1,1 @@
-"""report.json files -> what people read."""
+"""Renders report.json and route.json files for people: tables, one HTML page, JUnit XML."""

@@ -67,31 +67,46 @@ def _schema() -> dict[str, Any]:
     return dict(json.loads(SCHEMA_PATH.read_text(encoding="utf-8")))
 
 
-class Sound:
-    """Documents that were found to be without faults, by digest, so that no spec is held against the schema twice."""
+class ValidDocuments:
+    """Digests of documents that satisfy the schema, kept in a file, so that no document is validated twice.
 
-    def __init__(self) -> None:
-        """None is known."""
-        self.known: set[str] = set()
-        self.met: set[str] = set()
+    `save` writes the documents that were visited since, and forgets the others.
+    """
 
-    def load(self, path: Path) -> None:
-        """What an earlier process found; a file that cannot be read is none."""
-        with contextlib.suppress(OSError, ValueError):
-            self.known = set(path.read_text(encoding="utf-8").split())
+    def __init__(self, file: Path | None = None) -> None:
+        """Read the digests in `file`; without a readable file there are none."""
+        self._file = file
+        self._valid: set[str] = set()
+        self._visited: set[str] = set()
+        if file is not None:
+            with contextlib.suppress(OSError, ValueError):
+                self._valid = set(file.read_text(encoding="utf-8").split())
 
-    def save(self, path: Path) -> None:
-        """Write those that were met since, if any of them is new."""
-        if self.met - self.known:
+    def contains(self, key: str) -> bool:
+        """Return whether a document with this key is on record."""
+        return key in self._valid
+
+    def add(self, key: str) -> None:
+        """Note a valid document."""
+        self._visited.add(key)
+
+    def keep_unvisited(self) -> None:
+        """Keep the documents on record that were not visited: those of specs that were not loaded."""
+        self._visited |= self._valid
+
+    def save(self) -> None:
+        """Write the visited documents, if one of them is new. Failing to do so only costs time."""
+        if self._file is not None and self._visited - self._valid:
             with contextlib.suppress(OSError):
-                write_text(path, "\n".join(sorted(self.met)))
+                write_text(self._file, "\n".join(sorted(self._visited)))
 
-    def key(self, document: object) -> str:
-        """The digest of a document and the schema; '' for what is not even JSON."""
-        try:
-            return hashlib.sha256((_schema_sha256() + canonical_json(document)).encode()).hexdigest()
-        except (TypeError, ValueError):
-            return ""
+
+def _key(document: object) -> str:
+    """Return the digest of a document and the schema; '' for a value that is not JSON."""
+    try:
+        return hashlib.sha256((_schema_sha256() + canonical_json(document)).encode()).hexdigest()
+    except (TypeError, ValueError):
+        return ""
 
 
 @cache
@@ -99,17 +114,14 @@ def _schema_sha256() -> str:
     return hashlib.sha256(SCHEMA_PATH.read_bytes()).hexdigest()
 
 
-SOUND = Sound()
-"""What this process knows."""
-
-
-def of_schema(document: object) -> list[Fault]:
-    """Every way in which a merged document breaks schema.json."""
-    key = SOUND.key(document)
-    found = [] if key in SOUND.known or obeys(document, _schema()) else _of_schema(document)
-    if key and not found:
-        SOUND.met.add(key)
-    return found
+def of_schema(document: object, valid: ValidDocuments) -> list[Fault]:
+    """Return every way in which a merged document breaks the schema. A document in `valid` has none."""
+    key = _key(document)
+    if not (valid.contains(key) or obeys(document, _schema())) and (faults := _of_schema(document)):
+        return faults
+    if key:
+        valid.add(key)
+    return []
 
 
 def _of_schema(document: object) -> list[Fault]:

@@ -13,7 +13,7 @@ from typing import Any
 
 from qatbuild.exchange.errors import SpecError
 from qatbuild.schema import faults, matrix, model
-from qatbuild.schema.faults import Fault, Layer
+from qatbuild.schema.faults import Fault, Layer, ValidDocuments
 from qatbuild.schema.matrix import Cell, Combination
 from qatbuild.schema.methods import left_behind
 from qatbuild.schema.rules import Territory, broken
@@ -60,21 +60,25 @@ def find_below(root: Path, patterns: Iterable[str]) -> list[tuple[str, Path]]:
 
 def load(name: str, file: Path, territory: Territory) -> list[model.Variant]:
     """The variants of the spec `name` in `file`, at least one. SpecError with every fault of it."""
-    return load_with_documents(name, file, territory)[0]
+    return load_with_documents(name, file, territory, ValidDocuments())[0]
 
 
-def load_with_documents(name: str, file: Path, territory: Territory) -> tuple[list[model.Variant], tuple[Path, ...]]:
+def load_with_documents(
+    name: str, file: Path, territory: Territory, valid: ValidDocuments
+) -> tuple[list[model.Variant], tuple[Path, ...]]:
     """Return the variants of a spec, as `load` does, and the files that were read: its own and those it extends."""
     layers = list(_layers(file, territory))
-    return _variants(name, file, territory, layers), tuple(layer.file for layer in layers)
+    return _variants(name, file, territory, layers, valid), tuple(layer.file for layer in layers)
 
 
-def _variants(name: str, file: Path, territory: Territory, layers: list[Layer]) -> list[model.Variant]:
+def _variants(
+    name: str, file: Path, territory: Territory, layers: list[Layer], valid: ValidDocuments
+) -> list[model.Variant]:
     merged, patches = _merged(layers)
     found: dict[tuple[Path, str, str], None] = {(file, "/", text): None for text in _unfit(name)}
     if patches is not None:
-        _note(found, [*faults.of_schema({**merged, "variants": patches})], layers, only="variants")
-    combined = _combinations(merged.pop("matrix", None), merged, layers, found)
+        _note(found, [*faults.of_schema({**merged, "variants": patches}, valid)], layers, only="variants")
+    combined = _combinations(merged.pop("matrix", None), merged, layers, found, valid)
     if not isinstance(patches, dict) or not patches:
         patches = {"": {}}
     if len(patches) * len(combined) > matrix.LIMIT:
@@ -88,7 +92,7 @@ def _variants(name: str, file: Path, territory: Territory, layers: list[Layer]) 
         over = [Layer(_holder(layers, cell), cell.place, cell.patch, len(cell.field)) for cell in combination.cells]
         if variant:
             over += [Layer(layer.file, ("variants", variant), _variant(layer.document, variant)) for layer in layers]
-        mine = faults.of_schema(document) + list(broken(document, file.parent, territory))
+        mine = faults.of_schema(document, valid) + list(broken(document, file.parent, territory))
         _note(found, mine, [*over, *layers])
         if not found:
             label = ",".join(filter(None, (variant, combination.name)))
@@ -107,12 +111,16 @@ def _unfit(name: str) -> Iterator[str]:
 
 
 def _combinations(
-    given: Any, merged: Mapping[str, Any], layers: list[Layer], found: dict[tuple[Path, str, str], None]
+    given: Any,
+    merged: Mapping[str, Any],
+    layers: list[Layer],
+    found: dict[tuple[Path, str, str], None],
+    valid: ValidDocuments,
 ) -> list[Combination]:
     """The combinations of the merged matrix; without a matrix, or with one that has faults, the empty one."""
     if given is None:
         return [Combination()]
-    mine = [fault for fault in faults.of_schema({**merged, "matrix": given}) if fault.path[:1] == ("matrix",)]
+    mine = [fault for fault in faults.of_schema({**merged, "matrix": given}, valid) if fault.path[:1] == ("matrix",)]
     combined: list[Combination] = []
     if not mine:
         combined, mine = matrix.combinations(given)

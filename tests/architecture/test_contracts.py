@@ -1,12 +1,14 @@
-"""The house stands as it was drawn."""
+"""Import contracts, limits of modules, and the layout of the repository."""
 
 from __future__ import annotations
 
 import ast
+import importlib.util
 import os
 import subprocess
 import sys
 import tomllib
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
@@ -17,6 +19,65 @@ from qatbuild.schema.load import RESERVED
 REPOSITORY = Path(__file__).parents[2]
 SOURCES = sorted((REPOSITORY / "qatbuild").rglob("*.py"))
 TOP = {"dodo.py", "qatbuild", "specs", "tests", "pyproject.toml", "README.md"}
+"""The entries at the top of the repository, besides dot-files."""
+
+SHARED = {"", "version", "exchange"}
+"""Rooms of both halves: the package itself, its version, and what crosses between the halves."""
+
+ENGINE_HALF = {"schema", "engine", "report", "plugin"}
+WORKER_HALF = {"worker", "quantize"}
+TEXTS_ONLY = {"docs"}
+"""Folders below qatbuild/ without Python files."""
+
+
+def module_name(path: Path) -> str:
+    """The dotted name of a file's module: qatbuild.engine.plan, or qatbuild.engine for its __init__.py."""
+    parts = path.relative_to(REPOSITORY).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+MODULES = {module_name(path): path for path in SOURCES}
+
+
+def imports(module: str) -> set[str]:
+    """The modules of qatbuild that a module imports, also inside functions."""
+    path = MODULES[module]
+    package = module if path.name == "__init__.py" else module.rpartition(".")[0]
+    names = set[str]()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            origin = importlib.util.resolve_name("." * node.level + (node.module or ""), package)
+            names |= {origin, *(f"{origin}.{alias.name}" for alias in node.names)}
+    # A name that is imported from a package may be a module of it, or a name in its __init__.py.
+    return {
+        name
+        for name in names
+        if name in MODULES and not any(each.startswith(f"{name}.") for each in names & set(MODULES))
+    }
+
+
+def circle(edges: Mapping[str, set[str]]) -> list[str]:
+    """The nodes of one circle; empty if the graph has none."""
+    remaining = {node: set(after) & set(edges) - {node} for node, after in edges.items()}
+    while leaves := {node for node, after in remaining.items() if not after}:
+        remaining = {node: after - leaves for node, after in remaining.items() if node not in leaves}
+    return sorted(remaining)
+
+
+def graph(depth: int, below: str = "qatbuild") -> dict[str, set[str]]:
+    """What imports what, for the first `depth` parts of the names of modules that are below a package."""
+
+    def room(module: str) -> str:
+        return ".".join(module.split(".")[:depth])
+
+    edges: dict[str, set[str]] = {}
+    for module in MODULES:
+        if module.startswith(f"{below}.") and room(module) != below:
+            inside = {room(each) for each in imports(module) if each.startswith(f"{below}.")}
+            edges.setdefault(room(module), set()).update(inside)
+    return edges
 
 
 def test_import_contracts_are_kept() -> None:
@@ -29,8 +90,42 @@ def test_import_contracts_are_kept() -> None:
 def test_top_level_holds_nothing_else() -> None:
     listed = subprocess.run(["git", "ls-files"], cwd=REPOSITORY, capture_output=True, text=True, check=False)
     if listed.returncode:
-        pytest.skip("not a git checkout: what is tracked cannot be told from what lies about")
-    assert {name.split("/")[0] for name in listed.stdout.splitlines()} - {".ci", ".gitignore"} <= TOP
+        pytest.skip("not a git checkout: tracked files cannot be distinguished from others")
+    entries = {name.split("/")[0] for name in listed.stdout.splitlines()}
+    assert {name for name in entries if not name.startswith(".")} == TOP
+
+
+def test_every_module_is_in_exactly_one_half_or_crosses_between_them() -> None:
+    assert not ENGINE_HALF & WORKER_HALF
+    rooms = {module.partition("qatbuild.")[2].partition(".")[0] for module in MODULES}
+    assert rooms == SHARED | ENGINE_HALF | WORKER_HALF
+    folders = {
+        path.name for path in (REPOSITORY / "qatbuild").iterdir() if path.is_dir() and path.name != "__pycache__"
+    }
+    assert folders - TEXTS_ONLY == (SHARED - {"", "version"}) | ENGINE_HALF | WORKER_HALF
+
+
+def test_each_half_has_an_import_contract_over_all_its_rooms() -> None:
+    """A room that is missing in a contract could import anything."""
+    contracts = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["tool"]["importlinter"]["contracts"]
+    sources = {contract["name"]: {*contract.get("source_modules", ())} for contract in contracts}
+    named = [{name.partition(".")[2] for name in modules} for modules in sources.values()]
+    assert ENGINE_HALF | {"exchange"} in named
+    assert WORKER_HALF | {"exchange"} in named
+
+
+def test_packages_import_each_other_without_a_circle() -> None:
+    assert circle(graph(depth=2)) == []
+
+
+@pytest.mark.parametrize("package", ["engine"])
+def test_the_modules_and_wings_of_a_package_import_each_other_without_a_circle(package: str) -> None:
+    assert circle(graph(depth=3, below=f"qatbuild.{package}")) == []
+
+
+def test_a_circle_would_be_seen() -> None:
+    assert circle({"a": {"b"}, "b": {"c"}, "c": {"b"}, "d": {"a"}}) == ["a", "b", "c", "d"]
+    assert circle({"a": {"b"}, "b": {"c"}, "c": set()}) == []
 
 
 @pytest.mark.parametrize("path", SOURCES, ids=lambda path: path.relative_to(REPOSITORY).as_posix())

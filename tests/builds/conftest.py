@@ -57,7 +57,7 @@ class ToyProject:
 
     @contextlib.contextmanager
     def taken(self) -> Iterator[int]:
-        """Another process builds here, as far as its lock tells; its id."""
+        """Let another process hold the build lock; yields its id."""
         lock = self.root / "build/.qatbuild/lock"
         code = (
             "import sys; from pathlib import Path; from qatbuild.exchange.lock import Owner; "
@@ -73,14 +73,14 @@ class ToyProject:
                 holder.communicate("")
 
     def runs(self) -> list[str]:
-        """The stages that ran since the last look, in order."""
+        """Return the stages that ran since the last call, in order."""
         counter = self.root / "runs.txt"
         names = counter.read_text().split() if counter.exists() else []
         counter.unlink(missing_ok=True)
         return names
 
     def built(self, *arguments: str) -> list[str]:
-        """Run doit, which must succeed; the stages that ran."""
+        """Run doit, which must succeed, and return the stages that ran."""
         done = self.doit(*arguments)
         assert done.returncode == 0, done.stdout + done.stderr
         return self.runs()
@@ -93,7 +93,7 @@ class ToyProject:
 
 @pytest.fixture
 def toy(tmp_path: Path) -> ToyProject:
-    """A project with one spec, `net`, and nothing built. Without a store: what runs is what has to."""
+    """A project with one spec, `net`, and nothing built. It has no store, so stale stages run and are not restored."""
     (tmp_path / "pyproject.toml").write_text("[tool.qatbuild]\nstore = false\n")
     (tmp_path / "dodo.py").write_text(DODO)
     project = ToyProject(tmp_path)

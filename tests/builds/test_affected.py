@@ -1,4 +1,4 @@
-"""`doit affected --since REF`: the labels whose inputs are not what they were in a git revision."""
+"""`doit affected --since REF`: the labels whose inputs differ from a git revision."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def test_a_spec_affects_its_label_and_says_the_field(versioned: ToyProject) -> N
     assert label["stages"][0]["reasons"][0]["text"] == "evaluate.min_top1: null -> 50"
 
 
-def test_a_base_affects_who_extends_it(versioned: ToyProject) -> None:
+def test_a_base_affects_specs_that_extend_it(versioned: ToyProject) -> None:
     (versioned.root / "specs/_base.json").write_text(json.dumps({**SPEC, "train": {**SPEC["train"], "seed": 2}}))
     assert affected(versioned, "--why") == ["child", "    train.seed: 1 -> 2"]
 
@@ -66,7 +66,7 @@ def test_layout_description_and_comments_affect_nothing(versioned: ToyProject) -
     assert affected(versioned) == []
 
 
-def test_data_that_git_knows_affects_who_reads_it(versioned: ToyProject) -> None:
+def test_data_in_git_affects_specs_that_read_it(versioned: ToyProject) -> None:
     (versioned.root / "specs/data.bin").write_text("others")
     assert affected(versioned, "--why") == [
         "child",
@@ -76,7 +76,7 @@ def test_data_that_git_knows_affects_who_reads_it(versioned: ToyProject) -> None
     ]
 
 
-def test_a_network_affects_who_calls_it_also_through_an_import(versioned: ToyProject) -> None:
+def test_a_network_affects_specs_that_call_it_also_through_an_import(versioned: ToyProject) -> None:
     (versioned.root / "nets.py").write_text(f"import layers\n{NETWORK}")
     (versioned.root / "layers.py").write_text("x = 1\n")
     assert affected(versioned, "--why") == ["own", "    code: layers is new", "    code: nets changed"]
@@ -101,7 +101,7 @@ def test_new_labels_are_affected_and_those_that_are_gone_are_named(versioned: To
     assert data(versioned)["removed"] == ["own"]
 
 
-def test_a_commit_since_is_seen_as_well(versioned: ToyProject) -> None:
+def test_commits_since_the_revision_count(versioned: ToyProject) -> None:
     versioned.spec("net", evaluate={"min_top1": 50})
     git(versioned.root, "commit", "-qam", "second")
     assert affected(versioned) == []
@@ -129,7 +129,7 @@ def test_labels_may_be_chosen(versioned: ToyProject) -> None:
     assert affected(versioned, "net:float") == ["net"]
 
 
-def test_a_spec_with_faults_fails_and_the_others_are_told(versioned: ToyProject) -> None:
+def test_a_spec_with_faults_fails_and_the_others_are_printed(versioned: ToyProject) -> None:
     versioned.spec("net", evaluate={"min_top1": 50})
     versioned.spec("own", trian={})
     done = versioned.doit("affected", "--since", "HEAD")
@@ -141,7 +141,7 @@ def test_a_spec_with_faults_fails_and_the_others_are_told(versioned: ToyProject)
 @pytest.mark.parametrize(
     ("arguments", "text"), [(("--since", "nope"), "revision  nope"), ((), "A revision is missing")]
 )
-def test_a_revision_that_is_none_is_one_error(versioned: ToyProject, arguments: tuple[str, ...], text: str) -> None:
+def test_an_unknown_revision_is_one_error(versioned: ToyProject, arguments: tuple[str, ...], text: str) -> None:
     done = versioned.doit("affected", *arguments)
     assert done.returncode == 3
     assert text in done.stderr

@@ -1,4 +1,4 @@
-"""A data set that many variants share is read once: hashed when it is new, once more when it was touched, then not."""
+"""A dataset of many variants is read once: hashed when it is new, and once more after a touch."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""doit's own commands with names and options that are none: one readable block, a non-zero exit, never a traceback."""
+"""doit's own commands with unknown names and options: one readable block, a non-zero exit, no traceback."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ def test_forgetting_everything_needs_no_default(toy: ToyProject) -> None:
     assert toy.built() == []  # The disk forgets nothing.
 
 
-def test_info_about_what_there_is_not_is_one_error_with_the_nearest(toy: ToyProject) -> None:
+def test_info_about_an_unknown_task_is_one_error_with_the_nearest_name(toy: ToyProject) -> None:
     done = toy.doit("info", "nett")
     assert done.returncode == 3
     assert done.stderr.split("\n")[:2] == ["ERROR: 'nett' is not a task.", "Did you mean net?"]

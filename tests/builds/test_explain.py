@@ -22,13 +22,13 @@ def reasons(toy: ToyProject, stage: str) -> list[str]:
     return [reason["text"] for reason in explained(toy)[stage]["reasons"]]
 
 
-def test_what_is_built_needs_nothing(toy: ToyProject) -> None:
+def test_a_built_label_needs_nothing(toy: ToyProject) -> None:
     toy.built()
     assert {stage["will"] for stage in explained(toy).values()} == {"current"}
     assert toy.doit("explain").stdout == "8 up to date\n"
 
 
-def test_what_was_never_built_will_run(toy: ToyProject) -> None:
+def test_a_stage_without_artifacts_will_run(toy: ToyProject) -> None:
     assert {stage["will"] for stage in explained(toy).values()} == {"run"}
     assert reasons(toy, "evaluate") == ["not built yet"]
 
@@ -75,7 +75,7 @@ def test_the_tree_shows_every_stale_stage_with_all_its_reasons(toy: ToyProject) 
     )
 
 
-def test_the_plan_says_what_the_build_then_runs(toy: ToyProject) -> None:
+def test_the_plan_lists_the_stages_that_the_build_then_runs(toy: ToyProject) -> None:
     toy.built()
     toy.spec("net", convert={"checkpoint": 8})
     done = toy.doit("plan", "--json")
@@ -113,7 +113,7 @@ def test_commands_find_the_project_from_a_folder_below(toy: ToyProject) -> None:
         ("--jsn", "doit explain: option --jsn not recognized"),
     ],
 )
-def test_what_there_is_not_is_one_error_with_the_nearest(toy: ToyProject, name: str, text: str) -> None:
+def test_an_unknown_label_is_one_error_with_the_nearest_name(toy: ToyProject, name: str, text: str) -> None:
     done = toy.doit("explain", name)
     assert done.returncode == 3
     assert text in done.stderr
@@ -135,7 +135,7 @@ def test_a_project_without_qatbuild_says_so_in_a_line(toy: ToyProject) -> None:
     assert done.stderr == "ERROR: `doit explain` needs specs of qatbuild, and this dodo.py has none.\n"
 
 
-def test_going_back_to_what_is_built_names_the_field_that_leads_there(toy: ToyProject) -> None:
+def test_going_back_to_a_built_spec_names_the_field_that_changed(toy: ToyProject) -> None:
     toy.built()
     stepwise = {"initial": 0.05, "schedule": "step", "boundaries": [50], "values": [0.01]}
     toy.spec("net", train={"steps": 100, "learning_rate": stepwise}, quantize={"steps": 20})

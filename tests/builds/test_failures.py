@@ -1,4 +1,4 @@
-"""What a build does when something goes wrong: nothing is lost, nothing is half done, the error is one block."""
+"""Failing builds: finished stages are kept, nothing is half written, the error is one block."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def test_the_rest_of_the_build_goes_on_with_c(toy: ToyProject) -> None:
     assert "net:freeze: not built" in done.stdout
 
 
-def test_killed_build_keeps_what_was_finished(toy: ToyProject) -> None:
+def test_killed_build_keeps_finished_stages(toy: ToyProject) -> None:
     (toy.root / "broken.txt").write_text("quantize crash")
     assert toy.doit().returncode == 137
     assert toy.runs()[-1] == "quantize"

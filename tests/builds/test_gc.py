@@ -1,4 +1,4 @@
-"""`doit gc` frees what is old or too much, and never what a spec of now or another checkout needs."""
+"""`doit gc` removes old and excess results, and never what a present spec or another checkout needs."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def files(folder: Path) -> set[str]:
     return {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
 
 
-def test_what_is_young_stays(former: ToyProject) -> None:
+def test_young_results_stay(former: ToyProject) -> None:
     assert collected(former) == {"leftovers": [], "results": []}
 
 
@@ -46,7 +46,7 @@ def test_a_dry_run_removes_nothing(former: ToyProject) -> None:
     assert files(former.root / "build") == before
 
 
-def test_what_specs_need_is_left_whole(former: ToyProject) -> None:
+def test_results_that_specs_need_stay(former: ToyProject) -> None:
     gone = collected(former, "--age", "0")
     assert [Path(each["path"]).name.partition("-")[0] for each in gone["leftovers"]] == ["quantize"]
     assert {each["stage"] for each in gone["results"]} == {"quantize", "freeze", "convert", "evaluate"}
@@ -63,7 +63,7 @@ def test_going_back_after_gc_builds_again(former: ToyProject) -> None:
     assert "quantize" in former.built("net")
 
 
-def test_only_what_was_of_no_use_for_long_goes(former: ToyProject) -> None:
+def test_only_results_without_recent_use_are_removed(former: ToyProject) -> None:
     for path in (former.root / "build/.store/index").glob("*/*.json"):
         if json.loads(json.loads(path.read_text())["manifest"])["stage"] == "convert":
             os.utime(path, (1, 1))
@@ -77,7 +77,7 @@ def test_too_large_a_store_loses_its_oldest_results(former: ToyProject) -> None:
     assert former.built() == []
 
 
-def test_stages_of_a_former_spec_go_and_what_the_user_put_there_stays(former: ToyProject) -> None:
+def test_stages_of_a_former_spec_are_removed_and_files_of_the_user_stay(former: ToyProject) -> None:
     (former.root / "specs/other.json").unlink()
     (former.root / "build/other/notes.txt").write_text("mine")
     collected(former, "--age", "0")
@@ -147,7 +147,7 @@ def test_a_spec_with_faults_frees_nothing(former: ToyProject) -> None:
     assert former.built() == []
 
 
-def test_what_another_checkout_has_built_stays_in_the_store_they_share(toy: ToyProject) -> None:
+def test_results_of_another_checkout_stay_in_the_shared_store(toy: ToyProject) -> None:
     (toy.root / "pyproject.toml").write_text('[tool.qatbuild]\nstore = "../both"\n')
     other = ToyProject(toy.root.with_name("elsewhere"))
     shutil.copytree(toy.root, other.root)
@@ -168,7 +168,7 @@ def test_what_another_checkout_has_built_stays_in_the_store_they_share(toy: ToyP
         (("--size", "x"), "'x'"),
     ],
 )
-def test_what_gc_does_not_take_is_refused(toy: ToyProject, arguments: tuple[str, ...], text: str) -> None:
+def test_gc_refuses_labels_and_invalid_options(toy: ToyProject, arguments: tuple[str, ...], text: str) -> None:
     done = toy.doit("gc", *arguments)
     assert done.returncode == 3
     assert text in done.stderr

@@ -20,7 +20,7 @@ def test_every_input_is_an_edge_in_each_language(toy: ToyProject) -> None:
     assert r"dataset\nnet@a (and 1 more)" in dot
 
 
-def test_the_graph_of_a_label_is_what_it_needs(toy: ToyProject) -> None:
+def test_the_graph_of_a_label_has_the_stages_it_depends_on(toy: ToyProject) -> None:
     toy.spec("other", quantize={"steps": 7})
     stages = json.loads(toy.doit("graph", "--format", "json", "net:float").stdout)["stages"]
     assert [stage["stage"] for stage in stages] == ["dataset", "check", "float"]
@@ -52,7 +52,7 @@ def test_all_faults_of_all_specs_are_shown(toy: ToyProject) -> None:
     assert toy.doit("check", "net").returncode == 0
 
 
-def test_checking_a_spec_there_is_not_is_one_error(toy: ToyProject) -> None:
+def test_checking_an_unknown_spec_is_one_error(toy: ToyProject) -> None:
     done = toy.doit("check", "nett")
     assert done.returncode == 3
     assert 'Did you mean "net"?' in done.stderr

@@ -1,4 +1,4 @@
-"""What runs, and what does not, after which change."""
+"""Which stages run after which change."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ def test_editing_checkpoint_choice_does_not_train(toy: ToyProject) -> None:
     assert toy.built() == ["freeze", "convert", "evaluate"]
 
 
-def test_editing_std_dev_runs_what_reads_it(toy: ToyProject) -> None:
+def test_editing_std_dev_runs_the_stages_that_read_it(toy: ToyProject) -> None:
     toy.built()
     toy.spec("net", input={"mean": 121, "std_dev": 32})
     assert set(toy.built()) == {"check", "float", "quantize", "export", "freeze", "convert", "evaluate"}
@@ -123,7 +123,7 @@ def test_specs_in_folders_have_labels_with_the_folder(toy: ToyProject) -> None:
     assert (toy.root / "build/vision/deep/model.tflite").is_file()
 
 
-def test_plain_doit_builds_what_pyproject_names(toy: ToyProject) -> None:
+def test_plain_doit_builds_the_labels_named_in_pyproject(toy: ToyProject) -> None:
     toy.spec("absent", dataset={"name": "cifar10", "path": "not-here.bin"})
     (toy.root / "pyproject.toml").write_text('[tool.qatbuild]\ndefault = ["net"]\n')
     assert sorted(toy.built()) == sorted(ALL)
@@ -177,7 +177,7 @@ def test_a_file_below_a_linked_folder_is_an_input(toy: ToyProject) -> None:
     assert toy.built() == ["dataset"]
 
 
-def test_number_of_threads_is_part_of_what_was_asked(toy: ToyProject) -> None:
+def test_number_of_threads_is_part_of_a_request(toy: ToyProject) -> None:
     (toy.root / "pyproject.toml").write_text("[tool.qatbuild]\nthreads = 1\n")
     toy.built()
     (toy.root / "pyproject.toml").write_text("[tool.qatbuild]\nthreads = 3\n")
@@ -193,7 +193,7 @@ def test_two_builds_at_once_run_each_stage_once(toy: ToyProject) -> None:
 
 
 @pytest.mark.parametrize("kind", ["process", "thread"])
-def test_parallel_build_leaves_what_a_serial_one_leaves(toy: ToyProject, kind: str) -> None:
+def test_parallel_and_serial_builds_leave_the_same(toy: ToyProject, kind: str) -> None:
     toy.spec("other", evaluate={"min_top1": 1})
     ran = toy.built("-n", "3", "-P", kind)
     assert [ran.count(stage) for stage in ("dataset", "float", "quantize", "convert")] == [1, 1, 1, 2]

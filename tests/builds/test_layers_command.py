@@ -1,4 +1,4 @@
-"""`doit layers`: the layers of what was evaluated."""
+"""`doit layers`: the layers of evaluated models."""
 
 from __future__ import annotations
 

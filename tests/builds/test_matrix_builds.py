@@ -1,4 +1,4 @@
-"""A matrix of variants: what they have in common is one task, and a new value builds what is new."""
+"""A matrix of variants: shared stages are one task, and a new value builds only its own stages."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from tests.builds.conftest import ToyProject
 MATRIX = {"quantize.steps": [7, 70], "evaluate.min_top1": [1, 2]}
 
 
-def test_what_combinations_have_in_common_runs_once_also_in_parallel(toy: ToyProject) -> None:
+def test_stages_that_combinations_share_run_once_also_in_parallel(toy: ToyProject) -> None:
     toy.spec("net", matrix=MATRIX)
     ran = toy.built("-n", "3")
     assert [ran.count(stage) for stage in ("dataset", "float", "quantize", "evaluate")] == [1, 1, 2, 4]

@@ -1,4 +1,4 @@
-"""Specs in a repository of many things: beside other tasks, in any folder, from any folder, among other projects."""
+"""Specs in a large repository: beside other tasks, in any folder, built from any folder, among other projects."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def test_specs_are_built_under_their_prefix_only_when_they_are_named(guest: ToyP
     assert guest.built("models/net") == []
 
 
-def test_plain_doit_runs_what_it_ran_before(guest: ToyProject) -> None:
+def test_plain_doit_runs_the_other_tasks_only(guest: ToyProject) -> None:
     (guest.root / "dodo.py").write_text(DODO.partition("def task_ship")[0])
     assert guest.built() == []
     assert said(guest) == ["hello"]
@@ -83,7 +83,7 @@ def test_a_prefix_that_makes_no_name_is_one_error(guest: ToyProject) -> None:
     assert "Traceback" not in done.stderr
 
 
-def test_several_projects_in_one_dodo_are_told_apart_by_their_prefixes(guest: ToyProject) -> None:
+def test_several_projects_in_one_dodo_differ_by_their_prefixes(guest: ToyProject) -> None:
     audio = ToyProject(guest.root / "audio")
     audio.spec("kws", dataset={"name": "cifar10", "path": "data.bin"})
     (audio.root / "specs/data.bin").write_text("sounds")

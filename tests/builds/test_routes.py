@@ -1,4 +1,4 @@
-"""Routes to a target are stages of their own: what runs, and what does not, after which change or failure."""
+"""Deployment routes are stages: which of them run after which change or failure."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`doit -n N`: what runs at once, what does not, and that it makes no difference to what is made."""
+"""`doit -n N`: which stages run at once, and that the artifacts do not depend on it."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def two(toy: ToyProject) -> ToyProject:
 
 
 def artifacts(root: Path) -> dict[str, bytes]:
-    """All that was published, by name."""
+    """Return every published artifact by name."""
     folder = root / "build"
     files = [path for path in folder.rglob("*") if path.is_file() and ".qatbuild" not in path.parts]
     kept = {".manifest.json", ".pb", ".tflite", ".npz", ".index"}
@@ -82,7 +82,7 @@ def test_a_model_is_done_before_the_next_one_is_trained(two: ToyProject) -> None
 
 
 def test_threads_of_all_that_run_are_no_more_than_twice_the_cores(toy: ToyProject) -> None:
-    """Unless the project says what there is. Columns: what it says, how many trainings of four meet."""
+    """Columns: the project's settings, how many of four trainings run at once."""
     cores = os.cpu_count() or 1
     for number in range(4):
         toy.spec(f"v{number}", train={"steps": 10 + number, "learning_rate": {"initial": 0.1}})
@@ -95,7 +95,7 @@ def test_threads_of_all_that_run_are_no_more_than_twice_the_cores(toy: ToyProjec
         assert int((toy.root / "most.txt").read_text()) == most
 
 
-def test_one_failure_stops_what_has_not_begun_and_with_c_only_what_needs_it(two: ToyProject) -> None:
+def test_a_failure_stops_stages_that_have_not_begun_and_with_c_only_dependent_ones(two: ToyProject) -> None:
     (two.root / "broken.txt").write_text("check fail")
     done = two.doit("-n", "4")
     assert done.returncode == 1

@@ -1,4 +1,4 @@
-"""What was built once is restored, not built again: after going back to an earlier spec, after a loss."""
+"""Results are restored, not built again: after going back to an earlier spec, and after a loss."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tests.builds.conftest import ToyProject
 
 @pytest.fixture
 def stored(toy: ToyProject) -> ToyProject:
-    """The toy project with its store, as a project has it that says nothing of one."""
+    """The toy project with the default store."""
     (toy.root / "pyproject.toml").unlink()
     return toy
 
@@ -96,7 +96,7 @@ def test_a_damaged_blob_is_found_out_and_its_stage_built_again(stored: ToyProjec
     assert stored.built() == []
 
 
-def test_an_entry_that_is_no_entry_is_none(stored: ToyProject) -> None:
+def test_a_broken_entry_is_ignored(stored: ToyProject) -> None:
     stored.built()
     for path in (stored.root / "build/.store").glob("index/*/*.json"):
         path.write_text('{"manifest": "{}"}')
@@ -167,7 +167,7 @@ def test_nothing_stale_opens_no_store(stored: ToyProject) -> None:
     assert not (stored.root / "build/.store").exists()
 
 
-def test_the_plan_says_what_will_be_restored(stored: ToyProject) -> None:
+def test_the_plan_lists_stages_that_will_be_restored(stored: ToyProject) -> None:
     stored.built()
     stored.spec("net", input={"mean": 121, "std_dev": 32})
     stored.built()

@@ -1,4 +1,4 @@
-"""What a hand has written into a build folder is noticed, whatever it is, and put right."""
+"""Every manual edit in a build folder is noticed and undone by the next build."""
 
 from __future__ import annotations
 

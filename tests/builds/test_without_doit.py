@@ -12,9 +12,13 @@ from typing import Any
 
 import pytest
 
+from qatbuild.engine.build import build as build_here
+from qatbuild.engine.project import Project
+from qatbuild.exchange.errors import SpecError
 from tests.builds.conftest import REPOSITORY, ToyProject
-from tests.builds.test_shortcut import recorded
+from tests.builds.test_fast_path import recorded
 from tests.builds.test_side_by_side import artifacts
+from tests.builds.toolchain import ToyExecutor
 
 PROGRAM = """
 import json, sys
@@ -65,7 +69,7 @@ def test_leaves_the_bytes_the_record_and_the_pages_of_doit(toy: ToyProject) -> N
     assert (toy.root / "build/report.html").read_text() == pages
 
 
-def test_runs_what_is_stale_in_order_and_says_what_was_not_loaded(toy: ToyProject) -> None:
+def test_runs_stale_stages_in_order_and_counts_those_that_were_not_loaded(toy: ToyProject) -> None:
     toy.built()
     build(toy)
     result, printed = build(toy)
@@ -147,14 +151,16 @@ def test_waits_for_the_build_of_another_process(toy: ToyProject) -> None:
     assert "evaluate" in toy.runs()
 
 
-def test_an_unknown_label_is_a_spec_error_with_the_nearest_name(toy: ToyProject) -> None:
-    from qatbuild.engine.build import build as built  # noqa: PLC0415
-    from qatbuild.engine.project import Project  # noqa: PLC0415
-    from qatbuild.exchange.errors import SpecError  # noqa: PLC0415
-    from tests.builds.toolchain import ToyExecutor  # noqa: PLC0415
+def test_a_build_from_another_working_directory_leaves_the_record_alone(toy: ToyProject) -> None:
+    for fate in ("built", "up to date"):
+        result = build_here(Project.prepared(toy.root), executor=ToyExecutor())
+        assert {row.fate for row in result.outcomes.rows} == {fate}
+        assert not (toy.root / "build/.qatbuild/record").exists()
 
+
+def test_an_unknown_label_is_a_spec_error_with_the_nearest_name(toy: ToyProject) -> None:
     with pytest.raises(SpecError, match=re.escape('There is no label "nett". Did you mean "net"?')):
-        built(Project.prepared(toy.root), ["nett"], executor=ToyExecutor())
+        build_here(Project.prepared(toy.root), ["nett"], executor=ToyExecutor())
 
 
 @pytest.mark.slow

@@ -1,4 +1,4 @@
-"""A toy toolchain: real doit, real requests and manifests, and stages that only note what they were given.
+"""A toy toolchain: real requests and manifests, and stages that only write down their settings and inputs.
 
 Each artifact is the text of the settings and inputs that made it, so that equal requests make equal bytes; `runs.txt`
 in the project counts what ran. `broken.txt` names stages that fail, and how.
@@ -31,7 +31,7 @@ class ToyExecutor:
     """Runs a request by writing down what it says."""
 
     def stop(self) -> None:
-        """A toy is done before it could be stopped."""
+        """Do nothing: a toy stage ends at once."""
 
     def run(self, request: Request) -> None:
         project = request.project
@@ -60,17 +60,17 @@ class ToyExecutor:
         write_text(Manifest.path_of(request.work, request.stage), manifest.to_json())
 
     def text(self, request: Request) -> str:
-        """What an artifact says. The dataset reads its source in lower case: a change of case makes equal output."""
+        """Return an artifact's text. Sources are read in lower case, so that a change of case leaves equal output."""
         if request.stage == "evaluate":
             return json.dumps(self.report(request))
         if request.stage.startswith("deploy."):
             return json.dumps(self.route(request))
-        given: dict[str, Any] = {"settings": request.settings}
-        given["inputs"] = {role: sorted(item.manifest.files.values()) for role, item in request.inputs.items()}
-        given["sources"] = {
+        content: dict[str, Any] = {"settings": request.settings}
+        content["inputs"] = {role: sorted(item.manifest.files.values()) for role, item in request.inputs.items()}
+        content["sources"] = {
             role: item.path.read_text().lower() for role, item in request.sources.items() if item.path.is_file()
         }
-        return json.dumps(given, sort_keys=True, indent=1)
+        return json.dumps(content, sort_keys=True, indent=1)
 
     def report(self, request: Request) -> dict[str, Any]:
         """A report of the contract's shape."""

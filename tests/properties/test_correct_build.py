@@ -28,6 +28,7 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from qatbuild.engine.code_digest import PACKAGE
+from qatbuild.engine.digests import Digests
 from qatbuild.engine.fast_path import FastPath
 from qatbuild.engine.project import Only
 from qatbuild.engine.rebuild import Freshness, Rebuilder
@@ -276,10 +277,10 @@ def test_what_is_edited_in_qatbuild_is_what_is_built_with() -> None:
         root = new_project(Path(folder).resolve() / "project")
         settle(root)
         former = published(root)
-        edit_engine(root, "stages/freeze.py", "# a comment")
+        edit_engine(root, "worker/stages/freeze.py", "# a comment")
         assert is_correct(root)
         assert published(root) == former
-        edit_engine(root, "stages/freeze.py", "VALUE = 1")
+        edit_engine(root, "worker/stages/freeze.py", "VALUE = 1")
         assert is_correct(root)
         other = {name for name, data in published(root).items() if former.get(name) != data}
         assert {"one/frozen_graph.pb", "two/frozen_graph.pb"} <= other
@@ -294,7 +295,7 @@ def believing(_: Rebuilder, request: Request) -> Freshness:
 WRONG = {
     "it does not look at its artifacts": (
         (hurt_model, ()),
-        (Manifest, "damage", lambda *_: []),
+        (Digests, "damage", lambda *_: []),
     ),
     "it believes that everything is as it was built": (
         (edit_data, ("others",)),

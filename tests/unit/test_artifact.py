@@ -47,7 +47,7 @@ def test_events_are_published_but_not_digested(tmp_path: Path) -> None:
     assert (tmp_path / "home/events/log").is_file()
 
 
-def test_publishing_removes_what_is_no_longer_made(tmp_path: Path) -> None:
+def test_publishing_removes_former_artifacts(tmp_path: Path) -> None:
     published(made(tmp_path / "one", a="1", b="2"))
     published(made(tmp_path / "two", a="1"))
     assert not (tmp_path / "home/b").exists()

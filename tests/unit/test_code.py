@@ -84,7 +84,7 @@ def test_no_more_is_looked_for_than_could_be_a_module(project: Path) -> None:
 @pytest.mark.parametrize(
     "file", ["numpy.py", "numpy/__init__.py", "numpy/linalg.py", "space/inner.py", "layers/__init__.py"]
 )
-def test_what_is_not_there_changes_the_digest_once_it_is(project: Path, file: str) -> None:
+def test_a_missing_module_changes_the_digest_once_it_exists(project: Path, file: str) -> None:
     (project / "net.py").write_text("import numpy.linalg\nfrom layers import conv\nfrom space.inner import value\n")
     (project / "space").mkdir()
     code = Code(project)

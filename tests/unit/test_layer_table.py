@@ -45,7 +45,7 @@ def test_columns_stand_below_their_heads() -> None:
     assert len({len(line) for line in lines[1:]}) == 1
 
 
-def test_only_the_worst_are_shown_where_there_is_little_room() -> None:
+def test_only_the_worst_layers_are_shown_below_a_refused_model() -> None:
     lines = layer_table({"layers": [row(f"conv{at}", "CONV_2D") for at in range(7)]}, most=2).splitlines()
     assert [line.split()[0] for line in lines[2:]] == ["conv0", "conv1", "and"]
     assert lines[-1] == "and 5 more in report.json"

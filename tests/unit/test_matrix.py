@@ -39,14 +39,14 @@ def faults(folder: Path, **fields: Any) -> dict[str, str]:
 
 def test_every_combination_is_a_variant_with_its_values(tmp_path: Path) -> None:
     matrix = {"train.learning_rate.initial": [0.1, 0.05], "train.steps": [100, 200]}
-    found = variants(tmp_path, {"matrix": matrix})
-    assert [(each.train.learning_rate.initial, each.train.steps) for each in found] == [
+    result = variants(tmp_path, {"matrix": matrix})
+    assert [(each.train.learning_rate.initial, each.train.steps) for each in result] == [
         (0.1, 100),
         (0.1, 200),
         (0.05, 100),
         (0.05, 200),
     ]
-    assert found[2].label == "net@initial-0.05,steps-100"
+    assert result[2].label == "net@initial-0.05,steps-100"
 
 
 def test_appending_a_value_renames_nothing(tmp_path: Path) -> None:
@@ -55,7 +55,7 @@ def test_appending_a_value_renames_nothing(tmp_path: Path) -> None:
     assert set(before) < set(after)
 
 
-def test_fields_of_one_name_are_told_apart_by_their_sections(tmp_path: Path) -> None:
+def test_fields_of_one_name_differ_by_their_sections(tmp_path: Path) -> None:
     rate = {"initial": 0.01}
     spec = {"quantize": {"learning_rate": rate}}
     matrix = {"train.learning_rate.initial": [0.1], "quantize.learning_rate.initial": [0.01], "train.steps": [7]}
@@ -75,7 +75,7 @@ def test_fields_of_one_name_are_told_apart_by_their_sections(tmp_path: Path) -> 
         (["x" * 300], ["x{40}-.{6}"]),
     ],
 )  # fmt: skip
-def test_names_hold_only_what_a_command_line_takes(tmp_path: Path, values: list[Any], texts: list[str]) -> None:
+def test_names_hold_only_characters_for_a_command_line(tmp_path: Path, values: list[Any], texts: list[str]) -> None:
     (tmp_path / "nets.py").write_text("")
     spec = {"model": {"call": "nets:f"}, "matrix": {"model.options.x": values}}
     names = [variant.label.removeprefix("net@x-") for variant in variants(tmp_path, spec)]
@@ -93,8 +93,8 @@ def test_many_fields_make_a_name_that_a_file_system_takes(tmp_path: Path) -> Non
 
 def test_variants_and_matrix_combine(tmp_path: Path) -> None:
     spec = {"variants": {"slow": {"train": {"steps": 9}}, "plain": {}}, "matrix": {"train.seed": [1, 2]}}
-    found = variants(tmp_path, spec)
-    assert [(each.label, each.train.steps, each.train.seed) for each in found] == [
+    result = variants(tmp_path, spec)
+    assert [(each.label, each.train.steps, each.train.seed) for each in result] == [
         ("net@slow,seed-1", 9, 1),
         ("net@slow,seed-2", 9, 2),
         ("net@plain,seed-1", 100, 1),
@@ -103,7 +103,7 @@ def test_variants_and_matrix_combine(tmp_path: Path) -> None:
 
 
 def test_combinations_are_left_out_and_added(tmp_path: Path) -> None:
-    found = labels(
+    result = labels(
         tmp_path,
         **{
             "train.steps": [100, 200],
@@ -112,8 +112,8 @@ def test_combinations_are_left_out_and_added(tmp_path: Path) -> None:
             "include": [{"train.steps": 300, "train.seed": 3, "quantize.steps": 5}],
         },
     )
-    assert len(found) == 4
-    assert found[-1] == "net@quantize.steps-5,seed-3,train.steps-300"
+    assert len(result) == 4
+    assert result[-1] == "net@quantize.steps-5,seed-3,train.steps-300"
 
 
 def test_variants_of_a_large_matrix_are_counted_before_they_are_made(tmp_path: Path) -> None:
@@ -123,8 +123,8 @@ def test_variants_of_a_large_matrix_are_counted_before_they_are_made(tmp_path: P
 
 
 def test_a_section_may_be_a_value_and_null_removes(tmp_path: Path) -> None:
-    found = variants(tmp_path, {"augment": {"pad_crop": 4}, "matrix": {"augment": [None, {"flip_left_right": True}]}})
-    assert [(each.augment.pad_crop, each.augment.flip_left_right) for each in found] == [(0, False), (4, True)]
+    result = variants(tmp_path, {"augment": {"pad_crop": 4}, "matrix": {"augment": [None, {"flip_left_right": True}]}})
+    assert [(each.augment.pad_crop, each.augment.flip_left_right) for each in result] == [(0, False), (4, True)]
 
 
 def test_a_matrix_is_inherited_and_patched(tmp_path: Path) -> None:
@@ -166,14 +166,14 @@ def test_paths_in_the_matrix_of_a_base_are_relative_to_the_base(tmp_path: Path) 
     ],
 )
 def test_fault_is_named_with_its_place_in_the_matrix(tmp_path: Path, matrix: Any, pointer: str, text: str) -> None:
-    found = faults(tmp_path, matrix=matrix)
-    assert pointer in found, found
-    assert text in found[pointer]
+    result = faults(tmp_path, matrix=matrix)
+    assert pointer in result, result
+    assert text in result[pointer]
 
 
 def test_a_fault_of_the_spec_is_reported_once_and_not_as_the_matrix_s(tmp_path: Path) -> None:
-    found = faults(tmp_path, train={"steps": 100}, matrix={"train.steps": [1, 2]})
-    assert found == {"file": str(tmp_path / "net.json"), "/train/learning_rate": "missing."}
+    result = faults(tmp_path, train={"steps": 100}, matrix={"train.steps": [1, 2]})
+    assert result == {"file": str(tmp_path / "net.json"), "/train/learning_rate": "missing."}
 
 
 def test_fault_in_the_matrix_of_a_base_is_shown_in_the_base(tmp_path: Path) -> None:

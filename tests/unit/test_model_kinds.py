@@ -42,7 +42,9 @@ def planned(folder: Path, model: dict[str, Any], **fields: Any) -> Plan:
         ({**META, "call": "a:b"}, "/model", "exclude each other"),
     ],
 )
-def test_what_does_not_go_together_is_refused(model: dict[str, Any], pointer: str, text: str, tmp_path: Path) -> None:
+def test_fields_of_a_model_that_exclude_each_other_are_refused(
+    model: dict[str, Any], pointer: str, text: str, tmp_path: Path
+) -> None:
     with pytest.raises(SpecError) as refused:
         planned(tmp_path, model)
     assert any(where == pointer and text in fault for where, fault in refused.value.facts), refused.value.block()

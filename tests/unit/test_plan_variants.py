@@ -63,7 +63,7 @@ def test_ptq_and_qat_of_one_scheme_share_check_and_inference_graph(tmp_path: Pat
     assert shared.stages[export["qat"]].recipe == shared.stages[export["ptq"]].recipe
 
 
-def test_float_training_waits_for_the_check_where_there_is_one(tmp_path: Path) -> None:
+def test_float_training_waits_for_the_check_of_its_only_label(tmp_path: Path) -> None:
     alone, several = planned(tmp_path), planned(tmp_path, variants=VARIANTS)
     assert alone.stages[alone.labels["net"]["float"]].after == (alone.labels["net"]["check"],)
     assert several.stages[of(several, "float")["int8"]].after == ()
@@ -95,8 +95,8 @@ def test_edit_of_the_calibration_touches_neither_check_nor_float_nor_export(tmp_
 
 
 def test_calibration_reads_nothing_of_a_training_but_its_seed(tmp_path: Path) -> None:
-    found = planned(tmp_path, quantize={"method": "ptq"})
-    settings = found.stages[found.labels["net"]["quantize"]].settings
+    result = planned(tmp_path, quantize={"method": "ptq"})
+    settings = result.stages[result.labels["net"]["quantize"]].settings
     assert settings["train"] == {"seed": 1}
     assert set(settings["quantize"]) == {"mode", "method", "scheme", "calibration", "overrides"}
     assert "augment" not in settings

@@ -25,7 +25,7 @@ def test_without_pools_nothing_is_limited() -> None:
 def test_a_stage_runs_if_everything_that_it_takes_is_free(
     capacity: dict[str, float], running: list[str], fits: dict[str, bool]
 ) -> None:
-    """Columns: what there is, what runs (with 4 threads), and whether another stage may run beside it."""
+    """Columns: capacities, the running stages (with 4 threads each), and whether another stage may run beside them."""
     for stage, wanted in fits.items():
         pools = Pools(capacity, threads=4)
         taken = [pools.take(name) for name in running]
@@ -33,7 +33,7 @@ def test_a_stage_runs_if_everything_that_it_takes_is_free(
         assert (pools.take(stage) is not None) is wanted
 
 
-def test_who_takes_more_than_there_is_takes_all_and_runs_alone() -> None:
+def test_a_stage_that_takes_more_than_a_pool_has_runs_alone() -> None:
     pools = Pools({"memory_gib": 1}, threads=1)
     taken = pools.take("float")
     assert taken == {"memory_gib": 1}
@@ -42,7 +42,7 @@ def test_who_takes_more_than_there_is_takes_all_and_runs_alone() -> None:
     assert pools.take("dataset") is not None
 
 
-def test_what_a_stage_takes_can_be_said() -> None:
+def test_the_amounts_of_a_stage_can_be_set() -> None:
     pools = Pools({"gpu": 1, "licence": 1}, {"float": {"gpu": 0.1}, "deploy": {"licence": 1}})
     assert all(pools.take("float") for _ in range(10))
     assert pools.take("float") is None

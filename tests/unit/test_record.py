@@ -59,7 +59,7 @@ def test_record_is_read_as_it_was_written(saved: Path) -> None:
 
 
 @pytest.mark.parametrize("seed", range(20))
-def test_stages_are_counted_once_whoever_has_them(saved: Path, seed: int) -> None:
+def test_shared_stages_are_counted_once(saved: Path, seed: int) -> None:
     chance = random.Random(seed)
     wanted = {number for number in range(8) if chance.random() < 0.6}
     besides = {name.removeprefix(STAGE) for name in stages({number for number in range(8) if chance.random() < 0.3})}

@@ -1,4 +1,4 @@
-"""What people and their continuous integration read of a build: the tables, the page, the JUnit file."""
+"""The tables, the page and the JUnit file of a build."""
 
 from __future__ import annotations
 
@@ -108,7 +108,7 @@ def test_page_shows_models_gates_routes_and_layers_and_needs_nothing_else(build:
     assert "http" not in text
 
 
-def test_what_failed_stands_in_place_of_the_result_of_an_earlier_build(build: Path) -> None:
+def test_a_failure_replaces_the_result_of_an_earlier_build(build: Path) -> None:
     lost = [Failure("net", "deploy.onnx", "No <tool>.\n  hint: \x1b[1mget it"), Failure("other", "freeze", "Broken.")]
     failed = update(build / "failures.json", [*lost, Failure("other", "evaluate", "")], [])
     models = read_models(build, LABELS, failed)
@@ -122,7 +122,7 @@ def test_what_failed_stands_in_place_of_the_result_of_an_earlier_build(build: Pa
     assert routes([], [failed["net:deploy.onnx"]]).splitlines()[1].split()[:3] == ["net:deploy.onnx", "-", "-"]
 
 
-def test_what_failed_is_known_until_it_is_built(build: Path) -> None:
+def test_a_failure_is_listed_until_its_stage_succeeds(build: Path) -> None:
     file = build / "failures.json"
     update(file, [Failure("net", "deploy.onnx", "a"), Failure("net", "freeze", "b")], ["net:convert"])
     assert list(update(file, [], ["net:freeze"])) == ["net:deploy.onnx"]

@@ -158,9 +158,9 @@ def patched(**fields: Any) -> dict[str, Any]:
 )
 def test_fault_is_named_with_its_pointer(tmp_path: Path, fields: dict[str, Any], pointer: str, text: str) -> None:
     error = refused(tmp_path, patched(**fields))
-    found = dict(error.facts)
-    assert pointer in found, error.block()
-    assert text in found[pointer]
+    facts = dict(error.facts)
+    assert pointer in facts, error.block()
+    assert text in facts[pointer]
 
 
 def test_all_faults_come_at_once(tmp_path: Path) -> None:

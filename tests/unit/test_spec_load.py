@@ -49,7 +49,7 @@ def test_schema_is_valid_json_schema() -> None:
     validator().check_schema(SCHEMA)
 
 
-def test_every_field_that_may_be_absent_says_what_then() -> None:
+def test_every_optional_field_documents_its_default() -> None:
     silent = [
         f"{name}/{field}"
         for name, node in SCHEMA["$defs"].items()
@@ -64,12 +64,12 @@ def test_every_field_that_may_be_absent_says_what_then() -> None:
 
 def test_every_field_has_a_description() -> None:
     def bare(node: Any, path: str) -> list[str]:
-        found = []
+        bare_fields = []
         for name, field in node.get("properties", {}).items():
             if "$ref" not in field:
-                found += [] if "description" in field else [f"{path}/{name}"]
-                found += bare(field, f"{path}/{name}")
-        return found
+                bare_fields += [] if "description" in field else [f"{path}/{name}"]
+                bare_fields += bare(field, f"{path}/{name}")
+        return bare_fields
 
     assert bare(SCHEMA, "") == []
     assert [line for name, node in SCHEMA["$defs"].items() for line in bare(node, name)] == []
@@ -99,7 +99,7 @@ def test_patch_follows_rfc_7396() -> None:
     }
 
 
-def test_null_in_a_variant_removes_what_its_spec_and_its_base_have(tmp_path: Path) -> None:
+def test_null_in_a_variant_removes_fields_of_the_spec_and_its_base(tmp_path: Path) -> None:
     base = {
         "input": {"mean": 0, "std_dev": 1},
         "augment": {"pad_crop": 4},

@@ -31,7 +31,7 @@ def test_reads_are_seen_however_they_are_made(project: Path, monkeypatch: pytest
     assert inside(seen, project, project / "build") == ["data/b.txt", "side.json", "table.npy"]
 
 
-def test_what_is_written_built_installed_or_elsewhere_is_no_input(
+def test_files_written_built_installed_or_outside_are_no_inputs(
     project: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     other = tmp_path_factory.mktemp("other") / "x"

@@ -1,4 +1,4 @@
-"""Where a request runs."""
+"""Executors: where a request runs."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from qatbuild.exchange.request import Request
 
 
 class Executor(Protocol):
-    """Runs a request to its end, wherever that is."""
+    """Runs requests, on this machine or another."""
 
     def run(self, request: Request) -> None:
-        """Return with artifacts in `request.out` and their manifest in `request.work`, or raise the stage's error."""
+        """Leave artifacts in `request.out` and their manifest in `request.work`, or raise the stage's error."""
 
     def stop(self) -> None:
-        """End every stage that runs, as an interrupt would: it may save what it has. None is started after that."""
+        """Interrupt every running stage, which may save its progress. Nothing is started afterwards."""

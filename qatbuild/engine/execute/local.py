@@ -1,6 +1,6 @@
-"""Requests run in processes of this machine, forked from one server that has TensorFlow imported (see server.py).
+"""Runs requests in processes of this machine, forked from one server that has imported TensorFlow (worker/server.py).
 
-A stage that crashes, is killed or fails takes nothing else with it: it is one StageError.
+A stage that crashes, is killed or fails is one StageError and affects no other stage.
 """
 
 from __future__ import annotations
@@ -19,26 +19,26 @@ from qatbuild.exchange.request import Request
 
 _LOG_LINES = 12
 _NUMERIC = ("TF_", "XLA_", "OMP_", "KMP_", "MKL_", "OPENBLAS_", "QATBUILD_")
-"""Prefixes of variables that change how numbers are computed: they are not in a request, so they must not get in."""
+"""Prefixes of variables that change computed numbers. Requests do not contain them, so workers must not see them."""
 
 _FIXED = {
     "TF_CPP_MIN_LOG_LEVEL": "2",
     "PYTHONHASHSEED": "0",
-    # NumPy's BLAS would start threads on import, and a process that forks must have none; no stage needs them.
+    # On import NumPy's BLAS would start threads, which a forking process must not have. No stage needs them.
     "OPENBLAS_NUM_THREADS": "1",
 }
 
 
 class LocalExecutor:
-    """Runs requests, from any number of threads at once. The server starts with the first request."""
+    """Runs requests from any number of threads at once. The server starts with the first request."""
 
     def __init__(self) -> None:
-        """An executor without a server yet."""
+        """Make an executor; its server is not started yet."""
         self._lock = threading.Lock()
         self._server: _Server | None = None
 
     def run(self, request: Request) -> None:
-        """Run the request in a process of its own; raises the stage's error, or StageError for a crash."""
+        """Run a request in a process of its own. Raises the stage's error, or StageError for a crash."""
         path = request.work / "request.json"
         request.work.mkdir(parents=True, exist_ok=True)
         (request.work / "error.json").unlink(missing_ok=True)
@@ -54,7 +54,7 @@ class LocalExecutor:
         raise _crash(request, status)
 
     def stop(self) -> None:
-        """Close the server: it ends its stages and waits for them."""
+        """Close the server, which stops its stages and waits for them."""
         with self._lock:
             if self._server is not None:
                 self._server.close()
@@ -67,24 +67,24 @@ class LocalExecutor:
 
 
 class _Server:
-    """One server process and the requests that wait for it."""
+    """One server process and its pending requests."""
 
     def __init__(self) -> None:
         self._owner = os.getpid()
         self._lock = threading.Lock()
         self._waiting: dict[str, tuple[threading.Event, list[int]]] = {}
-        # -P: a project's own queue.py must not stand in for the standard library's.
+        # -P: a queue.py in the project must not shadow the standard library's.
         command = [sys.executable, "-P", "-m", "qatbuild.worker.server"]
         self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=_environment())
         threading.Thread(target=self._listen, daemon=True).start()
         atexit.register(self.close)
 
     def is_mine_and_alive(self) -> bool:
-        """Whether it can be asked: a fork of doit (-n N) inherits the object, but not the answers."""
+        """Return whether requests can be submitted: a forked child inherits the object, but not the answers."""
         return self._owner == os.getpid() and self._process.poll() is None
 
     def submit(self, line: str) -> int:
-        """Have a request run; its exit status, negative for a signal."""
+        """Submit a request's path, wait for it, and return its exit status, negative for a signal."""
         done, result = threading.Event(), list[int]()
         with self._lock:
             self._waiting[line] = (done, result)
@@ -92,7 +92,7 @@ class _Server:
             try:
                 self._process.stdin.write(line.encode() + b"\n")
                 self._process.stdin.flush()
-            except OSError:  # It is dead: no answer will come, and _listen may have ended before this request.
+            except OSError:  # The server has died: no answer will come, and _listen may already have ended.
                 done.set()
         done.wait()
         return result[0] if result else -signal.SIGKILL
@@ -106,14 +106,14 @@ class _Server:
                     done, result = self._waiting.pop(line)
                 result.append(int(status))
                 done.set()
-        finally:  # The server is gone: so is every stage that it ran.
+        finally:  # The server has died, and with it every stage that it ran.
             self._process.wait()
             with self._lock:
                 for done, _ in self._waiting.values():
                     done.set()
 
     def close(self) -> None:
-        """Have the server end its stages, and itself."""
+        """Make the server stop its stages and exit."""
         if self._owner == os.getpid() and self._process.poll() is None:
             assert self._process.stdin is not None
             self._process.stdin.close()
@@ -121,7 +121,7 @@ class _Server:
 
 
 def _environment() -> dict[str, str]:
-    """The worker finds the qatbuild that runs this build, and computes the same wherever it is started."""
+    """Return the worker's environment: the same qatbuild, and no variable that changes computed numbers."""
     home = str(Path(__file__).parents[3])
     former = os.environ.get("PYTHONPATH", "")
     kept = {name: value for name, value in os.environ.items() if not name.startswith(_NUMERIC)}
@@ -129,11 +129,15 @@ def _environment() -> dict[str, str]:
 
 
 def _crash(request: Request, status: int) -> StageError:
-    """What can be said of a stage that left no error: the signal or status, and the end of its log."""
+    """Return the error of a stage that left none: its signal or status, and the end of its log."""
     number = -status if status < 0 else status - 128
     if number in {item.value for item in signal.Signals}:
         how = f"was killed by {signal.Signals(number).name}"
-        hint = "SIGKILL is most often the system's answer to too little memory" if number == signal.SIGKILL else ""
+        hint = (
+            "SIGKILL mostly means that memory ran out: close programs, or run fewer stages at once (pools)"
+            if number == signal.SIGKILL
+            else ""
+        )
     else:
         how, hint = "failed unexpectedly: this is a bug in qatbuild or in the network's code", ""
     log = request.folder / "log.txt"
@@ -143,5 +147,5 @@ def _crash(request: Request, status: int) -> StageError:
         lines = []
     facts: list[tuple[str, object]] = [("log", os.path.relpath(log))]
     if lines:
-        facts.append(("its end", "\n".join(lines)))
+        facts.append(("last lines", "\n".join(lines)))
     return StageError(f"The stage {request.stage} {how}.", facts, hint)

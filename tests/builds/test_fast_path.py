@@ -1,4 +1,4 @@
-"""A build with nothing to do looks at files, not into specs; and it is not fooled."""
+"""A build with nothing to do checks the states of files and reads no spec, and still notices every edit."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ BUILT = {"dataset", "check", "float", "quantize", "export", "freeze", "convert",
 
 @pytest.fixture
 def settled(toy: ToyProject) -> ToyProject:
-    """Two specs, one of them with a network of the user's, built, and found up to date once more."""
+    """Two specs, one of them with a network of the user's, built twice."""
     (toy.root / "net.py").write_text("def build(images, classes, *, training):\n    return images\n")
     (toy.root / "specs/_base.json").write_text(json.dumps({"train": {"steps": 100}}))
     toy.spec("own", model={"call": "net:build"}, extends="_base.json")
@@ -72,7 +72,7 @@ def test_edits_that_keep_the_mtime_are_seen(settled: ToyProject) -> None:
     assert "float" in settled.built()
 
 
-def test_what_one_build_does_to_shared_inputs_is_seen_by_the_next_of_another_label(settled: ToyProject) -> None:
+def test_a_new_shared_input_rebuilds_other_labels_in_later_builds(settled: ToyProject) -> None:
     (settled.root / "specs/data.bin").write_text("others")
     assert "dataset" in settled.built("net")
     assert recorded(settled) == {"net"}
@@ -92,7 +92,7 @@ def test_request_that_led_to_an_artifact_is_looked_at(settled: ToyProject, how: 
     assert settled.built() == []
 
 
-def test_what_a_spec_extends_is_looked_at(settled: ToyProject) -> None:
+def test_a_file_that_a_spec_extends_is_checked(settled: ToyProject) -> None:
     (settled.root / "specs/_base.json").write_text(json.dumps({"evaluate": {"min_top1": 9}}))
     assert settled.built() == ["evaluate"]
 
@@ -127,13 +127,13 @@ def test_names_on_the_command_line_load_no_more_than_they_need(settled: ToyProje
     assert "nett" in done.stderr
 
 
-def test_always_execute_runs_what_is_up_to_date(settled: ToyProject) -> None:
+def test_always_execute_runs_stages_that_are_up_to_date(settled: ToyProject) -> None:
     assert set(settled.built("-a", "net")) == BUILT
     assert settled.built() == []
 
 
 @pytest.mark.parametrize("keep", [0, 10, 1000])
-def test_broken_record_is_none(settled: ToyProject, keep: int) -> None:
+def test_a_broken_record_is_ignored(settled: ToyProject, keep: int) -> None:
     record = settled.root / "build/.qatbuild/record"
     record.write_bytes(record.read_bytes()[:keep])
     assert settled.doit().stdout.startswith("15 up to date")
@@ -168,7 +168,7 @@ def test_state_is_readable_by_doit_s_other_commands_and_survives_garbage(settled
     assert settled.built() == ["evaluate"]
 
 
-def test_second_build_waits_and_says_for_whom_and_readers_do_not_wait(toy: ToyProject) -> None:
+def test_second_build_waits_and_names_the_process_and_readers_do_not_wait(toy: ToyProject) -> None:
     with toy.taken() as holder:
         second = toy.started()
         assert second.stderr is not None
@@ -203,8 +203,8 @@ def test_reports_of_models_that_did_not_change_are_not_looked_at(settled: ToyPro
         settled.spec("own", model={"call": "net:build"}, evaluate={"min_top1": next(wanted)})
         code = (
             "import runpy, sys; from qatbuild.report import pages; state = pages._state\n"
-            "def told(build, label, *rest): print('LOOKED', label); return state(build, label, *rest)\n"
-            "pages._state = told; sys.argv = ['doit']; runpy.run_module('doit', run_name='__main__', alter_sys=True)"
+            "def logged(build, label, *rest): print('LOOKED', label); return state(build, label, *rest)\n"
+            "pages._state, sys.argv = logged, ['doit']; runpy.run_module('doit', run_name='__main__', alter_sys=True)"
         )
         environment = {**os.environ, "PYTHONPATH": str(REPOSITORY)}
         command = [sys.executable, "-c", code]
@@ -219,7 +219,7 @@ def test_reports_of_models_that_did_not_change_are_not_looked_at(settled: ToyPro
     assert looked_at() == {"own"}
 
 
-def test_order_of_the_page_does_not_depend_on_what_a_build_loaded(settled: ToyProject) -> None:
+def test_order_of_the_page_does_not_depend_on_the_specs_that_a_build_loaded(settled: ToyProject) -> None:
     page = settled.root / "build/report.html"
     for name in ("net", "own"):
         settled.spec(name, evaluate={"min_top1": 50}, **({"model": {"call": "net:build"}} if name == "own" else {}))
