@@ -257,9 +257,7 @@ class Builder:
             raise ArtifactError("An artifact cannot be removed.", facts) from fault
 
     def _clean(self, stage: Stage) -> None:
-        folder = self.rebuilder.folder(stage)
-        path = self.rebuilder.manifest_path(stage)
-        record = Request.path_of(folder, stage.name)
+        folder, path, record = self.rebuilder.place(stage)
         with contextlib.suppress(OSError, ValueError):
             if self.store is not None:
                 self.store.forget(Request.from_json(record.read_text(encoding="utf-8")).key)

@@ -13,7 +13,7 @@ import os
 import platform
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from functools import cache
+from functools import cache, cached_property
 from importlib import metadata
 from pathlib import Path
 from typing import NamedTuple
@@ -72,6 +72,10 @@ class Rebuilder:
         files = StateFolder.of(build).files
         return cls(project, build, threads, Digests.load(files), Code.load(project, files))
 
+    @cached_property
+    def _downloads(self) -> Path:
+        return self.build / "downloads"
+
     def place(self, stage: Stage) -> Place:
         """Return where the stage's results stand."""
         place = self._places.get(stage.id)
@@ -92,6 +96,7 @@ class Rebuilder:
     def draft(self, stage: Stage, inputs: Mapping[str, Input]) -> Request:
         """Return the request for a stage with these inputs by role."""
         paths = {role: Path(path) for role, path in stage.sources.items()}
+        folder = self.place(stage).folder
         draft = Request(
             stage=stage.name,
             settings=stage.settings,
@@ -101,11 +106,11 @@ class Rebuilder:
             code=self.code.digest(stage.modules),
             threads=self.threads,
             project=self.project,
-            downloads=self.build / "downloads",
-            folder=self.place(stage).folder,
-            work=Path(),
+            downloads=self._downloads,
+            folder=folder,
+            work=folder,
         )
-        return draft.with_work_below(Path(f"{self.build}/work/{stage.home}"))
+        return draft.with_work_below(f"{self.build}/work/{stage.home}")
 
     def freshness(self, request: Request) -> Freshness:
         """Compare a request with the one that made the artifacts, and the artifacts with their manifest."""

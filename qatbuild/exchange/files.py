@@ -13,15 +13,13 @@ _CHUNK_BYTES = 1 << 20
 
 _encode = json.JSONEncoder(allow_nan=False).encode
 _encode_sorted = json.JSONEncoder(allow_nan=False, sort_keys=True).encode
-_encode_canonical = json.JSONEncoder(
-    allow_nan=False, sort_keys=True, separators=(",", ":"), ensure_ascii=False
-).encode
+_encode_canonical = json.JSONEncoder(allow_nan=False, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode
 
 
 def file_sha256(path: Path) -> str:
     """SHA-256 of a file's bytes, in hexadecimal."""
     digest = hashlib.sha256()
-    with path.open("rb") as stream:
+    with path.open("rb", buffering=0) as stream:
         while chunk := stream.read(_CHUNK_BYTES):
             digest.update(chunk)
     return digest.hexdigest()

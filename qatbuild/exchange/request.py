@@ -82,13 +82,13 @@ class Request:
         """SHA-256 of the identity: two requests with one key have one result."""
         return hashlib.sha256(canonical_json(self.identity).encode()).hexdigest()
 
-    def with_work_below(self, folder: Path) -> Request:
+    def with_work_below(self, folder: str) -> Request:
         """The request with its scratch folder below `folder`, named after its key."""
         made = replace(self, work=Path(f"{folder}/{self.stage}-{self.key[:16]}"))
         made.__dict__["key"] = self.key  # The scratch folder is no part of it.
         return made
 
-    @property
+    @cached_property
     def out(self) -> Path:
         """Where the stage writes what is to be published."""
         return self.work / "out"
@@ -96,7 +96,7 @@ class Request:
     @staticmethod
     def path_of(folder: Path, stage: str) -> Path:
         """Where the request that led to the artifacts in `folder` is recorded."""
-        return folder / f"{stage}.request.json"
+        return Path(f"{folder}/{stage}.request.json")
 
     def to_json(self, **more: str) -> str:
         """The request as the worker reads it, with `more` members at its end."""

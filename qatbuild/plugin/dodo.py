@@ -80,7 +80,7 @@ def _loaded(
     config = {**_config(project, fast_path, context), "check_file_uptodate": checker(builder.rebuilder.digests)}
 
     def task_specs() -> Iterator[dict[str, Any]]:
-        yield from tasks(loaded, builder)
+        yield from tasks(loaded, builder, parts=not command.builds or command.names_parts(project.default or ()))
         yield from _placeholders(fast_path)
 
     return config, task_specs

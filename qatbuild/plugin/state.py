@@ -110,4 +110,6 @@ class WriteThrough(SqliteDB):  # type: ignore[misc]
         with contextlib.suppress(sqlite3.OperationalError):  # A full disk or a read-only folder costs only time.
             self._conn.executemany("insert or replace into doit values (?, ?)", rows)
             self._conn.commit()
+        for task_id in self._dirty:  # doit asks for it once more at most: thousands of them would only take memory.
+            del self._cache[task_id]
         self._dirty.clear()

@@ -76,7 +76,7 @@ class LocalStore:
     def keep(self, key: str, manifest: Manifest) -> None:
         """See Store."""
         extra = {name: _described(manifest.folder / name) for name, (_, digest) in manifest.files.items() if not digest}
-        logs = [path for name in LOGS for path in map(Path, tree(str(manifest.folder / name))[1]) if path.is_file()]
+        logs = [path for name in LOGS for path in map(Path, tree(f"{manifest.folder}/{name}")[1]) if path.is_file()]
         extra |= {path.relative_to(manifest.folder).as_posix(): _described(path) for path in logs}
         with self._locked(fcntl.LOCK_SH):
             for name, (_, digest) in {**manifest.files, **extra}.items():
@@ -147,10 +147,10 @@ class LocalStore:
             raise
 
     def _index(self, key: str) -> Path:
-        return self.root / "index" / key[:2] / f"{key}.json"
+        return Path(f"{self.root}/index/{key[:2]}/{key}.json")
 
     def _blob(self, digest: str) -> Path:
-        return self.root / "blobs" / digest[:2] / digest
+        return Path(f"{self.root}/blobs/{digest[:2]}/{digest}")
 
     def _entry(self, key: str) -> dict[str, Any] | None:
         try:
@@ -162,8 +162,10 @@ class LocalStore:
 
     @contextlib.contextmanager
     def _locked(self, how: int) -> Iterator[None]:
-        self.root.mkdir(parents=True, exist_ok=True)
-        with (self.root / "lock").open("a") as file:
+        lock = self.root / "lock"
+        if not lock.exists():
+            self.root.mkdir(parents=True, exist_ok=True)
+        with lock.open("a") as file:
             fcntl.flock(file, how)
             yield
 
