@@ -11,7 +11,7 @@ again.
 
     line of JSON: environment, number of stages, specs that were not up to date, what is told, lengths, checksum
     paths, one a line | three int64 a path | how many paths a group has, int64 | names of groups, one a line
-    of each spec, one a line: names | numbers of groups | JSON of routes by label
+    of each spec, one a line: names | numbers of groups | JSON of what is recorded of it
     JSON of the code digests that rest on the group `engine` alone
 
 A spec that changes costs what belongs to it: a group has a place that it keeps, and no line but its own is read or
@@ -27,17 +27,14 @@ import re
 import zlib
 from array import array
 from bisect import bisect_right
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from itertools import accumulate, count, pairwise
 from pathlib import Path
+from typing import NamedTuple
 
+from qatbuild.engine.file_states import MISSING, UNKNOWN, WIDTH, changed, states
 from qatbuild.exchange.file_state import TICK_NS
 
-_MISSING = (-1, -1, -1)
-_UNKNOWN = (0, 0, 0)
-_WIDTH = 3
-_INODE = (1 << 63) - 1
-_STRIDE = 512 * _WIDTH
 _FEW = 16
 """So many numbers are searched for in a text; for more it is taken apart."""
 
@@ -46,7 +43,17 @@ GLOBAL = {ENGINE, PACKAGES, ABSENT, FOLDERS}
 """Groups that concern every spec: qatbuild itself, installed packages, modules that are not there, folders of specs."""
 
 STAGE = "stage "
-"""What the name of the group of a stage begins with; its id follows."""
+"""Begins the name of a stage's group; its id follows."""
+
+SOURCE = "source "
+"""Begins the name of a source's group; its path follows, which is also the first of the group's files."""
+
+
+class Recorded(NamedTuple):
+    """What the record says of a spec: its description, and its labels with their routes."""
+
+    description: str
+    routes: Mapping[str, list[str]]
 
 
 class Record:
@@ -92,7 +99,7 @@ class Record:
             record._text = texts
         except (OSError, ValueError, KeyError, TypeError):
             return None
-        return record if len(record._values) == _WIDTH * len(record._paths) else None
+        return record if len(record._values) == WIDTH * len(record._paths) else None
 
     @property
     def specs(self) -> list[str]:
@@ -102,12 +109,27 @@ class Record:
 
     def differing(self) -> set[str]:
         """The names of the groups in which a file is not what it was."""
-        now = _states(self._paths)
+        now = states(self._paths)
         if now == self._values:
             return set()
         self._read()
         starts = [0, *accumulate(self._sizes)]
-        return {self._names[bisect_right(starts, at) - 1] for at in _changed(self._values, now)}
+        return {self._names[bisect_right(starts, at) - 1] for at in changed(self._values, now)}
+
+    def differing_in(self, looked_at: Callable[[str], int]) -> set[str]:
+        """Return the names of the groups in which a file differs, looking at so many first files of each group."""
+        self._read()
+        names: list[str] = []
+        paths: list[str] = []
+        values = array("q")
+        end = 0
+        for name, size in zip(self._names, self._sizes, strict=True):
+            start, end = end, end + size
+            if count := min(size, looked_at(name)):
+                names += [name] * count
+                paths += self._paths[start : start + count]
+                values += self._values[start * WIDTH : (start + count) * WIDTH]
+        return {names[at] for at in changed(values, states(paths))}
 
     def resting(self, groups: Iterable[str]) -> set[str]:
         """The specs that rest on any of these groups."""
@@ -125,13 +147,15 @@ class Record:
         without |= {f"{STAGE}{id_}" for id_ in besides}.intersection(self._names)
         return self.count - sum(name.startswith(STAGE) for name in without)
 
-    def routes(self, specs: Iterable[str]) -> dict[str, list[str]]:
-        """The routes by label of these specs."""
+    def recorded(self, specs: Iterable[str]) -> list[Recorded]:
+        """Return what was entered for each of these specs."""
         self._read()
-        found: dict[str, list[str]] = {}
-        for labels in json.loads(f"[{','.join(self._specs[name][1] for name in specs)}]"):
-            found.update(labels)
-        return found
+        rows = json.loads(f"[{','.join(self._specs[name][1] for name in specs)}]")
+        return [Recorded(description, routes) for description, routes in rows]
+
+    def routes(self, specs: Iterable[str]) -> dict[str, list[str]]:
+        """Return the routes by label of these specs."""
+        return {label: routes for spec in self.recorded(specs) for label, routes in spec.routes.items()}
 
     def digests(self) -> dict[str, tuple[str, list[str]]]:
         """The code digests that were kept: by modules with commas between them, and with the files they are made of."""
@@ -146,10 +170,10 @@ class Record:
     def put(self, group: str, files: Iterable[str], looked_since_ns: int) -> None:
         """A group of files whose content was looked at, at the earliest at the given time."""
         names = list(files)
-        values = _states(names)
-        for at in range(0, len(values), _WIDTH):
+        values = states(names)
+        for at in range(0, len(values), WIDTH):
             if values[at] >= looked_since_ns - TICK_NS:
-                values[at : at + _WIDTH] = array("q", _UNKNOWN)
+                values[at : at + WIDTH] = array("q", UNKNOWN)
         self._new[group] = names, values
 
     def absent(self, files: Iterable[str]) -> None:
@@ -161,11 +185,11 @@ class Record:
             former = self._paths[start : start + self._sizes[self._names.index(ABSENT)]]
         names = list(dict.fromkeys([*former, *files]))
         if names != former:
-            self._new[ABSENT] = names, array("q", _MISSING * len(names))
+            self._new[ABSENT] = names, array("q", MISSING * len(names))
 
-    def enter(self, spec: str, groups: Iterable[str], routes: Mapping[str, list[str]]) -> None:
-        """A spec that is up to date, the groups of files that this rests on, and its routes by label."""
-        self._entered[spec] = list(groups), json.dumps(routes)
+    def enter(self, spec: str, groups: Iterable[str], recorded: Recorded) -> None:
+        """Enter a spec that is up to date, and the groups of files that this rests on."""
+        self._entered[spec] = list(groups), json.dumps(recorded)
 
     def leave(self, specs: Iterable[str]) -> None:
         """Specs of which nothing is known any more."""
@@ -221,7 +245,7 @@ class Record:
 
         def given(number: int) -> tuple[list[str], array[int]]:
             start, end = starts[number], starts[number + 1]
-            return self._paths[start:end], self._values[start * _WIDTH : end * _WIDTH]
+            return self._paths[start:end], self._values[start * WIDTH : end * WIDTH]
 
         other = [group for group in new if group not in places or new[group] != given(places[group])]
         self.leave({*self.resting(places.keys() & {*other} - GLOBAL), *self._entered})
@@ -250,7 +274,7 @@ class Record:
             name, (files, states) = edits[number]
             place = min(number, len(starts) - 1)
             paths += self._paths[at : starts[place]]
-            values += self._values[at * _WIDTH : starts[place] * _WIDTH]
+            values += self._values[at * WIDTH : starts[place] * WIDTH]
             if number < len(starts) - 1:
                 self._names[number], self._sizes[number], at = name, len(files), starts[number + 1]
             else:
@@ -260,7 +284,7 @@ class Record:
             paths += files
             values += states
         self._paths = paths + self._paths[at:]
-        self._values = values + self._values[at * _WIDTH :]
+        self._values = values + self._values[at * WIDTH :]
 
     def _read(self) -> None:
         """Read what a record without differences need not: which groups and specs there are."""
@@ -303,26 +327,3 @@ class Record:
 
 def _lines(text: bytes) -> list[str]:
     return os.fsdecode(text).split("\n") if text else []
-
-
-def _changed(former: array[int], now: array[int]) -> Iterator[int]:
-    """The indices of the paths whose state is another one."""
-    for block in range(0, len(now), _STRIDE):
-        if now[block : block + _STRIDE] != former[block : block + _STRIDE]:
-            for at in range(block, min(block + _STRIDE, len(now)), _WIDTH):
-                if now[at : at + _WIDTH] != former[at : at + _WIDTH]:
-                    yield at // _WIDTH
-
-
-def _states(paths: Iterable[str]) -> array[int]:
-    """ctime, size and inode of each file, following links."""
-    stat, values = os.stat, array("q")
-    extend = values.extend
-    for path in paths:
-        try:
-            found = stat(path)
-        except (OSError, ValueError):
-            extend(_MISSING)
-        else:
-            extend((found.st_ctime_ns, found.st_size, found.st_ino & _INODE))
-    return values

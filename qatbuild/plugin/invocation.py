@@ -24,12 +24,15 @@ if TYPE_CHECKING:
 class Invocation:
     """One command: the names on its command line, and whether it builds (`doit run`) and runs every stage (-a).
 
+    With `lists` it only prints names and descriptions of labels (`doit list`).
+
     `projects` are those that the dodo.py opened; `sessions` are the ones of them that had to be loaded.
     """
 
     names: tuple[str, ...] = ()
     builds: bool = False
     always: bool = False
+    lists: bool = False
     lock: BuildLock = field(default_factory=BuildLock)
     projects: list[Project] = field(default_factory=list)
     sessions: list[Session] = field(default_factory=list)

@@ -16,10 +16,13 @@ from qatbuild.engine.build import Builder, prerequisites
 from qatbuild.engine.loaded import LoadedProject
 from qatbuild.engine.outcome import Fate
 from qatbuild.engine.plan import STAGES, Plan, Stage
+from qatbuild.engine.up_to_date_record import Recorded
 from qatbuild.exchange.errors import AcceptanceError, QatbuildError
 from qatbuild.plugin.reporter import Refused
 from qatbuild.schema.label import SHARED, Label
 from qatbuild.schema.load import RESERVED
+
+_SHARED_GROUP = {"basename": SHARED, "doc": "all stages that several models share"}
 
 
 def tasks(loaded: LoadedProject, builder: Builder, *, parts: bool = True) -> Iterator[dict[str, Any]]:
@@ -32,6 +35,17 @@ def tasks(loaded: LoadedProject, builder: Builder, *, parts: bool = True) -> Ite
     yield from _groups(loaded.plan, loaded.descriptions, parts=parts)
     yield from _stage_tasks(loaded.plan, builder)
     yield from _failing(loaded.errors, set(loaded.descriptions))
+
+
+def listed(recorded: Mapping[str, Recorded], *, shared: bool) -> Iterator[dict[str, Any]]:
+    """Yield the groups of specs that are not loaded, as `tasks` would, without their stages: for `doit list`."""
+    if shared:
+        yield _SHARED_GROUP | {"actions": None}
+    for spec, (description, routes) in recorded.items():
+        for label in routes:
+            yield {"basename": label, "actions": None, "doc": _doc(label, description)}
+        if spec not in routes:
+            yield {"basename": spec, "actions": None, "doc": _doc_of_variants(spec, description)}
 
 
 def _task_name(stage: Stage) -> tuple[str, str]:
@@ -124,15 +138,14 @@ def _files(stage: Stage) -> list[str]:
 
 def _groups(plan: Plan, descriptions: Mapping[str, str], *, parts: bool) -> Iterator[dict[str, Any]]:
     if plan.stages:
-        yield {"basename": SHARED, "name": None, "doc": "all stages that several models share"}
+        yield _SHARED_GROUP | {"name": None}
     variants: dict[str, list[str]] = {}
     for label, ids in plan.labels.items():
         spec, variant, _ = Label.parse(label)
         variants.setdefault(spec, [])
         if variant:
             variants[spec].append(label)
-        doc = descriptions[spec] or f"build {label}"
-        group = {"basename": label, "name": None, "doc": f"{doc} ({variant})" if variant else doc}
+        group = {"basename": label, "name": None, "doc": _doc(label, descriptions[spec])}
         shared = {
             name: ":".join(_task_name(plan.stages[id_]))
             for name, id_ in ids.items()
@@ -149,6 +162,15 @@ def _groups(plan: Plan, descriptions: Mapping[str, str], *, parts: bool) -> Iter
     yield from _variants(plan, descriptions, variants, parts=parts)
 
 
+def _doc(label: str, description: str) -> str:
+    variant = Label.parse(label).variant
+    return f"{description or f'build {label}'} ({variant})" if variant else description or f"build {label}"
+
+
+def _doc_of_variants(spec: str, description: str) -> str:
+    return description or f"build all variants of {spec}"
+
+
 def _part(group: str, name: str, tasks: list[str]) -> dict[str, Any]:
     """Return a task that gives a second name to others."""
     return {"basename": group, "name": name, "actions": None, "task_dep": tasks, "doc": f"{name} of {group}"}
@@ -158,7 +180,7 @@ def _variants(
     plan: Plan, descriptions: Mapping[str, str], variants: dict[str, list[str]], *, parts: bool
 ) -> Iterator[dict[str, Any]]:
     for spec, labels in variants.items():
-        group = {"basename": spec, "name": None, "doc": descriptions[spec] or f"build all variants of {spec}"}
+        group = {"basename": spec, "name": None, "doc": _doc_of_variants(spec, descriptions[spec])}
         if labels and not parts:
             yield group | {"task_dep": labels}
         elif labels:
