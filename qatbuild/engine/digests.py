@@ -24,9 +24,9 @@ class Digests:
         """Return the digests cached in `path`. An unreadable cache is an empty one."""
         return cls(FileCache(path, "digests"))
 
-    def sha256(self, path: Path) -> str:
+    def sha256(self, path: Path | str) -> str:
         """Return the SHA-256 of a file. FileNotFoundError without one."""
-        return self._sha256(str(path), path.stat())
+        return self._sha256(str(path), os.stat(path))  # noqa: PTH116
 
     def _sha256(self, file: str, status: os.stat_result) -> str:
         digest = self.cache.get(file, status)

@@ -27,17 +27,16 @@ _INODE = (1 << 63) - 1
 _BLOCK = 512 * WIDTH
 
 
-def states(paths: Sequence[str]) -> array[int]:
-    """Return the states of files, following links."""
+def states(paths: Sequence[bytes], expected: array[int] | None = None) -> array[int]:
+    """Return the states of files, following links. `expected` are likely states; to have them saves time."""
     if len(paths) < _FORK_FROM or threading.active_count() > 1 or (os.cpu_count() or 1) == 1:
         return _states(paths)
     middle = len(paths) // 2
-    result, rest = _with_fork(paths[:middle], paths[middle:])
-    if len(rest) == (len(paths) - middle) * WIDTH * result.itemsize:
-        result.frombytes(rest)
-    else:  # The other process has died.
-        result += _states(paths[middle:])
-    return result
+    rest = (expected or array("q"))[middle * WIDTH :]
+    result, differing = _with_fork(paths[:middle], paths[middle:], rest)
+    if differing is None:  # The other process has died.
+        return result + _states(paths[middle:])
+    return result + (array("q", differing) if differing else rest)
 
 
 def changed(former: array[int], now: array[int]) -> Iterator[int]:
@@ -49,28 +48,34 @@ def changed(former: array[int], now: array[int]) -> Iterator[int]:
                     yield at // WIDTH
 
 
-def _with_fork(mine: Sequence[str], others: Sequence[str]) -> tuple[array[int], bytes]:
-    """Return the states of `mine`, and those of `others` as a forked process wrote them: b'' if it could not."""
+def _with_fork(mine: Sequence[bytes], others: Sequence[bytes], expected: array[int]) -> tuple[array[int], bytes | None]:
+    """Return the states of `mine`, and those of `others` by a forked process.
+
+    It sends b'' if they are as expected. None means that it failed.
+    """
     try:
         source, target = os.pipe()
         child = os.fork()
     except OSError:
-        return _states(mine), b""
+        return _states(mine), None
     if child == 0:
+        failed = 1
         try:
+            now = _states(others)
             with open(target, "wb") as pipe:  # noqa: PTH123  A descriptor.
-                pipe.write(_states(others).tobytes())
+                pipe.write(b"" if now == expected else now.tobytes())
+            failed = 0
         finally:
-            os._exit(0)
+            os._exit(failed)
     os.close(target)
     result = _states(mine)
     with open(source, "rb") as pipe:  # noqa: PTH123
         data = pipe.read()
-    os.waitpid(child, 0)
-    return result, data
+    failed = os.waitpid(child, 0)[1]
+    return result, None if failed else data
 
 
-def _states(paths: Sequence[str]) -> array[int]:
+def _states(paths: Sequence[bytes]) -> array[int]:
     stat, values = os.stat, array("q")
     extend = values.extend
     for path in paths:

@@ -76,6 +76,10 @@ class Rebuilder:
     def _downloads(self) -> Path:
         return self.build / "downloads"
 
+    @cached_property
+    def _scratch(self) -> Path:
+        return self.build / "work"
+
     def place(self, stage: Stage) -> Place:
         """Return where the stage's results stand."""
         place = self._places.get(stage.id)
@@ -110,7 +114,7 @@ class Rebuilder:
             folder=folder,
             work=folder,
         )
-        return draft.with_work_below(f"{self.build}/work/{stage.home}")
+        return draft.with_work_below(self._scratch / stage.home)
 
     def freshness(self, request: Request) -> Freshness:
         """Compare a request with the one that made the artifacts, and the artifacts with their manifest."""

@@ -70,14 +70,14 @@ class Record:
         """The state of the memory of report/pages.py, which tells of all files as they are recorded here,"""
         self.untold: list[str] = []
         """but for those of these specs."""
-        self._paths: list[str] = []
+        self._paths: list[bytes] = []
         self._values = array("q")
         self._sizes = array("q")
         self._names: list[str] = []
         self._specs: dict[str, tuple[str, str]] = {}
         self._code = "{}"
         self._text: list[bytes] | None = None
-        self._new: dict[str, tuple[list[str], array[int]]] = {}
+        self._new: dict[str, tuple[list[bytes], array[int]]] = {}
         self._entered: dict[str, tuple[list[str], str]] = {}
         self._left: set[int] = set()
 
@@ -85,16 +85,17 @@ class Record:
     def load(cls, path: Path, environment: str) -> Record | None:
         """The record in a file; None if there is none, or it is broken, or of another environment."""
         try:
-            head, _, rest = path.read_bytes().partition(b"\n")
-            fields = json.loads(head)
+            data = path.read_bytes()
+            end = data.index(b"\n")
+            fields, rest = json.loads(data[:end]), memoryview(data)[end + 1 :]
             if fields["environment"] != environment or fields["crc"] != zlib.crc32(rest):
                 return None
             ends = [0, *accumulate(fields["lengths"])]
-            paths, values, *texts = (rest[start:end] for start, end in pairwise(ends))
+            paths, values, *texts = (rest[start:end].tobytes() for start, end in pairwise(ends))
             record = cls(environment)
             record.count, record.others = fields["count"], fields["others"]
             record.pages, record.untold = fields["pages"], fields["untold"]
-            record._paths = _lines(paths)
+            record._paths = paths.split(b"\n") if paths else []
             record._values.frombytes(values)
             record._text = texts
         except (OSError, ValueError, KeyError, TypeError):
@@ -109,7 +110,7 @@ class Record:
 
     def differing(self) -> set[str]:
         """The names of the groups in which a file is not what it was."""
-        now = states(self._paths)
+        now = states(self._paths, self._values)
         if now == self._values:
             return set()
         self._read()
@@ -120,7 +121,7 @@ class Record:
         """Return the names of the groups in which a file differs, looking at so many first files of each group."""
         self._read()
         names: list[str] = []
-        paths: list[str] = []
+        paths: list[bytes] = []
         values = array("q")
         end = 0
         for name, size in zip(self._names, self._sizes, strict=True):
@@ -169,7 +170,7 @@ class Record:
 
     def put(self, group: str, files: Iterable[str], looked_since_ns: int) -> None:
         """A group of files whose content was looked at, at the earliest at the given time."""
-        names = list(files)
+        names = list(map(os.fsencode, files))
         values = states(names)
         for at in range(0, len(values), WIDTH):
             if values[at] >= looked_since_ns - TICK_NS:
@@ -179,11 +180,11 @@ class Record:
     def absent(self, files: Iterable[str]) -> None:
         """Files that were looked for, and were not there, besides those that are recorded as such."""
         self._read()
-        former: list[str] = []
+        former: list[bytes] = []
         if ABSENT in self._names:
             start = sum(self._sizes[: self._names.index(ABSENT)])
             former = self._paths[start : start + self._sizes[self._names.index(ABSENT)]]
-        names = list(dict.fromkeys([*former, *files]))
+        names = list(dict.fromkeys([*former, *map(os.fsencode, files)]))
         if names != former:
             self._new[ABSENT] = names, array("q", MISSING * len(names))
 
@@ -206,7 +207,7 @@ class Record:
         names = os.fsencode("\n".join(self._names))
         specs = (self._specs, *(zip(*self._specs.values(), strict=True) if self._specs else ([], [])))
         parts = [
-            os.fsencode("\n".join(self._paths)),
+            b"\n".join(self._paths),
             self._values.tobytes(),
             self._sizes.tobytes(),
             names,
@@ -243,7 +244,7 @@ class Record:
         new = {group: given for group, given in self._new.items() if group in used}
         starts = [0, *accumulate(self._sizes)]
 
-        def given(number: int) -> tuple[list[str], array[int]]:
+        def given(number: int) -> tuple[list[bytes], array[int]]:
             start, end = starts[number], starts[number + 1]
             return self._paths[start:end], self._values[start * WIDTH : end * WIDTH]
 
@@ -251,7 +252,7 @@ class Record:
         self.leave({*self.resting(places.keys() & {*other} - GLOBAL), *self._entered})
         unused = self._left - self._shared(self._left, self._specs)
         unused -= {places[group] for group in used if group in places}
-        edits: dict[int, tuple[str, tuple[list[str], array[int]]]] = {
+        edits: dict[int, tuple[str, tuple[list[bytes], array[int]]]] = {
             number: ("", ([], array("q"))) for number in unused
         }
         holes = sorted({number for number, name in enumerate(self._names) if not name} | unused)
@@ -265,9 +266,9 @@ class Record:
             self._specs[spec] = ",".join(str(places[group]) for group in groups), routes
         self._new, self._entered, self._left = {}, {}, set()
 
-    def _edit(self, edits: Mapping[int, tuple[str, tuple[list[str], array[int]]]], starts: list[int]) -> None:
+    def _edit(self, edits: Mapping[int, tuple[str, tuple[list[bytes], array[int]]]], starts: list[int]) -> None:
         """Give groups by number other names, paths and values; those with new numbers come last."""
-        paths: list[str] = []
+        paths: list[bytes] = []
         values = array("q")
         at = 0
         for number in sorted(edits):

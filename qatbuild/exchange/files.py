@@ -27,17 +27,22 @@ def file_sha256(path: Path) -> str:
 
 def write_text(path: Path, text: str) -> None:
     """Write a file atomically: a reader sees the old file or the whole new one."""
-    draft = path.with_name(f".{path.name}.{os.getpid()}.{threading.get_ident()}")
+    draft = f"{path.parent}/.{path.name}.{os.getpid()}.{threading.get_ident()}"
     try:
         try:
-            draft.write_text(text, encoding="utf-8")
+            _write(draft, text)
         except FileNotFoundError:
             path.parent.mkdir(parents=True, exist_ok=True)
-            draft.write_text(text, encoding="utf-8")
-        draft.replace(path)
+            _write(draft, text)
+        os.replace(draft, path)  # noqa: PTH105  Several times a stage: a Path would take longer than the call.
     except BaseException:
-        draft.unlink(missing_ok=True)
+        Path(draft).unlink(missing_ok=True)
         raise
+
+
+def _write(file: str, text: str) -> None:
+    with open(file, "w", encoding="utf-8") as stream:  # noqa: PTH123
+        stream.write(text)
 
 
 def canonical_json(value: object) -> str:

@@ -40,7 +40,7 @@ class Manifest:
     @staticmethod
     def path_of(folder: Path, stage: str) -> Path:
         """Where the manifest of a stage stands."""
-        return Path(f"{folder}/{stage}.manifest.json")
+        return folder / f"{stage}.manifest.json"
 
     @classmethod
     def read(cls, path: Path) -> Manifest:

@@ -82,9 +82,9 @@ class Request:
         """SHA-256 of the identity: two requests with one key have one result."""
         return hashlib.sha256(canonical_json(self.identity).encode()).hexdigest()
 
-    def with_work_below(self, folder: str) -> Request:
+    def with_work_below(self, folder: Path) -> Request:
         """The request with its scratch folder below `folder`, named after its key."""
-        made = replace(self, work=Path(f"{folder}/{self.stage}-{self.key[:16]}"))
+        made = replace(self, work=folder / f"{self.stage}-{self.key[:16]}")
         made.__dict__["key"] = self.key  # The scratch folder is no part of it.
         return made
 
@@ -96,7 +96,7 @@ class Request:
     @staticmethod
     def path_of(folder: Path, stage: str) -> Path:
         """Where the request that led to the artifacts in `folder` is recorded."""
-        return Path(f"{folder}/{stage}.request.json")
+        return folder / f"{stage}.request.json"
 
     def to_json(self, **more: str) -> str:
         """The request as the worker reads it, with `more` members at its end."""

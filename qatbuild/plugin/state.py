@@ -23,10 +23,10 @@ def checker(digests: Digests) -> type[FileChangedChecker]:
         """Compares files by SHA-256: a new mtime alone is no change."""
 
         def check_modified(self, file_path: str, _file_stat: Any, state: str) -> bool:
-            return digests.sha256(Path(file_path)) != state
+            return digests.sha256(file_path) != state
 
         def get_state(self, dep: str, current_state: str | None) -> str | None:
-            digest = digests.sha256(Path(dep))
+            digest = digests.sha256(dep)
             return None if digest == current_state else digest
 
     return ContentChecker

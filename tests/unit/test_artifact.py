@@ -133,16 +133,16 @@ def test_publishing_that_dies_at_any_moment_leaves_no_mixture(
     published(made(tmp_path / "one", a="1", b="1", c="1"))
     record = tmp_path / "home/toy.request.json"
     renames = 0
-    rename = Path.replace
+    rename = os.replace
 
-    def dying(self: Path, target: Path) -> Path:
+    def dying(*paths: str | Path) -> None:
         nonlocal renames
         renames += 1
         if renames > moment:
             raise KeyboardInterrupt
-        return rename(self, target)
+        rename(*paths)
 
-    monkeypatch.setattr(Path, "replace", dying)
+    monkeypatch.setattr(os, "replace", dying)
     new = made(tmp_path / "two", a="2", b="2")
     with contextlib.suppress(KeyboardInterrupt):
         published(new)

@@ -46,6 +46,8 @@ class LocalStore:
         self.root = root
         self.project = project
         self.build = build
+        self._indices = root / "index"
+        self._blobs = root / "blobs"
         self._is_registered = False
 
     def text(self, key: str) -> str | None:
@@ -147,14 +149,15 @@ class LocalStore:
             raise
 
     def _index(self, key: str) -> Path:
-        return Path(f"{self.root}/index/{key[:2]}/{key}.json")
+        return self._indices / key[:2] / f"{key}.json"
 
     def _blob(self, digest: str) -> Path:
-        return Path(f"{self.root}/blobs/{digest[:2]}/{digest}")
+        return self._blobs / digest[:2] / digest
 
     def _entry(self, key: str) -> dict[str, Any] | None:
         try:
-            entry = json.loads(self._index(key).read_text(encoding="utf-8"))
+            with open(f"{self.root}/index/{key[:2]}/{key}.json", "rb") as file:  # noqa: PTH123  Twice a stage.
+                entry = json.loads(file.read())
             _content(entry, _manifest(entry, Path()))
         except (OSError, ValueError, KeyError, TypeError, AttributeError):
             return None
