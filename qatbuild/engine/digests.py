@@ -31,7 +31,7 @@ class Digests:
     def _sha256(self, file: str, status: os.stat_result) -> str:
         digest = self.cache.get(file, status)
         if digest is None:
-            digest = file_sha256(Path(file))
+            digest = file_sha256(file)
             self.cache.put(file, status, digest)
         return digest
 

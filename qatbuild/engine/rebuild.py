@@ -26,7 +26,7 @@ from qatbuild.engine.reason import Reason, changes
 from qatbuild.engine.source import source_sha256
 from qatbuild.engine.state_folder import StateFolder
 from qatbuild.exchange.errors import ArtifactError, StageError
-from qatbuild.exchange.files import write_text
+from qatbuild.exchange.files import read_bytes, write_text
 from qatbuild.exchange.manifest import Manifest
 from qatbuild.exchange.request import Input, Request, Source
 
@@ -120,9 +120,9 @@ class Rebuilder:
         """Compare a request with the one that made the artifacts, and the artifacts with their manifest."""
         record = Request.path_of(request.folder, request.stage)
         try:
-            text = Manifest.path_of(request.folder, request.stage).read_text(encoding="utf-8")
+            text = read_bytes(Manifest.path_of(request.folder, request.stage)).decode()
             manifest = Manifest.parse(text, request.folder)
-            fields = json.loads(record.read_text(encoding="utf-8"))
+            fields = json.loads(read_bytes(record))
             former = Request.of(fields)
         except (OSError, ValueError):
             return Freshness([Reason("never")])
@@ -160,8 +160,8 @@ class Rebuilder:
         ArtifactError if a file was changed since.
         """
         folder, manifest, record = self.place(stage)
-        text = manifest.read_bytes()
-        if _both(text, record.read_bytes()) == texts_sha256:
+        text = read_bytes(manifest)
+        if _both(text, read_bytes(record)) == texts_sha256:
             published = Manifest.parse(text, folder)
             if not self.digests.damage(published):
                 return tuple(published.files)
@@ -170,7 +170,7 @@ class Rebuilder:
     def _is_unchanged(self, upstream: Input) -> bool:
         """Return whether an input's manifest is the one of the request, and its artifacts are as published."""
         try:
-            data = upstream.path.read_bytes()
+            data = read_bytes(upstream.path)
             manifest = Manifest.parse(data, upstream.path.parent)
         except (OSError, ValueError):
             return False
@@ -216,7 +216,7 @@ class Rebuilder:
         """Return an upstream stage's current manifest as an input. ArtifactError if the stage has not been built."""
         path = self.manifest_path(upstream)
         try:
-            return Input(path, hashlib.sha256(path.read_bytes()).hexdigest())
+            return Input(path, hashlib.sha256(read_bytes(path)).hexdigest())
         except OSError as fault:
             raise ArtifactError(f"The stage {upstream.id} has not been built.", [("missing", path)]) from fault
 

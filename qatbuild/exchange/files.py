@@ -16,12 +16,28 @@ _encode_sorted = json.JSONEncoder(allow_nan=False, sort_keys=True).encode
 _encode_canonical = json.JSONEncoder(allow_nan=False, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode
 
 
-def file_sha256(path: Path) -> str:
+def read_bytes(file: Path | str) -> bytes:
+    """Return a file's content, in a third of the system calls of Path.read_bytes: a build reads many small files."""
+    descriptor = os.open(file, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        data = chunk = os.read(descriptor, _CHUNK_BYTES)
+        while chunk:
+            chunk = os.read(descriptor, _CHUNK_BYTES)
+            data += chunk
+    finally:
+        os.close(descriptor)
+    return data
+
+
+def file_sha256(file: Path | str) -> str:
     """SHA-256 of a file's bytes, in hexadecimal."""
-    digest = hashlib.sha256()
-    with path.open("rb", buffering=0) as stream:
-        while chunk := stream.read(_CHUNK_BYTES):
+    descriptor = os.open(file, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        digest = hashlib.sha256()
+        while chunk := os.read(descriptor, _CHUNK_BYTES):
             digest.update(chunk)
+    finally:
+        os.close(descriptor)
     return digest.hexdigest()
 
 
@@ -41,8 +57,14 @@ def write_text(path: Path, text: str) -> None:
 
 
 def _write(file: str, text: str) -> None:
-    with open(file, "w", encoding="utf-8") as stream:  # noqa: PTH123
-        stream.write(text)
+    data = text.encode()
+    descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o666)
+    try:
+        written = os.write(descriptor, data)
+        while written < len(data):
+            written += os.write(descriptor, data[written:])
+    finally:
+        os.close(descriptor)
 
 
 def canonical_json(value: object) -> str:

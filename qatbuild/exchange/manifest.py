@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from qatbuild.exchange.errors import ArtifactError
-from qatbuild.exchange.files import file_sha256, lined_json
+from qatbuild.exchange.files import file_sha256, lined_json, read_bytes
 
 LOGS = ("events",)
 """Folders of a stage that are published and not in its manifest: TensorBoard events carry clocks."""
@@ -51,7 +51,7 @@ class Manifest:
     def read_with_text(cls, path: Path) -> tuple[Manifest, str]:
         """The manifest at `path` and its text; ArtifactError if it is missing or not one."""
         try:
-            text = path.read_text(encoding="utf-8")
+            text = read_bytes(path).decode()
             return cls.parse(text, path.parent), text
         except (OSError, ValueError) as fault:
             raise ArtifactError("A manifest cannot be read.", [("file", path), ("reason", fault)]) from fault

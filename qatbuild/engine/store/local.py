@@ -23,7 +23,7 @@ from typing import Any, NamedTuple
 
 from qatbuild.engine.store.place import place
 from qatbuild.engine.walk import tree
-from qatbuild.exchange.files import file_sha256, write_text
+from qatbuild.exchange.files import file_sha256, read_bytes, write_text
 from qatbuild.exchange.manifest import LOGS, Manifest
 
 Files = dict[str, tuple[int, str]]
@@ -156,8 +156,7 @@ class LocalStore:
 
     def _entry(self, key: str) -> dict[str, Any] | None:
         try:
-            with open(f"{self.root}/index/{key[:2]}/{key}.json", "rb") as file:  # noqa: PTH123  Twice a stage.
-                entry = json.loads(file.read())
+            entry = json.loads(read_bytes(f"{self.root}/index/{key[:2]}/{key}.json"))
             _content(entry, _manifest(entry, Path()))
         except (OSError, ValueError, KeyError, TypeError, AttributeError):
             return None
