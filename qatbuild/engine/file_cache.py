@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     import sqlite3
 
 _WRITE_EVERY_S = 1.0
+_MOST_ROWS = 5_000
+"""Rows that are kept in memory, too; a build of thousands of models looks at most files in one stretch of time."""
 
 
 class FileCache:
@@ -61,6 +63,8 @@ class FileCache:
                 connection = self._connection()
                 connection.executemany(f"insert or replace into {self._table} values (?, ?, ?)", rows)  # noqa: S608
                 connection.commit()
+                if len(self._rows) > _MOST_ROWS:
+                    self._rows.clear()
 
     def save_if_due(self) -> None:
         """Write what is new, at most once a second."""
