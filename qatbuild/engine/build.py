@@ -195,7 +195,7 @@ class Builder:
             if not fresh.reasons and id_ not in self._finished
         }
         now = time.time_ns()
-        for id_, texts_sha256 in self._finished.items():
+        for id_, texts_sha256 in list(self._finished.items()):  # Interrupted stages may end meanwhile.
             stage = self.plan.stages[id_]
             with contextlib.suppress(QatbuildError, OSError):
                 if texts_sha256 is not None:
