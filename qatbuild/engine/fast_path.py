@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from qatbuild.engine.project import Everything, Only, Project, Selection
-from qatbuild.engine.source import source_paths
 from qatbuild.engine.up_to_date_record import (
     ENGINE,
     FOLDERS,
@@ -28,7 +27,6 @@ from qatbuild.engine.up_to_date_record import (
 )
 from qatbuild.engine.walk import tree
 from qatbuild.exchange.file_state import identity
-from qatbuild.exchange.request import Request
 from qatbuild.schema.label import spec_of
 
 if TYPE_CHECKING:
@@ -185,9 +183,10 @@ class FastPath:
         self, record: Record, rebuilder: Rebuilder, stage: Stage, verified: Verified, latest_ns: int
     ) -> Iterator[str]:
         """Put the groups of files that a stage depends on into the record, and yield their names."""
-        manifest = rebuilder.manifest_path(stage)
-        files = [manifest, Request.path_of(manifest.parent, stage.name)]
-        files += [manifest.parent / artifact for artifact in verified.artifacts]
+        from qatbuild.engine.source import source_paths  # noqa: PLC0415  A build with nothing to do hashes no file.
+
+        folder, manifest, record_file = rebuilder.place(stage)
+        files = [str(manifest), str(record_file), *(f"{folder}/{artifact}" for artifact in verified.artifacts)]
         group = f"{STAGE}{stage.id}"
         record.put(group, map(self._short, files), min(verified.since_ns, latest_ns))
         yield group

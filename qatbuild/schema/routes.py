@@ -47,7 +47,7 @@ class TfCpp(NamedTuple):
 
 
 class Vela(NamedTuple):
-    """The .tflite compiled for an Ethos-U. `config` is an absolute path; load.py fills in what depends on others."""
+    """The .tflite compiled for an Ethos-U. `config` is an absolute path; typed.py fills in what depends on others."""
 
     accelerator: str = "ethos-u55-128"
     system_config: str | None = None

@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from qatbuild.schema.load import load
-from qatbuild.schema.rules import Territory
+from qatbuild.schema.rules import AllowedPaths
 from tests.e2e.conftest import REPOSITORY, Project
 
 README = (REPOSITORY / "README.md").read_text()
@@ -60,7 +60,7 @@ def test_example_spec_is_valid(tmp_path: Path) -> None:
     assert example
     file = tmp_path / "example.json"
     file.write_text(example[1])
-    assert [variant.label for variant in load("example", file, Territory(tmp_path))] == [
+    assert [variant.label for variant in load("example", file, AllowedPaths(tmp_path))] == [
         "example@short",
         "example@long",
     ]
