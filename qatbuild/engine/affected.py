@@ -33,20 +33,20 @@ class Side:
     tables: dict[tuple[str, ...], dict[str, str]] = field(default_factory=dict)
 
     def table(self, modules: tuple[str, ...]) -> dict[str, str]:
-        """Return module -> fingerprint of the modules and their imports; cached, for most stages share them."""
+        """Returns module -> fingerprint of the modules and their imports; cached, for most stages share them."""
         if modules not in self.tables:
             self.tables[modules] = self.code.table(modules)
         return self.tables[modules]
 
     def path(self, source: str) -> str:
-        """Return a source's path relative to the repository."""
+        """Returns a source's path relative to the repository."""
         return Path(os.path.relpath(source, self.top)).as_posix()
 
 
 def affected(
     then: Side, now: Side, changed: AbstractSet[str], always: Iterable[Reason]
 ) -> dict[str, dict[str, list[Reason]]]:
-    """Return label -> stage -> reasons for the present labels whose inputs differ.
+    """Returns label -> stage -> reasons for the present labels whose inputs differ.
 
     `changed` are the files that differ, relative to the repository; `always` are reasons that affect every stage.
     """

@@ -61,7 +61,7 @@ def build(
     keep_going: bool = True,
     say: Callable[[str], object] = lambda _: None,
 ) -> Result:
-    """Build labels (specs, labels, or either with :STAGE; none: the project's default) and what they depend on.
+    """Builds labels (specs, labels, or either with :STAGE; none: the project's default) and what they depend on.
 
     `executor` runs the requests; by default processes of this machine, which end with the build. `always` runs stages
     that are up to date, too. Without `keep_going` the first failure ends the build. `say` receives the texts that
@@ -100,7 +100,7 @@ def build(
 
 
 def prerequisites(plan: Plan, stage: Stage) -> list[str]:
-    """Return the ids of the stages that must succeed before this one.
+    """Returns the ids of the stages that must succeed before this one.
 
     They are its inputs, the checks before a training, and for a route the evaluation of its model, which must not be
     deployed if a gate refuses it.
@@ -115,7 +115,7 @@ class Builder:
     def __init__(
         self, loaded: LoadedProject, executor: Executor | None, *, lock: BuildLock | None = None, always: bool = False
     ) -> None:
-        """Make a builder that runs requests with `executor`, by default in processes of this machine.
+        """Makes a builder that runs requests with `executor`, by default in processes of this machine.
 
         `lock` is taken at the first stale stage and left to the caller to give back; without it, each stage takes the
         build folder's lock for itself. `always` runs stages that are up to date, too.
@@ -140,11 +140,11 @@ class Builder:
         return self._lock is not None
 
     def request(self, stage: Stage) -> Request:
-        """Return the current request of a stage. ArtifactError unless its inputs have been built."""
+        """Returns the current request of a stage. ArtifactError unless its inputs have been built."""
         return self.rebuilder.request(stage, {role: self.plan.stages[id_] for role, id_ in stage.inputs.items()})
 
     def is_current(self, stage: Stage) -> bool:
-        """Return whether the stage is up to date; `reasons` then has why not, and `restorable` whether it is stored."""
+        """Returns whether the stage is up to date; notes why not in `reasons`, and a stored result in `restorable`."""
         result = self._freshness(stage)
         if result.reasons and self._lock is not None and self._lock.take():
             result = self._freshness(stage)  # The build that held the lock may have built it.
@@ -164,7 +164,7 @@ class Builder:
         return result
 
     def build(self, stage: Stage) -> Fate:
-        """Restore or run a stage and publish its artifacts, unless it is up to date.
+        """Restores or runs a stage and publishes its artifacts, unless it is up to date.
 
         Returns BUILT, RESTORED or UP_TO_DATE; raises the stage's error, StageError if a file cannot be read or written.
         """
@@ -182,13 +182,13 @@ class Builder:
         return Fate.RESTORED if restored else Fate.BUILT if stale else Fate.UP_TO_DATE
 
     def _alone(self) -> AbstractContextManager[object]:
-        """Hold the build folder's lock for one stage, unless the whole build holds it."""
+        """Holds the build folder's lock for one stage, unless the whole build holds it."""
         if self._lock is not None and self._lock.is_held:
             return nullcontext()
         return held(self._project.state.lock)
 
     def verified(self, since_ns: int) -> dict[str, Verified]:
-        """Return the stages that are up to date, by id. `since_ns` is when the build began, in ns since the epoch."""
+        """Returns the stages that are up to date, by id. `since_ns` is when the build began, in ns since the epoch."""
         result = {
             id_: Verified(since_ns, fresh.artifacts)
             for id_, fresh in self._current.items()
@@ -215,7 +215,7 @@ class Builder:
         return LocalStore(self._project.store, self._project.root, self._project.build)
 
     def _restore(self, request: Request) -> bool:
-        """Fetch the result of the request from the store, as if it had run; return whether it was there."""
+        """Fetches the result of the request from the store, as if it had run; returns whether it was there."""
         manifest = None if self.store is None else self.store.fetch(request.key, request.out)
         if manifest is not None:
             write_text(Manifest.path_of(request.work, request.stage), manifest.to_json())
@@ -234,7 +234,7 @@ class Builder:
             raise
 
     def _publish(self, request: Request, stage: Stage, *, keep: bool) -> bytes:
-        """Publish what the worker or the store left; return the digest of the published texts."""
+        """Publishes what the worker or the store left; return the digest of the published texts."""
         manifest, texts_sha256 = self.rebuilder.publish(request, stage)
         _remove(request.work)
         if keep and self.store is not None:
@@ -245,7 +245,7 @@ class Builder:
         return texts_sha256
 
     def clean(self, stage: Stage) -> None:
-        """Remove the stage's artifacts, also from the store. ArtifactError if a file cannot be removed.
+        """Removes the stage's artifacts, also from the store. ArtifactError if a file cannot be removed.
 
         A build that is under way is waited for; the lock is then held until the process ends.
         """
@@ -270,7 +270,7 @@ class Builder:
 
 
 def _remove(work: Path) -> None:
-    """Remove a scratch folder. After a small stage it holds nothing but an empty folder."""
+    """Removes a scratch folder. After a small stage it holds nothing but an empty folder."""
     try:
         (work / "out").rmdir()
         work.rmdir()
@@ -285,14 +285,14 @@ def _local_executor() -> Executor:
 
 
 def _select(loaded: LoadedProject, names: Iterable[str]) -> tuple[list[str], dict[str, QatbuildError]]:
-    """Return the ids of the stages that names select, and by spec name the errors of specs with faults."""
+    """Returns the ids of the stages that names select, and by spec name the errors of specs with faults."""
     good = [name for name in names if Label.parse(name).name not in loaded.errors]
     errors = {label.name: loaded.errors[label.name] for label in map(Label.parse, names) if label.name in loaded.errors}
     return loaded.select(good), errors
 
 
 def _ordered(plan: Plan, ids: Iterable[str]) -> Iterator[Stage]:
-    """Yield the stages and their prerequisites, prerequisites first, one model to its end before the next."""
+    """Yields the stages and their prerequisites, prerequisites first, one model to its end before the next."""
     seen = set[str]()
     waiting = [(id_, False) for id_ in reversed(list(ids))]
     while waiting:
@@ -307,7 +307,7 @@ def _ordered(plan: Plan, ids: Iterable[str]) -> Iterator[Stage]:
 
 
 def _outcomes(builder: Builder, stages: Iterable[Stage], say: Callable[[str], object]) -> Iterator[Outcome]:
-    """Build stages in order and yield what became of each."""
+    """Builds stages in order and yields what became of each."""
     lost = set[str]()
     for stage in stages:
         if lost.intersection(prerequisites(builder.plan, stage)):

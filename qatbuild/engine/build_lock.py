@@ -16,7 +16,7 @@ class BuildLock:
         self._owners: list[Owner] = []
 
     def add(self, file: Path) -> None:
-        """Add one more folder's lock file, before the lock is taken."""
+        """Adds one more folder's lock file, before the lock is taken."""
         self._files.append(file)
 
     @property
@@ -25,7 +25,7 @@ class BuildLock:
         return bool(self._owners)
 
     def take(self) -> bool:
-        """Take the locks unless they are held; return whether another process had to be waited for.
+        """Takes the locks unless they are held; returns whether another process had to be waited for.
 
         The files are taken in one order by everyone, so that two builds cannot wait for each other.
         """
@@ -36,7 +36,7 @@ class BuildLock:
         return any(waited)
 
     def give_back(self) -> None:
-        """Release the locks."""
+        """Releases the locks."""
         for owner in self._owners:
             owner.give_back()
         self._owners = []

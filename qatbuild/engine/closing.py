@@ -30,7 +30,7 @@ class Pages(NamedTuple):
 
 
 def close(outcomes: Outcomes, pages: Pages) -> Iterator[str]:
-    """Write the list of failures and the pages, if the build changed them, and yield the texts to print."""
+    """Writes the list of failures and the pages, if the build changed them, and yields the texts to print."""
     build, failures = pages.project.build, pages.project.state.failures
     changed = outcomes.stages(Fate.BUILT, Fate.RESTORED, Fate.FAILED, Fate.REFUSED)
     if not changed and not (outcomes.rows and failures.is_file()):
@@ -62,7 +62,7 @@ def close(outcomes: Outcomes, pages: Pages) -> Iterator[str]:
 
 
 def _failures(outcomes: Outcomes) -> Iterator[Failure]:
-    """Yield the failures to list; a refused stage is not one of them, because its new report says so."""
+    """Yields the failures to list; a refused stage is not one of them, because its new report says so."""
     from qatbuild.report.failures import Failure  # noqa: PLC0415  Most builds need none.
 
     for stage, fate, error in outcomes.rows:
@@ -71,7 +71,7 @@ def _failures(outcomes: Outcomes) -> Iterator[Failure]:
 
 
 def _write_pages(pages: Pages, failures: Iterable[Failure]) -> str:
-    """Write report.html and junit.xml and return a line about it. No stage depends on them."""
+    """Writes report.html and junit.xml and returns a line about it. No stage depends on them."""
     from qatbuild.report.models import update_labels  # noqa: PLC0415
     from qatbuild.report.pages import refresh  # noqa: PLC0415
 

@@ -21,11 +21,11 @@ class Digests:
 
     @classmethod
     def load(cls, path: Path) -> Digests:
-        """Return the digests cached in `path`. An unreadable cache is an empty one."""
+        """Returns the digests cached in `path`. An unreadable cache is an empty one."""
         return cls(FileCache(path, "digests"))
 
     def sha256(self, path: Path | str) -> str:
-        """Return the SHA-256 of a file. FileNotFoundError without one."""
+        """Returns the SHA-256 of a file. FileNotFoundError without one."""
         return self._sha256(str(path), os.stat(path))  # noqa: PTH116
 
     def _sha256(self, file: str, status: os.stat_result) -> str:
@@ -36,7 +36,7 @@ class Digests:
         return digest
 
     def tree_sha256(self, path: Path) -> str:
-        """Return the SHA-256 of a file, or of all files below a folder with their relative names, links followed."""
+        """Returns the SHA-256 of a file, or of all files below a folder with their relative names, links followed."""
         if not path.is_dir():
             return self.sha256(path)
         files = sorted(file for file in map(Path, tree(str(path))[1]) if file.is_file())
@@ -44,7 +44,7 @@ class Digests:
         return hashlib.sha256(canonical_json(rows).encode()).hexdigest()
 
     def damage(self, manifest: Manifest) -> list[str]:
-        """Return what is not as published: 'model.tflite: missing', 'model.tflite: edited'. Empty if intact."""
+        """Returns what is not as published: 'model.tflite: missing', 'model.tflite: edited'. Empty if intact."""
         faults = []
         for name, (size_bytes, digest) in manifest.files.items():
             file = f"{manifest.folder}/{name}"

@@ -53,7 +53,7 @@ class FastPath:
     """
 
     def __init__(self, project: Project) -> None:
-        """Begin a build; files that change from now on are noticed."""
+        """Begins a build; files that change from now on are noticed."""
         self.project = project
         self.began_ns = time.time_ns()
         self.selection: Selection = Everything()
@@ -72,7 +72,7 @@ class FastPath:
         return self.selection == Only(())
 
     def check(self, names: Sequence[str]) -> None:
-        """Compare the project's files with the record and choose `selection` and `up_to_date`.
+        """Compares the project's files with the record and chooses `selection` and `up_to_date`.
 
         `names` are labels, specs, or either with :STAGE; without names, the project's default.
         """
@@ -104,25 +104,25 @@ class FastPath:
         self.up_to_date = [name for name in self._fresh if names and name not in stale]
 
     def count_stages(self, loaded: Iterable[str] = ()) -> int:
-        """Return how many stages were asked for and are up to date, without the ids in `loaded`."""
+        """Returns how many stages were asked for and are up to date, without the ids in `loaded`."""
         if self._record is None:
             return 0
         return self._record.count if self._fresh is None else self._record.count_stages(self._fresh, loaded)
 
     def routes(self) -> dict[str, list[str]]:
-        """Return label -> routes of the recorded specs that are not loaded."""
+        """Returns label -> routes of the recorded specs that are not loaded."""
         if self._record is None:
             return {}
         return self._record.routes(name for name in self._record.specs if name not in self._selected)
 
     def unknown_specs(self) -> set[str]:
-        """Return the specs that are neither on record nor loaded, because a build of them failed."""
+        """Returns the specs that are neither on record nor loaded, because a build of them failed."""
         if self._record is None:
             return set()
         return set(self._present) - set(self._record.specs) - self._selected
 
     def unchanged_specs(self) -> set[str]:
-        """Return the specs whose reports are as they were when the pages were written."""
+        """Returns the specs whose reports are as they were when the pages were written."""
         if self._record is None or self._record.pages != _pages_state(self.project):
             return set()
         return self._current - self._selected - set(self._record.untold)
@@ -132,16 +132,16 @@ class FastPath:
         return set(self.selection.names) if isinstance(self.selection, Only) else set()
 
     def seed_code_digests(self, rebuilder: Rebuilder) -> None:
-        """Give the recorded digests of qatbuild's own code to the rebuilder, which then need not parse it."""
+        """Gives the recorded digests of qatbuild's own code to the rebuilder, which then need not parse it."""
         if self._record is not None:
             rebuilder.code.believe(self._record.digests(), self.began_ns)
 
     def pages_written(self, since_ns: int) -> None:
-        """Note that the pages were written from reports as they were at `since_ns` or later."""
+        """Notes that the pages were written from reports as they were at `since_ns` or later."""
         self._pages = _pages_state(self.project), since_ns
 
     def remember(self, loaded: LoadedProject, rebuilder: Rebuilder, verified: Mapping[str, Verified]) -> None:
-        """Write the record: the loaded specs whose stages are all verified, and the others as they were on record.
+        """Writes the record: the loaded specs whose stages are all verified, and the others as they were on record.
 
         `verified` is by stage id.
         """
@@ -182,7 +182,7 @@ class FastPath:
     def _stage_groups(
         self, record: Record, rebuilder: Rebuilder, stage: Stage, verified: Verified, latest_ns: int
     ) -> Iterator[str]:
-        """Put the groups of files that a stage depends on into the record, and yield their names."""
+        """Puts the groups of files that a stage depends on into the record, and yields their names."""
         from qatbuild.engine.source import source_paths  # noqa: PLC0415  A build with nothing to do hashes no file.
 
         folder, manifest, record_file = rebuilder.place(stage)
@@ -204,12 +204,12 @@ class FastPath:
         return group
 
     def _short(self, path: str | Path) -> str:
-        """Return a path relative to the project, which is the working directory, if it lies there."""
+        """Returns a path relative to the project, which is the working directory, if it lies there."""
         return str(path).removeprefix(f"{self.project.root}{os.sep}")
 
 
 def _pages_state(project: Project) -> str:
-    """Return the state of the file that report/pages.py writes; '' without one."""
+    """Returns the state of the file that report/pages.py writes; '' without one."""
     try:
         return identity(project.state.pages.stat())
     except OSError:
@@ -224,11 +224,11 @@ def _by_spec(labels: Iterable[str]) -> dict[str, list[str]]:
 
 
 def _site() -> list[str]:
-    """Return the folders of installed packages: installing or removing a package changes them."""
+    """Returns the folders of installed packages: installing or removing a package changes them."""
     return [path for path in sys.path if path.endswith(("site-packages", "dist-packages"))]
 
 
 def environment(project: Project) -> str:
-    """Return everything that affects all specs and is in none of the recorded files."""
+    """Returns everything that affects all specs and is in none of the recorded files."""
     devices = os.environ.get("CUDA_VISIBLE_DEVICES")
     return json.dumps([_FORMAT, repr(project), sys.version, _site(), os.environ.get("PYTHONPATH"), devices, _PACKAGE])

@@ -28,7 +28,7 @@ class FileCache:
     """Path -> text. Safe to share between threads; processes share it through its file."""
 
     def __init__(self, path: Path | None = None, table: str = "files") -> None:
-        """Open the cache in the file `path`, or make one of this process alone."""
+        """Opens the cache in the file `path`, or make one of this process alone."""
         self.path = path
         self._table = table
         self._rows: dict[str, tuple[str, str]] = {}
@@ -39,20 +39,20 @@ class FileCache:
         self._process = os.getpid()
 
     def get(self, file: str, status: os.stat_result) -> str | None:
-        """Return the value of a file, if the file still has this status."""
+        """Returns the value of a file, if the file still has this status."""
         with self._lock:
             row = self._rows.get(file) or self._stored(file)
         return row[1] if row is not None and row[0] == identity(status) else None
 
     def put(self, file: str, status: os.stat_result, value: str) -> None:
-        """Keep a value; `status` is from before the file was read."""
+        """Keeps a value; `status` is from before the file was read."""
         if time.time_ns() - status.st_ctime_ns > TICK_NS:
             with self._lock:
                 self._rows[file] = (identity(status), value)
                 self._unsaved.add(file)
 
     def save(self) -> None:
-        """Write what is new. Failing to is no error."""
+        """Writes what is new. Failing to is no error."""
         with self._lock:
             self._saved_s = time.monotonic()
             if self.path is None or not self._unsaved:
@@ -67,7 +67,7 @@ class FileCache:
                     self._rows.clear()
 
     def save_if_due(self) -> None:
-        """Write what is new, at most once a second."""
+        """Writes what is new, at most once a second."""
         if time.monotonic() - self._saved_s >= _WRITE_EVERY_S:
             self.save()
 
@@ -97,7 +97,7 @@ class FileCache:
 
     @contextlib.contextmanager
     def _broken_is_empty(self):  # type: ignore[no-untyped-def]  # noqa: ANN202
-        """Remove a file that is no database, and do without one that cannot be used."""
+        """Removes a file that is no database, and does without one that cannot be used."""
         import sqlite3  # noqa: PLC0415
 
         try:

@@ -28,7 +28,7 @@ _BLOCK = 512 * WIDTH
 
 
 def states(paths: Sequence[bytes], expected: array[int] | None = None) -> array[int]:
-    """Return the states of files, following links. `expected` are likely states; to have them saves time."""
+    """Returns the states of files, following links. `expected` are likely states; to have them saves time."""
     if len(paths) < _FORK_FROM or threading.active_count() > 1 or (os.cpu_count() or 1) == 1:
         return _states(paths)
     middle = len(paths) // 2
@@ -40,7 +40,7 @@ def states(paths: Sequence[bytes], expected: array[int] | None = None) -> array[
 
 
 def changed(former: array[int], now: array[int]) -> Iterator[int]:
-    """Yield the indices of the files whose states differ."""
+    """Yields the indices of the files whose states differ."""
     for block in range(0, len(now), _BLOCK):
         if now[block : block + _BLOCK] != former[block : block + _BLOCK]:
             for at in range(block, min(block + _BLOCK, len(now)), WIDTH):
@@ -49,7 +49,7 @@ def changed(former: array[int], now: array[int]) -> Iterator[int]:
 
 
 def _with_fork(mine: Sequence[bytes], others: Sequence[bytes], expected: array[int]) -> tuple[array[int], bytes | None]:
-    """Return the states of `mine`, and those of `others` by a forked process.
+    """Returns the states of `mine`, and those of `others` by a forked process.
 
     It sends b'' if they are as expected. None means that it failed.
     """

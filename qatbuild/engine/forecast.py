@@ -32,7 +32,7 @@ class Verdict(NamedTuple):
 
 
 def forecast(plan: Plan, rebuilder: Rebuilder, wanted: Iterable[str], store: Store | None = None) -> dict[str, Verdict]:
-    """Return stage id -> verdict for the wanted stage ids and everything they depend on; inputs come first."""
+    """Returns stage id -> verdict for the wanted stage ids and everything they depend on; inputs come first."""
     verdicts: dict[str, Verdict] = {}
     results: dict[str, str] = {}  # Stage id -> SHA-256 of its next manifest, where that is certain.
     for stage in needed(plan, wanted):
@@ -55,7 +55,7 @@ def forecast(plan: Plan, rebuilder: Rebuilder, wanted: Iterable[str], store: Sto
 
 
 def needed(plan: Plan, wanted: Iterable[str]) -> Iterator[Stage]:
-    """Return the wanted stages and all stages before them, in the plan's order: inputs first."""
+    """Returns the wanted stages and all stages before them, in the plan's order: inputs first."""
     waiting, ids = list(wanted), set[str]()
     while waiting:
         id_ = waiting.pop()
@@ -66,7 +66,7 @@ def needed(plan: Plan, wanted: Iterable[str]) -> Iterator[Stage]:
 
 
 def freshness(plan: Plan, rebuilder: Rebuilder, stage: Stage, request: Request) -> Freshness:
-    """Return the rebuilder's answer, with the reasons traced back to what the user changed.
+    """Returns the rebuilder's answer, with the reasons traced back to what the user changed.
 
     A shared stage with a new recipe has an empty folder. It is compared with the request of the same stage that the
     artifacts of its labels were made from.
@@ -85,7 +85,7 @@ def freshness(plan: Plan, rebuilder: Rebuilder, stage: Stage, request: Request) 
 
 
 def _upstream_changes(rebuilder: Rebuilder, former: Request, now: Request) -> list[Reason]:
-    """Return why inputs come from another folder now: the differences between the requests of the two folders."""
+    """Returns why inputs come from another folder now: the differences between the requests of the two folders."""
     reasons: list[Reason] = []
     for role, present in now.inputs.items():
         before = former.inputs.get(role)
@@ -109,7 +109,7 @@ def _recorded(path: Path) -> Request | None:
 
 
 def _former(plan: Plan, rebuilder: Rebuilder, label: str, name: str) -> Request | None:
-    """Find the request of a shared stage that a label's artifacts were made from, by following their records."""
+    """Finds the request of a shared stage that a label's artifacts were made from, by following their records."""
     home = rebuilder.build / label
     if not home.is_dir():  # In a first build no label has one, and a dataset may be that of thousands.
         return None
@@ -133,7 +133,7 @@ def _former(plan: Plan, rebuilder: Rebuilder, label: str, name: str) -> Request 
 def _own(
     plan: Plan, rebuilder: Rebuilder, stage: Stage, inputs: Mapping[str, Input]
 ) -> tuple[list[Reason], str | None]:
-    """Return (reasons, key of the request) of a stage with these inputs; the key is None without a request."""
+    """Returns (reasons, key of the request) of a stage with these inputs; without a request, no key (None)."""
     try:
         request = rebuilder.draft(stage, inputs)
         return freshness(plan, rebuilder, stage, request).reasons, request.key
@@ -144,7 +144,7 @@ def _own(
 
 
 def _input(rebuilder: Rebuilder, upstream: Stage, result: str | None) -> Input:
-    """Return an upstream stage as an input: with its predicted result, else with its present one."""
+    """Returns an upstream stage as an input: with its predicted result, else with its present one."""
     if result is not None:
         return Input(rebuilder.manifest_path(upstream), result)
     try:

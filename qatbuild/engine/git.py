@@ -16,7 +16,7 @@ class Revision:
     """The files of a revision, and the changes since, committed or not."""
 
     def __init__(self, root: Path, name: str) -> None:
-        """Find the revision `name` of the repository around `root`. ArtifactError for an unknown revision."""
+        """Finds the revision `name` of the repository around `root`. ArtifactError for an unknown revision."""
         self._folder = root
         self.name = name
         self.top = Path(os.fsdecode(self._git("rev-parse", "--show-toplevel")).rstrip("\n"))
@@ -25,13 +25,13 @@ class Revision:
         self._folder = self.top
 
     def changed(self) -> set[str]:
-        """Return the files that differ from the revision, relative to the repository, without ignored ones."""
+        """Returns the files that differ from the revision, relative to the repository, without ignored ones."""
         differing = self._git("diff", "--name-only", "--no-renames", "-z", self.commit, "--")
         untracked = self._git("ls-files", "--others", "--exclude-standard", "-z")
         return {name for name in os.fsdecode(differing + untracked).split("\0") if name}
 
     def extract(self, folder: Path, wanted: Callable[[PurePosixPath], bool]) -> None:
-        """Write the revision's wanted files into `folder`, at their paths relative to the repository."""
+        """Writes the revision's wanted files into `folder`, at their paths relative to the repository."""
         rows = (row.partition("\t") for row in os.fsdecode(self._git("ls-tree", "-r", "-z", self.commit)).split("\0"))
         files = {name: about.split()[2] for about, _, name in rows if about.startswith(_FILE_MODES)}
         files = {name: blob for name, blob in files.items() if wanted(PurePosixPath(name))}

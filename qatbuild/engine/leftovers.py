@@ -45,7 +45,7 @@ class Leftover:
         return sum(file.stat().st_size for file in self.files)
 
     def remove(self, build: Path) -> None:
-        """Remove its parts, and the folders above that become empty, up to the build folder."""
+        """Removes its parts, and the folders above that become empty, up to the build folder."""
         for part in self.parts:
             if part.is_dir():
                 shutil.rmtree(part, ignore_errors=True)
@@ -59,7 +59,7 @@ class Leftover:
 
 
 def leftovers(build: Path, plan: Plan, keys: Mapping[str, str | None]) -> Iterator[Leftover]:
-    """Yield the leftovers. `keys` has the current request's key by stage id, None while it is open."""
+    """Yields the leftovers. `keys` has the current request's key by stage id, None while it is open."""
     homes = {stage.home for stage in plan.stages.values()}
     for folder in sorted((build / "shared").glob("*")):
         if f"shared/{folder.name}" not in homes:
@@ -101,7 +101,7 @@ def _names(folder: Path, stage: str) -> list[str]:
 
 
 def _label_folders(build: Path) -> Iterator[Path]:
-    """Yield the folders of present and former labels: those that hold a stage's records."""
+    """Yields the folders of present and former labels: those that hold a stage's records."""
     for place, folders, names in os.walk(build):
         folder = Path(place)
         if folder == build:

@@ -23,7 +23,7 @@ class Listing(NamedTuple):
 
 
 def listing(project: Project) -> Listing | None:
-    """Return what `doit list` needs; None if everything must be loaded."""
+    """Returns what `doit list` needs; None if everything must be loaded."""
     record = Record.load(project.state.record, environment(project))
     if record is None:
         return None
@@ -36,7 +36,7 @@ def listing(project: Project) -> Listing | None:
 
 
 def _looked_at(group: str) -> int:
-    """Return how many files of a group decide about labels; of a source only whether it is there."""
+    """Returns how many files of a group decide about labels; of a source only whether it is there."""
     if group.startswith(STAGE):
         return 0
     return 1 if group.startswith(SOURCE) else sys.maxsize

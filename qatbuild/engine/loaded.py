@@ -28,7 +28,7 @@ class LoadedProject(NamedTuple):
 
     @classmethod
     def load(cls, project: Project, selection: Selection) -> LoadedProject:
-        """Read and plan the selected specs. SpecError for a project without specs or with an unknown default."""
+        """Reads and plans the selected specs. SpecError for a project without specs or with an unknown default."""
         loaded = cls.read(project, selection)
         if isinstance(selection, Everything):
             _check_default(project, loaded.names)
@@ -36,7 +36,7 @@ class LoadedProject(NamedTuple):
 
     @classmethod
     def read(cls, project: Project, selection: Selection) -> LoadedProject:
-        """Read and plan the selected specs, of which there may be none."""
+        """Reads and plans the selected specs, of which there may be none."""
         valid = ValidDocuments(project.state.valid_documents)
         variants: list[Variant] = []
         descriptions: dict[str, str] = {}
@@ -74,7 +74,7 @@ class LoadedProject(NamedTuple):
         return list(everything if self.project.default is None else self.project.default) or everything
 
     def select(self, names: Iterable[str]) -> list[str]:
-        """Return the ids of the stages that names select: labels, specs, or either with :STAGE.
+        """Returns the ids of the stages that names select: labels, specs, or either with :STAGE.
 
         Raises the error of a spec that could not be read, and SpecError for an unknown name.
         """
@@ -100,7 +100,7 @@ class LoadedProject(NamedTuple):
 
 
 def _check_default(project: Project, names: Collection[str]) -> None:
-    """Raise SpecError for a project without specs, and for a default that none of the names is."""
+    """Raises SpecError for a project without specs, and for a default that none of the names is."""
     if not names:
         facts = [("folder", pattern) for pattern in project.patterns or [str(project.specs)]]
         hint = "a spec is a JSON file in that folder; [tool.qatbuild] specs names another"
@@ -112,12 +112,12 @@ def _check_default(project: Project, names: Collection[str]) -> None:
 
 
 def _matches(wanted: str, stage: str) -> bool:
-    """Return whether a stage is selected: by its name, by "deploy" for every route, or by '' for all stages."""
+    """Returns whether a stage is selected: by its name, by "deploy" for every route, or by '' for all stages."""
     return wanted in ("", stage, stage.partition(".")[0])
 
 
 def _neighbours(project: Project, names: Iterable[str]) -> Collection[str]:
-    """Return the specs whose folders may contain these specs' folders, and the specs themselves."""
+    """Returns the specs whose folders may contain these specs' folders, and the specs themselves."""
     if project.patterns:
         return {*names, *(name for name, _ in project.files())}
     names = set(names)
@@ -125,7 +125,7 @@ def _neighbours(project: Project, names: Iterable[str]) -> Collection[str]:
 
 
 def _check_folder(name: str, specs: Collection[str], file: Path) -> None:
-    """Raise SpecError if the folder of a label would be the folder of another label's route."""
+    """Raises SpecError if the folder of a label would be the folder of another label's route."""
     for above in _above(name):
         if above in specs and name.startswith(f"{above}/deploy/"):
             facts = [("file", file), ("/", f'the routes of "{above}" are in its folder {above}/deploy.')]
@@ -133,6 +133,6 @@ def _check_folder(name: str, specs: Collection[str], file: Path) -> None:
 
 
 def _above(name: str) -> Iterator[str]:
-    """Yield the names of the folders above a label: "a" and "a/b" for "a/b/c"."""
+    """Yields the names of the folders above a label: "a" and "a/b" for "a/b/c"."""
     parts = name.split("/")
     return ("/".join(parts[:depth]) for depth in range(1, len(parts)))

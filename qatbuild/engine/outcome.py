@@ -41,11 +41,11 @@ class Outcomes(NamedTuple):
 
     @classmethod
     def empty(cls, unloaded: int = 0) -> Outcomes:
-        """Return the outcomes of a build that begins."""
+        """Returns the outcomes of a build that begins."""
         return cls([], unloaded)
 
     def stages(self, *fates: Fate) -> list[Stage]:
-        """Return the stages with one of these fates."""
+        """Returns the stages with one of these fates."""
         return [row.stage for row in self.rows if row.fate in fates]
 
     @property
@@ -66,38 +66,38 @@ class Outcomes(NamedTuple):
 
 
 def shown(stage: Stage) -> str:
-    """Return a stage's name for people: LABEL:STAGE, and how many other labels share it."""
+    """Returns a stage's name for people: LABEL:STAGE, and how many other labels share it."""
     more = f" (and {len(stage.labels) - 1} more)" if len(stage.labels) > 1 else ""
     return f"{stage.labels[0]}:{stage.name}{more}"
 
 
 def is_judged(stage: Stage) -> bool:
-    """Return whether the stage's result is a verdict on a model, which the report lists."""
+    """Returns whether the stage's result is a verdict on a model, which the report lists."""
     return stage.name == "evaluate" or bool(stage.route)
 
 
 def keys(stages: Iterable[Stage]) -> Iterator[str]:
-    """Yield LABEL:STAGE for every label of these stages."""
+    """Yields LABEL:STAGE for every label of these stages."""
     return (f"{label}:{stage.name}" for stage in stages for label in stage.labels)
 
 
 def start_line(stage: Stage, reasons: Sequence[Reason], *, restorable: bool) -> str:
-    """Return the line that announces a stage: "." before one that runs, "<" before one that the store has."""
+    """Returns the line that announces a stage: "." before one that runs, "<" before one that the store has."""
     mark, more = ("<", " (restored)") if restorable else (".", "")
     return f"{mark}  {shown(stage)}: {in_brief(reasons)}{more}\n"
 
 
 def not_built_line(stage: Stage) -> str:
-    """Return the line about a stage that depends on a failure."""
+    """Returns the line about a stage that depends on a failure."""
     return f"!  {shown(stage)}: not built: a stage it depends on failed\n"
 
 
 def failure_text(name: str, error: str) -> str:
-    """Return the block about a failure, with the error indented below the name of what failed."""
+    """Returns the block about a failure, with the error indented below the name of what failed."""
     return f"\n{name} FAILED\n" + "".join(f"   {line}\n" for line in error.splitlines())
 
 
 def in_brief(reasons: Sequence[Reason]) -> str:
-    """Return the first reasons, and the number of further ones."""
+    """Returns the first reasons, and the number of further ones."""
     more = len(reasons) - _REASONS
     return "; ".join(reason.text for reason in reasons[:_REASONS]) + (f" and {more} more" if more > 0 else "")

@@ -45,16 +45,16 @@ class Pools:
     free: dict[str, float] = field(init=False)
 
     def __post_init__(self) -> None:
-        """Begin with everything free."""
+        """Begins with everything free."""
         self.free = dict(self.capacity)
 
     @classmethod
     def of_machine(cls, capacity: Mapping[str, float], takes: Mapping[str, Mapping[str, float]], threads: int) -> Pools:
-        """Return a project's pools, with the default for `cpu`."""
+        """Returns a project's pools, with the default for `cpu`."""
         return cls({"cpu": THREADS_PER_CORE * (os.cpu_count() or 1), **capacity}, takes, threads)
 
     def needs(self, stage: str) -> dict[str, float]:
-        """Return the amounts that a stage takes, at most all of a pool."""
+        """Returns the amounts that a stage takes, at most all of a pool."""
         assumed = {
             "gpu": 1.0 if stage in _LEARNS else 0.0,
             "memory_gib": _MEMORY_GIB.get(stage, 0.5),
@@ -64,7 +64,7 @@ class Pools:
         return {pool: min(wanted.get(pool, 0.0), size) for pool, size in self.capacity.items()}
 
     def take(self, stage: str) -> dict[str, float] | None:
-        """Take and return the amounts that the stage needs; None, and nothing taken, if a pool is short."""
+        """Takes and returns the amounts that the stage needs; None, and nothing taken, if a pool is short."""
         needs = self.needs(stage)
         if any(self.free[pool] + _SLACK < amount for pool, amount in needs.items()):
             return None
@@ -73,6 +73,6 @@ class Pools:
         return needs
 
     def give_back(self, taken: Mapping[str, float]) -> None:
-        """Free amounts that were taken."""
+        """Frees amounts that were taken."""
         for pool, amount in taken.items():
             self.free[pool] += amount

@@ -71,7 +71,7 @@ class Project:
 
     @classmethod
     def at(cls, root: Path) -> Project:
-        """Read the project whose root folder is `root`. SpecError for invalid settings."""
+        """Reads the project whose root folder is `root`. SpecError for invalid settings."""
         file = root / "pyproject.toml"
         settings = _settings(file) if file.is_file() else {}
         default = settings.get("default")
@@ -94,7 +94,7 @@ class Project:
 
     @classmethod
     def prepared(cls, root: Path) -> Project:
-        """Read the project and make its state folder. ArtifactError if that is impossible."""
+        """Reads the project and makes its state folder. ArtifactError if that is impossible."""
         project = cls.at(root)
         if odd := [character for character in "*?[\\" if character in str(project.build)]:
             facts = [("folder", project.build), ("has", " ".join(odd))]
@@ -109,13 +109,13 @@ class Project:
         return project
 
     def files(self) -> list[tuple[str, Path]]:
-        """Return name and file of every spec."""
+        """Returns name and file of every spec."""
         from qatbuild.schema.load import find, find_below  # noqa: PLC0415  A build with nothing to do reads no specs.
 
         return find_below(self.root, self.patterns) if self.patterns else list(find(self.specs).items())
 
     def file(self, name: str) -> Path:
-        """Return the file of a spec."""
+        """Returns the file of a spec."""
         return self._files_by_name[name] if self.patterns else self.specs / f"{name}.json"
 
     @cached_property
@@ -123,7 +123,7 @@ class Project:
         return dict(self.files())
 
     def folders(self) -> list[str]:
-        """Return the folders that change when a spec is added or removed."""
+        """Returns the folders that change when a spec is added or removed."""
         if not self.patterns:
             return tree(str(self.specs))[0]
         folders = {str(self.root): None}
@@ -136,7 +136,7 @@ class Project:
 
 
 def _patterns(specs: str | list[Any]) -> tuple[str, ...]:
-    """Return a list of folders as patterns. SpecError for one that leads out of the project."""
+    """Returns a list of folders as patterns. SpecError for one that leads out of the project."""
     patterns = tuple(map(str, specs)) if isinstance(specs, list) else ()
     for pattern in patterns:
         if not pattern or Path(pattern).is_absolute() or ".." in Path(pattern).parts:
@@ -146,7 +146,7 @@ def _patterns(specs: str | list[Any]) -> tuple[str, ...]:
 
 
 def _amounts(where: str, table: Any, pools: Collection[str] = ()) -> dict[str, float]:
-    """Return amounts by pool. SpecError for a value that is no amount, and for a pool that is not in `pools`."""
+    """Returns amounts by pool. SpecError for a value that is no amount, and for a pool that is not in `pools`."""
     facts = []
     if not isinstance(table, dict):
         facts.append((f"tool.qatbuild.{where}", f"must be a table of pools, got {table!r}."))

@@ -12,7 +12,7 @@ from qatbuild.exchange.manifest import LOGS, Manifest
 
 
 def publish(manifest: Manifest, file: Path, folder: Path, record: tuple[Path, str]) -> Manifest:
-    """Move the artifacts and logs of `manifest`, then the manifest's own `file`, into `folder`, each by rename.
+    """Moves the artifacts and logs of `manifest`, then the manifest's own `file`, into `folder`, each by rename.
 
     `record` is a file and its text, which says what the artifacts were made from; it is written before they move, so
     that no artifact ever stands beside the record of another. Artifacts that only the stage's former manifest names

@@ -64,12 +64,12 @@ class Reason(NamedTuple):
         return "is gone" if not self.now else "changed" if self.former else "is new"
 
     def to_json(self) -> dict[str, Any]:
-        """Return the reason as plain data, with its text, for scripts."""
+        """Returns the reason as plain data, with its text, for scripts."""
         return {**self._asdict(), "text": self.text}
 
 
 def changes(former: Request, now: Request, tables: Tables) -> list[Reason]:
-    """Return the differences of two requests of one stage. A setting that is null equals one that is absent."""
+    """Returns the differences of two requests of one stage. A setting that is null equals one that is absent."""
     reasons = list(_code(former.code, now.code, tables))
     reasons += [Reason("input", role, *pair) for role, *pair in _pairs(_digests(former.inputs), _digests(now.inputs))]
     reasons += settings(former.settings, now.settings)
@@ -94,7 +94,7 @@ def _code(former: str, now: str, tables: Tables) -> Iterator[Reason]:
 
 
 def settings(former: Any, now: Any, path: str = "") -> Iterator[Reason]:
-    """Yield a reason for each field that differs between two settings."""
+    """Yields a reason for each field that differs between two settings."""
     if canonical_json(former) == canonical_json(now):
         return
     if isinstance(former, Mapping) and isinstance(now, Mapping):
@@ -105,7 +105,7 @@ def settings(former: Any, now: Any, path: str = "") -> Iterator[Reason]:
 
 
 def _pairs(former: Mapping[str, Any], now: Mapping[str, Any]) -> Iterator[tuple[str, Any, Any]]:
-    """Yield (name, former value, present value) of each difference; None for an absent value."""
+    """Yields (name, former value, present value) of each difference; None for an absent value."""
     for name in sorted({*former, *now}):
         if former.get(name) != now.get(name):
             yield name, former.get(name), now.get(name)

@@ -68,7 +68,7 @@ class Rebuilder:
 
     @classmethod
     def of(cls, project: Path, build: Path, threads: int) -> Rebuilder:
-        """Make a rebuilder for the project at `project` with artifacts below `build`; stages use `threads` threads."""
+        """Makes a rebuilder for the project at `project` with artifacts below `build`; stages use `threads` threads."""
         files = StateFolder.of(build).files
         return cls(project, build, threads, Digests.load(files), Code.load(project, files))
 
@@ -81,7 +81,7 @@ class Rebuilder:
         return self.build / "work"
 
     def place(self, stage: Stage) -> Place:
-        """Return where the stage's results stand."""
+        """Returns where the stage's results stand."""
         place = self._places.get(stage.id)
         if place is None:
             folder = self.build / stage.home
@@ -90,15 +90,15 @@ class Rebuilder:
         return place
 
     def manifest_path(self, stage: Stage) -> Path:
-        """Return the path of the stage's manifest, which is the target of its task."""
+        """Returns the path of the stage's manifest, which is the target of its task."""
         return self.place(stage).manifest
 
     def request(self, stage: Stage, inputs: Mapping[str, Stage]) -> Request:
-        """Return the current request. `inputs` are the upstream stages by role; they must have been built."""
+        """Returns the current request. `inputs` are the upstream stages by role; they must have been built."""
         return self.draft(stage, {role: self.input(upstream) for role, upstream in inputs.items()})
 
     def draft(self, stage: Stage, inputs: Mapping[str, Input]) -> Request:
-        """Return the request for a stage with these inputs by role."""
+        """Returns the request for a stage with these inputs by role."""
         paths = {role: Path(path) for role, path in stage.sources.items()}
         folder = self.place(stage).folder
         draft = Request(
@@ -117,7 +117,7 @@ class Rebuilder:
         return draft.with_work_below(self._scratch / stage.home)
 
     def freshness(self, request: Request) -> Freshness:
-        """Compare a request with the one that made the artifacts, and the artifacts with their manifest."""
+        """Compares a request with the one that made the artifacts, and the artifacts with their manifest."""
         record = Request.path_of(request.folder, request.stage)
         try:
             text = read_bytes(Manifest.path_of(request.folder, request.stage)).decode()
@@ -137,7 +137,7 @@ class Rebuilder:
         return Freshness([], tuple(manifest.files))
 
     def publish(self, request: Request, stage: Stage) -> Publication:
-        """Move the worker's artifacts into place. StageError, with nothing recorded, if an input changed meanwhile."""
+        """Moves the worker's artifacts into place. StageError, with nothing recorded, if an input changed meanwhile."""
         for role, upstream in request.inputs.items():
             if not self._is_unchanged(upstream):
                 raise _changed(request, role, upstream.path.parent)
@@ -155,7 +155,7 @@ class Rebuilder:
         return Publication(manifest, _both(text.encode(), record.encode()))
 
     def artifacts(self, stage: Stage, texts_sha256: bytes) -> tuple[str, ...]:
-        """Return the names of the artifacts that this process published, if all is still as it was then.
+        """Returns the names of the artifacts that this process published, if all is still as it was then.
 
         ArtifactError if a file was changed since.
         """
@@ -168,7 +168,7 @@ class Rebuilder:
         raise ArtifactError(f"The results of {stage.id} were changed.", [("folder", folder)])
 
     def _is_unchanged(self, upstream: Input) -> bool:
-        """Return whether an input's manifest is the one of the request, and its artifacts are as published."""
+        """Returns whether an input's manifest is the one of the request, and its artifacts are as published."""
         try:
             data = read_bytes(upstream.path)
             manifest = Manifest.parse(data, upstream.path.parent)
@@ -177,7 +177,7 @@ class Rebuilder:
         return hashlib.sha256(data).hexdigest() == upstream.sha256 and not self.digests.damage(manifest)
 
     def code_table(self, digest: str) -> dict[str, str]:
-        """Return module -> fingerprint for a code digest; empty if its modules are not on record.
+        """Returns module -> fingerprint for a code digest; empty if its modules are not on record.
 
         The digest is one of this process, or one that an artifact of this build folder was made with.
         """
@@ -190,7 +190,7 @@ class Rebuilder:
             return {}
 
     def _keep_table(self, digest: str) -> None:
-        """Write the modules of a digest, so that a later build can name the module that changed."""
+        """Writes the modules of a digest, so that a later build can name the module that changed."""
         if digest in self._tables:
             return
         self._tables.add(digest)
@@ -203,17 +203,17 @@ class Rebuilder:
         return StateFolder.of(self.build).code(digest)
 
     def save(self) -> None:
-        """Write the cached digests. They only save time: failing to write them is no error."""
+        """Writes the cached digests. They only save time: failing to write them is no error."""
         self.digests.cache.save()
         self.code.cache.save()
 
     def save_if_due(self) -> None:
-        """Write the cached digests, unless that was done a moment ago: small stages take less time than a write."""
+        """Writes the cached digests, unless that was done a moment ago: small stages take less time than a write."""
         self.digests.cache.save_if_due()
         self.code.cache.save_if_due()
 
     def input(self, upstream: Stage) -> Input:
-        """Return an upstream stage's current manifest as an input. ArtifactError if the stage has not been built."""
+        """Returns an upstream stage's current manifest as an input. ArtifactError if the stage has not been built."""
         path = self.manifest_path(upstream)
         try:
             return Input(path, hashlib.sha256(read_bytes(path)).hexdigest())
@@ -222,18 +222,18 @@ class Rebuilder:
 
 
 def _both(manifest: bytes, record: bytes) -> bytes:
-    """Return the digest of a manifest's text and its record's text."""
+    """Returns the digest of a manifest's text and its record's text."""
     return hashlib.sha256(hashlib.sha256(manifest).digest() + record).digest()
 
 
 def _seal(request: Request, manifest: str) -> str:
-    """Return the digest that binds a request to the manifest it produced: an edit of either breaks it."""
+    """Returns the digest that binds a request to the manifest it produced: an edit of either breaks it."""
     return hashlib.sha256(f"{request.key}\n{manifest}".encode()).hexdigest()
 
 
 @cache
 def toolchain(packages: tuple[str, ...], devices: str | None) -> Mapping[str, str]:
-    """Return the versions of Python and of these packages; '' for a package that is not installed.
+    """Returns the versions of Python and of these packages; '' for a package that is not installed.
 
     `devices` are those that TensorFlow may use, if they are limited: they decide in which order it sums.
     """

@@ -16,7 +16,7 @@ from qatbuild.exchange.files import canonical_json
 
 
 def source_sha256(path: Path, digests: Digests) -> str:
-    """Return the SHA-256 of a source's content; '' if nothing has that path or prefix."""
+    """Returns the SHA-256 of a source's content; '' if nothing has that path or prefix."""
     if path.exists():
         return digests.tree_sha256(path)
     parts = sorted(path.parent.glob(f"{glob.escape(path.name)}.*")) if path.parent.is_dir() else []
@@ -25,7 +25,7 @@ def source_sha256(path: Path, digests: Digests) -> str:
 
 
 def source_paths(path: str) -> list[str]:
-    """Return every path whose state decides what a source holds, the source itself first.
+    """Returns every path whose state decides what a source holds, the source itself first.
 
     A folder comes with all folders and files below it. What does not exist comes with its folder and the parts of a
     checkpoint, because a new file there may become the source.
@@ -44,5 +44,5 @@ def source_paths(path: str) -> list[str]:
 
 
 def holds(source: str, file: str) -> bool:
-    """Return whether a file is the source, lies in it, or is a part of the checkpoint. Both paths are POSIX."""
+    """Returns whether a file is the source, lies in it, or is a part of the checkpoint. Both paths are POSIX."""
     return file == source or file.startswith((f"{source}/", f"{source}."))

@@ -13,7 +13,7 @@ class StateFolder(NamedTuple):
 
     @classmethod
     def of(cls, build: Path) -> StateFolder:
-        """Return the state folder of a build folder."""
+        """Returns the state folder of a build folder."""
         return cls(build / ".qatbuild")
 
     @property
@@ -57,5 +57,5 @@ class StateFolder(NamedTuple):
         return self.path / "sound"
 
     def code(self, digest: str) -> Path:
-        """Return the file that lists the modules of one code digest (rebuild)."""
+        """Returns the file that lists the modules of one code digest (rebuild)."""
         return self.path / "code" / f"{digest}.json"

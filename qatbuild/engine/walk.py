@@ -7,7 +7,7 @@ from collections.abc import Collection
 
 
 def tree(folder: str, skip: Collection[str] = ()) -> tuple[list[str], list[str]]:
-    """Return (folders, files) at and below a folder, in any order, without folders named in `skip`."""
+    """Returns (folders, files) at and below a folder, in any order, without folders named in `skip`."""
     folders, files = [], []
     for where, below, names in os.walk(folder, followlinks=True):
         below[:] = [name for name in below if name not in skip and not _circle(where, name)]
@@ -17,7 +17,7 @@ def tree(folder: str, skip: Collection[str] = ()) -> tuple[list[str], list[str]]
 
 
 def _circle(where: str, name: str) -> bool:
-    """Return whether a folder is a link to one that it lies in."""
+    """Returns whether a folder is a link to one that it lies in."""
     path = os.path.join(where, name)  # noqa: PTH118
     if not os.path.islink(path):  # noqa: PTH114
         return False

@@ -32,7 +32,7 @@ class QatbuildError(Exception):
     """
 
     def __init__(self, message: str, facts: Iterable[tuple[str, object]] = (), hint: str = "") -> None:
-        """Make an error; see the class for what its parts are."""
+        """Makes an error; see the class for what its parts are."""
         super().__init__(message)
         self.message = message
         self.facts = [(label, str(value)) for label, value in facts]

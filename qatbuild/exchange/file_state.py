@@ -9,7 +9,7 @@ TICK_NS = 20_000_000
 
 
 def identity(status: os.stat_result) -> str:
-    """Return size, mtime, ctime and inode as one text: it differs after every edit and every replacement.
+    """Returns size, mtime, ctime and inode as one text: it differs after every edit and every replacement.
 
     The ctime cannot be set, so an edit that restores the mtime shows too.
     """

@@ -20,7 +20,7 @@ _encode_canonical = json.JSONEncoder(allow_nan=False, sort_keys=True, separators
 
 
 def read_bytes(file: Path | str) -> bytes:
-    """Return a file's content, in a third of the system calls of Path.read_bytes: a build reads many small files."""
+    """Returns a file's content, in a third of the system calls of Path.read_bytes: a build reads many small files."""
     descriptor = os.open(file, os.O_RDONLY | os.O_CLOEXEC)
     try:
         data = chunk = os.read(descriptor, _SMALL_BYTES)
@@ -47,7 +47,7 @@ def file_sha256(file: Path | str) -> str:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write a file atomically: a reader sees the old file or the whole new one."""
+    """Writes a file atomically: a reader sees the old file or the whole new one."""
     draft = f"{path.parent}/.{path.name}.{os.getpid()}.{threading.get_ident()}"
     try:
         try:
@@ -73,12 +73,12 @@ def _write(file: str, text: str) -> None:
 
 
 def canonical_json(value: object) -> str:
-    """Return the one JSON text of a value: sorted keys, no spaces, no NaN."""
+    """Returns the one JSON text of a value: sorted keys, no spaces, no NaN."""
     return _encode_canonical(value)
 
 
 def lined_json(fields: Mapping[str, object], *, sort_keys: bool = False) -> str:
-    """Return the JSON of an object with one member a line, which people can read. ValueError for NaN.
+    """Returns the JSON of an object with one member a line, which people can read. ValueError for NaN.
 
     json.dumps with an indent takes ten times as long: that part of Python's encoder is not written in C.
     """

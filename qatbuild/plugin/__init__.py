@@ -21,7 +21,7 @@ __all__ = ["door", "project_tasks", "qatbuild_tasks"]
 
 
 def __getattr__(name: str) -> Any:
-    """Import on demand: doit imports this package for its commands, also in projects without a spec."""
+    """Imports on demand: doit imports this package for its commands, also in projects without a spec."""
     if name not in __all__:
         raise AttributeError(name)
     if name == "qatbuild_tasks":

@@ -29,7 +29,7 @@ TaskCreator = Callable[[], Any]
 
 
 def project_tasks(dodo_file: str, executor: Executor | None = None) -> tuple[DoitConfig, TaskCreator]:
-    """Return DOIT_CONFIG and the task creator for the project of a dodo.py, from its __file__.
+    """Returns DOIT_CONFIG and the task creator for the project of a dodo.py, from its __file__.
 
     `executor` runs the requests; by default processes of this machine.
     """
@@ -53,7 +53,7 @@ def project_tasks(dodo_file: str, executor: Executor | None = None) -> tuple[Doi
 
 
 def _listed(project: Project, command: Invocation) -> tuple[DoitConfig, TaskCreator] | None:
-    """Return groups without stages for the specs that need not be read; None if all must be."""
+    """Returns groups without stages for the specs that need not be read; None if all must be."""
     from qatbuild.engine.listing import listing  # noqa: PLC0415
     from qatbuild.plugin.session import Session  # noqa: PLC0415
     from qatbuild.plugin.tasks import listed, tasks  # noqa: PLC0415
@@ -74,12 +74,12 @@ def _listed(project: Project, command: Invocation) -> tuple[DoitConfig, TaskCrea
 
 
 def _is_current_folder(project: Project) -> bool:
-    """Return whether the project's root is the working directory, where the record's paths begin."""
+    """Returns whether the project's root is the working directory, where the record's paths begin."""
     return os.getcwd() == str(project.root)  # noqa: PTH109
 
 
 def _up_to_date(project: Project, fast_path: FastPath) -> tuple[DoitConfig, TaskCreator]:
-    """Return tasks for a build with nothing to do: no spec is read, and no stage has a task."""
+    """Returns tasks for a build with nothing to do: no spec is read, and no stage has a task."""
 
     def task_specs() -> Iterator[dict[str, Any]] | None:
         return _placeholders(fast_path) if fast_path.up_to_date else None  # Without tasks doit opens no database.
@@ -91,7 +91,7 @@ def _up_to_date(project: Project, fast_path: FastPath) -> tuple[DoitConfig, Task
 def _loaded(
     project: Project, executor: Executor | None, fast_path: FastPath, command: Invocation
 ) -> tuple[DoitConfig, TaskCreator]:
-    """Return tasks for the specs that `fast_path` selects."""
+    """Returns tasks for the specs that `fast_path` selects."""
     from qatbuild.plugin.session import Session  # noqa: PLC0415  A build with nothing to do needs none of it.
     from qatbuild.plugin.state import checker  # noqa: PLC0415
     from qatbuild.plugin.tasks import tasks  # noqa: PLC0415
@@ -130,6 +130,6 @@ def _config(project: Project, fast_path: FastPath, context: BuildContext) -> Doi
 
 
 def _placeholders(fast_path: FastPath) -> Iterator[dict[str, Any]]:
-    """Yield an up-to-date task for each name on the command line that is not loaded: doit refuses unknown names."""
+    """Yields an up-to-date task for each name on the command line that is not loaded: doit refuses unknown names."""
     for name in fast_path.up_to_date:
         yield {"basename": name, "actions": None, "uptodate": [True], "doc": f"{name} is up to date"}

@@ -40,38 +40,38 @@ class Invocation:
     _collects: bool = False
 
     def open(self, project: Project) -> None:
-        """Note that the dodo.py has a project, whose folder a build will lock."""
+        """Notes that the dodo.py has a project, whose folder a build will lock."""
         self.projects.append(project)
         self.lock.add(project.state.lock)
 
     def pause_garbage_collection(self) -> None:
-        """Stop Python's collector while specs are loaded: they stay, and scanning them repeatedly takes time."""
+        """Stops Python's collector while specs are loaded: they stay, and scanning them repeatedly takes time."""
         if gc.isenabled() and _CURRENT.get() is self:  # Otherwise nothing would start it again.
             self._collects = True
             gc.disable()
 
     def resume_garbage_collection(self) -> None:
-        """Start the collector again, for what comes to be from now on."""
+        """Starts the collector again, for what comes to be from now on."""
         if self._collects:
             self._collects = False
             gc.freeze()
             gc.enable()
 
     def names_parts(self, default: Iterable[str]) -> bool:
-        """Return whether the command line, or else `default`, has names of parts of labels, or patterns."""
+        """Returns whether the command line, or else `default`, has names of parts of labels, or patterns."""
         return any(character in name for name in self.names or default for character in ":*")
 
     def at_end(self, action: Callable[[], None]) -> None:
-        """Call `action` when all stages have run, successfully or not."""
+        """Calls `action` when all stages have run, successfully or not."""
         self._at_end.append(action)
 
     def interrupt(self) -> None:
-        """Stop the stages that are running."""
+        """Stops the stages that are running."""
         for session in self.sessions:
             session.builder.executor.stop()
 
     def end(self) -> None:
-        """Do what was to be done at the end, and release the locks."""
+        """Does what was to be done at the end, and releases the locks."""
         try:
             for action in self._at_end:
                 action()
@@ -85,7 +85,7 @@ _CURRENT: ContextVar[Invocation | None] = ContextVar("invocation", default=None)
 
 @contextlib.contextmanager
 def entered(invocation: Invocation) -> Iterator[Invocation]:
-    """Make an invocation the current one, and end it afterwards."""
+    """Makes an invocation the current one, and ends it afterwards."""
     token = _CURRENT.set(invocation)
     try:
         try:
@@ -97,5 +97,5 @@ def entered(invocation: Invocation) -> Iterator[Invocation]:
 
 
 def current() -> Invocation:
-    """Return the current invocation; an empty one if no command of qatbuild's is running."""
+    """Returns the current invocation; an empty one if no command of qatbuild's is running."""
     return _CURRENT.get() or Invocation()

@@ -29,7 +29,7 @@ _PREFIX = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
 
 
 def qatbuild_tasks(prefix: str, root: str | Path = ".", executor: Executor | None = None) -> Callable[[], Any]:
-    """Return the task creator for the project at `root`, by default the folder of the dodo.py (doit's current one).
+    """Returns the task creator for the project at `root`, by default the folder of the dodo.py (doit's current one).
 
     Its pyproject.toml names the folders of specs, as for `project_tasks`. `executor` runs the requests.
     """
@@ -48,7 +48,7 @@ def qatbuild_tasks(prefix: str, root: str | Path = ".", executor: Executor | Non
 
 
 def _prefixed(session: Session, unprefixed: Iterable[dict[str, Any]]) -> Iterator[dict[str, Any]]:
-    """Yield tasks under the session's prefix, after one task for all of them.
+    """Yields tasks under the session's prefix, after one task for all of them.
 
     They have no file_dep: the dodo.py may use any of doit's file checkers, which would read a dataset once a stage.
     The stages' own check does not need doit's.
@@ -71,6 +71,6 @@ def _prefixed(session: Session, unprefixed: Iterable[dict[str, Any]]) -> Iterato
 
 
 def _title(session: Session, task: Any) -> str:
-    """Return what doit's own reporter prints of a stage that runs: its name, and why."""
+    """Returns what doit's own reporter prints of a stage that runs: its name, and why."""
     reasons = session.builder.reasons.get(task.meta["stage"].id)
     return f"{task.name}: {in_brief(reasons)}" if reasons else str(task.name)

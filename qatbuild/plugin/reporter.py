@@ -36,7 +36,7 @@ class BuildContext(NamedTuple):
 
 
 def reporter_class(context: BuildContext) -> type[ConsoleReporter]:
-    """Return the reporter of one build as a class, because doit makes the instance itself."""
+    """Returns the reporter of one build as a class, because doit makes the instance itself."""
 
     class Reporter(BuildReporter):
         def __init__(self, outstream: Any, options: dict[str, Any]) -> None:
@@ -51,14 +51,14 @@ class BuildReporter(ConsoleReporter):  # type: ignore[misc]
     desc = "qatbuild: stages that run, with reasons, and the table of models"
 
     def __init__(self, outstream: Any, options: dict[str, Any], context: BuildContext) -> None:
-        """Begin a build."""
+        """Begins a build."""
         super().__init__(outstream, options)
         self.context = context
         self.started = time.monotonic()
         self.outcomes = Outcomes.empty(context.unloaded)
 
     def execute_task(self, task: Any) -> None:
-        """Print which stage runs, and why."""
+        """Prints which stage runs, and why."""
         stage = _stage(task)
         reasons = self.context.reasons.get(stage.id) if stage else None
         if stage is not None and reasons:  # Without a reason only doit's database has lost it; it will be up to date.
@@ -66,16 +66,16 @@ class BuildReporter(ConsoleReporter):  # type: ignore[misc]
             self.outstream.flush()
 
     def skip_uptodate(self, task: Any) -> None:
-        """Count a stage that is up to date."""
+        """Counts a stage that is up to date."""
         self._note(task, Fate.UP_TO_DATE)
 
     def add_success(self, task: Any) -> None:
-        """Note a stage that was built or restored, or turned out to be up to date."""
+        """Notes a stage that was built or restored, or turned out to be up to date."""
         ran, restored = task.values.get("ran"), task.values.get("restored")
         self._note(task, Fate.BUILT if ran else Fate.RESTORED if restored else Fate.UP_TO_DATE)
 
     def add_failure(self, task: Any, fail: Any) -> None:
-        """Print an error once, at the stage where it happened; stages that depend on it are only not built."""
+        """Prints an error once, at the stage where it happened; stages that depend on it are only not built."""
         stage = _stage(task)
         if isinstance(fail, UnmetDependency):
             if stage:
@@ -87,7 +87,7 @@ class BuildReporter(ConsoleReporter):  # type: ignore[misc]
         self.write(failure_text(shown(stage) if stage else task.name, text))
 
     def complete_run(self) -> None:
-        """Print the tables of evaluated models and deployed routes, and the counts."""
+        """Prints the tables of evaluated models and deployed routes, and the counts."""
         for text in close(self.outcomes, self.context.pages):
             self.write(text)
         if counts := self.outcomes.counts:

@@ -20,7 +20,7 @@ class PoolRunner(Runner):  # type: ignore[misc]
     """Runs up to `num_process` tasks at once. Tasks that are not stages take nothing from the pools."""
 
     def __init__(self, *arguments: Any, num_process: int, pools: Pools, stop: Callable[[], None]) -> None:
-        """Make a runner as doit does, with pools. `stop` interrupts the running stages."""
+        """Makes a runner as doit does, with pools. `stop` interrupts the running stages."""
         super().__init__(*arguments)
         self.places = max(1, num_process)
         self.pools = pools
@@ -31,7 +31,7 @@ class PoolRunner(Runner):  # type: ignore[misc]
         self._done: queue.SimpleQueue[tuple[Any, Any, BaseException | None]] = queue.SimpleQueue()
 
     def run_tasks(self, task_dispatcher: Any) -> None:
-        """Called by doit: run the selected tasks."""
+        """Called by doit: runs the selected tasks."""
         processed = None
         self._rank = ranks(task_dispatcher.tasks, task_dispatcher.selected_tasks)
         try:
@@ -51,7 +51,7 @@ class PoolRunner(Runner):  # type: ignore[misc]
             raise
 
     def _draw(self, dispatcher: Any, processed: Any) -> None:
-        """Take every task from doit that is ready, or turns out to need no run."""
+        """Takes every task from doit that is ready, or turns out to need no run."""
         while not self._stop_running:
             try:
                 node = dispatcher.generator.send(processed)
@@ -66,7 +66,7 @@ class PoolRunner(Runner):  # type: ignore[misc]
                 processed = node
 
     def _start(self) -> None:
-        """Start every ready stage that fits, in model order; one that waits for a pool does not block smaller ones."""
+        """Starts every ready stage that fits, in model order; one that waits for a pool does not block smaller ones."""
         waiting, self._ready = sorted(self._ready, key=self._place), []
         for node in waiting:
             if self._stop_running:
@@ -100,7 +100,7 @@ class PoolRunner(Runner):  # type: ignore[misc]
 
 
 def ranks(tasks: Mapping[str, Any], selected: Iterable[str]) -> dict[str, int]:
-    """Return each task's place in the order of a build without -n, by name: one model to its end before the next.
+    """Returns each task's place in the order of a build without -n, by name: one model to its end before the next.
 
     Running all trainings first would delay every result, and every failure, to the end.
     """

@@ -35,12 +35,12 @@ class Session(NamedTuple):
         lock: BuildLock | None = None,
         always: bool = False,
     ) -> Session:
-        """Load the selected specs of a project, by default all; see Builder for `executor`, `lock` and `always`."""
+        """Loads the selected specs of a project, by default all; see Builder for `executor`, `lock` and `always`."""
         loaded = LoadedProject.load(project, Everything() if selection is None else selection)
         return cls(loaded, Builder(loaded, executor, lock=lock, always=always), prefix)
 
     def reload(self) -> Session:
-        """Load the whole project again, as it is after another process has built in its folder."""
+        """Loads the whole project again, as it is after another process has built in its folder."""
         return Session.load(self.project, self.builder.executor, prefix=self.prefix)
 
     @property
@@ -59,18 +59,18 @@ class Session(NamedTuple):
         return self.loaded.errors
 
     def task(self, label: str) -> str:
-        """Return the name of a label's task."""
+        """Returns the name of a label's task."""
         return f"{self.prefix}/{label}" if self.prefix else label
 
     def without_prefix(self, names: Iterable[str]) -> list[str]:
-        """Return task names as labels. The prefix itself stands for every label: the result is then empty."""
+        """Returns task names as labels. The prefix itself stands for every label: the result is then empty."""
         names = list(names)
         if not self.prefix:
             return names
         return [] if self.prefix in names else [name.removeprefix(f"{self.prefix}/") for name in names]
 
     def select(self, names: Iterable[str]) -> list[str]:
-        """Return the ids of the stages that task names select; without names, those of plain doit.
+        """Returns the ids of the stages that task names select; without names, those of plain doit.
 
         Raises the error of a spec that could not be read, and SpecError for an unknown name.
         """
@@ -79,5 +79,5 @@ class Session(NamedTuple):
         return self.loaded.select(labels or (everything if self.prefix else self.loaded.default))
 
     def forecast(self, names: Iterable[str]) -> dict[str, Verdict]:
-        """Predict what would become of the selected stages and of everything they depend on, by stage id."""
+        """Predicts what would become of the selected stages and of everything they depend on, by stage id."""
         return forecast(self.plan, self.builder.rebuilder, self.select(names), self.builder.store)

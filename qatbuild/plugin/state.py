@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def checker(digests: Digests) -> type[FileChangedChecker]:
-    """Return a class for doit's check_file_uptodate that caches digests in `digests`."""
+    """Returns a class for doit's check_file_uptodate that caches digests in `digests`."""
 
     class ContentChecker(FileChangedChecker):  # type: ignore[misc]
         """Compares files by SHA-256: a new mtime alone is no change."""
@@ -71,7 +71,7 @@ class WriteThrough(SqliteDB):  # type: ignore[misc]
         return self._opened
 
     def _anew(self) -> Any:
-        """Replace a file that is not a database."""
+        """Replaces a file that is not a database."""
         for suffix in ("", "-wal", "-shm"):
             with contextlib.suppress(OSError):
                 Path(self.name + suffix).unlink()
@@ -86,18 +86,18 @@ class WriteThrough(SqliteDB):  # type: ignore[misc]
         return connection
 
     def set(self, task_id: str, dependency: str, value: Any) -> None:
-        """Store a value; write all values with the last one of a task."""
+        """Stores a value; writes all values with the last one of a task."""
         super().set(task_id, dependency, value)
         if dependency in _LAST:
             self._write()
 
     def remove(self, task_id: str) -> None:
-        """Remove a task and commit."""
+        """Removes a task and commits."""
         super().remove(task_id)
         self._conn.commit()
 
     def dump(self) -> None:
-        """Write the remaining values and close the file."""
+        """Writes the remaining values and closes the file."""
         if self._opened is not None:
             self._write()
             self._opened.close()

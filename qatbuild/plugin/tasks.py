@@ -26,7 +26,7 @@ _SHARED_GROUP = {"basename": SHARED, "doc": "all stages that several models shar
 
 
 def tasks(loaded: LoadedProject, builder: Builder, *, parts: bool = True) -> Iterator[dict[str, Any]]:
-    """Yield the tasks of a loaded project: of its stages, and of its labels and specs as groups.
+    """Yields the tasks of a loaded project: of its stages, and of its labels and specs as groups.
 
     With `parts`, also the tasks that only give a second name to others: LABEL:STAGE for a shared stage, SPEC:STAGE for
     all variants. A build needs them only if it is asked for one; they would be nearly half of all its tasks.
@@ -38,7 +38,7 @@ def tasks(loaded: LoadedProject, builder: Builder, *, parts: bool = True) -> Ite
 
 
 def listed(recorded: Mapping[str, Recorded], *, shared: bool) -> Iterator[dict[str, Any]]:
-    """Yield the groups of specs that are not loaded, as `tasks` would, without their stages: for `doit list`."""
+    """Yields the groups of specs that are not loaded, as `tasks` would, without their stages: for `doit list`."""
     if shared:
         yield _SHARED_GROUP | {"actions": None}
     for spec, (description, routes) in recorded.items():
@@ -49,7 +49,7 @@ def listed(recorded: Mapping[str, Recorded], *, shared: bool) -> Iterator[dict[s
 
 
 def _task_name(stage: Stage) -> tuple[str, str]:
-    """Return doit's (basename, name) of a stage: (LABEL, STAGE) or ("shared", STAGE-RECIPE)."""
+    """Returns doit's (basename, name) of a stage: (LABEL, STAGE) or ("shared", STAGE-RECIPE)."""
     if stage.home in stage.labels or stage.route:
         return stage.labels[0], stage.name
     top, _, rest = stage.home.partition("/")
@@ -108,7 +108,7 @@ class _StageAction(BaseAction):  # type: ignore[misc]
 
 
 def _build(builder: Builder, stage: Stage) -> dict[str, bool] | TaskFailed:
-    """Build a stage, with results and errors in doit's words. An unexpected error stays an exception."""
+    """Builds a stage, with results and errors in doit's words. An unexpected error stays an exception."""
     try:
         fate = builder.build(stage)
     except AcceptanceError as error:
@@ -124,7 +124,7 @@ def _build(builder: Builder, stage: Stage) -> dict[str, bool] | TaskFailed:
 
 
 def _clean(builder: Builder, stage: Stage) -> None:
-    """Remove a stage's artifacts, for `doit clean`, which prints exceptions and goes on: an error ends it here."""
+    """Removes a stage's artifacts, for `doit clean`, which prints exceptions and goes on: an error ends it here."""
     try:
         builder.clean(stage)
     except QatbuildError as error:
@@ -132,7 +132,7 @@ def _clean(builder: Builder, stage: Stage) -> None:
 
 
 def _files(stage: Stage) -> list[str]:
-    """Return the sources that are files, which doit can watch. A missing source is the stage's error."""
+    """Returns the sources that are files, which doit can watch. A missing source is the stage's error."""
     return [path for path in stage.sources.values() if os.path.isfile(path)]  # noqa: PTH113  Called once a stage and run.
 
 
@@ -172,7 +172,7 @@ def _doc_of_variants(spec: str, description: str) -> str:
 
 
 def _part(group: str, name: str, tasks: list[str]) -> dict[str, Any]:
-    """Return a task that gives a second name to others."""
+    """Returns a task that gives a second name to others."""
     return {"basename": group, "name": name, "actions": None, "task_dep": tasks, "doc": f"{name} of {group}"}
 
 
@@ -195,7 +195,7 @@ def _variants(
 
 
 def _failing(errors: Mapping[str, QatbuildError], taken: set[str]) -> Iterator[dict[str, Any]]:
-    """Yield tasks that fail with the error of a spec with faults; the other specs are not affected."""
+    """Yields tasks that fail with the error of a spec with faults; the other specs are not affected."""
     for spec, error in errors.items():
 
         def fail(block: str = error.block()) -> TaskFailed:

@@ -42,7 +42,7 @@ class Failure(NamedTuple):
 
 
 def update(file: Path, failed: Iterable[Failure], succeeded: Iterable[str]) -> dict[str, Failure]:
-    """Add what failed to a file of failures, remove what succeeded (LABEL:STAGE), and return the rest by key."""
+    """Adds what failed to a file of failures, removes what succeeded (LABEL:STAGE), and returns the rest by key."""
     before = load(file)
     now = {**before, **{each.key: each for each in failed}}
     for key in succeeded:
@@ -55,7 +55,7 @@ def update(file: Path, failed: Iterable[Failure], succeeded: Iterable[str]) -> d
 
 
 def load(file: Path) -> dict[str, Failure]:
-    """Read a file of failures, by key; one that cannot be read is empty."""
+    """Reads a file of failures, by key; one that cannot be read is empty."""
     try:
         rows = json.loads(file.read_text(encoding="utf-8"))
         return {each.key: each for each in (Failure(**row) for row in rows)}
@@ -64,5 +64,5 @@ def load(file: Path) -> dict[str, Failure]:
 
 
 def of(label: str, failures: Mapping[str, Failure]) -> dict[str, Failure]:
-    """Return the failures of one label, by stage."""
+    """Returns the failures of one label, by stage."""
     return {each.stage: each for each in failures.values() if each.label == label}

@@ -30,13 +30,13 @@ _NUMBERS = range(1, 9)
 
 
 def page(models: Iterable[ModelReport]) -> str:
-    """Return the page of these models, in their order."""
+    """Returns the page of these models, in their order."""
     pieces = [piece(model) for model in models]
     return joined([row for row, _ in pieces], [section for _, section in pieces])
 
 
 def piece(model: ModelReport) -> tuple[str, str]:
-    """Return the parts of one model: (its row of the overview, its section)."""
+    """Returns the parts of one model: (its row of the overview, its section)."""
     report = model.report
     link = f'<a href="#{escape(model.label)}">{escape(model.label)}</a>'
     if report is None:
@@ -57,7 +57,7 @@ def piece(model: ModelReport) -> tuple[str, str]:
 
 
 def joined(rows: Sequence[str], sections: Iterable[str]) -> str:
-    """Return a page from the rows of its overview and the sections of its models."""
+    """Returns a page from the rows of its overview and the sections of its models."""
     title = f"qatbuild: {len(rows)} model{'s' * (len(rows) != 1)}"
     overview = _framed(_HEADS, "".join(rows), _NUMBERS)
     template = Template(TEMPLATE.read_text(encoding="utf-8"))
@@ -154,7 +154,7 @@ def _routes(model: ModelReport) -> str:
 
 
 def _layers(rows: Sequence[dict[str, Any]]) -> str:
-    """Return a table of all keys of the rows, except names of tensors; a nested object has a column for each key."""
+    """Returns a table of all keys of the rows, except names of tensors; a nested object has a column for each key."""
     flat = [dict(_flattened({key: value for key, value in row.items() if key != "partner"})) for row in rows]
     heads = list(dict.fromkeys(key for row in flat for key in row))
     cells = [[escape("" if row.get(key) is None else str(row[key])) for key in heads] for row in flat]
@@ -185,7 +185,7 @@ def _verdict(text: str) -> str:
 
 
 def _table(heads: Sequence[str], rows: Iterable[Sequence[str]], numbers: Iterable[int] = ()) -> str:
-    """Return a table of cells that are HTML already; `numbers` are the columns to align right."""
+    """Returns a table of cells that are HTML already; `numbers` are the columns to align right."""
     numbers = set(numbers)
     return _framed(heads, _rows(rows, numbers), numbers)
 

@@ -23,13 +23,13 @@ class Suite(NamedTuple):
 
 
 def junit(models: Iterable[ModelReport]) -> str:
-    """Return a JUnit file of these models."""
+    """Returns a JUnit file of these models."""
     suites = [suite(model) for model in models]
     return joined([each.text for each in suites], ([each.counts[at] for each in suites] for at in range(len(COUNTS))))
 
 
 def suite(model: ModelReport) -> Suite:
-    """Return the suite of one model."""
+    """Returns the suite of one model."""
     cases, kinds = [], []
     for where, gate in model.gates:
         owner = f"{model.label}:deploy.{where}" if where else model.label
@@ -45,7 +45,7 @@ def suite(model: ModelReport) -> Suite:
 
 
 def _case(owner: str, name: str, kind: str, said: str, block: str) -> str:
-    """Return one case. `kind` is the XML element of its failure, '' if it passed."""
+    """Returns one case. `kind` is the XML element of its failure, '' if it passed."""
     head = f"testcase classname={attribute(owner)} name={attribute(str(name))}"
     if not kind:
         return f"    <{head} />\n"
@@ -55,7 +55,7 @@ def _case(owner: str, name: str, kind: str, said: str, block: str) -> str:
 
 
 def joined(texts: Iterable[str], counts: Iterable[Iterable[int]]) -> str:
-    """Return a JUnit file of suites, from their texts and, for each of COUNTS, the numbers of all suites."""
+    """Returns a JUnit file of suites, from their texts and, for each of COUNTS, the numbers of all suites."""
     about = " ".join(f'{name}="{sum(column)}"' for name, column in zip(COUNTS, counts, strict=True))
     body = "".join(f"  {text}\n" for text in texts)
     head = f'<testsuites name="qatbuild" {about}>'

@@ -16,7 +16,7 @@ _HEAD = (
 
 
 def layer_table(report: Mapping[str, Any], most: int | None = None) -> str:
-    """Return the table of report.json's "layers", or of the first `most` of them; '' for a report without layers.
+    """Returns the table of report.json's "layers", or of the first `most` of them; '' for a report without layers.
 
     dB is the signal to quantization noise ratio (SQNR); "alone" is the layer by itself, in float, with the inputs that
     it has in the .tflite. LSB is the largest difference from the fake-quantized graph in steps of the layer's output.
@@ -31,7 +31,7 @@ def layer_table(report: Mapping[str, Any], most: int | None = None) -> str:
 
 
 def worst_layers(path: Path, most: int = 5) -> str:
-    """Return the worst layers of a refused model's report, for printing; '' if it has none."""
+    """Returns the worst layers of a refused model's report, for printing; '' if it has none."""
     if not path.is_file():
         return ""
     report = json.loads(path.read_text(encoding="utf-8"))

@@ -11,10 +11,10 @@ _ATTRIBUTE = _TEXT | {ord(each): f"&#{ord(each)};" for each in "\t\n\r"}
 
 
 def escape(text: str) -> str:
-    """Return the text for an element, or for an attribute in HTML, where line breaks need no escape."""
+    """Returns the text for an element, or for an attribute in HTML, where line breaks need no escape."""
     return text.translate(_TEXT)
 
 
 def attribute(text: str) -> str:
-    """Return the text as a quoted attribute in XML."""
+    """Returns the text as a quoted attribute in XML."""
     return f'"{text.translate(_ATTRIBUTE)}"'

@@ -41,7 +41,7 @@ class ModelReport(NamedTuple):
 def read_models(
     build: Path, labels: Mapping[str, Iterable[str]], failed: Mapping[str, Failure] | None = None
 ) -> list[ModelReport]:
-    """Read the models of these labels that failed or have a readable report. `labels`: label -> its routes."""
+    """Reads the models of these labels that failed or have a readable report. `labels`: label -> its routes."""
     models = []
     for label, names in labels.items():
         planned = list(names)
@@ -55,7 +55,7 @@ def read_models(
 
 
 def _outdated(build: Path, label: str, routes: Iterable[str]) -> dict[str, Failure]:
-    """Return the stages of a label whose request was about another model than the present one."""
+    """Returns the stages of a label whose request was about another model than the present one."""
     places = {"evaluate": build / label} | {stage_of(name): build / label / "deploy" / name for name in routes}
     now = {role: _sha256(Manifest.path_of(build / label, role)) for role in MODEL}
     return {
@@ -66,7 +66,7 @@ def _outdated(build: Path, label: str, routes: Iterable[str]) -> dict[str, Failu
 
 
 def _inputs(record: Path) -> list[tuple[str, str]]:
-    """Return (role, SHA-256) of a recorded request's inputs; nothing if it cannot be read."""
+    """Returns (role, SHA-256) of a recorded request's inputs; nothing if it cannot be read."""
     try:
         return [(role, sha256) for role, (_, sha256) in (_read_object(record) or {}).get("inputs", {}).items()]
     except (AttributeError, TypeError, ValueError):
@@ -81,7 +81,7 @@ def _sha256(path: Path) -> str:
 
 
 def update_labels(file: Path, labels: Mapping[str, Iterable[str]], unknown: Iterable[str]) -> dict[str, list[str]]:
-    """Return `labels` and those that `file` has of the `unknown` specs, which this build did not load; write them.
+    """Returns `labels` and those that `file` has of the `unknown` specs, which this build did not load; writes them.
 
     The labels are in the order of their specs, whichever of these a build happened to load.
     """

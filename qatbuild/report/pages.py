@@ -67,7 +67,7 @@ def refresh(
     failures: Iterable[Failure] = (),
     unchanged: Container[str] = (),
 ) -> Path:
-    """Write both files and return the page's path.
+    """Writes both files and returns the page's path.
 
     `labels`: label -> its routes; `cache`: the file of rendered parts; `failures`: stages without a current result;
     `unchanged`: specs none of whose files has changed since `cache` was written.
@@ -106,7 +106,7 @@ def _render(build: Path, label: str, routes: Iterable[str], state: str, failed: 
 
 
 def _state(build: str, label: str, routes: Iterable[str], now: int) -> str:
-    """Return the state of a model's reports; '' if one changed so recently that another change might not show."""
+    """Returns the state of a model's reports; '' if one changed so recently that another change might not show."""
     files = [
         f"{build}/{label}/report.json",
         *(f"{build}/{label}/{name}.manifest.json" for name in MODEL),
@@ -137,6 +137,6 @@ def _load(cache: Path) -> dict[str, _Rendered]:
 
 
 def _version() -> str:
-    """Return the version of the cache: it changes when a rendering module or the page's template does."""
+    """Returns the version of the cache: it changes when a rendering module or the page's template does."""
     files = (__file__, html.__file__, html.TEMPLATE, junit.__file__, markup.__file__)
     return "\n".join(identity(Path(file).stat()) for file in files)

@@ -16,7 +16,7 @@ _HEAD = (
 
 
 def table(reports: Iterable[Path], build: Path) -> str:
-    """Return the table of these report.json files below `build`, with each accepted model's path; '' without files."""
+    """Returns the table of these report.json files below `build`, with each accepted model's path; '' without files."""
     read = [(path, json.loads(path.read_text(encoding="utf-8"))) for path in reports]
     if not read:
         return ""
@@ -29,7 +29,7 @@ def table(reports: Iterable[Path], build: Path) -> str:
 
 
 def routes(paths: Iterable[Path], failures: Iterable[Failure] = ()) -> str:
-    """Return the table of these route.json files and failed routes, with each warning once below it; '' without any."""
+    """Returns the table of these route.json files and failed routes, each warning once below it; '' without any."""
     read = [json.loads(path.read_text(encoding="utf-8")) for path in paths]
     failed = [(each.key, "-", "-", "-", each.verdict) for each in failures]
     if not read and not failed:
@@ -49,7 +49,7 @@ def _route(route: dict[str, Any]) -> tuple[str, ...]:
 
 
 def aligned(rows: Sequence[Sequence[str]], left: set[int]) -> list[str]:
-    """Return rows of equally many cells as lines; columns in `left` are aligned left, the others right."""
+    """Returns rows of equally many cells as lines; columns in `left` are aligned left, the others right."""
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     return [_line(row, widths, left) for row in rows]
 

@@ -29,7 +29,7 @@ _SILENT = {"$schema", "$id", "$defs", "title", "description", "default", "x-hint
 
 
 def is_valid(document: Any, schema: Mapping[str, Any]) -> bool:
-    """Return whether a document is valid; False also if the schema has a keyword that is not implemented here."""
+    """Returns whether a document is valid; False also if the schema has a keyword that is not implemented here."""
     try:
         return _is_valid(document, schema, schema)
     except KeyError:  # A keyword or a type that is not implemented.
@@ -43,7 +43,7 @@ def _is_valid(value: Any, schema: Any, root: Mapping[str, Any]) -> bool:
 
 
 def _equal(one: Any, other: Any) -> bool:
-    """Compare as JSON does: true is not 1, and 1 is 1.0. No enumeration of the schema has lists or objects."""
+    """Compares as JSON does: true is not 1, and 1 is 1.0. No enumeration of the schema has lists or objects."""
     return isinstance(one, bool) == isinstance(other, bool) and one == other
 
 
@@ -78,7 +78,7 @@ _Rule = Callable[[Any, Any, Mapping[str, Any], Mapping[str, Any]], bool]
 
 
 def _of(kind: str, holds: Callable[[Any, Any], bool]) -> _Rule:
-    """Return a rule for values of one type; all other values obey it."""
+    """Returns a rule for values of one type; all other values obey it."""
     return lambda value, wanted, _schema, _root: not _TYPES[kind](value) or holds(value, wanted)
 
 

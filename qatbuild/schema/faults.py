@@ -56,7 +56,7 @@ class Layer(NamedTuple):
 
 @cache
 def validator() -> Draft202012Validator:
-    """Return the validator of spec.schema.json. jsonschema is imported here, because only faults need it."""
+    """Returns the validator of spec.schema.json. jsonschema is imported here, because only faults need it."""
     from jsonschema import Draft202012Validator  # noqa: PLC0415
 
     return Draft202012Validator(_schema())
@@ -74,7 +74,7 @@ class ValidDocuments:
     """
 
     def __init__(self, file: Path | None = None) -> None:
-        """Read the digests in `file`; an unreadable file has none."""
+        """Reads the digests in `file`; an unreadable file has none."""
         self._file = file
         self._valid: set[str] = set()
         self._visited: set[str] = set()
@@ -83,26 +83,26 @@ class ValidDocuments:
                 self._valid = set(file.read_text(encoding="utf-8").split())
 
     def contains(self, key: str) -> bool:
-        """Return whether a document with this key is on record."""
+        """Returns whether a document with this key is on record."""
         return key in self._valid
 
     def add(self, key: str) -> None:
-        """Note a valid document."""
+        """Notes a valid document."""
         self._visited.add(key)
 
     def keep_unvisited(self) -> None:
-        """Keep the documents on record that were not visited: those of specs that were not loaded."""
+        """Keeps the documents on record that were not visited: those of specs that were not loaded."""
         self._visited |= self._valid
 
     def save(self) -> None:
-        """Write the visited documents, if one of them is new. Failing to do so only costs time."""
+        """Writes the visited documents, if one of them is new. Failing to do so only costs time."""
         if self._file is not None and self._visited - self._valid:
             with contextlib.suppress(OSError):
                 write_text(self._file, "\n".join(sorted(self._visited)))
 
 
 def _key(document: object) -> str:
-    """Return the digest of a document and the schema; '' for a value that is not JSON."""
+    """Returns the digest of a document and the schema; '' for a value that is not JSON."""
     try:
         return hashlib.sha256((_schema_sha256() + canonical_json(document)).encode()).hexdigest()
     except (TypeError, ValueError):
@@ -115,7 +115,7 @@ def _schema_sha256() -> str:
 
 
 def of_schema(document: object, valid: ValidDocuments) -> list[Fault]:
-    """Return every way in which a merged document breaks the schema. A document in `valid` has none."""
+    """Returns every way in which a merged document breaks the schema. A document in `valid` has none."""
     key = _key(document)
     if not (valid.contains(key) or is_valid(document, _schema())) and (faults := _of_schema(document)):
         return faults
@@ -130,18 +130,18 @@ def _of_schema(document: object) -> list[Fault]:
 
 
 def pointer(path: Iterable[str | int]) -> str:
-    """Return the JSON pointer (RFC 6901) of a path; '/' for the whole document."""
+    """Returns the JSON pointer (RFC 6901) of a path; '/' for the whole document."""
     return "/" + "/".join(str(key).replace("~", "~0").replace("/", "~1") for key in path)
 
 
 def place(path: Sequence[str | int], layers: Sequence[Layer]) -> tuple[Layer, str]:
-    """Return the layer with the longest part of a path (of equals the first), and the pointer into its file."""
+    """Returns the layer with the longest part of a path (of equals the first), and the pointer into its file."""
     best = max(layers, key=lambda layer: _reach(layer, path))
     return best, pointer([*best.prefix, *path[best.inside :]])
 
 
 def _reach(layer: Layer, path: Sequence[str | int]) -> float:
-    """Return how much of a path a layer has. Above its own place, a value of a matrix gives way to other layers."""
+    """Returns how much of a path a layer has. Above its own place, a value of a matrix gives way to other layers."""
     depth = _depth(layer.document, path)
     if depth >= layer.inside:
         return depth
@@ -184,7 +184,7 @@ def _faults(error: ValidationError) -> Iterator[Fault]:
 
 
 def _closest(error: ValidationError) -> list[ValidationError]:
-    """Return the faults under the alternative that the value was most likely meant for: one of its own type."""
+    """Returns the faults under the alternative that the value was most likely meant for: one of its own type."""
     branches: dict[object, list[ValidationError]] = {}
     for inner in error.context or ():
         branches.setdefault(inner.schema_path[0], []).append(inner)

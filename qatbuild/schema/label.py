@@ -19,7 +19,7 @@ class Label(NamedTuple):
 
     @classmethod
     def parse(cls, text: str) -> Label:
-        """Parse a label; any text is one, whether or not a spec has that name."""
+        """Parses a label; any text is one, whether or not a spec has that name."""
         name, _, stage = text.partition(":")
         spec, _, variant = name.partition("@")
         return cls(spec, variant, stage)
@@ -34,15 +34,15 @@ class Label(NamedTuple):
 
 
 def spec_of(text: str) -> str:
-    """Return the spec's name in a label: "cnn" for "cnn@small:float"."""
+    """Returns the spec's name in a label: "cnn" for "cnn@small:float"."""
     return text.partition(":")[0].partition("@")[0]
 
 
 def route_of(stage: str) -> str:
-    """Return the route of a stage's name: "vela" for "deploy.vela"; '' for a stage that is no deployment."""
+    """Returns the route of a stage's name: "vela" for "deploy.vela"; '' for a stage that is no deployment."""
     return stage.removeprefix(_DEPLOY) if stage.startswith(_DEPLOY) else ""
 
 
 def stage_of(route: str) -> str:
-    """Return the name of a route's stage: "deploy.vela" for "vela"."""
+    """Returns the name of a route's stage: "deploy.vela" for "vela"."""
     return f"{_DEPLOY}{route}"

@@ -32,7 +32,7 @@ RESERVED = _FOLDERS | _COMMANDS
 
 
 def find(specs: Path) -> dict[str, Path]:
-    """Return name -> file of every spec below `specs`. A file that begins with _ or . is only a base for others."""
+    """Returns name -> file of every spec below `specs`. A file that begins with _ or . is only a base for others."""
     files = sorted(path for path in specs.rglob("*.json") if not path.is_dir())
     relative = {path: path.relative_to(specs) for path in files}
     return {
@@ -43,7 +43,7 @@ def find(specs: Path) -> dict[str, Path]:
 
 
 def find_below(root: Path, patterns: Iterable[str]) -> list[tuple[str, Path]]:
-    """Return (name, file) of every spec in the folders below `root` that match a pattern, in the order of the names.
+    """Returns (name, file) of every spec in the folders below `root` that match a pattern, in the order of the names.
 
     A name is the path from the root without folders called specs: vision/specs/net.json is vision/net. Hidden folders
     are left out. Two files may have one name, which the plan refuses.
@@ -66,7 +66,7 @@ def load(name: str, file: Path, allowed_paths: AllowedPaths) -> list[model.Varia
 def load_with_documents(
     name: str, file: Path, allowed_paths: AllowedPaths, valid: ValidDocuments
 ) -> tuple[list[model.Variant], tuple[Path, ...]]:
-    """Return the variants of a spec, as `load` does, and the files that were read: its own and those it extends."""
+    """Returns the variants of a spec, as `load` does, and the files that were read: its own and those it extends."""
     layers = list(_layers(file, allowed_paths))
     return _variants(name, file, allowed_paths, layers, valid), tuple(layer.file for layer in layers)
 
@@ -103,7 +103,7 @@ def _variants(
 
 
 def name_errors(name: str) -> Iterator[str]:
-    """Yield why a spec cannot have this name."""
+    """Yields why a spec cannot have this name."""
     if not all(_NAME.fullmatch(part) for part in name.split("/")):
         yield f'a spec cannot be named "{name}": letters, digits, "_", "-", "." make a label.'
     if name.partition("/")[0] in RESERVED:
@@ -117,7 +117,7 @@ def _combinations(
     found: dict[tuple[Path, str, str], None],
     valid: ValidDocuments,
 ) -> list[Combination]:
-    """Return the combinations of the merged matrix; without a matrix, or with a faulty one, the empty combination."""
+    """Returns the combinations of the merged matrix; without a matrix, or with a faulty one, the empty combination."""
     if given is None:
         return [Combination()]
     mine = [fault for fault in faults.of_schema({**merged, "matrix": given}, valid) if fault.path[:1] == ("matrix",)]
@@ -129,12 +129,12 @@ def _combinations(
 
 
 def _holder(layers: list[Layer], cell: Cell) -> Path:
-    """Return the file whose matrix has a cell, the strongest of several."""
+    """Returns the file whose matrix has a cell, the strongest of several."""
     return faults.place(cell.place, layers)[0].file
 
 
 def merge_patch(target: Any, patch: Any, *, keep_null: bool = False) -> Any:
-    """Apply a JSON merge patch (RFC 7396): objects merge, null removes, everything else replaces.
+    """Applies a JSON merge patch (RFC 7396): objects merge, null removes, everything else replaces.
 
     With `keep_null` the target is itself a patch, in which a null must stay.
     """
@@ -150,12 +150,12 @@ def merge_patch(target: Any, patch: Any, *, keep_null: bool = False) -> Any:
 
 
 def patched(document: Any, patch: Any) -> Any:
-    """Return the document with a merge patch; a change of quantize.method drops the former method's fields."""
+    """Returns the document with a merge patch; a change of quantize.method drops the former method's fields."""
     return merge_patch(without_other_method(document, patch), patch)
 
 
 def _merged(layers: list[Layer]) -> tuple[Any, Any]:
-    """Merge layers, strongest first; return the document and the patches of its variants."""
+    """Merges layers, strongest first; return the document and the patches of its variants."""
     merged: Any = {}
     patches: Any = None
     for layer in reversed(layers):
@@ -168,7 +168,7 @@ def _merged(layers: list[Layer]) -> tuple[Any, Any]:
 
 
 def read_json(file: Path) -> Any:
-    """Return the value of a JSON file. SpecError with line and column for other text, duplicate keys and NaN."""
+    """Returns the value of a JSON file. SpecError with line and column for other text, duplicate keys and NaN."""
     try:
         text = file.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as fault:
@@ -226,7 +226,7 @@ def _no_constant(text: str) -> None:
 
 
 def _layers(file: Path, allowed_paths: AllowedPaths) -> Iterator[Layer]:
-    """Yield the file and those that it extends, strongest first, with all paths relative to the first."""
+    """Yields the file and those that it extends, strongest first, with all paths relative to the first."""
     seen: list[Path] = []
     folder = file.parent
     while True:
@@ -258,7 +258,7 @@ def _layers(file: Path, allowed_paths: AllowedPaths) -> Iterator[Layer]:
 
 
 def _rebase(document: Any, folder: Path, home: Path) -> None:
-    """Change the paths in a base's document from relative to its `folder` to valid in `home`, the spec's folder."""
+    """Changes the paths in a base's document from relative to its `folder` to valid in `home`, the spec's folder."""
     variants, cells = document.get("variants"), document.get("matrix")
     parts = [document, *(variants.values() if isinstance(variants, dict) else ())]
     if isinstance(cells, dict):
@@ -273,7 +273,7 @@ def _rebase(document: Any, folder: Path, home: Path) -> None:
 
 
 def _rebase_matrix(cells: dict[str, Any], folder: Path, home: Path) -> None:
-    """Make paths in a matrix relative to the spec: they become names, which must be equal on every machine."""
+    """Makes paths in a matrix relative to the spec: they become names, which must be equal on every machine."""
 
     def moved(paths: Any) -> Any:
         return each(paths, lambda path: os.path.relpath(folder / path, home))

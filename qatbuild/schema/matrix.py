@@ -51,7 +51,7 @@ class Combination(NamedTuple):
 
 
 def combinations(matrix: Mapping[str, Any]) -> tuple[list[Combination], list[Fault]]:
-    """Return the combinations of a matrix, valid under the schema, in order of fields and values; and its faults."""
+    """Returns the combinations of a matrix, valid under the schema, in order of fields and values; and its faults."""
     axes = {field: values for field, values in matrix.items() if field not in _LISTS}
     faults = [*_overlaps(axes), *_doubles(axes)]
     if math.prod(len(values) for values in axes.values()) > LIMIT:
@@ -98,7 +98,7 @@ def _doubles(axes: Mapping[str, Sequence[Any]]) -> Iterator[Fault]:
 
 
 def _meaning(value: Any) -> float | str:
-    """Return a key that is equal for equal values: 1 equals 1.0, but not true."""
+    """Returns a key that is equal for equal values: 1 equals 1.0, but not true."""
     return value if isinstance(value, int | float) and not isinstance(value, bool) else canonical_json(value)
 
 
@@ -124,7 +124,7 @@ def _named(rows: Sequence[tuple[Cell, ...]], faults: list[Fault]) -> list[Combin
 
 
 def _short(fields: set[tuple[str, ...]]) -> dict[tuple[str, ...], str]:
-    """Return each field's shortest unique name: as many of its last keys as are needed."""
+    """Returns each field's shortest unique name: as many of its last keys as are needed."""
     short = {}
     for field in fields:
         ends = (field[-count:] for count in range(1, len(field) + 1))
@@ -137,7 +137,7 @@ def _is_own(end: tuple[str, ...], fields: set[tuple[str, ...]]) -> bool:
 
 
 def _text(value: Any) -> str:
-    """Return a value in the characters of a name, followed by the value's digest if characters were lost."""
+    """Returns a value in the characters of a name, followed by the value's digest if characters were lost."""
     if isinstance(value, str):
         text, exact = re.sub(r"[^A-Za-z0-9_.-]+", "_", value), not _is_scalar(value)
     else:
@@ -150,7 +150,7 @@ def _text(value: Any) -> str:
 
 
 def _is_scalar(text: str) -> bool:
-    """Return whether a text would read as a number, true, false or null."""
+    """Returns whether a text would read as a number, true, false or null."""
     try:
         return not isinstance(json.loads(text), list | dict | str)
     except ValueError:

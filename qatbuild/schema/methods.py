@@ -16,7 +16,7 @@ FIELDS_OF_METHOD = {
 
 
 def without_other_method(document: Any, patch: Any) -> Any:
-    """Return the document without its method's own fields, if the patch changes the method."""
+    """Returns the document without its method's own fields, if the patch changes the method."""
     former, wanted = _method(document) or DEFAULT, _method(patch)
     if wanted is None or wanted == former or former not in FIELDS_OF_METHOD:
         return document
@@ -33,5 +33,5 @@ def _method(document: Any) -> str | None:
 
 
 def a_fifth(steps: int) -> int:
-    """Return the default for fine-tuning steps and for checkpoint intervals: a fifth of `steps`, at least 1."""
+    """Returns the default for fine-tuning steps and for checkpoint intervals: a fifth of `steps`, at least 1."""
     return max(1, steps // 5)

@@ -10,13 +10,13 @@ _SIMILARITY = 0.5
 
 
 def nearest(word: str, names: Iterable[str]) -> str:
-    """Return the name that resembles the word most; '' if none does."""
+    """Returns the name that resembles the word most; '' if none does."""
     import difflib  # noqa: PLC0415  Only a mistake needs it.
 
     return next(iter(difflib.get_close_matches(word, list(names), 1, _SIMILARITY)), "")
 
 
 def suggest(word: str, names: Iterable[str]) -> str:
-    """Return ' Did you mean "NAME"?' for the nearest name; '' without one."""
+    """Returns ' Did you mean "NAME"?' for the nearest name; '' without one."""
     near = nearest(word, names)
     return f" Did you mean {json.dumps(near)}?" if near else ""

@@ -29,19 +29,19 @@ class AllowedPaths(NamedTuple):
     allowed: tuple[Path, ...] = ()
 
     def holds(self, path: Path) -> bool:
-        """Return whether a path, as it is spelt, lies inside. A link inside may lead anywhere: users make them."""
+        """Returns whether a path, as it is spelt, lies inside. A link inside may lead anywhere: users make them."""
         spelt = Path(os.path.normpath(path))
         return any(spelt.is_relative_to(place) for place in (self.root, *self.allowed))
 
     def module(self, name: str) -> Path | None:
-        """Return the file of a Python module below the root, or None."""
+        """Returns the file of a Python module below the root, or None."""
         stem = self.root.joinpath(*name.split("."))
         candidates = (stem.with_suffix(".py"), stem / "__init__.py")
         return next((path for path in candidates if path.is_file()), None)
 
 
 def rule_violations(document: Any, folder: Path, allowed_paths: AllowedPaths) -> Iterator[Fault]:
-    """Yield a fault for every rule that a merged document breaks. Its paths are relative to `folder`."""
+    """Yields a fault for every rule that a merged document breaks. Its paths are relative to `folder`."""
     yield from _steps(document)
     yield from _method(document)
     yield from _mode(document)
@@ -65,7 +65,7 @@ def _steps(document: Any) -> Iterator[Fault]:
 
 
 def _method(document: Any) -> Iterator[Fault]:
-    """Yield the fields of the other method. Patches that change the method have dropped such fields already."""
+    """Yields the fields of the other method. Patches that change the method have dropped such fields already."""
     ptq = _ptq(document)
     for name in FIELDS_OF_METHOD["qat" if ptq else "ptq"]:
         value = _at(document, "quantize", name)
@@ -137,7 +137,7 @@ def _checkpoint(document: Any) -> Iterator[Fault]:
 
 
 def _quantized_steps(document: Any) -> int | None:
-    """Return the steps of the training that quantizes, with the default of typed.py; None for ptq."""
+    """Returns the steps of the training that quantizes, with the default of typed.py; None for ptq."""
     train, own = _integer(document, "train", "steps"), _integer(document, "quantize", "steps")
     if _ptq(document):
         return None
@@ -196,7 +196,7 @@ def _meta_graph(document: Any) -> Iterator[Fault]:
 
 
 def _deploy(document: Any) -> Iterator[Fault]:
-    """Yield combinations that a target cannot run, and those that its own compiler would silently accept."""
+    """Yields combinations that a target cannot run, and those that its own compiler would silently accept."""
     scheme = _at(document, "quantize", "scheme") or "uint8"
     if _at(document, "deploy", "c_array", "runtime") == "tflm" and scheme == "uint8":
         yield Fault(

@@ -16,7 +16,7 @@ _PERCENTILE = 99.99
 
 
 def typed(label: str, file: Path, document: Mapping[str, Any]) -> model.Variant:
-    """Return the typed value of a document without faults. `file` is what its paths are relative to."""
+    """Returns the typed value of a document without faults. `file` is what its paths are relative to."""
     part = {name: dict(document.get(name) or {}) for name in ("dataset", "model", "train", "quantize")}
 
     def absolute(path: str) -> str:
@@ -48,7 +48,7 @@ def typed(label: str, file: Path, document: Mapping[str, Any]) -> model.Variant:
 
 
 def each(paths: Any, change: Callable[[str], str]) -> Any:
-    """Apply `change` to a path, or to each path of a list. Other values, which the schema refuses, stay as they are."""
+    """Applies `change` to a path, or to each path of a list. Other values, which the schema refuses, stay."""
     if isinstance(paths, list):
         return [each(path, change) for path in paths]
     return change(paths) if isinstance(paths, str) else paths

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import importlib.util
 import os
+import re
 import subprocess
 import sys
 import tomllib
@@ -112,6 +113,14 @@ def test_each_half_has_an_import_contract_over_all_its_rooms() -> None:
     named = [{name.partition(".")[2] for name in modules} for modules in sources.values()]
     assert ENGINE_HALF | {"exchange"} in named
     assert WORKER_HALF | {"exchange"} in named
+
+
+def test_the_documented_rooms_are_the_packages() -> None:
+    """docs/architecture.md has a table with a row for each package."""
+    text = (REPOSITORY / "qatbuild/docs/architecture.md").read_text(encoding="utf-8")
+    rooms = re.findall(r"^\| `([a-z0-9_/]+)/` \|", text, re.MULTILINE)
+    packages = [path.parent.relative_to(REPOSITORY / "qatbuild") for path in SOURCES if path.name == "__init__.py"]
+    assert sorted(rooms) == sorted(package.as_posix() for package in packages if package.parts)
 
 
 def test_packages_import_each_other_without_a_circle() -> None:

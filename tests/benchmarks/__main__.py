@@ -3,10 +3,10 @@
     python -m tests.benchmarks --variants 10 100 1000 5000
 
 builds each graph once, then takes the tools in turns, so that a busy machine is busy for all of them. Medians go into
-tests/benchmarks/results/growth.md and into README.md, every single figure into growth.json. The numbers are of one
-machine and one hour: compare what stands in one table only. With `--keep FOLDER` the built projects stay there and are
-used again; with `--add` other sizes stay as they were measured, at the same commit; with `--out` the table goes
-elsewhere, and not into README.md.
+tests/benchmarks/results/growth.md and into qatbuild/docs/benchmarks.md, every single figure into growth.json. The
+numbers are of one machine and one hour: compare only numbers of the same table. With `--keep FOLDER` the built projects
+stay there and are used again; with `--add` other sizes stay as they were measured, at the same commit; with `--out` the
+table goes elsewhere, and not into benchmarks.md.
 """
 
 from __future__ import annotations

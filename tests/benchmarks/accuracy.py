@@ -1,13 +1,13 @@
-"""What the shipped specs reach on CIFAR-10: their reports as one table, in README.md.
+"""What the shipped specs reach on CIFAR-10: their reports as one table, in qatbuild/docs/benchmarks.md.
 
-    doit -n 2 cifarnet cifarnet-seeds resnet8 mobilenet mobilenet-seeds
+    doit -n 2 cifarnet resnet8 mobilenet benchmarks/cifarnet-seeds benchmarks/mobilenet-seeds
     python -m tests.benchmarks.accuracy
 
-builds them, and writes tests/benchmarks/results/accuracy.md, .json, and the table in README.md (with `--out`, another
-of results/ that README.md has a place for). It measures nothing by itself: it takes what stands in report.json of
-models that are up to date, so that every figure is what this commit and these specs give, and refuses to write any
-other. With `--project FOLDER` they are those of another project, as of one whose specs extend these and name data that
-lies elsewhere.
+builds them, and writes tests/benchmarks/results/accuracy.md, accuracy.json, the table in benchmarks.md and its summary
+in README.md (with `--out`, another file of results/ that benchmarks.md has a place for). It measures nothing itself:
+every figure comes from the report.json of a model that is up to date, and other reports are refused, so the table shows
+what this commit and these specs give. With `--project FOLDER` the models are those of another project, such as one
+whose specs extend these and name data that lies elsewhere.
 """
 
 from __future__ import annotations
@@ -27,9 +27,13 @@ from qatbuild.schema.load import load
 from qatbuild.schema.model import Dataset, Variant
 from qatbuild.schema.rules import AllowedPaths
 from tests.benchmarks.measure import FailedRunError, host
-from tests.benchmarks.table import RESULTS, publish
+from tests.benchmarks.table import RESULTS, into_page, publish
 
-SPECS = ("cifarnet", "cifarnet-seeds", "resnet8", "mobilenet", "mobilenet-seeds")
+SPECS = ("cifarnet", "benchmarks/cifarnet-seeds", "resnet8", "mobilenet", "benchmarks/mobilenet-seeds")
+IN_SUMMARY = (
+    "cifarnet@uint8", "cifarnet@int8", "resnet8@int8_per_channel", "mobilenet@uint8", "mobilenet@ptq",
+)  # fmt: skip
+"""The models of the small table in README.md."""
 
 _HEAD = (
     "model", "seed", "float %", "fake-quant %", ".tflite %", "agreement %", "bytes", "x smaller", "ms", "float ms",
@@ -39,26 +43,29 @@ _KERNELS = "xnnpack"
 
 
 def main(arguments: list[str]) -> int:
-    """Read the reports, print the table, write the files."""
+    """Reads the reports, prints the table, writes the files."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--project", type=Path, default=Path.cwd())
     parser.add_argument("--models", nargs="+", default=list(SPECS), help="names of specs in the project, or labels")
     parser.add_argument("--out", type=Path, default=RESULTS / "accuracy")
-    given = parser.parse_args(arguments)
-    root = given.project.absolute()
-    _must_be_current(root, given.models)
-    result = gathered(root, given.models)
-    publish(given.out, result, markdown(result))
+    options = parser.parse_args(arguments)
+    root = options.project.absolute()
+    _must_be_current(root, options.models)
+    result = gathered(root, options.models)
+    publish(options.out, result, markdown(result))
+    if options.out.absolute() == RESULTS / "accuracy":
+        (RESULTS / "summary.md").write_text(summary(result), encoding="utf-8")
+        into_page("summary")
     return 0
 
 
 def _must_be_current(root: Path, models: Iterable[str]) -> None:
-    """Refuse reports that another code, spec or dataset gave."""
+    """Refuses reports of another code, spec or dataset."""
     command = [sys.executable, "-m", "doit", "plan", "--json", *models]
-    told = subprocess.run(command, cwd=root, capture_output=True, text=True, check=False)
-    if told.returncode:
-        raise FailedRunError(told.stderr or told.stdout)
-    counts = json.loads(told.stdout)["counts"]
+    planned = subprocess.run(command, cwd=root, capture_output=True, text=True, check=False)
+    if planned.returncode:
+        raise FailedRunError(planned.stderr or planned.stdout)
+    counts = json.loads(planned.stdout)["counts"]
     if set(counts) != {CURRENT}:
         raise FailedRunError(f"These models are not up to date ({counts}). First: doit {' '.join(models)}")
 
@@ -97,7 +104,7 @@ def _seeds(variants: Mapping[str, Variant], rows: Mapping[str, dict[str, Any]]) 
         alike.setdefault(repr(same), {})[variant.train.seed] = label
     for labels in alike.values():
         if len(labels) > 1:
-            found = {kind: [rows[label]["top1"][kind] for label in labels.values()] for kind in _TOP1}
+            top1 = {kind: [rows[label]["top1"][kind] for label in labels.values()] for kind in _TOP1}
             yield {
                 "labels": list(labels.values()),
                 "seeds": list(labels),
@@ -108,7 +115,7 @@ def _seeds(variants: Mapping[str, Variant], rows: Mapping[str, dict[str, Any]]) 
                         "least": min(each),
                         "greatest": max(each),
                     }
-                    for kind, each in found.items()
+                    for kind, each in top1.items()
                 },
             }
 
@@ -134,6 +141,15 @@ def markdown(result: dict[str, Any]) -> str:
         figures = [f"{each['top1'][kind]['mean']:.2f} ± {each['top1'][kind]['deviation']:.2f}" for kind in _TOP1]
         name = each["labels"][0].replace(f"seed-{each['seeds'][0]}", "seed-*") + ": mean ± standard deviation"
         lines.append(f"| {name} | {', '.join(map(str, each['seeds']))} | " + " | ".join(figures) + " |" + " |" * 5)
+    return "\n".join([*lines, "", _about(result)]) + "\n"
+
+
+def summary(result: dict[str, Any]) -> str:
+    """The small table: a line for each model of IN_SUMMARY."""
+    columns = [_HEAD.index(name) for name in ("model", "float %", ".tflite %", "bytes", "x smaller", "ms", "float ms")]
+    rows = {row["label"]: list(_cells(row)) for row in result["rows"]}
+    lines = ["| " + " | ".join(_HEAD[column] for column in columns) + " |", "|---|" + "--:|" * (len(columns) - 1)]
+    lines += ["| " + " | ".join(rows[label][column] for column in columns) + " |" for label in IN_SUMMARY]
     return "\n".join([*lines, "", _about(result)]) + "\n"
 
 

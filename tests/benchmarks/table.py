@@ -1,4 +1,4 @@
-"""The table that results make, and where it stands in README.md."""
+"""The table of the growth benchmark, and the places of all tables in README.md and qatbuild/docs/benchmarks.md."""
 
 from __future__ import annotations
 
@@ -11,7 +11,10 @@ from tests.benchmarks.graph import TOOLS
 from tests.benchmarks.measure import FailedRunError
 
 RESULTS = Path(__file__).parent / "results"
-README = Path(__file__).parents[2] / "README.md"
+_REPOSITORY = Path(__file__).parents[2]
+PAGES = {"summary": _REPOSITORY / "README.md"}
+"""Name of a table -> the page that holds it, where that is not BENCHMARKS."""
+BENCHMARKS = _REPOSITORY / "qatbuild/docs/benchmarks.md"
 _END = "<!-- end -->\n"
 
 
@@ -47,9 +50,9 @@ def _over_the_no_op(walls: dict[tuple[str, int, str], Any]) -> list[str]:
     """What an edit costs more than no edit, where both were measured: a sentence for each number of variants."""
     lines = []
     for variants in sorted({variants for what, variants, _ in walls if what == LESS_STAGES}):
-        found = [walls.get((what, variants, "qatbuild")) for what in ("no-op", LESS_STAGES, NOTHING_RUNS)]
-        if all(found):
-            idle, less, nothing = (each["wall_seconds"] * 1000 for each in found)
+        medians = [walls.get((what, variants, "qatbuild")) for what in ("no-op", LESS_STAGES, NOTHING_RUNS)]
+        if all(medians):
+            idle, less, nothing = (each["wall_seconds"] * 1000 for each in medians)
             lines.append(
                 f"One spec edited among {variants:,}: {less - idle:.0f} ms over the no-op besides its stages, "
                 f"{nothing - idle:.0f} ms if none has to run."
@@ -65,27 +68,33 @@ def _cell(row: dict[str, Any]) -> str:
 
 
 def publish(out: Path, result: dict[str, Any], text: str) -> None:
-    """Write OUT.json and OUT.md, print the text, and put it into README.md if OUT lies below results/."""
+    """Writes OUT.json and OUT.md, prints the text, and puts it into its page if OUT lies below results/."""
     out.parent.mkdir(parents=True, exist_ok=True)
     out.with_suffix(".json").write_text(json.dumps(result, indent=1) + "\n")
     out.with_suffix(".md").write_text(text)
     if out.absolute().parent == RESULTS:
-        into_readme(out.name)
+        into_page(out.name)
     sys.stdout.write(text)
 
 
-def in_readme(name: str) -> str:
-    """The table of results/NAME.md as README.md has it."""
-    return README.read_text(encoding="utf-8").partition(_begin(name))[2].partition(_END)[0]
+def page(name: str) -> Path:
+    """The page that holds the table of results/NAME.md."""
+    return PAGES.get(name, BENCHMARKS)
 
 
-def into_readme(name: str) -> None:
-    """Put the table of results/NAME.md into README.md, where its name stands in a comment."""
-    before, begin, rest = README.read_text(encoding="utf-8").partition(_begin(name))
+def in_page(name: str) -> str:
+    """The table of results/NAME.md as its page has it; empty if the page has no place for it."""
+    return page(name).read_text(encoding="utf-8").partition(_begin(name))[2].partition(_END)[0]
+
+
+def into_page(name: str) -> None:
+    """Puts the table of results/NAME.md into its page, where its name stands in a comment."""
+    file = page(name)
+    before, begin, rest = file.read_text(encoding="utf-8").partition(_begin(name))
     if not begin:
-        raise FailedRunError(f"README.md has no place for the table: {_begin(name)}")
+        raise FailedRunError(f"{file.name} has no place for the table: {_begin(name)}")
     table = (RESULTS / f"{name}.md").read_text(encoding="utf-8")
-    README.write_text(before + begin + table + _END + rest.partition(_END)[2], encoding="utf-8")
+    file.write_text(before + begin + table + _END + rest.partition(_END)[2], encoding="utf-8")
 
 
 def _begin(name: str) -> str:

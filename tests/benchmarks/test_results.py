@@ -1,44 +1,35 @@
-"""No figure of README.md is typed in."""
+"""No figure of README.md and of docs/benchmarks.md is typed in."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
-from typing import Any
 
 import pytest
 
-from tests.benchmarks import accuracy, table
+from tests.benchmarks import table
 from tests.benchmarks.measure import FailedRunError
-from tests.benchmarks.table import RESULTS, in_readme
-from tests.benchmarks.training import table as training
+from tests.benchmarks.pages import TABLES, text
+from tests.benchmarks.table import RESULTS, in_page
 
 
-@pytest.mark.parametrize(
-    ("name", "markdown"),
-    [
-        ("growth", table.markdown),
-        ("training", training.markdown),
-        ("accuracy", accuracy.markdown),
-        ("precision", accuracy.markdown),
-    ],
-)
-def test_the_table_in_the_readme_is_that_of_the_benchmark_s_results(
-    name: str, markdown: Callable[[dict[str, Any]], str]
-) -> None:
-    file = RESULTS / f"{name}.json"
-    if not file.exists():
-        assert in_readme(name) == ""
-        return
-    result = json.loads(file.read_text())
-    assert in_readme(name) == (RESULTS / f"{name}.md").read_text() == markdown(result)
+@pytest.mark.parametrize("name", list(TABLES))
+def test_the_table_in_a_page_is_that_of_the_benchmark_s_results(name: str) -> None:
+    assert in_page(name) == (RESULTS / f"{name}.md").read_text() == text(name)
+    result = json.loads((RESULTS / f"{TABLES[name][0]}.json").read_text())
     assert {"commit", "date", "cpu", "threads"} <= set(result["host"])
 
 
-def test_a_readme_without_a_place_for_a_table_is_left_as_it_is(tmp_path, monkeypatch):
-    readme = tmp_path / "README.md"
-    readme.write_text("nothing to fill in\n")
-    monkeypatch.setattr(table, "README", readme)
+def test_every_model_with_results_is_a_label_of_a_shipped_spec() -> None:
+    for name in ("accuracy", "precision"):
+        labels = [row["label"] for row in json.loads((RESULTS / f"{name}.json").read_text())["rows"]]
+        specs = {label.partition("@")[0] for label in labels}
+        assert [spec for spec in specs if not (RESULTS.parents[2] / f"specs/{spec}.json").is_file()] == []
+
+
+def test_a_page_without_a_place_for_a_table_is_left_as_it_is(tmp_path, monkeypatch):
+    page = tmp_path / "benchmarks.md"
+    page.write_text("nothing to fill in\n")
+    monkeypatch.setattr(table, "BENCHMARKS", page)
     with pytest.raises(FailedRunError, match="no place"):
-        table.into_readme("growth")
-    assert readme.read_text() == "nothing to fill in\n"
+        table.into_page("growth")
+    assert page.read_text() == "nothing to fill in\n"

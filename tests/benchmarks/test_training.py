@@ -28,11 +28,11 @@ def test_sides_take_their_steps_by_turns_and_a_tool_that_is_not_there_is_a_row_w
     few = ["--rounds", "2", "--steps", "1", "--warm-up", "0", "--pairs", "0", "--without-tfmot"]
     main([*few, "--sides", *wanted, "--out", str(tmp_path / "training")])
     result = json.loads((tmp_path / "training.json").read_text())
-    assert {side: [len(steps) for steps in found["rounds"]] for side, found in result["sides"].items()} == {
+    assert {name: [len(steps) for steps in each["rounds"]] for name, each in result["sides"].items()} == {
         "cifarnet/float32/float": [1, 1],
         "resnet8/float32/frozen": [1, 1],
     }
-    assert all(found["peak_bytes"] > 100e6 for found in result["sides"].values())
+    assert all(each["peak_bytes"] > 100e6 for each in result["sides"].values())
     text = (tmp_path / "training.md").read_text()
     assert text == markdown(result)
     assert "| CifarNet, `fit` of tfmot and tf_keras | float32 | quantized | not asked for | | |" in text
@@ -43,7 +43,7 @@ def side(*rounds: list[float], precision: str = "float32") -> dict[str, Any]:
 
 
 def result(**sides: dict[str, Any]) -> dict[str, Any]:
-    named = {name.replace("__", "/"): found for name, found in sides.items()}
+    named = {name.replace("__", "/"): each for name, each in sides.items()}
     about = ("commit", "date", "cpu", "threads", "cores", "load", "python")
     counts = {"batch": 128, "steps": 1, "versions": {}, "left_out": {}}
     return {"host": dict.fromkeys(about, "-"), **counts, "sides": named}
@@ -107,12 +107,12 @@ def test_where_no_environment_can_be_made_the_reason_has_no_path(
 
 def test_a_table_goes_between_its_marks_and_the_rest_stays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     marks = "a\n<!-- tests/benchmarks/results/{}.md -->\nold\n<!-- end -->\nb\n"
-    (tmp_path / "README.md").write_text(marks.format("growth") + marks.format("training"))
+    (tmp_path / "benchmarks.md").write_text(marks.format("growth") + marks.format("training"))
     (tmp_path / "training.md").write_text("new\n")
-    monkeypatch.setattr(table, "README", tmp_path / "README.md")
+    monkeypatch.setattr(table, "BENCHMARKS", tmp_path / "benchmarks.md")
     monkeypatch.setattr(table, "RESULTS", tmp_path)
-    table.into_readme("training")
-    assert (tmp_path / "README.md").read_text() == marks.format("growth") + marks.format("training").replace(
+    table.into_page("training")
+    assert (tmp_path / "benchmarks.md").read_text() == marks.format("growth") + marks.format("training").replace(
         "old", "new"
     )
-    assert table.in_readme("training") == "new\n"
+    assert table.in_page("training") == "new\n"

@@ -37,19 +37,19 @@ class ToyProject:
     root: Path
 
     def spec(self, name: str, **fields: Any) -> None:
-        """Write specs/NAME.json: the toy spec with some fields replaced."""
+        """Writes specs/NAME.json: the toy spec with some fields replaced."""
         path = self.root / "specs" / f"{name}.json"
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(json.dumps({**SPEC, **fields}))
 
     def doit(self, *arguments: str) -> subprocess.CompletedProcess[str]:
-        """Run doit in the project; stdout and stderr are texts."""
+        """Runs doit in the project; stdout and stderr are texts."""
         process = self.started(*arguments)
         said = process.communicate()
         return subprocess.CompletedProcess(process.args, process.returncode, *said)
 
     def started(self, *arguments: str) -> subprocess.Popen[str]:
-        """Start doit in the project."""
+        """Starts doit in the project."""
         command = [sys.executable, "-m", "doit", *arguments]
         environment = {**os.environ, "PYTHONPATH": str(REPOSITORY), "COLUMNS": "200"}
         pipe = subprocess.PIPE
@@ -57,7 +57,7 @@ class ToyProject:
 
     @contextlib.contextmanager
     def taken(self) -> Iterator[int]:
-        """Let another process hold the build lock; yields its id."""
+        """Lets another process hold the build lock; yields its id."""
         lock = self.root / "build/.qatbuild/lock"
         code = (
             "import sys; from pathlib import Path; from qatbuild.exchange.lock import Owner; "
@@ -73,14 +73,14 @@ class ToyProject:
                 holder.communicate("")
 
     def runs(self) -> list[str]:
-        """Return the stages that ran since the last call, in order."""
+        """Returns the stages that ran since the last call, in order."""
         counter = self.root / "runs.txt"
         names = counter.read_text().split() if counter.exists() else []
         counter.unlink(missing_ok=True)
         return names
 
     def built(self, *arguments: str) -> list[str]:
-        """Run doit, which must succeed, and return the stages that ran."""
+        """Runs doit, which must succeed, and returns the stages that ran."""
         done = self.doit(*arguments)
         assert done.returncode == 0, done.stdout + done.stderr
         return self.runs()

@@ -48,7 +48,7 @@ def two(toy: ToyProject) -> ToyProject:
 
 
 def artifacts(root: Path) -> dict[str, bytes]:
-    """Return every published artifact by name."""
+    """Returns every published artifact by name."""
     folder = root / "build"
     files = [path for path in folder.rglob("*") if path.is_file() and ".qatbuild" not in path.parts]
     kept = {".manifest.json", ".pb", ".tflite", ".npz", ".index"}

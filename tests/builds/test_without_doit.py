@@ -38,7 +38,7 @@ print("RESULT", json.dumps({"ok": result.ok, "rows": rows, "errors": errors, "un
 
 
 def build(toy: ToyProject, *labels: str, **options: Any) -> tuple[dict[str, Any], str]:
-    """Build labels in a process without doit: (the result, what it printed)."""
+    """Builds labels in a process without doit: (the result, what it printed)."""
     environment = {**os.environ, "PYTHONPATH": str(REPOSITORY)}
     command = [sys.executable, "-c", PROGRAM, json.dumps([labels, options])]
     done = subprocess.run(command, cwd=toy.root, env=environment, capture_output=True, text=True, check=False)

@@ -31,7 +31,7 @@ class ToyExecutor:
     """Runs a request by writing down what it says."""
 
     def stop(self) -> None:
-        """Do nothing: a toy stage ends at once."""
+        """Does nothing: a toy stage ends at once."""
 
     def run(self, request: Request) -> None:
         project = request.project
@@ -60,7 +60,7 @@ class ToyExecutor:
         write_text(Manifest.path_of(request.work, request.stage), manifest.to_json())
 
     def text(self, request: Request) -> str:
-        """Return an artifact's text. Sources are read in lower case, so that a change of case leaves equal output."""
+        """Returns an artifact's text. Sources are read in lower case, so that a change of case leaves equal output."""
         if request.stage == "evaluate":
             return json.dumps(self.report(request))
         if request.stage.startswith("deploy."):

@@ -15,15 +15,12 @@ import numpy as np
 import pytest
 
 from qatbuild.exchange.request import Request, Source
-
-SHARED = Path(__file__).resolve().parents[2].parent / "shared"
+from tests.conftest import SHARED
 
 
 @pytest.fixture(scope="session")
 def shared_data() -> Path:
-    """The folder with the real datasets, beside the repository."""
-    if not (SHARED / "data").is_dir():
-        pytest.skip("the real datasets (../shared/data beside the repository) are not on this machine")
+    """The folder with the real datasets, for tests marked shared("data")."""
     return SHARED / "data"
 
 

@@ -150,6 +150,7 @@ def test_full_disk_is_an_error_with_the_room_that_is_needed(make_request: MakeRe
 
 
 @pytest.mark.slow
+@pytest.mark.shared("data/cifar10")
 def test_real_cifar10_has_the_known_statistics_and_needs_less_than_700_mib(
     shared_data: Path, make_request: MakeRequest, tmp_path: Path
 ) -> None:

@@ -164,6 +164,7 @@ def test_one_checksum_for_four_files_is_refused(tmp_path: Path) -> None:
         datasets.load("idx", None, None, "0" * 64, tmp_path)
 
 
+@pytest.mark.shared("data/mnist")
 def test_real_mnist_is_read(shared_data: Path) -> None:
     data = load(shared_data / "mnist")
     assert data.train_images.shape == (60_000, 28, 28, 1)

@@ -6,13 +6,14 @@ import json
 import lzma
 import re
 import zlib
-from pathlib import Path
 
 import numpy as np
 import tensorflow as tf
 
+from tests.conftest import SHARED
+
 v1 = tf.compat.v1
-GOLDEN = Path(__file__).parents[3] / "shared" / "golden"
+GOLDEN = SHARED / "golden"
 WITHOUT_BATCH_NORM = ["cifarnet", "cifarnet_lrn", "lenet"]
 WITH_BATCH_NORM = ["mobilenet_v1_025_128", "inception_v1", "resnet_v1_50"]
 NETWORKS = [*WITHOUT_BATCH_NORM, *WITH_BATCH_NORM]

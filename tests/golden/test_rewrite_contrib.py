@@ -31,10 +31,7 @@ from tests.golden.originals import (
     without_fake_quants,
 )
 
-pytestmark = [
-    pytest.mark.tf,
-    pytest.mark.skipif(not GOLDEN.is_dir(), reason="the golden graphs (../shared/golden) are not here"),
-]
+pytestmark = [pytest.mark.tf, pytest.mark.shared("golden")]
 
 modes = pytest.mark.parametrize("mode", ["train", "eval"])
 

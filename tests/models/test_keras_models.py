@@ -18,12 +18,12 @@ from qatbuild.quantize.batch_norm.fold import fold
 from qatbuild.worker import models
 from qatbuild.worker.training import checkpoint
 from qatbuild.worker.training.session import deterministic
+from tests.conftest import SHARED
 
 pytestmark = pytest.mark.tf
 
 v1 = tf.compat.v1
-RESNET8 = Path(__file__).parents[3] / "shared" / "models" / "mlperf_tiny_resnet8.h5"
-have_resnet8 = pytest.mark.skipif(not RESNET8.is_file(), reason="the model of ../shared/models is not here")
+RESNET8 = SHARED / "models" / "mlperf_tiny_resnet8.h5"
 
 FUNCTIONS = """
 import keras
@@ -166,7 +166,7 @@ def test_file_computes_what_keras_predicts_also_with_its_batch_norms_folded(
     _assert_like_keras(spec, model, shape, batch_norms)
 
 
-@have_resnet8
+@pytest.mark.shared("models")
 def test_keras_2_file_computes_what_keras_predicts_also_with_its_batch_norms_folded() -> None:
     model = keras.models.load_model(RESNET8, compile=False)
     built = _assert_like_keras({"keras": str(RESNET8)}, model, (32, 32, 3), 7, scale=255)

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
 import pytest
 
 from qatbuild.worker.tflite import emulator
 from qatbuild.worker.tflite.interpret import Model
+from tests.conftest import SHARED
 from tests.tflite import nets
 from tests.tflite.flatbuffers import cut, infer
 
-TF1 = Path(__file__).parents[3] / "shared" / "golden" / "tf1_cifarnet" / "quantized.tflite"
+TF1 = SHARED / "golden" / "tf1_cifarnet" / "quantized.tflite"
 
 pytestmark = pytest.mark.tf
 
@@ -46,7 +45,7 @@ def test_each_layer_of_a_net_is_within_one_step_on_the_default_kernels_given_the
         assert difference <= 1, f"{operator.name} {operator.outputs[0].name}"
 
 
-@pytest.mark.skipif(not TF1.is_file(), reason="the golden files (../shared/golden) are not here")
+@pytest.mark.shared("golden")
 def test_every_tensor_of_tensorflow_1_s_cifarnet_equals_the_reference_kernels():
     graph = emulator.read(TF1)
     with np.load(TF1.with_name("compare256.npz")) as golden:

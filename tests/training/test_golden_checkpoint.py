@@ -23,14 +23,12 @@ from qatbuild.worker.training.graph import training
 from qatbuild.worker.training.inference import Network, inference
 from qatbuild.worker.training.optimizer import Optimizer
 from qatbuild.worker.training.session import session
+from tests.conftest import SHARED
 
-GOLDEN = Path(__file__).parents[3] / "shared" / "golden" / "tf1_cifarnet"
+GOLDEN = SHARED / "golden" / "tf1_cifarnet"
 CHECKPOINT = GOLDEN / "model.ckpt-420"
 
-pytestmark = [
-    pytest.mark.tf,
-    pytest.mark.skipif(not GOLDEN.is_dir(), reason="the golden graphs (../shared/golden) are not here"),
-]
+pytestmark = [pytest.mark.tf, pytest.mark.shared("golden")]
 
 
 @pytest.fixture(scope="module")

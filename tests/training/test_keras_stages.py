@@ -14,12 +14,13 @@ from keras import layers
 from qatbuild.worker.stages import check, convert, export, freeze, quantize
 from qatbuild.worker.stages import float as floating
 from qatbuild.worker.tflite.interpret import Model
+from tests.conftest import SHARED
 from tests.training.project import Project
 from tests.training.reading import tensors
 
 pytestmark = pytest.mark.tf
 
-RESNET8 = Path(__file__).parents[3] / "shared" / "models" / "mlperf_tiny_resnet8.h5"
+RESNET8 = SHARED / "models" / "mlperf_tiny_resnet8.h5"
 PTQ = {"method": "ptq", "calibration": {"images": 16, "range": "min_max", "percentile": 99.99}}
 
 
@@ -65,8 +66,6 @@ def settled(model: keras.Model) -> keras.Model:
 
 
 def resnet8() -> keras.Model:
-    if not RESNET8.is_file():
-        pytest.skip("the model of ../shared/models is not here")
     return keras.models.load_model(RESNET8, compile=False)
 
 
@@ -99,7 +98,11 @@ def converted(project: Project, model: keras.Model, **asked: Any) -> tuple[Model
 @pytest.mark.parametrize(
     ("network", "scheme"),
     [
-        *((network, scheme) for network in (plain, resnet8) for scheme in ("uint8", "int8_per_channel")),
+        *((plain, scheme) for scheme in ("uint8", "int8_per_channel")),
+        *(
+            pytest.param(resnet8, scheme, marks=pytest.mark.shared("models"))
+            for scheme in ("uint8", "int8_per_channel")
+        ),
         pytest.param(mobilenet, "uint8", marks=pytest.mark.slow),
         pytest.param(resnet50, "int8_per_channel", marks=pytest.mark.slow),
     ],

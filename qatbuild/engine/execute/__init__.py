@@ -11,7 +11,7 @@ class Executor(Protocol):
     """Runs requests, on this machine or another."""
 
     def run(self, request: Request) -> None:
-        """Leave artifacts in `request.out` and their manifest in `request.work`, or raise the stage's error."""
+        """Leaves artifacts in `request.out` and their manifest in `request.work`, or raises the stage's error."""
 
     def stop(self) -> None:
-        """Interrupt every running stage, which may save its progress. Nothing is started afterwards."""
+        """Interrupts every running stage, which may save its progress. Nothing is started afterwards."""

@@ -33,12 +33,12 @@ class LocalExecutor:
     """Runs requests from any number of threads at once. The server starts with the first request."""
 
     def __init__(self) -> None:
-        """Make an executor; its server is not started yet."""
+        """Makes an executor; its server is not started yet."""
         self._lock = threading.Lock()
         self._server: _Server | None = None
 
     def run(self, request: Request) -> None:
-        """Run a request in a process of its own. Raises the stage's error, or StageError for a crash."""
+        """Runs a request in a process of its own. Raises the stage's error, or StageError for a crash."""
         path = request.work / "request.json"
         request.work.mkdir(parents=True, exist_ok=True)
         (request.work / "error.json").unlink(missing_ok=True)
@@ -54,7 +54,7 @@ class LocalExecutor:
         raise _crash(request, status)
 
     def stop(self) -> None:
-        """Close the server, which stops its stages and waits for them."""
+        """Closes the server, which stops its stages and waits for them."""
         with self._lock:
             if self._server is not None:
                 self._server.close()
@@ -80,11 +80,11 @@ class _Server:
         atexit.register(self.close)
 
     def is_mine_and_alive(self) -> bool:
-        """Return whether requests can be submitted: a forked child inherits the object, but not the answers."""
+        """Returns whether requests can be submitted: a forked child inherits the object, but not the answers."""
         return self._owner == os.getpid() and self._process.poll() is None
 
     def submit(self, line: str) -> int:
-        """Submit a request's path, wait for it, and return its exit status, negative for a signal."""
+        """Submits a request's path, waits for it, and returns its exit status, negative for a signal."""
         done, result = threading.Event(), list[int]()
         with self._lock:
             self._waiting[line] = (done, result)
@@ -113,7 +113,7 @@ class _Server:
                     done.set()
 
     def close(self) -> None:
-        """Make the server stop its stages and exit."""
+        """Makes the server stop its stages and exit."""
         if self._owner == os.getpid() and self._process.poll() is None:
             assert self._process.stdin is not None
             self._process.stdin.close()
@@ -121,7 +121,7 @@ class _Server:
 
 
 def _environment() -> dict[str, str]:
-    """Return the worker's environment: the same qatbuild, and no variable that changes computed numbers."""
+    """Returns the worker's environment: the same qatbuild, and no variable that changes computed numbers."""
     home = str(Path(__file__).parents[3])
     former = os.environ.get("PYTHONPATH", "")
     kept = {name: value for name, value in os.environ.items() if not name.startswith(_NUMERIC)}
@@ -129,7 +129,7 @@ def _environment() -> dict[str, str]:
 
 
 def _crash(request: Request, status: int) -> StageError:
-    """Return the error of a stage that left none: its signal or status, and the end of its log."""
+    """Returns the error of a stage that left none: its signal or status, and the end of its log."""
     number = -status if status < 0 else status - 128
     if number in {item.value for item in signal.Signals}:
         how = f"was killed by {signal.Signals(number).name}"

@@ -106,7 +106,7 @@ class LocalStore:
                 yield Result(path.stem, manifest.stage, path.stat().st_mtime, blobs)
 
     def drop(self, keys: Iterable[str]) -> None:
-        """Remove results, and every blob that no other result needs."""
+        """Removes results, and every blob that no other result needs."""
         if not self.root.is_dir():
             return
         with self._locked(fcntl.LOCK_EX):
@@ -123,7 +123,7 @@ class LocalStore:
                     draft.unlink(missing_ok=True)
 
     def _register(self) -> None:
-        """Note that the project keeps results here, so that no other one takes what it has built for garbage."""
+        """Notes that the project keeps results here, so that no other one takes what it has built for garbage."""
         if self._is_registered:
             return
         self._is_registered = True
@@ -132,7 +132,7 @@ class LocalStore:
             write_text(path, json.dumps({"project": str(self.project), "build": str(self.build)}))
 
     def _put(self, path: Path, digest: str) -> None:
-        """Store a file's content. A blob that is there already is replaced: somebody may have written into it."""
+        """Stores a file's content. A blob that is there already is replaced: somebody may have written into it."""
         blob = self._blob(digest)
         if _is_one_file(path, blob):
             return

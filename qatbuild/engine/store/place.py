@@ -20,7 +20,7 @@ _linked_devices: set[tuple[int, int]] = set()
 
 
 def place(source: Path, target: Path) -> None:
-    """Make `target`, which must not exist, hold what `source` holds; its folder is made if need be.
+    """Makes `target`, which must not exist, hold what `source` holds; its folder is made if need be.
 
     A hard link is one file under two names: writing into it in place changes both. So a file that is taken out of a
     store must be compared with its digest first.

@@ -45,7 +45,7 @@ class Affected(SpecCommand):
     )
 
     def run(self, session: Session, options: Any, names: list[str]) -> int:
-        """Print the labels; return 1 if specs have faults, because they cannot be compared."""
+        """Prints the labels; returns 1 if specs have faults, because they cannot be compared."""
         if not options["since"]:
             raise SpecError("A revision is missing.", hint="doit affected --since main")
         revision = Revision(session.project.root, options["since"])
@@ -85,7 +85,7 @@ def _lines(labels: dict[str, dict[str, list[Reason]]], *, why: bool) -> Iterator
 
 
 def _compare(session: Session, revision: Revision) -> tuple[dict[str, dict[str, list[Reason]]], list[str]]:
-    """Return label -> stage -> reasons of the affected labels, and the labels that were removed."""
+    """Returns label -> stage -> reasons of the affected labels, and the labels that were removed."""
     changed = revision.changed()
     if not changed:
         return {}, []
@@ -127,7 +127,7 @@ def _toolchain(then: Path, now: Path, inside: Path, changed: set[str]) -> Iterat
 
 
 def _requirements(file: Path) -> list[Any]:
-    """Return what a pyproject.toml says about packages to install."""
+    """Returns what a pyproject.toml says about packages to install."""
     try:
         document = tomllib.loads(file.read_text(encoding="utf-8"))
     except (OSError, ValueError):

@@ -39,7 +39,7 @@ class Check(SpecCommand):
     )
 
     def run(self, session: Session, options: Any, names: list[str]) -> int:
-        """Print the faults; return 1 if there are any."""
+        """Prints the faults; returns 1 if there are any."""
         if options["audit"]:
             return _audit(session, options, names)
         names = session.without_prefix(names)
@@ -64,7 +64,7 @@ class Check(SpecCommand):
 
 
 def _audit(session: Session, options: Any, names: list[str]) -> int:
-    """Print undeclared files; return 1 if there are any."""
+    """Prints undeclared files; returns 1 if there are any."""
     rebuilder = session.builder.rebuilder
     stages = [undeclared_inputs(rebuilder, stage) for stage in needed(session.plan, session.select(names))]
     faulty = [each for each in stages if each.files]

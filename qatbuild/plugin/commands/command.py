@@ -47,7 +47,7 @@ class SpecCommand(Command):  # type: ignore[misc]
         return [CmdOption(option) for option in (*seeking(self.loader.cmd_options), *self.cmd_options)]
 
     def parse_execute(self, in_args: list[str]) -> Any:
-        """Parse options before, between and after labels."""
+        """Parses options before, between and after labels."""
         try:
             options, names = getopt.gnu_getopt(in_args, self.cmdparser.get_short(), self.cmdparser.get_long())
         except getopt.GetoptError as fault:
@@ -60,7 +60,7 @@ class SpecCommand(Command):  # type: ignore[misc]
         return super().parse_execute([*arguments, "--", *names])
 
     def execute(self, opt_values: Any, pos_args: list[str]) -> Any:
-        """Load the dodo.py and run the command. An expected error is printed as one block, without a traceback."""
+        """Loads the dodo.py and runs the command. An expected error is printed as one block, without a traceback."""
         try:
             with entered(Invocation(tuple(pos_args))) as command:
                 self.loader.setup(opt_values)
@@ -86,7 +86,7 @@ class SpecCommand(Command):  # type: ignore[misc]
         return status
 
     def _session(self, sessions: list[Session], names: list[str]) -> Session:
-        """Return the session whose prefix all names have; without names, the only session."""
+        """Returns the session whose prefix all names have; without names, the only session."""
         if not sessions:
             raise InvalidCommand(f"`doit {self.name}` needs specs of qatbuild, and this dodo.py has none.")
         fitting = [each for each in sessions if names and all(_begins(name, each.prefix) for name in names)]
@@ -97,23 +97,23 @@ class SpecCommand(Command):  # type: ignore[misc]
         return fitting[0] if fitting else sessions[0]
 
     def _is_foreign(self, command: Invocation) -> bool:
-        """Return whether the command's name is that of a task in a project without specs."""
+        """Returns whether the command's name is that of a task in a project without specs."""
         return not command.sessions and f"task_{self.name}" in self.loader.namespace
 
     def _task(self, arguments: list[str]) -> Any:
-        """Run the task with the command's name."""
+        """Runs the task with the command's name."""
         run = self.cmds.get_plugin("run")(
             task_loader=self.loader, config=self.config, bin_name=self.bin_name, cmds=self.cmds, opt_vals=self.opt_vals
         )
         return run.parse_execute([self.name, *arguments])
 
     def run(self, session: Session, options: Any, names: list[str]) -> int:
-        """Do the command's work and return its exit status."""
+        """Does the command's work and returns its exit status."""
         raise NotImplementedError
 
 
 def seeking(options: Iterable[Option]) -> list[Option]:
-    """Return a loader's options with `-k` as the default where a dodo.py of qatbuild's is in a parent folder."""
+    """Returns a loader's options with `-k` as the default where a dodo.py of qatbuild's is in a parent folder."""
     return [{**option, "default": is_ours_above()} if option["name"] == "seek_file" else option for option in options]
 
 
@@ -122,5 +122,5 @@ def _begins(name: str, prefix: str) -> bool:
 
 
 def write_json(value: object) -> None:
-    """Print a value for scripts."""
+    """Prints a value for scripts."""
     sys.stdout.write(json.dumps(value, indent=1) + "\n")

@@ -20,7 +20,7 @@ class Explain(SpecCommand):
     doc_description = "Without a label, explain what plain doit builds. Nothing is run."
 
     def run(self, session: Session, options: Any, names: list[str]) -> int:
-        """Print the tree; return 0."""
+        """Prints the tree; returns 0."""
         verdicts = list(session.forecast(names).values())
         if options["json"]:
             write_json(to_json(verdicts, session))
@@ -30,7 +30,7 @@ class Explain(SpecCommand):
 
 
 def to_json(verdicts: Iterable[Verdict], session: Session) -> dict[str, Any]:
-    """Return verdicts as plain data: id, name and labels of each stage, what a build will do with it, and why."""
+    """Returns verdicts as plain data: id, name and labels of each stage, what a build will do with it, and why."""
     stages = [
         {
             "id": verdict.stage.id,
@@ -45,7 +45,7 @@ def to_json(verdicts: Iterable[Verdict], session: Session) -> dict[str, Any]:
 
 
 def tree(verdicts: Sequence[Verdict], session: Session) -> Iterator[str]:
-    """Yield the lines of a tree: each stale stage with its reasons below it, and last the number of current stages."""
+    """Yields the lines of a tree: each stale stage with its reasons below it, and last the number of current stages."""
     stale = [verdict for verdict in verdicts if verdict.will != CURRENT]
     for verdict in stale:
         yield f"{shown(verdict, session)}  {verdict.will}"
@@ -56,7 +56,7 @@ def tree(verdicts: Sequence[Verdict], session: Session) -> Iterator[str]:
 
 
 def shown(verdict: Verdict, session: Session) -> str:
-    """Return a stage's task name, and the number of other labels that share the stage."""
+    """Returns a stage's task name, and the number of other labels that share the stage."""
     stage = verdict.stage
     more = f" (and {len(stage.labels) - 1} more)" if len(stage.labels) > 1 else ""
     return f"{session.task(stage.labels[0])}:{stage.name}{more}"

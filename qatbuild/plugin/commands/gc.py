@@ -47,7 +47,7 @@ class Gc(SpecCommand):
     )  # fmt: skip
 
     def run(self, session: Session, options: Any, names: list[str]) -> int:
-        """Remove unneeded files and print them; return 0."""
+        """Removes unneeded files and prints them; returns 0."""
         if names:
             raise SpecError("gc takes no labels: it removes what no label needs.", [("got", " ".join(names))])
         for name in ("age", "size"):
@@ -93,7 +93,7 @@ class Gc(SpecCommand):
 def _unneeded(
     store: LocalStore, build: Path, verdicts: Mapping[str, Verdict], oldest: float, most_gib: float | None
 ) -> Iterator[Result]:
-    """Yield removable results: not one that a stage uses or will use, and none of a stage whose next key is open."""
+    """Yields removable results: not one that a stage uses or will use, and none of a stage whose next key is open."""
     needed = {verdict.key for verdict in verdicts.values()}
     records = [Request.path_of(build / verdict.stage.home, verdict.stage.name) for verdict in verdicts.values()]
     records += [path for other in {*store.builds()} - {build} for path in other.rglob("*.request.json")]
@@ -112,7 +112,7 @@ def _unneeded(
 
 
 def _keys(records: Iterable[Path]) -> Iterator[str]:
-    """Yield the keys of recorded requests; unreadable records are skipped."""
+    """Yields the keys of recorded requests; unreadable records are skipped."""
     for record in records:
         try:
             yield Request.from_json(record.read_text(encoding="utf-8")).key

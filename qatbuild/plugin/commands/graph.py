@@ -33,7 +33,7 @@ class Graph(SpecCommand):
     )
 
     def run(self, session: Session, options: Any, names: list[str]) -> int:
-        """Print the graph; return 0."""
+        """Prints the graph; returns 0."""
         stages = list(needed(session.plan, session.select(names)))
         if options["format"] == "json":
             write_json(
@@ -56,13 +56,13 @@ def _fields(stage: Stage) -> dict[str, Any]:
 
 
 def _title(stage: Stage) -> tuple[str, str]:
-    """Return the stage's name, and its first label with the number of others."""
+    """Returns the stage's name, and its first label with the number of others."""
     first, *others = stage.labels
     return stage.name, f"{first} (and {len(others)} more)" if others else first
 
 
 def _edges(stage: Stage) -> Iterator[tuple[str, str]]:
-    """Yield (id of a prerequisite, style): '' for an input, mermaid's dashed arrow for one that only comes first."""
+    """Yields (id of a prerequisite, style): '' for an input, mermaid's dashed arrow for one that only comes first."""
     yield from ((id_, "") for id_ in dict.fromkeys(stage.inputs.values()))
     yield from ((id_, "-.->") for id_ in stage.after if id_ not in stage.inputs.values())
 

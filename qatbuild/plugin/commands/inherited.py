@@ -48,7 +48,7 @@ class WithParentSearch(DoitCmdBase):  # type: ignore[misc]
         return options
 
     def invocation(self, params: Any, args: list[str]) -> Invocation:  # noqa: ARG002
-        """Return the invocation of this command."""
+        """Returns the invocation of this command."""
         return Invocation(tuple(args))
 
     def execute(self, params: Any, args: list[str]) -> Any:
@@ -94,7 +94,7 @@ class _NotFound(InvalidCommand):  # type: ignore[misc]
 
 
 def is_ours_above() -> bool:
-    """Return whether the nearest dodo.py, here or in a parent folder, mentions qatbuild.
+    """Returns whether the nearest dodo.py, here or in a parent folder, mentions qatbuild.
 
     doit itself looks only here. A dodo.py above is searched as text, not run: it may belong to another project.
     """
@@ -109,7 +109,7 @@ def is_ours_above() -> bool:
 
 
 def silence_stdout() -> None:
-    """Redirect stdout to /dev/null after its reader closed the pipe (`| head`), so that Python's exit cannot fail."""
+    """Redirects stdout to /dev/null after its reader closed the pipe (`| head`), so that Python's exit cannot fail."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
@@ -156,7 +156,7 @@ class List(WithParentSearch, DoitList):  # type: ignore[misc]
     name = "list"
 
     def invocation(self, params: Any, args: list[str]) -> Invocation:
-        """Return the invocation; for more than names and descriptions, in doit's order, every spec is loaded."""
+        """Returns the invocation; for more than names and descriptions, in doit's order, every spec is loaded."""
         more = any(params[option] for option in ("subtasks", "status", "list_deps")) or params["sort"] != "name"
         return Invocation(tuple(args), lists=not args and not more)
 
@@ -168,7 +168,7 @@ class ResetDep(WithParentSearch, DoitResetDep):  # type: ignore[misc]
 
 
 def tasks_of_this_dodo(command: Invocation, tasks: Iterable[Any]) -> list[str] | None:
-    """Return the names of a dodo.py's tasks that are not below a prefix; None, doit's word for all, if all are."""
+    """Returns the names of a dodo.py's tasks that are not below a prefix; None, doit's word for all, if all are."""
     prefixes = {session.prefix for session in command.sessions} - {""}
     names = [task.name for task in tasks]
     mine = [name for name in names if not any(name == each or name.startswith(f"{each}/") for each in prefixes)]

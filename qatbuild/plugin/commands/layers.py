@@ -27,7 +27,7 @@ class Layers(SpecCommand):
     )
 
     def run(self, session: Session, options: Any, names: list[str]) -> int:
-        """Print a table for each model and return 0. ArtifactError for a model that was not evaluated."""
+        """Prints a table for each model and returns 0. ArtifactError for a model that was not evaluated."""
         stages = [session.plan.stages[id_] for id_ in session.select(names)]
         models = {
             stage.labels[0]: _layers(session.project.build / stage.home / "report.json", stage.labels[0])

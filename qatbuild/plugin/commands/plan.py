@@ -21,7 +21,7 @@ class Plan(SpecCommand):
     doc_description = 'A stage that "may run" is skipped if the stages before it produce the same result as last time.'
 
     def run(self, session: Session, options: Any, names: list[str]) -> int:
-        """Print the plan; return 0."""
+        """Prints the plan; returns 0."""
         verdicts = list(session.forecast(names).values())
         counts = Counter(verdict.will for verdict in verdicts)
         if options["json"]:

@@ -23,12 +23,12 @@ from qatbuild.plugin.invocation import Invocation, current
 
 
 class Run(WithParentSearch, DoitRun):  # type: ignore[misc]
-    """Build what is stale."""
+    """Builds stale stages."""
 
     name = "run"
 
     def invocation(self, params: Any, args: list[str]) -> Invocation:
-        """Return the invocation of a build."""
+        """Returns the invocation of a build."""
         return Invocation(tuple(args), builds=True, always=bool(params.get("always")))
 
     @functools.wraps(DoitRun._execute)  # noqa: SLF001  doit reads the options' names from the signature.
@@ -43,7 +43,7 @@ class Run(WithParentSearch, DoitRun):  # type: ignore[misc]
         return self._side_by_side(command, **options)
 
     def _side_by_side(self, command: Invocation, **options: Any) -> int:
-        """Run as doit's own `_execute` does, with a PoolRunner, for which doit has no parameter."""
+        """Runs as doit's own `_execute` does, with a PoolRunner, for which doit has no parameter."""
         from qatbuild.plugin.runner import PoolRunner  # noqa: PLC0415  Only with -n.
 
         if options["par_type"] not in {"process", "thread"}:
@@ -70,6 +70,6 @@ class Run(WithParentSearch, DoitRun):  # type: ignore[misc]
 
 
 def _pools(command: Invocation) -> Pools:
-    """Return the pools of the project; a dodo.py with several projects has those of the last one."""
+    """Returns the pools of the project; a dodo.py with several projects has those of the last one."""
     project = command.projects[-1]
     return Pools.of_machine(dict(project.pools), dict(project.takes), project.threads)

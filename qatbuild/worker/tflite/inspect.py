@@ -119,7 +119,7 @@ def refusal(found: Iterable[Violation]) -> ConversionError:
     cures: dict[str, dict[str, None]] = {}
     for each in found:
         if each.hint:
-            cures.setdefault(each.cure, {})[each.layer] = None
+            cures.setdefault(each.hint, {})[each.layer] = None
     hint = (
         "; ".join(f"{', '.join(layers)}: {cure}" for cure, layers in cures.items())
         or "put a range (FakeQuant) after every activation of these layers"

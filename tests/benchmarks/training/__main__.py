@@ -4,10 +4,10 @@
 
 Each side has a process of its own; after a warm-up they take a few steps each by turns, so that a busy machine is busy
 for all of them. Then two short trainings are built side by side and one after the other, by turns. Medians go into
-tests/benchmarks/results/training.md and into README.md, every single figure into training.json. The numbers are of one
-machine and one hour: compare what stands in one table only. tfmot gets an environment of its own, in `--tfmot FOLDER`
-where it is kept and used again, else in a temporary one; it is left out, and the table says so, with `--without-tfmot`
-or if pip cannot install it. With `--out` the tables go elsewhere, and not into README.md.
+tests/benchmarks/results/training.md and into qatbuild/docs/benchmarks.md, every single figure into training.json. The
+numbers are of one machine and one hour: compare only numbers of the same table. tfmot gets an environment of its own,
+in `--tfmot FOLDER` where it is kept and used again, else in a temporary one; it is left out, and the table says so,
+with `--without-tfmot` or if pip cannot install it. With `--out` the tables go elsewhere, and not into benchmarks.md.
 """
 
 from __future__ import annotations
