@@ -130,7 +130,8 @@ class Builder:
         self._lock = lock
         self.always = always
         self._current: dict[str, Freshness] = {}
-        self._finished: set[str] = set()
+        self._finished: dict[str, bytes | None] = {}
+        """Stage id -> digest of the texts that were published; None for a stage that turned out to be up to date."""
         self._cleaning = BuildLock(project.state.lock)
 
     @property
@@ -159,7 +160,7 @@ class Builder:
                 self.restorable.add(stage.id)
         except QatbuildError as error:
             result = Freshness([Reason("blocked", now=error.message)])
-        self.rebuilder.save()
+        self.rebuilder.save_if_due()
         return result
 
     def build(self, stage: Stage) -> Fate:
@@ -174,9 +175,7 @@ class Builder:
                 restored = stale and not self.always and self._restore(request)
                 if stale and not restored:
                     self._run(request)
-                if stale:
-                    self._publish(request, stage, keep=not restored)
-                self._finished.add(stage.id)
+                self._finished[stage.id] = self._publish(request, stage, keep=not restored) if stale else None
         except OSError as fault:
             facts = [("stage", stage.id), ("file", fault.filename), ("reason", fault.strerror)]
             raise StageError("An artifact cannot be written or read.", facts) from fault
@@ -196,10 +195,12 @@ class Builder:
             if not fresh.reasons and id_ not in self._finished
         }
         now = time.time_ns()
-        for id_ in self._finished:
+        for id_, texts_sha256 in list(self._finished.items()):  # Interrupted stages may end meanwhile.
+            stage = self.plan.stages[id_]
             with contextlib.suppress(QatbuildError, OSError):
-                fresh = self.rebuilder.freshness(self.request(self.plan.stages[id_]))
-                if not fresh.reasons:
+                if texts_sha256 is not None:
+                    result[id_] = Verified(now, self.rebuilder.artifacts(stage, texts_sha256))
+                elif not (fresh := self.rebuilder.freshness(self.request(stage))).reasons:
                     result[id_] = Verified(now, fresh.artifacts)
         self.rebuilder.save()
         return result
@@ -232,14 +233,16 @@ class Builder:
                 path.replace(request.folder / path.name)
             raise
 
-    def _publish(self, request: Request, stage: Stage, *, keep: bool) -> None:
-        manifest = self.rebuilder.publish(request, stage)
-        shutil.rmtree(request.work, ignore_errors=True)
+    def _publish(self, request: Request, stage: Stage, *, keep: bool) -> bytes:
+        """Publishes what the worker or the store left; return the digest of the published texts."""
+        manifest, texts_sha256 = self.rebuilder.publish(request, stage)
+        _remove(request.work)
         if keep and self.store is not None:
             try:
                 self.store.keep(request.key, manifest)
             except OSError as fault:  # The stage is built; only a later restore is lost.
                 sys.stderr.write(f"{stage.id} cannot be kept in the store: {fault}\n")
+        return texts_sha256
 
     def clean(self, stage: Stage) -> None:
         """Removes the stage's artifacts, also from the store. ArtifactError if a file cannot be removed.
@@ -254,9 +257,7 @@ class Builder:
             raise ArtifactError("An artifact cannot be removed.", facts) from fault
 
     def _clean(self, stage: Stage) -> None:
-        folder = self.rebuilder.folder(stage)
-        path = self.rebuilder.manifest_path(stage)
-        record = Request.path_of(folder, stage.name)
+        folder, path, record = self.rebuilder.place(stage)
         with contextlib.suppress(OSError, ValueError):
             if self.store is not None:
                 self.store.forget(Request.from_json(record.read_text(encoding="utf-8")).key)
@@ -266,6 +267,15 @@ class Builder:
             names = []
         for name in [*names, path.name, record.name, f"{stage.name}.run.json"]:
             (folder / name).unlink(missing_ok=True)
+
+
+def _remove(work: Path) -> None:
+    """Removes a scratch folder. After a small stage it holds nothing but an empty folder."""
+    try:
+        (work / "out").rmdir()
+        work.rmdir()
+    except OSError:
+        shutil.rmtree(work, ignore_errors=True)
 
 
 def _local_executor() -> Executor:

@@ -1,8 +1,8 @@
-"""Code is an input: one digest for all modules that a stage imports.
+"""Digests the code of a stage: one digest for all modules that it imports.
 
-The modules are found by reading, not by importing: from the stage's own module, every `import` statement, also inside a
-function, is followed as long as it leads to a file of qatbuild or of the project. The digest is of the syntax tree
-without docstrings, so a comment or a line break rebuilds nothing.
+Modules are read, not imported: from the stage's own module, every `import` statement, also inside a function, is
+followed as long as it leads to a file of qatbuild or of the project. A module's fingerprint is the digest of its syntax
+tree without docstrings, so a comment or a line break rebuilds nothing.
 """
 
 from __future__ import annotations
@@ -14,47 +14,44 @@ import os
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from importlib.util import resolve_name
 from pathlib import Path
 
-from qatbuild.engine.file_cache import Memory
+from qatbuild.engine.file_cache import FileCache
 from qatbuild.exchange.file_state import TICK_NS
 from qatbuild.exchange.files import canonical_json
 
 PACKAGE = Path(__file__).parents[1]
 TALK = frozenset({"qatbuild.worker.console", "qatbuild.exchange.errors"})
-"""Modules that only talk to people: they cannot change what a stage that succeeds leaves."""
+"""Modules that only print or word errors: they cannot change the result of a stage that succeeds."""
 
 _DOCUMENTED = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
 
 
 @dataclass
 class Code:
-    """Fingerprints and imports of source files, remembered (see memory.py) as long as the files do not change."""
+    """Fingerprints and imports of source files, in a file cache."""
 
     project: Path
-    memory: Memory = field(default_factory=Memory)
+    cache: FileCache = field(default_factory=FileCache)
     package: Path = PACKAGE
     """The folder of qatbuild itself."""
     digests: dict[tuple[str, ...], str] = field(default_factory=dict)
     looked: dict[str, bool] = field(default_factory=dict)
-    """Every path where a module was looked for, or a folder of modules, and whether it was there."""
+    """Every path at which a module, or a folder of modules, was looked for -> whether it exists."""
     _files: dict[tuple[str, ...], tuple[int, list[str]]] = field(default_factory=dict)
-    _met: dict[str, tuple[Path, str, list[str]] | None] = field(default_factory=dict)
-    """Module -> file, fingerprint and imports, as they were when first asked for; None if it is nobody's here."""
+    _modules: dict[str, tuple[Path, str, list[str]] | None] = field(default_factory=dict)
+    """Module -> file, fingerprint and imports, as first read; None for a module of neither qatbuild nor the project."""
     _plain: set[str] = field(default_factory=set)
-    """Modules that are no packages: what is imported from them is a name in them."""
+    """Modules that are not packages: a name that is imported from one is not a module."""
 
     @classmethod
     def load(cls, project: Path, path: Path) -> Code:
-        """The fingerprints remembered in `path`, if it can be read."""
-        return cls(project, Memory(path, "code"))
-
-    def save(self) -> None:
-        """Write the memory, if there is anything new in it."""
-        self.memory.save()
+        """Returns an object with the file cache in `path`."""
+        return cls(project, FileCache(path, "code"))
 
     def digest(self, modules: Iterable[str]) -> str:
-        """SHA-256 over the fingerprints of the modules and all that they import, as they were when first asked for."""
+        """Returns the SHA-256 over the fingerprints of the modules and all that they import, as first read."""
         names = tuple(modules)
         if names not in self.digests:
             before = time.time_ns()
@@ -68,26 +65,22 @@ class Code:
         return self.digests[names]
 
     def believe(self, digests: Mapping[str, tuple[str, list[str]]], since_ns: int) -> None:
-        """Take digests for those of now: none of their files has changed, nor did one appear, before the given time.
+        """Takes over digests of files that are known not to have changed, and to be all, at `since_ns`.
 
-        They are by modules with commas between them, and with the files that they are made of.
+        `digests`: the modules, joined by commas -> (digest, files).
         """
         for modules, (digest, files) in digests.items():
             names = tuple(modules.split(","))
             self.digests[names], self._files[names] = digest, (since_ns, files)
 
     def own(self) -> dict[str, tuple[str, list[str]]]:
-        """The digests so far that are made of qatbuild's files alone, as `believe` takes them."""
+        """Returns the digests so far that depend on qatbuild's files alone, in the form for `believe`."""
         inside = f"{self.package}{os.sep}"
-        found = {",".join(names): (digest, self._files[names][1]) for names, digest in self.digests.items()}
-        return {
-            modules: (digest, files)
-            for modules, (digest, files) in found.items()
-            if all(file.startswith(inside) for file in files)
-        }
+        rows = {",".join(names): (digest, self._files[names][1]) for names, digest in self.digests.items()}
+        return {modules: row for modules, row in rows.items() if all(file.startswith(inside) for file in row[1])}
 
     def digest_now(self, modules: Iterable[str]) -> str:
-        """The digest as it is now: another one only if one of its files has changed since it was first asked for."""
+        """Returns the current digest: a new one only if one of its files has changed since it was first made."""
         names = tuple(modules)
         first = self.digest(names)
         since, files = self._files[names]
@@ -96,50 +89,50 @@ class Code:
                 return first
         except OSError:  # One is gone.
             pass
-        return Code(self.project, self.memory, self.package).digest(names)
+        return Code(self.project, self.cache, self.package).digest(names)
 
     def files(self, modules: Iterable[str]) -> list[str]:
-        """The files that a digest is made of."""
+        """Returns the files that a digest is made from."""
         names = tuple(modules)
         self.digest(names)
         return self._files[names][1]
 
     def table(self, modules: Iterable[str]) -> dict[str, str]:
-        """Module -> fingerprint: what a digest is made of."""
+        """Returns module -> fingerprint of everything in a digest."""
         return {module: fingerprint for module, _, fingerprint in self.closure(modules) if module not in TALK}
 
     def fingerprints(self, modules: Iterable[str]) -> dict[str, str]:
-        """Module -> fingerprint of the modules alone."""
-        found = {module: self._module(module) for module in modules}
-        return {module: met[1] for module, met in found.items() if met is not None}
+        """Returns module -> fingerprint of these modules, without their imports."""
+        rows = {module: self._module(module) for module in modules}
+        return {module: row[1] for module, row in rows.items() if row is not None}
 
     def closure(self, modules: Iterable[str]) -> Iterator[tuple[str, Path, str]]:
-        """(module, file, fingerprint) of the modules and all that they import; what is nobody's here is passed over."""
-        found = list(dict.fromkeys(modules))
-        seen = set(found)
-        for module in found:  # It grows meanwhile. A module comes before the names that are imported from it.
+        """Yields (module, file, fingerprint) of the modules and all that they import of qatbuild and the project."""
+        names = list(dict.fromkeys(modules))
+        seen = set(names)
+        for module in names:  # The list grows meanwhile. A module comes before the names that are imported from it.
             parent = module.rpartition(".")[0]
             if parent and parent not in seen:
-                found.append(parent)
+                names.append(parent)
                 seen.add(parent)
             if parent in self._plain:
                 continue
-            if (met := self._module(module)) is not None:
-                file, fingerprint, imports = met
+            if (row := self._module(module)) is not None:
+                file, fingerprint, imports = row
                 yield module, file, fingerprint
-                found += [each for each in imports if each not in seen]
+                names += [each for each in imports if each not in seen]
                 seen.update(imports)
 
     def _module(self, module: str) -> tuple[Path, str, list[str]] | None:
-        if module not in self._met:
+        if module not in self._modules:
             file = self._file(module)
-            self._met[module] = None if file is None else (file, *self._read(module, file))
+            self._modules[module] = None if file is None else (file, *self._read(module, file))
             if file is not None and file.name != "__init__.py":
                 self._plain.add(module)
-        return self._met[module]
+        return self._modules[module]
 
     def _file(self, module: str) -> Path | None:
-        """Where a module is. No more is looked for than must be: whatever is not there, every build looks at again."""
+        """Finds a module's file, looking at few paths: every later build looks again at those that do not exist."""
         top, *rest = module.split(".")
         if rest:
             parent = module.rpartition(".")[0]
@@ -160,8 +153,8 @@ class Code:
 
     def _read(self, module: str, file: Path) -> tuple[str, list[str]]:
         status = file.stat()
-        known = self.memory.get(str(file), status)
-        if known is None:
+        row = self.cache.get(str(file), status)
+        if row is None:
             source = file.read_bytes()
             try:
                 tree = ast.parse(source)
@@ -170,9 +163,9 @@ class Code:
             else:
                 package = module if file.name == "__init__.py" else module.rpartition(".")[0]
                 fingerprint, imports = _fingerprint(tree), sorted(set(_imports(tree, package)))
-            known = json.dumps([fingerprint, imports])
-            self.memory.put(str(file), status, known)
-        fingerprint, imports = json.loads(known)
+            row = json.dumps([fingerprint, imports])
+            self.cache.put(str(file), status, row)
+        fingerprint, imports = json.loads(row)
         return fingerprint, imports
 
 
@@ -181,9 +174,10 @@ def _imports(tree: ast.Module, package: str) -> Iterator[str]:
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
-            parts = package.split(".")
-            above = ".".join(parts[: len(parts) - node.level + 1]) if node.level else ""
-            origin = ".".join(part for part in (above, node.module or "") if part)
+            try:
+                origin = resolve_name("." * node.level + (node.module or ""), package)
+            except ImportError:  # More dots than packages: the stage will fail on it.
+                continue
             yield origin
             # A name imported from a package may be a module of it.
             yield from (f"{origin}.{alias.name}" for alias in node.names)

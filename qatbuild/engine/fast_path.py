@@ -15,11 +15,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from qatbuild.engine.project import Everything, Only, Project, Selection
-from qatbuild.engine.source import source_paths
-from qatbuild.engine.up_to_date_record import ENGINE, FOLDERS, GLOBAL, PACKAGES, STAGE, Record
+from qatbuild.engine.up_to_date_record import (
+    ENGINE,
+    FOLDERS,
+    GLOBAL,
+    PACKAGES,
+    SOURCE,
+    STAGE,
+    Record,
+    Recorded,
+)
 from qatbuild.engine.walk import tree
 from qatbuild.exchange.file_state import identity
-from qatbuild.exchange.request import Request
 from qatbuild.schema.label import spec_of
 
 if TYPE_CHECKING:
@@ -28,7 +35,7 @@ if TYPE_CHECKING:
     from qatbuild.engine.rebuild import Rebuilder
 
 _PACKAGE = str(Path(__file__).parent.parent)
-_FORMAT = 5
+_FORMAT = 6
 
 
 class Verified(NamedTuple):
@@ -69,7 +76,7 @@ class FastPath:
 
         `names` are labels, specs, or either with :STAGE; without names, the project's default.
         """
-        record = Record.load(self.project.state.record, _environment(self.project))
+        record = Record.load(self.project.state.record, environment(self.project))
         if record is None:
             return
         differing = record.differing()
@@ -140,7 +147,7 @@ class FastPath:
         """
         if self.nothing_to_load:
             return
-        record = self._record or Record(_environment(self.project))
+        record = self._record or Record(environment(self.project))
         record.leave(set(record.specs) - self._current)
         labels = _by_spec(loaded.plan.labels)
         latest_ns = sys.maxsize
@@ -154,11 +161,12 @@ class FastPath:
             if all(id_ in verified for id_ in ids):
                 with contextlib.suppress(OSError, ValueError):  # A file is being changed at this moment.
                     files = (self._short(os.path.normpath(file)) for file in loaded.documents[name])
-                    groups = [self._put(record, "file", [file]) for file in files]
+                    groups = [self._put(record, "file ", [file]) for file in files]
                     for id_ in ids:
                         stage = loaded.plan.stages[id_]
                         groups += self._stage_groups(record, rebuilder, stage, verified[id_], latest_ns)
-                    record.enter(name, dict.fromkeys(groups), {label: routes[label] for label in labels_of_spec})
+                    by_label = {label: routes[label] for label in labels_of_spec}
+                    record.enter(name, dict.fromkeys(groups), Recorded(loaded.descriptions[name], by_label))
         record.keep(rebuilder.code.own())
         missing = (path for path, exists in rebuilder.code.looked.items() if not exists)
         record.absent(map(self._short, missing))
@@ -175,20 +183,21 @@ class FastPath:
         self, record: Record, rebuilder: Rebuilder, stage: Stage, verified: Verified, latest_ns: int
     ) -> Iterator[str]:
         """Puts the groups of files that a stage depends on into the record, and yields their names."""
-        manifest = rebuilder.manifest_path(stage)
-        files = [manifest, Request.path_of(manifest.parent, stage.name)]
-        files += [manifest.parent / artifact for artifact in verified.artifacts]
+        from qatbuild.engine.source import source_paths  # noqa: PLC0415  A build with nothing to do hashes no file.
+
+        folder, manifest, record_file = rebuilder.place(stage)
+        files = [str(manifest), str(record_file), *(f"{folder}/{artifact}" for artifact in verified.artifacts)]
         group = f"{STAGE}{stage.id}"
         record.put(group, map(self._short, files), min(verified.since_ns, latest_ns))
         yield group
         for source in stage.sources.values():
-            yield self._put(record, "source", source_paths(self._short(source)))
+            yield self._put(record, SOURCE, source_paths(self._short(source)))
         for file in rebuilder.code.files(stage.modules):
             if not file.startswith(_PACKAGE + os.sep):
-                yield self._put(record, "file", [self._short(file)])
+                yield self._put(record, "file ", [self._short(file)])
 
     def _put(self, record: Record, kind: str, files: list[str]) -> str:
-        group = f"{kind} {files[0]}"
+        group = f"{kind}{files[0]}"
         if group not in self._written_groups:
             self._written_groups.add(group)
             record.put(group, files, self.began_ns)
@@ -219,7 +228,7 @@ def _site() -> list[str]:
     return [path for path in sys.path if path.endswith(("site-packages", "dist-packages"))]
 
 
-def _environment(project: Project) -> str:
+def environment(project: Project) -> str:
     """Returns everything that affects all specs and is in none of the recorded files."""
     devices = os.environ.get("CUDA_VISIBLE_DEVICES")
     return json.dumps([_FORMAT, repr(project), sys.version, _site(), os.environ.get("PYTHONPATH"), devices, _PACKAGE])

@@ -1,8 +1,8 @@
-"""What was found out about files, for as long as they do not change.
+"""Values computed from files, kept for as long as the files do not change.
 
-A shortcut and nothing else: without it everything is found out again. A value is kept for a path together with the
-file's size, mtime, ctime and inode. The ctime cannot be set, so an edit that restores the mtime is a change too; and a
-file that was changed a moment ago is not remembered, for a second edit could fall into the same tick of the clock.
+It only saves time: without it everything is computed again. A value is kept for a path together with the file's state
+(exchange/file_state.py). A file that was changed a moment ago is not remembered, because a second edit could fall into
+the same tick of the clock.
 """
 
 from __future__ import annotations
@@ -19,59 +19,72 @@ from qatbuild.exchange.file_state import TICK_NS, identity
 if TYPE_CHECKING:
     import sqlite3
 
+_WRITE_EVERY_S = 1.0
+_MOST_ROWS = 5_000
+"""Rows that are kept in memory, too; a build of thousands of models looks at most files in one stretch of time."""
 
-class Memory:
+
+class FileCache:
     """Path -> text. Safe to share between threads; processes share it through its file."""
 
     def __init__(self, path: Path | None = None, table: str = "files") -> None:
-        """A memory in the file `path`, or of this process alone."""
+        """Opens the cache in the file `path`, or make one of this process alone."""
         self.path = path
         self._table = table
-        self._known: dict[str, tuple[str, str]] = {}
-        self._new: set[str] = set()
+        self._rows: dict[str, tuple[str, str]] = {}
+        self._unsaved: set[str] = set()
+        self._saved_s = time.monotonic()
         self._lock = threading.RLock()
         self._opened: sqlite3.Connection | None = None
         self._process = os.getpid()
 
     def get(self, file: str, status: os.stat_result) -> str | None:
-        """What is known of the file, if it still has this status."""
+        """Returns the value of a file, if the file still has this status."""
         with self._lock:
-            known = self._known.get(file) or self._stored(file)
-        return known[1] if known is not None and known[0] == identity(status) else None
+            row = self._rows.get(file) or self._stored(file)
+        return row[1] if row is not None and row[0] == identity(status) else None
 
     def put(self, file: str, status: os.stat_result, value: str) -> None:
-        """Remember; `status` is from before the file was read."""
+        """Keeps a value; `status` is from before the file was read."""
         if time.time_ns() - status.st_ctime_ns > TICK_NS:
             with self._lock:
-                self._known[file] = (identity(status), value)
-                self._new.add(file)
+                self._rows[file] = (identity(status), value)
+                self._unsaved.add(file)
 
     def save(self) -> None:
-        """Write what is new. It is no error if that cannot be done."""
+        """Writes what is new. Failing to is no error."""
         with self._lock:
-            if self.path is None or not self._new:
+            self._saved_s = time.monotonic()
+            if self.path is None or not self._unsaved:
                 return
-            rows = [(file, *self._known[file]) for file in self._new]
-            self._new.clear()
+            rows = [(file, *self._rows[file]) for file in self._unsaved]
+            self._unsaved.clear()
             with self._broken_is_empty():
                 connection = self._connection()
                 connection.executemany(f"insert or replace into {self._table} values (?, ?, ?)", rows)  # noqa: S608
                 connection.commit()
+                if len(self._rows) > _MOST_ROWS:
+                    self._rows.clear()
+
+    def save_if_due(self) -> None:
+        """Writes what is new, at most once a second."""
+        if time.monotonic() - self._saved_s >= _WRITE_EVERY_S:
+            self.save()
 
     def _stored(self, file: str) -> tuple[str, str] | None:
         if self.path is None or (self._opened is None and not self.path.exists()):
             return None
         with self._broken_is_empty():
-            query = f"select status, value from {self._table} where file = ?"  # noqa: S608  A name of our own.
+            query = f"select status, value from {self._table} where file = ?"  # noqa: S608  Its names are ours.
             row = self._connection().execute(query, (file,)).fetchone()
             if row is not None:
-                self._known[file] = row
+                self._rows[file] = row
             return row  # type: ignore[no-any-return]
         return None
 
     def _connection(self) -> sqlite3.Connection:
         if self._opened is None or self._process != os.getpid():  # A connection must not be used by a fork.
-            import sqlite3  # noqa: PLC0415  A build with nothing to do needs none.
+            import sqlite3  # noqa: PLC0415  A build with nothing to do needs no database.
 
             assert self.path is not None
             self._process = os.getpid()
@@ -84,7 +97,7 @@ class Memory:
 
     @contextlib.contextmanager
     def _broken_is_empty(self):  # type: ignore[no-untyped-def]  # noqa: ANN202
-        """A file that is no memory (any more) is removed; one that cannot be used is done without."""
+        """Removes a file that is no database, and does without one that cannot be used."""
         import sqlite3  # noqa: PLC0415
 
         try:

@@ -110,9 +110,10 @@ def _recorded(path: Path) -> Request | None:
 
 def _former(plan: Plan, rebuilder: Rebuilder, label: str, name: str) -> Request | None:
     """Finds the request of a shared stage that a label's artifacts were made from, by following their records."""
-    waiting = [
-        (rebuilder.build / label, each) for each, id_ in plan.labels[label].items() if plan.stages[id_].home == label
-    ]
+    home = rebuilder.build / label
+    if not home.is_dir():  # In a first build no label has one, and a dataset may be that of thousands.
+        return None
+    waiting = [(home, each) for each, id_ in plan.labels[label].items() if plan.stages[id_].home == label]
     seen = set[Path]()
     while waiting:
         folder, stage = waiting.pop()

@@ -14,7 +14,7 @@ from qatbuild.schema.label import SHARED, Label
 from qatbuild.schema.load import load_with_documents
 from qatbuild.schema.model import Variant
 from qatbuild.schema.nearest import suggest
-from qatbuild.schema.rules import Territory
+from qatbuild.schema.rules import AllowedPaths
 
 
 class LoadedProject(NamedTuple):
@@ -42,7 +42,7 @@ class LoadedProject(NamedTuple):
         descriptions: dict[str, str] = {}
         documents: dict[str, tuple[Path, ...]] = {}
         errors: dict[str, QatbuildError] = {}
-        territory = Territory(project.root, project.allowed)
+        allowed_paths = AllowedPaths(project.root, project.allowed)
         if isinstance(selection, Everything):
             files = project.files()
         else:
@@ -51,7 +51,7 @@ class LoadedProject(NamedTuple):
         for name, file in files:
             try:
                 _check_folder(name, neighbours, file)
-                loaded, documents[name] = load_with_documents(name, file, territory, valid)
+                loaded, documents[name] = load_with_documents(name, file, allowed_paths, valid)
             except QatbuildError as error:
                 errors[name] = error
             else:

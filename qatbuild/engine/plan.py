@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 from qatbuild.exchange.errors import PlanError
 from qatbuild.exchange.files import canonical_json
 from qatbuild.schema.label import SHARED, route_of, stage_of
-from qatbuild.schema.methods import OWN
+from qatbuild.schema.methods import FIELDS_OF_METHOD
 from qatbuild.schema.model import Variant, plain
 from qatbuild.schema.routes import NEEDS
 
@@ -189,7 +189,7 @@ def _stages(variant: Variant, root: PurePath) -> list[Stage]:
 def _quantized(variant: Variant, training: Mapping[str, Any], quantize: Mapping[str, Any]) -> dict[str, Any]:
     """The settings of the stage that quantizes: those of a training, or of a calibration. Neither reads the other's."""
     method = variant.quantize.method
-    foreign = {name for other, own in OWN.items() if other != method for name in own}
+    foreign = {name for other, own in FIELDS_OF_METHOD.items() if other != method for name in own}
     settings = {**training, "quantize": {name: value for name, value in quantize.items() if name not in foreign}}
     train = training["train"]
     if method == "ptq":  # It sees each image as it is, and the seed only says which ones.

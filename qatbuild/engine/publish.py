@@ -11,30 +11,39 @@ from qatbuild.exchange.files import write_text
 from qatbuild.exchange.manifest import LOGS, Manifest
 
 
-def publish(manifest: Manifest, folder: Path, record: tuple[Path, str]) -> Manifest:
-    """Move the artifacts of `manifest` (and its logs) into `folder`, each by rename, the manifest last.
+def publish(manifest: Manifest, file: Path, folder: Path, record: tuple[Path, str]) -> Manifest:
+    """Moves the artifacts and logs of `manifest`, then the manifest's own `file`, into `folder`, each by rename.
 
-    `record` is a file and the text that says what the artifacts were made from; it is written before they move, so
-    that no artifact ever stands beside the record of another. What the stage's former manifest named and the new one
-    does not is removed. Interrupted at any point, the folder has no manifest, so it counts as not built.
+    `record` is a file and its text, which says what the artifacts were made from; it is written before they move, so
+    that no artifact ever stands beside the record of another. Artifacts that only the stage's former manifest names
+    are removed. Interrupted at any point, the folder has no manifest, so the stage counts as not built. Returns the
+    manifest in its place.
     """
     target = Manifest.path_of(folder, manifest.stage)
     retired = target.with_suffix(".former")
-    folder.mkdir(parents=True, exist_ok=True)
-    if target.exists():
+    with contextlib.suppress(FileNotFoundError):
         target.replace(retired)
     write_text(*record)
     for name in manifest.files:
-        destination = folder / name
-        destination.parent.mkdir(parents=True, exist_ok=True)
-        (manifest.folder / name).replace(destination)
+        if "/" in name:
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (manifest.folder / name).replace(folder / name)
     for name in LOGS:
         if (manifest.folder / name).is_dir():
             shutil.rmtree(folder / name, ignore_errors=True)
             (manifest.folder / name).replace(folder / name)
-    with contextlib.suppress(ArtifactError):
-        for name in set(Manifest.read(retired).files) - set(manifest.files):
+    if retired.exists():  # Also one that a build left which was killed while it published.
+        for name in _names(retired) - set(manifest.files):
             (folder / name).unlink(missing_ok=True)
-    write_text(target, manifest.to_json())
-    retired.unlink(missing_ok=True)
+        file.replace(target)
+        retired.unlink()
+    else:
+        file.replace(target)
     return Manifest(manifest.stage, folder, manifest.files, manifest.facts)
+
+
+def _names(file: Path) -> set[str]:
+    try:
+        return set(Manifest.read(file).files)
+    except ArtifactError:
+        return set()

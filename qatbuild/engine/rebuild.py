@@ -12,8 +12,8 @@ import json
 import os
 import platform
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
-from functools import cache
+from dataclasses import dataclass, field, replace
+from functools import cache, cached_property
 from importlib import metadata
 from pathlib import Path
 from typing import NamedTuple
@@ -26,7 +26,7 @@ from qatbuild.engine.reason import Reason, changes
 from qatbuild.engine.source import source_sha256
 from qatbuild.engine.state_folder import StateFolder
 from qatbuild.exchange.errors import ArtifactError, StageError
-from qatbuild.exchange.files import write_text
+from qatbuild.exchange.files import read_bytes, write_text
 from qatbuild.exchange.manifest import Manifest
 from qatbuild.exchange.request import Input, Request, Source
 
@@ -38,6 +38,21 @@ class Freshness(NamedTuple):
     artifacts: tuple[str, ...] = ()
 
 
+class Publication(NamedTuple):
+    """A stage's published manifest, and the digest of the texts of its manifest and record."""
+
+    manifest: Manifest
+    texts_sha256: bytes
+
+
+class Place(NamedTuple):
+    """Where a stage's results stand: their folder, its manifest, and the record of the request that made them."""
+
+    folder: Path
+    manifest: Path
+    record: Path
+
+
 @dataclass(frozen=True)
 class Rebuilder:
     """Turns a planned stage into a request, and compares it with the request that made the artifacts."""
@@ -47,6 +62,9 @@ class Rebuilder:
     threads: int
     digests: Digests
     code: Code
+    _places: dict[str, Place] = field(default_factory=dict)
+    _tables: set[str] = field(default_factory=set)
+    """Code digests whose table of modules is known to be on the disk."""
 
     @classmethod
     def of(cls, project: Path, build: Path, threads: int) -> Rebuilder:
@@ -54,13 +72,26 @@ class Rebuilder:
         files = StateFolder.of(build).files
         return cls(project, build, threads, Digests.load(files), Code.load(project, files))
 
-    def folder(self, stage: Stage) -> Path:
-        """Returns the folder of the stage's artifacts."""
-        return self.build / stage.home
+    @cached_property
+    def _downloads(self) -> Path:
+        return self.build / "downloads"
+
+    @cached_property
+    def _scratch(self) -> Path:
+        return self.build / "work"
+
+    def place(self, stage: Stage) -> Place:
+        """Returns where the stage's results stand."""
+        place = self._places.get(stage.id)
+        if place is None:
+            folder = self.build / stage.home
+            place = Place(folder, Manifest.path_of(folder, stage.name), Request.path_of(folder, stage.name))
+            self._places[stage.id] = place
+        return place
 
     def manifest_path(self, stage: Stage) -> Path:
         """Returns the path of the stage's manifest, which is the target of its task."""
-        return Manifest.path_of(self.folder(stage), stage.name)
+        return self.place(stage).manifest
 
     def request(self, stage: Stage, inputs: Mapping[str, Stage]) -> Request:
         """Returns the current request. `inputs` are the upstream stages by role; they must have been built."""
@@ -69,29 +100,31 @@ class Rebuilder:
     def draft(self, stage: Stage, inputs: Mapping[str, Input]) -> Request:
         """Returns the request for a stage with these inputs by role."""
         paths = {role: Path(path) for role, path in stage.sources.items()}
+        folder = self.place(stage).folder
         draft = Request(
             stage=stage.name,
             settings=stage.settings,
             inputs=inputs,
             sources={role: Source(path, source_sha256(path, self.digests)) for role, path in paths.items()},
-            toolchain=toolchain(stage.packages),
+            toolchain=toolchain(stage.packages, os.environ.get("CUDA_VISIBLE_DEVICES")),
             code=self.code.digest(stage.modules),
             threads=self.threads,
             project=self.project,
-            downloads=self.build / "downloads",
-            folder=self.folder(stage),
-            work=Path(),
+            downloads=self._downloads,
+            folder=folder,
+            work=folder,
         )
-        return replace(draft, work=self.build / "work" / stage.home / f"{stage.name}-{draft.key[:16]}")
+        return draft.with_work_below(self._scratch / stage.home)
 
     def freshness(self, request: Request) -> Freshness:
         """Compares a request with the one that made the artifacts, and the artifacts with their manifest."""
         record = Request.path_of(request.folder, request.stage)
         try:
-            manifest, text = Manifest.read_with_text(Manifest.path_of(request.folder, request.stage))
-            fields = json.loads(record.read_text(encoding="utf-8"))
+            text = read_bytes(Manifest.path_of(request.folder, request.stage)).decode()
+            manifest = Manifest.parse(text, request.folder)
+            fields = json.loads(read_bytes(record))
             former = Request.of(fields)
-        except (ArtifactError, OSError, ValueError):
+        except (OSError, ValueError):
             return Freshness([Reason("never")])
         if reasons := changes(former, request, self.code_table):
             return Freshness(reasons)
@@ -103,11 +136,10 @@ class Rebuilder:
             return Freshness(reasons)
         return Freshness([], tuple(manifest.files))
 
-    def publish(self, request: Request, stage: Stage) -> Manifest:
+    def publish(self, request: Request, stage: Stage) -> Publication:
         """Moves the worker's artifacts into place. StageError, with nothing recorded, if an input changed meanwhile."""
         for role, upstream in request.inputs.items():
-            text = upstream.path.read_bytes()
-            if hashlib.sha256(text).hexdigest() != upstream.sha256 or self.digests.damage(upstream.manifest):
+            if not self._is_unchanged(upstream):
                 raise _changed(request, role, upstream.path.parent)
         for role, source in request.sources.items():
             if source_sha256(source.path, self.digests) != source.sha256:
@@ -115,12 +147,34 @@ class Rebuilder:
         if self.code.digest_now(stage.modules) != request.code:
             raise _changed(request, "code", self.project)
         self._keep_table(request.code)
-        made = Manifest.read(Manifest.path_of(request.work, request.stage))
-        sealed = {**json.loads(request.to_json()), "seal": _seal(request, made.to_json())}
-        record = (Request.path_of(request.folder, request.stage), json.dumps(sealed, indent=1))
-        manifest = publish(replace(made, folder=request.out), request.folder, record)
-        self.save()
-        return manifest
+        file = Manifest.path_of(request.work, request.stage)
+        made, text = Manifest.read_with_text(file)
+        record = request.to_json(seal=_seal(request, text))
+        manifest = publish(replace(made, folder=request.out), file, request.folder, (self.place(stage).record, record))
+        self.save_if_due()
+        return Publication(manifest, _both(text.encode(), record.encode()))
+
+    def artifacts(self, stage: Stage, texts_sha256: bytes) -> tuple[str, ...]:
+        """Returns the names of the artifacts that this process published, if all is still as it was then.
+
+        ArtifactError if a file was changed since.
+        """
+        folder, manifest, record = self.place(stage)
+        text = read_bytes(manifest)
+        if _both(text, read_bytes(record)) == texts_sha256:
+            published = Manifest.parse(text, folder)
+            if not self.digests.damage(published):
+                return tuple(published.files)
+        raise ArtifactError(f"The results of {stage.id} were changed.", [("folder", folder)])
+
+    def _is_unchanged(self, upstream: Input) -> bool:
+        """Returns whether an input's manifest is the one of the request, and its artifacts are as published."""
+        try:
+            data = read_bytes(upstream.path)
+            manifest = Manifest.parse(data, upstream.path.parent)
+        except (OSError, ValueError):
+            return False
+        return hashlib.sha256(data).hexdigest() == upstream.sha256 and not self.digests.damage(manifest)
 
     def code_table(self, digest: str) -> dict[str, str]:
         """Returns module -> fingerprint for a code digest; empty if its modules are not on record.
@@ -137,6 +191,9 @@ class Rebuilder:
 
     def _keep_table(self, digest: str) -> None:
         """Writes the modules of a digest, so that a later build can name the module that changed."""
+        if digest in self._tables:
+            return
+        self._tables.add(digest)
         path = self._table_path(digest)
         if not path.exists():
             with contextlib.suppress(OSError):
@@ -147,16 +204,26 @@ class Rebuilder:
 
     def save(self) -> None:
         """Writes the cached digests. They only save time: failing to write them is no error."""
-        self.digests.save()
-        self.code.save()
+        self.digests.cache.save()
+        self.code.cache.save()
+
+    def save_if_due(self) -> None:
+        """Writes the cached digests, unless that was done a moment ago: small stages take less time than a write."""
+        self.digests.cache.save_if_due()
+        self.code.cache.save_if_due()
 
     def input(self, upstream: Stage) -> Input:
         """Returns an upstream stage's current manifest as an input. ArtifactError if the stage has not been built."""
         path = self.manifest_path(upstream)
         try:
-            return Input(path, hashlib.sha256(path.read_bytes()).hexdigest())
+            return Input(path, hashlib.sha256(read_bytes(path)).hexdigest())
         except OSError as fault:
             raise ArtifactError(f"The stage {upstream.id} has not been built.", [("missing", path)]) from fault
+
+
+def _both(manifest: bytes, record: bytes) -> bytes:
+    """Returns the digest of a manifest's text and its record's text."""
+    return hashlib.sha256(hashlib.sha256(manifest).digest() + record).digest()
 
 
 def _seal(request: Request, manifest: str) -> str:
@@ -164,11 +231,13 @@ def _seal(request: Request, manifest: str) -> str:
     return hashlib.sha256(f"{request.key}\n{manifest}".encode()).hexdigest()
 
 
-def toolchain(packages: tuple[str, ...]) -> dict[str, str]:
-    """Returns the versions of Python and of these packages; '' for a package that is not installed."""
+@cache
+def toolchain(packages: tuple[str, ...], devices: str | None) -> Mapping[str, str]:
+    """Returns the versions of Python and of these packages; '' for a package that is not installed.
+
+    `devices` are those that TensorFlow may use, if they are limited: they decide in which order it sums.
+    """
     versions = {"python": ".".join(platform.python_version_tuple()[:2]), **{name: _version(name) for name in packages}}
-    # The devices that TensorFlow may use decide in which order it sums.
-    devices = os.environ.get("CUDA_VISIBLE_DEVICES")
     return versions if devices is None else {**versions, "CUDA_VISIBLE_DEVICES": devices}
 
 

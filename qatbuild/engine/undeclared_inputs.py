@@ -21,7 +21,7 @@ class UndeclaredInputs(NamedTuple):
 
 def undeclared_inputs(rebuilder: Rebuilder, stage: Stage) -> UndeclaredInputs:
     """Returns the files that the stage's last run opened besides its sources, its code and other stages' artifacts."""
-    folder = rebuilder.folder(stage)
+    folder = rebuilder.place(stage).folder
     try:
         ran = json.loads((folder / f"{stage.name}.run.json").read_text(encoding="utf-8"))
         record = Request.from_json(Request.path_of(folder, stage.name).read_text(encoding="utf-8"))

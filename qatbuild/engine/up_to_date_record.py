@@ -1,21 +1,20 @@
-"""The record of what was up to date: so that a build with nothing to do looks at files, and not into specs.
+"""The record of the specs that were up to date: with it, a build with nothing to do compares the states of files.
 
-For every spec that was wholly up to date it names groups of files: the spec and what it extends, the user's data and
-code, and what each of its stages left. As long as the state of a file (ctime, size, inode) is the recorded one, its
-content is what was verified: a ctime cannot be set. What differs is loaded, planned and verified as if there were no
-record, and so is everything if the record is missing, broken, or of another environment.
+A spec that was entirely up to date depends on groups of files: the spec and what it extends, the user's data and code,
+and the results of each of its stages. While a file has its recorded state (ctime, size, inode), its content is the one
+that was verified, because a ctime cannot be set. Specs with a file that differs are loaded, planned and verified as if
+there were no record; so is everything if the record is missing, broken, or of another environment.
 
-A file that changed after its content was looked at must not get in with its new state. So a state is recorded only if
-the file's ctime lies before the moment at which looking began; any other one is recorded as unknown, and looked at
-again.
+A file that changed after its content was verified must not be recorded with its new state. So a state is recorded only
+if the file's ctime lies before the verification began; any other file is recorded as unknown, and verified again.
 
-    line of JSON: environment, number of stages, specs that were not up to date, what is told, lengths, checksum
-    paths, one a line | three int64 a path | how many paths a group has, int64 | names of groups, one a line
-    of each spec, one a line: names | numbers of groups | JSON of routes by label
-    JSON of the code digests that rest on the group `engine` alone
+    line of JSON: environment, number of stages, specs that were not up to date, state of the pages, lengths, checksum
+    paths, one a line | three int64 a path | number of paths of each group, int64 | names of groups, one a line
+    of each spec, one a line: names | numbers of groups | JSON of its description, labels and routes
+    JSON of the code digests that depend on the group `engine` alone
 
-A spec that changes costs what belongs to it: a group has a place that it keeps, and no line but its own is read or
-written anew.
+It is not a database because reading 100,000 rows from one takes longer than the rest of a build with nothing to do.
+A group keeps its number, so a spec that changes costs only what belongs to it.
 """
 
 from __future__ import annotations
@@ -23,30 +22,33 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import re
 import zlib
 from array import array
 from bisect import bisect_right
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from itertools import accumulate, count, pairwise
 from pathlib import Path
+from typing import NamedTuple
 
+from qatbuild.engine.file_states import MISSING, UNKNOWN, WIDTH, changed, states
 from qatbuild.exchange.file_state import TICK_NS
-
-_MISSING = (-1, -1, -1)
-_UNKNOWN = (0, 0, 0)
-_WIDTH = 3
-_INODE = (1 << 63) - 1
-_STRIDE = 512 * _WIDTH
-_FEW = 16
-"""So many numbers are searched for in a text; for more it is taken apart."""
 
 ENGINE, PACKAGES, ABSENT, FOLDERS = "engine", "packages", "absent", "folders"
 GLOBAL = {ENGINE, PACKAGES, ABSENT, FOLDERS}
 """Groups that concern every spec: qatbuild itself, installed packages, modules that are not there, folders of specs."""
 
 STAGE = "stage "
-"""What the name of the group of a stage begins with; its id follows."""
+"""Begins the name of a stage's group; its id follows."""
+
+SOURCE = "source "
+"""Begins the name of a source's group; its path follows, which is also the first of the group's files."""
+
+
+class Recorded(NamedTuple):
+    """What the record says of a spec: its description, and its labels with their routes."""
+
+    description: str
+    routes: Mapping[str, list[str]]
 
 
 class Record:
@@ -56,68 +58,86 @@ class Record:
         """An empty record."""
         self.environment = environment
         self.others: list[str] = []
-        """Specs that there are and that were not up to date."""
+        """The specs that were not up to date."""
         self.count = 0
-        """How many stages the specs have, as it was saved."""
+        """The number of stages of the recorded specs, when the record was written."""
         self.pages = ""
-        """The state of the memory of report/pages.py, which tells of all files as they are recorded here,"""
+        """The state of the file of report/pages.py when it showed all recorded reports as they are recorded."""
         self.untold: list[str] = []
-        """but for those of these specs."""
-        self._paths: list[str] = []
+        """The specs whose reports have changed since."""
+        self._paths: list[bytes] = []
         self._values = array("q")
         self._sizes = array("q")
         self._names: list[str] = []
         self._specs: dict[str, tuple[str, str]] = {}
         self._code = "{}"
         self._text: list[bytes] | None = None
-        self._new: dict[str, tuple[list[str], array[int]]] = {}
+        self._new: dict[str, tuple[list[bytes], array[int]]] = {}
         self._entered: dict[str, tuple[list[str], str]] = {}
         self._left: set[int] = set()
 
     @classmethod
     def load(cls, path: Path, environment: str) -> Record | None:
-        """The record in a file; None if there is none, or it is broken, or of another environment."""
+        """Reads the record in a file; None without one, and for one that is broken or of another environment."""
         try:
-            head, _, rest = path.read_bytes().partition(b"\n")
-            fields = json.loads(head)
+            data = path.read_bytes()
+            end = data.index(b"\n")
+            fields, rest = json.loads(data[:end]), memoryview(data)[end + 1 :]
             if fields["environment"] != environment or fields["crc"] != zlib.crc32(rest):
                 return None
             ends = [0, *accumulate(fields["lengths"])]
-            paths, values, *texts = (rest[start:end] for start, end in pairwise(ends))
+            paths, values, *texts = (rest[start:end].tobytes() for start, end in pairwise(ends))
             record = cls(environment)
             record.count, record.others = fields["count"], fields["others"]
             record.pages, record.untold = fields["pages"], fields["untold"]
-            record._paths = _lines(paths)
+            record._paths = paths.split(b"\n") if paths else []
             record._values.frombytes(values)
             record._text = texts
         except (OSError, ValueError, KeyError, TypeError):
             return None
-        return record if len(record._values) == _WIDTH * len(record._paths) else None
+        return record if len(record._values) == WIDTH * len(record._paths) else None
 
     @property
     def specs(self) -> list[str]:
-        """The names of the specs that were up to date."""
+        """The names of the specs on record."""
         self._read()
         return list(self._specs)
 
     def differing(self) -> set[str]:
-        """The names of the groups in which a file is not what it was."""
-        now = _states(self._paths)
+        """Returns the names of the groups in which a file differs."""
+        now = states(self._paths, self._values)
         if now == self._values:
             return set()
         self._read()
         starts = [0, *accumulate(self._sizes)]
-        return {self._names[bisect_right(starts, at) - 1] for at in _changed(self._values, now)}
+        return {self._names[bisect_right(starts, at) - 1] for at in changed(self._values, now)}
+
+    def differing_in(self, looked_at: Callable[[str], int]) -> set[str]:
+        """Returns the names of the groups in which a file differs, looking at so many first files of each group."""
+        self._read()
+        names: list[str] = []
+        paths: list[bytes] = []
+        values = array("q")
+        end = 0
+        for name, size in zip(self._names, self._sizes, strict=True):
+            start, end = end, end + size
+            if count := min(size, looked_at(name)):
+                names += [name] * count
+                paths += self._paths[start : start + count]
+                values += self._values[start * WIDTH : (start + count) * WIDTH]
+        return {names[at] for at in changed(values, states(paths))}
 
     def resting(self, groups: Iterable[str]) -> set[str]:
-        """The specs that rest on any of these groups."""
+        """Returns the specs that depend on any of these groups."""
         self._read()
         wanted = set(groups)
         numbers = {str(number) for number, name in enumerate(self._names) if name in wanted}
-        return self._users(numbers) if numbers else set()
+        if not numbers:
+            return set()
+        return {spec for spec, (row, _) in self._specs.items() if not numbers.isdisjoint(row.split(","))}
 
     def count_stages(self, specs: Iterable[str], besides: Iterable[str] = ()) -> int:
-        """How many stages these specs have, without those with the ids that are named."""
+        """Returns how many stages these specs have, without the stage ids in `besides`."""
         self._read()
         wanted = set(specs)
         others = self._numbers(spec for spec in self._specs if spec not in wanted)
@@ -125,50 +145,52 @@ class Record:
         without |= {f"{STAGE}{id_}" for id_ in besides}.intersection(self._names)
         return self.count - sum(name.startswith(STAGE) for name in without)
 
-    def routes(self, specs: Iterable[str]) -> dict[str, list[str]]:
-        """The routes by label of these specs."""
+    def recorded(self, specs: Iterable[str]) -> list[Recorded]:
+        """Returns what was entered for each of these specs."""
         self._read()
-        found: dict[str, list[str]] = {}
-        for labels in json.loads(f"[{','.join(self._specs[name][1] for name in specs)}]"):
-            found.update(labels)
-        return found
+        rows = json.loads(f"[{','.join(self._specs[name][1] for name in specs)}]")
+        return [Recorded(description, routes) for description, routes in rows]
+
+    def routes(self, specs: Iterable[str]) -> dict[str, list[str]]:
+        """Returns the routes by label of these specs."""
+        return {label: routes for spec in self.recorded(specs) for label, routes in spec.routes.items()}
 
     def digests(self) -> dict[str, tuple[str, list[str]]]:
-        """The code digests that were kept: by modules with commas between them, and with the files they are made of."""
+        """Returns the recorded code digests: modules, joined by commas -> (digest, files)."""
         self._read()
         return {modules: (digest, files) for modules, (digest, files) in json.loads(self._code).items()}
 
     def keep(self, digests: Mapping[str, tuple[str, list[str]]]) -> None:
-        """Keep code digests for as long as no group differs that concerns every spec."""
+        """Records code digests, which hold while no group of GLOBAL differs."""
         self._read()
         self._code = json.dumps(digests)
 
     def put(self, group: str, files: Iterable[str], looked_since_ns: int) -> None:
-        """A group of files whose content was looked at, at the earliest at the given time."""
-        names = list(files)
-        values = _states(names)
-        for at in range(0, len(values), _WIDTH):
+        """Records a group of files whose content was verified, at the earliest at the given time."""
+        names = list(map(os.fsencode, files))
+        values = states(names)
+        for at in range(0, len(values), WIDTH):
             if values[at] >= looked_since_ns - TICK_NS:
-                values[at : at + _WIDTH] = array("q", _UNKNOWN)
+                values[at : at + WIDTH] = array("q", UNKNOWN)
         self._new[group] = names, values
 
     def absent(self, files: Iterable[str]) -> None:
-        """Files that were looked for, and were not there, besides those that are recorded as such."""
+        """Records more files that do not exist and were looked for."""
         self._read()
-        former: list[str] = []
+        former: list[bytes] = []
         if ABSENT in self._names:
             start = sum(self._sizes[: self._names.index(ABSENT)])
             former = self._paths[start : start + self._sizes[self._names.index(ABSENT)]]
-        names = list(dict.fromkeys([*former, *files]))
+        names = list(dict.fromkeys([*former, *map(os.fsencode, files)]))
         if names != former:
-            self._new[ABSENT] = names, array("q", _MISSING * len(names))
+            self._new[ABSENT] = names, array("q", MISSING * len(names))
 
-    def enter(self, spec: str, groups: Iterable[str], routes: Mapping[str, list[str]]) -> None:
-        """A spec that is up to date, the groups of files that this rests on, and its routes by label."""
-        self._entered[spec] = list(groups), json.dumps(routes)
+    def enter(self, spec: str, groups: Iterable[str], recorded: Recorded) -> None:
+        """Enter a spec that is up to date, and the groups of files that this rests on."""
+        self._entered[spec] = list(groups), json.dumps(recorded)
 
     def leave(self, specs: Iterable[str]) -> None:
-        """Specs of which nothing is known any more."""
+        """Removes specs from the record."""
         self._read()
         gone = [spec for spec in specs if spec in self._specs]
         self._left |= self._numbers(gone)
@@ -176,13 +198,13 @@ class Record:
             del self._specs[spec]
 
     def save(self, path: Path, present: Iterable[str]) -> None:
-        """Write the record, in one piece or not at all. `present` are all specs. It is no error if that fails."""
+        """Writes the record atomically. `present` are all specs. Failing to write is no error."""
         self._settle()
         self.others = [spec for spec in present if spec not in self._specs]
         names = os.fsencode("\n".join(self._names))
         specs = (self._specs, *(zip(*self._specs.values(), strict=True) if self._specs else ([], [])))
         parts = [
-            os.fsencode("\n".join(self._paths)),
+            b"\n".join(self._paths),
             self._values.tobytes(),
             self._sizes.tobytes(),
             names,
@@ -209,25 +231,25 @@ class Record:
                 draft.unlink(missing_ok=True)
 
     def _settle(self) -> None:
-        """Put what is new in its place.
+        """Puts new groups and specs in their places.
 
-        A group that is not as it was takes the specs with it that rested on it as it was, for they were not looked at.
+        A group that changed removes the specs that depended on its former state, because they were not verified.
         """
         self._read()
         places = {name: number for number, name in enumerate(self._names) if name}
         used = GLOBAL.union(*(groups for groups, _ in self._entered.values()))
-        new = {group: given for group, given in self._new.items() if group in used}
+        new = {group: files for group, files in self._new.items() if group in used}
         starts = [0, *accumulate(self._sizes)]
 
-        def given(number: int) -> tuple[list[str], array[int]]:
+        def former(number: int) -> tuple[list[bytes], array[int]]:
             start, end = starts[number], starts[number + 1]
-            return self._paths[start:end], self._values[start * _WIDTH : end * _WIDTH]
+            return self._paths[start:end], self._values[start * WIDTH : end * WIDTH]
 
-        other = [group for group in new if group not in places or new[group] != given(places[group])]
+        other = [group for group in new if group not in places or new[group] != former(places[group])]
         self.leave({*self.resting(places.keys() & {*other} - GLOBAL), *self._entered})
         unused = self._left - self._shared(self._left, self._specs)
         unused -= {places[group] for group in used if group in places}
-        edits: dict[int, tuple[str, tuple[list[str], array[int]]]] = {
+        edits: dict[int, tuple[str, tuple[list[bytes], array[int]]]] = {
             number: ("", ([], array("q"))) for number in unused
         }
         holes = sorted({number for number, name in enumerate(self._names) if not name} | unused)
@@ -241,16 +263,16 @@ class Record:
             self._specs[spec] = ",".join(str(places[group]) for group in groups), routes
         self._new, self._entered, self._left = {}, {}, set()
 
-    def _edit(self, edits: Mapping[int, tuple[str, tuple[list[str], array[int]]]], starts: list[int]) -> None:
-        """Give groups by number other names, paths and values; those with new numbers come last."""
-        paths: list[str] = []
+    def _edit(self, edits: Mapping[int, tuple[str, tuple[list[bytes], array[int]]]], starts: list[int]) -> None:
+        """Replaces groups by number: names, paths and values. New numbers come last."""
+        paths: list[bytes] = []
         values = array("q")
         at = 0
         for number in sorted(edits):
             name, (files, states) = edits[number]
             place = min(number, len(starts) - 1)
             paths += self._paths[at : starts[place]]
-            values += self._values[at * _WIDTH : starts[place] * _WIDTH]
+            values += self._values[at * WIDTH : starts[place] * WIDTH]
             if number < len(starts) - 1:
                 self._names[number], self._sizes[number], at = name, len(files), starts[number + 1]
             else:
@@ -260,10 +282,10 @@ class Record:
             paths += files
             values += states
         self._paths = paths + self._paths[at:]
-        self._values = values + self._values[at * _WIDTH :]
+        self._values = values + self._values[at * WIDTH :]
 
     def _read(self) -> None:
-        """Read what a record without differences need not: which groups and specs there are."""
+        """Reads the names of groups and specs, which are not needed while no file differs."""
         if self._text is None:
             return
         sizes, *texts, code = self._text
@@ -271,58 +293,21 @@ class Record:
         self._sizes.frombytes(sizes)
         self._code = os.fsdecode(code)
         groups, names, numbers, routes = map(_lines, texts)
-        self._names = groups or [""] * len(self._sizes)  # One place that no group has is an empty text.
+        self._names = groups or [""] * len(self._sizes)  # A single unused place is an empty text.
         self._specs = dict(zip(names, zip(numbers, routes, strict=True), strict=True))
 
     def _numbers(self, specs: Iterable[str]) -> set[int]:
-        """The numbers of the groups that these specs rest on."""
-        found: set[str] = set()
-        for spec in specs:
-            found.update(self._specs[spec][0].split(","))
-        return {int(number) for number in found}
+        """Returns the numbers of the groups that these specs depend on."""
+        return {int(number) for number in self._texts(specs)}
 
     def _shared(self, numbers: Iterable[int], specs: Iterable[str]) -> set[int]:
-        """Those of the numbers of groups that any of these specs rests on, too."""
-        given = {*numbers}
-        if not given:
-            return given
-        text = ",".join(self._specs[spec][0] for spec in specs)
-        if len(given) > _FEW:
-            return given.intersection(map(int, {*text.split(",")} - {""}))
-        return {number for number in given if f",{number}," in f",{text},"}
+        """Returns those of the numbers of groups that any of these specs depends on, too."""
+        used = self._texts(specs)
+        return {number for number in numbers if str(number) in used}
 
-    def _users(self, numbers: set[str]) -> set[str]:
-        """The specs that rest on any of the groups with these numbers."""
-        if len(numbers) > _FEW:
-            return {name for name, (given, _) in self._specs.items() if not numbers.isdisjoint(given.split(","))}
-        names = list(self._specs)
-        text = ",\n,".join(given for given, _ in self._specs.values())
-        found = re.finditer(f",(?:{'|'.join(numbers)}),", f",{text},")
-        return {names[text.count("\n", 0, each.start())] for each in found}
+    def _texts(self, specs: Iterable[str]) -> set[str]:
+        return {*",".join(self._specs[spec][0] for spec in specs).split(",")} - {""}
 
 
 def _lines(text: bytes) -> list[str]:
     return os.fsdecode(text).split("\n") if text else []
-
-
-def _changed(former: array[int], now: array[int]) -> Iterator[int]:
-    """The indices of the paths whose state is another one."""
-    for block in range(0, len(now), _STRIDE):
-        if now[block : block + _STRIDE] != former[block : block + _STRIDE]:
-            for at in range(block, min(block + _STRIDE, len(now)), _WIDTH):
-                if now[at : at + _WIDTH] != former[at : at + _WIDTH]:
-                    yield at // _WIDTH
-
-
-def _states(paths: Iterable[str]) -> array[int]:
-    """ctime, size and inode of each file, following links."""
-    stat, values = os.stat, array("q")
-    extend = values.extend
-    for path in paths:
-        try:
-            found = stat(path)
-        except (OSError, ValueError):
-            extend(_MISSING)
-        else:
-            extend((found.st_ctime_ns, found.st_size, found.st_ino & _INODE))
-    return values

@@ -1,4 +1,4 @@
-"""What lies below a folder, as whoever reads it comes to see it: links to folders are followed."""
+"""Lists all folders and files below a folder, following links; a link to a folder above itself is skipped."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Collection
 
 
 def tree(folder: str, skip: Collection[str] = ()) -> tuple[list[str], list[str]]:
-    """(folders, files) at and below a folder, in no order; without folders named in `skip` and circles of links."""
+    """Returns (folders, files) at and below a folder, in any order, without folders named in `skip`."""
     folders, files = [], []
     for where, below, names in os.walk(folder, followlinks=True):
         below[:] = [name for name in below if name not in skip and not _circle(where, name)]
@@ -17,7 +17,7 @@ def tree(folder: str, skip: Collection[str] = ()) -> tuple[list[str], list[str]]
 
 
 def _circle(where: str, name: str) -> bool:
-    """Whether a folder is a link to one that it lies in."""
+    """Returns whether a folder is a link to one that it lies in."""
     path = os.path.join(where, name)  # noqa: PTH118
     if not os.path.islink(path):  # noqa: PTH114
         return False

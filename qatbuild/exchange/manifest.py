@@ -7,13 +7,14 @@ is written last, by rename: all files that it names are complete. A file that di
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from qatbuild.exchange.errors import ArtifactError
-from qatbuild.exchange.files import file_sha256
+from qatbuild.exchange.files import file_sha256, lined_json, read_bytes
 
 LOGS = ("events",)
 """Folders of a stage that are published and not in its manifest: TensorBoard events carry clocks."""
@@ -49,30 +50,37 @@ class Manifest:
     def read_with_text(cls, path: Path) -> tuple[Manifest, str]:
         """Read a manifest: (manifest, its text); ArtifactError if it is missing or invalid."""
         try:
-            text = path.read_text(encoding="utf-8")
+            text = read_bytes(path).decode()
+            return cls.parse(text, path.parent), text
+        except (OSError, ValueError) as fault:
+            raise ArtifactError("A manifest cannot be read.", [("file", path), ("reason", fault)]) from fault
+
+    @classmethod
+    def parse(cls, text: str | bytes, folder: Path) -> Manifest:
+        """Parse the text of a manifest of artifacts in `folder`; ValueError if it is invalid."""
+        try:
             fields = json.loads(text)
             files = {name: (int(size), str(digest)) for name, (size, digest) in fields["files"].items()}
             if any(name.startswith("/") or ".." in name.split("/") for name in files):
-                raise ValueError("a name leads out of the folder")  # noqa: TRY301  One more kind of invalid manifest.
-            return cls(fields["stage"], path.parent, files, fields["facts"]), text
-        except (OSError, ValueError, KeyError, TypeError, AttributeError) as fault:
-            raise ArtifactError("A manifest cannot be read.", [("file", path), ("reason", fault)]) from fault
+                raise ValueError("a name leads out of the folder")
+            return cls(fields["stage"], folder, files, fields["facts"])
+        except (KeyError, TypeError, AttributeError) as fault:
+            raise ValueError(f"no manifest: {fault}") from fault
 
     @classmethod
     def of(cls, stage: str, folder: Path, facts: Mapping[str, Any]) -> Manifest:
         """Make the manifest of all files below `folder`, except the logs."""
-        paths = {path.relative_to(folder): path for path in sorted(folder.rglob("*")) if path.is_file()}
+        paths = [Path(where, name) for where, _, names in os.walk(folder) for name in names]
         files = {
             name.as_posix(): (0, "") if name.name in CLOCKED else (path.stat().st_size, file_sha256(path))
-            for name, path in paths.items()
+            for name, path in sorted((path.relative_to(folder), path) for path in paths if path.is_file())
             if name.parts[0] not in LOGS
         }
         return cls(stage, folder, files, facts)
 
     def to_json(self) -> str:
         """The manifest's text: equal for equal artifacts and facts."""
-        fields = {"stage": self.stage, "files": self.files, "facts": self.facts}
-        return json.dumps(fields, indent=1, sort_keys=True, allow_nan=False) + "\n"
+        return lined_json({"stage": self.stage, "files": self.files, "facts": self.facts}, sort_keys=True)
 
     def file(self, name: str) -> Path:
         """The path of one artifact; ArtifactError if the stage did not leave it."""

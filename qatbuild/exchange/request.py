@@ -9,11 +9,12 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from qatbuild.exchange.files import canonical_json
+from qatbuild.exchange.files import canonical_json, lined_json
 from qatbuild.exchange.manifest import Manifest
 
 
@@ -75,12 +76,18 @@ class Request:
             "threads": self.threads,
         }
 
-    @property
+    @cached_property
     def key(self) -> str:
         """SHA-256 of the identity: two requests with one key have one result."""
         return hashlib.sha256(canonical_json(self.identity).encode()).hexdigest()
 
-    @property
+    def with_work_below(self, folder: Path) -> Request:
+        """The request with its scratch folder below `folder`, named after its key."""
+        made = replace(self, work=folder / f"{self.stage}-{self.key[:16]}")
+        made.__dict__["key"] = self.key  # The scratch folder is no part of it.
+        return made
+
+    @cached_property
     def out(self) -> Path:
         """The folder for artifacts that will be published."""
         return self.work / "out"
@@ -90,8 +97,8 @@ class Request:
         """The path of the request that made the artifacts in `folder`."""
         return folder / f"{stage}.request.json"
 
-    def to_json(self) -> str:
-        """The request as JSON, for the worker."""
+    def to_json(self, **more: str) -> str:
+        """The request as JSON for the worker, with `more` members at its end."""
         fields = {
             **self.identity,
             "inputs": {name: [str(each.path), each.sha256] for name, each in self.inputs.items()},
@@ -101,7 +108,7 @@ class Request:
             "folder": str(self.folder),
             "work": str(self.work),
         }
-        return json.dumps(fields, indent=1)
+        return lined_json({**fields, **more})
 
     @classmethod
     def from_json(cls, text: str) -> Request:

@@ -38,16 +38,44 @@ def project_tasks(dodo_file: str, executor: Executor | None = None) -> tuple[Doi
         project = Project.prepared(Path(dodo_file).absolute().parent)
         command.pause_garbage_collection()
         command.open(project)
+        if command.lists and (groups := _listed(project, command)):
+            return groups
         fast_path = FastPath(project)
         if not command.builds:
             return _loaded(project, executor, fast_path, command)
-        if not command.always and os.getcwd() == str(project.root):  # noqa: PTH109  The record's paths begin there.
+        if not command.always and _is_current_folder(project):
             fast_path.check(command.names)
         if fast_path.nothing_to_load:
             return _up_to_date(project, fast_path)
         return _loaded(project, executor, fast_path, command)
     except QatbuildError as error:
         raise InvalidDodoFile(error.block()) from error
+
+
+def _listed(project: Project, command: Invocation) -> tuple[DoitConfig, TaskCreator] | None:
+    """Returns groups without stages for the specs that need not be read; None if all must be."""
+    from qatbuild.engine.listing import listing  # noqa: PLC0415
+    from qatbuild.plugin.session import Session  # noqa: PLC0415
+    from qatbuild.plugin.tasks import listed, tasks  # noqa: PLC0415
+
+    result = listing(project) if _is_current_folder(project) else None
+    if result is None or not result.recorded:
+        return None
+    session = Session.load(project, None, Only(result.load))
+    if session.errors:  # Their tasks get names that no other task has.
+        return None
+    command.sessions.append(session)
+
+    def task_specs() -> Iterator[dict[str, Any]]:
+        yield from tasks(session.loaded, session.builder, parts=False)
+        yield from listed(result.recorded, shared=not session.plan.stages)
+
+    return {"backend": "qatbuild", "dep_file": str(project.state.doit)}, task_specs
+
+
+def _is_current_folder(project: Project) -> bool:
+    """Returns whether the project's root is the working directory, where the record's paths begin."""
+    return os.getcwd() == str(project.root)  # noqa: PTH109
 
 
 def _up_to_date(project: Project, fast_path: FastPath) -> tuple[DoitConfig, TaskCreator]:
@@ -80,7 +108,7 @@ def _loaded(
     config = {**_config(project, fast_path, context), "check_file_uptodate": checker(builder.rebuilder.digests)}
 
     def task_specs() -> Iterator[dict[str, Any]]:
-        yield from tasks(loaded, builder)
+        yield from tasks(loaded, builder, parts=not command.builds or command.names_parts(project.default or ()))
         yield from _placeholders(fast_path)
 
     return config, task_specs

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import gc
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -24,12 +24,15 @@ if TYPE_CHECKING:
 class Invocation:
     """One command: the names on its command line, and whether it builds (`doit run`) and runs every stage (-a).
 
+    With `lists` it only prints names and descriptions of labels (`doit list`).
+
     `projects` are those that the dodo.py opened; `sessions` are the ones of them that had to be loaded.
     """
 
     names: tuple[str, ...] = ()
     builds: bool = False
     always: bool = False
+    lists: bool = False
     lock: BuildLock = field(default_factory=BuildLock)
     projects: list[Project] = field(default_factory=list)
     sessions: list[Session] = field(default_factory=list)
@@ -42,10 +45,21 @@ class Invocation:
         self.lock.add(project.state.lock)
 
     def pause_garbage_collection(self) -> None:
-        """Stops Python's collector until the command ends: loaded specs live that long, and scanning them costs."""
+        """Stops Python's collector while specs are loaded: they stay, and scanning them repeatedly takes time."""
         if gc.isenabled() and _CURRENT.get() is self:  # Otherwise nothing would start it again.
             self._collects = True
             gc.disable()
+
+    def resume_garbage_collection(self) -> None:
+        """Starts the collector again, for what comes to be from now on."""
+        if self._collects:
+            self._collects = False
+            gc.freeze()
+            gc.enable()
+
+    def names_parts(self, default: Iterable[str]) -> bool:
+        """Returns whether the command line, or else `default`, has names of parts of labels, or patterns."""
+        return any(character in name for name in self.names or default for character in ":*")
 
     def at_end(self, action: Callable[[], None]) -> None:
         """Calls `action` when all stages have run, successfully or not."""
@@ -63,8 +77,7 @@ class Invocation:
                 action()
         finally:
             self.lock.give_back()
-            if self._collects:
-                gc.enable()
+            self.resume_garbage_collection()
 
 
 _CURRENT: ContextVar[Invocation | None] = ContextVar("invocation", default=None)

@@ -23,10 +23,10 @@ def checker(digests: Digests) -> type[FileChangedChecker]:
         """Compares files by SHA-256: a new mtime alone is no change."""
 
         def check_modified(self, file_path: str, _file_stat: Any, state: str) -> bool:
-            return digests.sha256(Path(file_path)) != state
+            return digests.sha256(file_path) != state
 
         def get_state(self, dep: str, current_state: str | None) -> str | None:
-            digest = digests.sha256(Path(dep))
+            digest = digests.sha256(dep)
             return None if digest == current_state else digest
 
     return ContentChecker
@@ -110,4 +110,6 @@ class WriteThrough(SqliteDB):  # type: ignore[misc]
         with contextlib.suppress(sqlite3.OperationalError):  # A full disk or a read-only folder costs only time.
             self._conn.executemany("insert or replace into doit values (?, ?)", rows)
             self._conn.commit()
+        for task_id in self._dirty:  # doit asks for it once more at most: thousands of them would only take memory.
+            del self._cache[task_id]
         self._dirty.clear()

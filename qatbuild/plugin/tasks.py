@@ -9,24 +9,43 @@ import sys
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
-from doit.exceptions import TaskFailed
+from doit.action import BaseAction
+from doit.exceptions import BaseFail, TaskError, TaskFailed
 
 from qatbuild.engine.build import Builder, prerequisites
 from qatbuild.engine.loaded import LoadedProject
 from qatbuild.engine.outcome import Fate
 from qatbuild.engine.plan import STAGES, Plan, Stage
+from qatbuild.engine.up_to_date_record import Recorded
 from qatbuild.exchange.errors import AcceptanceError, QatbuildError
 from qatbuild.plugin.reporter import Refused
 from qatbuild.schema.label import SHARED, Label
 from qatbuild.schema.load import RESERVED
 
+_SHARED_GROUP = {"basename": SHARED, "doc": "all stages that several models share"}
 
-def tasks(loaded: LoadedProject, builder: Builder) -> Iterator[dict[str, Any]]:
-    """Yields every task of a loaded project."""
+
+def tasks(loaded: LoadedProject, builder: Builder, *, parts: bool = True) -> Iterator[dict[str, Any]]:
+    """Yields the tasks of a loaded project: of its stages, and of its labels and specs as groups.
+
+    With `parts`, also the tasks that only give a second name to others: LABEL:STAGE for a shared stage, SPEC:STAGE for
+    all variants. A build needs them only if it is asked for one; they would be nearly half of all its tasks.
+    """
     # doit keeps a group's sub-tasks only if the group itself comes before them.
-    yield from _groups(loaded.plan, loaded.descriptions)
+    yield from _groups(loaded.plan, loaded.descriptions, parts=parts)
     yield from _stage_tasks(loaded.plan, builder)
     yield from _failing(loaded.errors, set(loaded.descriptions))
+
+
+def listed(recorded: Mapping[str, Recorded], *, shared: bool) -> Iterator[dict[str, Any]]:
+    """Yields the groups of specs that are not loaded, as `tasks` would, without their stages: for `doit list`."""
+    if shared:
+        yield _SHARED_GROUP | {"actions": None}
+    for spec, (description, routes) in recorded.items():
+        for label in routes:
+            yield {"basename": label, "actions": None, "doc": _doc(label, description)}
+        if spec not in routes:
+            yield {"basename": spec, "actions": None, "doc": _doc_of_variants(spec, description)}
 
 
 def _task_name(stage: Stage) -> tuple[str, str]:
@@ -48,15 +67,44 @@ def _stage_tasks(plan: Plan, builder: Builder) -> Iterator[dict[str, Any]]:
             "basename": basename,
             "name": name,
             "doc": f"{stage.name} of {', '.join(stage.labels)}",
-            "actions": [(_build, [builder, stage])],
+            "actions": [_StageAction(_build, builder, stage)],
             "file_dep": [*map(str, upstream), *_files(stage)],
             "task_dep": [":".join(_task_name(plan.stages[id_])) for id_ in prerequisites(plan, stage)],
             "targets": [str(builder.rebuilder.manifest_path(stage))],
             "uptodate": [current(stage)],
-            "clean": [(_clean, [builder, stage])],
+            "clean": [_StageAction(_clean, builder, stage)],
             "meta": {"stage": stage},
             "io": {"capture": False},  # A stage's own output is in its log; and doit captures for all threads at once.
         }
+
+
+class _StageAction(BaseAction):  # type: ignore[misc]
+    """Calls a function with a builder and a stage; doit's own PythonAction inspects its signature at every call."""
+
+    __slots__ = ("_builder", "_function", "_stage", "err", "out", "result", "task", "values")
+
+    def __init__(self, function: Callable[[Builder, Stage], Any], builder: Builder, stage: Stage) -> None:
+        self._function = function
+        self._builder = builder
+        self._stage = stage
+        self.task: Any = None
+        self.out = self.err = None
+        self.result: Any = None
+        self.values: dict[str, bool] = {}
+
+    def execute(self, out: Any = None, err: Any = None) -> BaseFail | None:  # noqa: ARG002
+        """Called by doit; returns a failure, or None."""
+        try:
+            result = self._function(self._builder, self._stage)
+        except Exception as fault:  # noqa: BLE001  doit prints its traceback.
+            return TaskError("PythonAction Error", fault)
+        if isinstance(result, BaseFail):
+            return result
+        self.result = self.values = result or {}
+        return None
+
+    def __str__(self) -> str:
+        return f"{self._function.__name__.strip('_')} {self._stage.id}"
 
 
 def _build(builder: Builder, stage: Stage) -> dict[str, bool] | TaskFailed:
@@ -88,56 +136,62 @@ def _files(stage: Stage) -> list[str]:
     return [path for path in stage.sources.values() if os.path.isfile(path)]  # noqa: PTH113  Called once a stage and run.
 
 
-def _groups(plan: Plan, descriptions: Mapping[str, str]) -> Iterator[dict[str, Any]]:
+def _groups(plan: Plan, descriptions: Mapping[str, str], *, parts: bool) -> Iterator[dict[str, Any]]:
     if plan.stages:
-        yield {"basename": SHARED, "name": None, "doc": "all stages that several models share"}
+        yield _SHARED_GROUP | {"name": None}
     variants: dict[str, list[str]] = {}
     for label, ids in plan.labels.items():
         spec, variant, _ = Label.parse(label)
         variants.setdefault(spec, [])
         if variant:
             variants[spec].append(label)
-        doc = descriptions[spec] or f"build {label}"
-        yield {"basename": label, "name": None, "doc": f"{doc} ({variant})" if variant else doc}
-        for name, id_ in ids.items():
-            if plan.stages[id_].home != label and not plan.stages[id_].route:
-                shared = ":".join(_task_name(plan.stages[id_]))
-                yield {
-                    "basename": label,
-                    "name": name,
-                    "actions": None,
-                    "task_dep": [shared],
-                    "doc": f"{name} of {label}",
-                }
+        group = {"basename": label, "name": None, "doc": _doc(label, descriptions[spec])}
+        shared = {
+            name: ":".join(_task_name(plan.stages[id_]))
+            for name, id_ in ids.items()
+            if plan.stages[id_].home != label and not plan.stages[id_].route
+        }
         routes = [f"{label}:{name}" for name, id_ in ids.items() if plan.stages[id_].route]
-        if routes:
-            yield {
-                "basename": label,
-                "name": "deploy",
-                "actions": None,
-                "task_dep": routes,
-                "doc": f"routes of {label}",
-            }
-    yield from _variants(plan, descriptions, variants)
+        if parts:
+            yield group
+            yield from (_part(label, name, [task]) for name, task in shared.items())
+            if routes:
+                yield _part(label, "deploy", routes) | {"doc": f"routes of {label}"}
+        else:
+            yield group | {"task_dep": list(shared.values())}
+    yield from _variants(plan, descriptions, variants, parts=parts)
 
 
-def _variants(plan: Plan, descriptions: Mapping[str, str], variants: dict[str, list[str]]) -> Iterator[dict[str, Any]]:
+def _doc(label: str, description: str) -> str:
+    variant = Label.parse(label).variant
+    return f"{description or f'build {label}'} ({variant})" if variant else description or f"build {label}"
+
+
+def _doc_of_variants(spec: str, description: str) -> str:
+    return description or f"build all variants of {spec}"
+
+
+def _part(group: str, name: str, tasks: list[str]) -> dict[str, Any]:
+    """Returns a task that gives a second name to others."""
+    return {"basename": group, "name": name, "actions": None, "task_dep": tasks, "doc": f"{name} of {group}"}
+
+
+def _variants(
+    plan: Plan, descriptions: Mapping[str, str], variants: dict[str, list[str]], *, parts: bool
+) -> Iterator[dict[str, Any]]:
     for spec, labels in variants.items():
-        if labels:
-            yield {"basename": spec, "name": None, "doc": descriptions[spec] or f"build all variants of {spec}"}
+        group = {"basename": spec, "name": None, "doc": _doc_of_variants(spec, descriptions[spec])}
+        if labels and not parts:
+            yield group | {"task_dep": labels}
+        elif labels:
+            yield group
             routes = sorted(
                 {name for label in labels for name, id_ in plan.labels[label].items() if plan.stages[id_].route}
             )
             for name in (*STAGES, *routes):
                 having = [f"{label}:{name}" for label in labels if name in plan.labels[label]]
                 if having:
-                    yield {
-                        "basename": spec,
-                        "name": name,
-                        "actions": None,
-                        "task_dep": having,
-                        "doc": f"{name} of {spec}",
-                    }
+                    yield _part(spec, name, having)
 
 
 def _failing(errors: Mapping[str, QatbuildError], taken: set[str]) -> Iterator[dict[str, Any]]:

@@ -1,7 +1,8 @@
-"""Whether a document obeys a JSON Schema, yes or no: for importing jsonschema takes longer than a build of one spec.
+"""Checks whether a document is valid under a JSON Schema, without explaining why not.
 
-It knows what schema.json uses. Of a schema with anything else it says no, and jsonschema, which explains every fault
-that there is, has the last word.
+Importing jsonschema takes longer than building one spec, so it is imported only to explain the faults of a document
+that is not valid here. The keywords are those of spec.schema.json; under a schema with others no document is valid, and
+jsonschema decides.
 """
 
 from __future__ import annotations
@@ -27,22 +28,22 @@ _TYPES: dict[str, Callable[[Any], bool]] = {
 _SILENT = {"$schema", "$id", "$defs", "title", "description", "default", "x-hint", "then", "else"}
 
 
-def obeys(document: Any, schema: Mapping[str, Any]) -> bool:
-    """Whether it does; False also where the schema says what is not known here."""
+def is_valid(document: Any, schema: Mapping[str, Any]) -> bool:
+    """Returns whether a document is valid; False also if the schema has a keyword that is not implemented here."""
     try:
-        return _obeys(document, schema, schema)
-    except KeyError:  # A keyword or a type of another schema.
+        return _is_valid(document, schema, schema)
+    except KeyError:  # A keyword or a type that is not implemented.
         return False
 
 
-def _obeys(value: Any, schema: Any, root: Mapping[str, Any]) -> bool:
+def _is_valid(value: Any, schema: Any, root: Mapping[str, Any]) -> bool:
     if isinstance(schema, bool):
         return schema
     return all(keyword in _SILENT or _RULES[keyword](value, wanted, schema, root) for keyword, wanted in schema.items())
 
 
 def _equal(one: Any, other: Any) -> bool:
-    """As JSON has it: true is not 1, and 1 is 1.0. Lists and objects are in no enumeration here."""
+    """Compares as JSON does: true is not 1, and 1 is 1.0. No enumeration of the schema has lists or objects."""
     return isinstance(one, bool) == isinstance(other, bool) and one == other
 
 
@@ -54,30 +55,30 @@ def _ref(value: Any, wanted: str, _: Any, root: Mapping[str, Any]) -> bool:
     target: Any = root
     for part in wanted.removeprefix("#/").split("/"):
         target = target[part]
-    return _obeys(value, target, root)
+    return _is_valid(value, target, root)
 
 
 def _properties(value: Any, wanted: Mapping[str, Any], _: Any, root: Mapping[str, Any]) -> bool:
     return not isinstance(value, dict) or all(
-        _obeys(value[name], inner, root) for name, inner in wanted.items() if name in value
+        _is_valid(value[name], inner, root) for name, inner in wanted.items() if name in value
     )
 
 
 def _additional(value: Any, wanted: Any, schema: Mapping[str, Any], root: Mapping[str, Any]) -> bool:
     if not isinstance(value, dict):
         return True
-    return all(_obeys(value[name], wanted, root) for name in value if name not in schema.get("properties", ()))
+    return all(_is_valid(value[name], wanted, root) for name in value if name not in schema.get("properties", ()))
 
 
 def _if(value: Any, wanted: Any, schema: Mapping[str, Any], root: Mapping[str, Any]) -> bool:
-    return _obeys(value, schema.get("then" if _obeys(value, wanted, root) else "else", True), root)
+    return _is_valid(value, schema.get("then" if _is_valid(value, wanted, root) else "else", True), root)
 
 
 _Rule = Callable[[Any, Any, Mapping[str, Any], Mapping[str, Any]], bool]
 
 
 def _of(kind: str, holds: Callable[[Any, Any], bool]) -> _Rule:
-    """A rule that concerns values of one type only."""
+    """Returns a rule for values of one type; all other values obey it."""
     return lambda value, wanted, _schema, _root: not _TYPES[kind](value) or holds(value, wanted)
 
 
@@ -89,11 +90,11 @@ _RULES: dict[str, _Rule] = {
     "if": _if,
     "required": _of("object", lambda value, names: all(name in value for name in names)),
     "propertyNames": lambda value, inner, _, root: (
-        not isinstance(value, dict) or all(_obeys(name, inner, root) for name in value)
+        not isinstance(value, dict) or all(_is_valid(name, inner, root) for name in value)
     ),
     "minProperties": _of("object", lambda value, least: len(value) >= least),
     "items": lambda value, inner, _, root: (
-        not isinstance(value, list) or all(_obeys(each, inner, root) for each in value)
+        not isinstance(value, list) or all(_is_valid(each, inner, root) for each in value)
     ),
     "minItems": _of("array", lambda value, least: len(value) >= least),
     "maxItems": _of("array", lambda value, most: len(value) <= most),
@@ -105,7 +106,7 @@ _RULES: dict[str, _Rule] = {
     "exclusiveMaximum": _of("number", lambda value, limit: value < limit),
     "const": lambda value, wanted, *_: _equal(value, wanted),
     "enum": lambda value, wanted, *_: any(_equal(value, each) for each in wanted),
-    "not": lambda value, inner, _, root: not _obeys(value, inner, root),
-    "allOf": lambda value, inner, _, root: all(_obeys(value, each, root) for each in inner),
-    "anyOf": lambda value, inner, _, root: any(_obeys(value, each, root) for each in inner),
+    "not": lambda value, inner, _, root: not _is_valid(value, inner, root),
+    "allOf": lambda value, inner, _, root: all(_is_valid(value, each, root) for each in inner),
+    "anyOf": lambda value, inner, _, root: any(_is_valid(value, each, root) for each in inner),
 }

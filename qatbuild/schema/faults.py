@@ -1,7 +1,7 @@
-"""What is wrong with a document, in the user's words: pointer, fault, the likely cure.
+"""Describes the faults of a document for the user: JSON pointer, what is wrong, what to write instead.
 
-A fault of a merged document is shown where the user can mend it: in the file, and in the variant's patch, that wrote
-the value (or that would have to hold a missing one).
+A fault of a merged document is shown where the user can correct it: in the file, and the variant's patch, that wrote
+the value, or where a missing value belongs.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from qatbuild.exchange.files import canonical_json, write_text
-from qatbuild.schema.fast_validator import obeys
+from qatbuild.schema.fast_validator import is_valid
 from qatbuild.schema.nearest import suggest
 
 if TYPE_CHECKING:
@@ -36,16 +36,16 @@ _JSON_TYPES = {
 
 
 class Fault(NamedTuple):
-    """One thing to mend: a path of keys into the document, and what is wrong there."""
+    """One fault: a path of keys into the document, and what is wrong there."""
 
     path: tuple[str | int, ...]
     text: str
 
 
 class Layer(NamedTuple):
-    """One text that a merged document was made of: a file, and where in it the document begins.
+    """One of the documents that were merged: a file, and the path at which the document begins in it.
 
-    A value of a matrix stands for a place deeper in the document: for the first `inside` keys of a path.
+    A value of a matrix is a document for a place deeper in the merged one: below the first `inside` keys of a path.
     """
 
     file: Path
@@ -56,7 +56,7 @@ class Layer(NamedTuple):
 
 @cache
 def validator() -> Draft202012Validator:
-    """The validator of schema.json. jsonschema is imported here, for a build whose specs are known needs none."""
+    """Returns the validator of spec.schema.json. jsonschema is imported here, because only faults need it."""
     from jsonschema import Draft202012Validator  # noqa: PLC0415
 
     return Draft202012Validator(_schema())
@@ -74,7 +74,7 @@ class ValidDocuments:
     """
 
     def __init__(self, file: Path | None = None) -> None:
-        """Reads the digests in `file`; without a readable file there are none."""
+        """Reads the digests in `file`; an unreadable file has none."""
         self._file = file
         self._valid: set[str] = set()
         self._visited: set[str] = set()
@@ -117,7 +117,7 @@ def _schema_sha256() -> str:
 def of_schema(document: object, valid: ValidDocuments) -> list[Fault]:
     """Returns every way in which a merged document breaks the schema. A document in `valid` has none."""
     key = _key(document)
-    if not (valid.contains(key) or obeys(document, _schema())) and (faults := _of_schema(document)):
+    if not (valid.contains(key) or is_valid(document, _schema())) and (faults := _of_schema(document)):
         return faults
     if key:
         valid.add(key)
@@ -130,18 +130,18 @@ def _of_schema(document: object) -> list[Fault]:
 
 
 def pointer(path: Iterable[str | int]) -> str:
-    """JSON pointer (RFC 6901) of a path; '/' for the whole document."""
+    """Returns the JSON pointer (RFC 6901) of a path; '/' for the whole document."""
     return "/" + "/".join(str(key).replace("~", "~0").replace("/", "~1") for key in path)
 
 
 def place(path: Sequence[str | int], layers: Sequence[Layer]) -> tuple[Layer, str]:
-    """The layer (first is strongest) that holds the longest part of a path, and the pointer into its file."""
+    """Returns the layer with the longest part of a path (of equals the first), and the pointer into its file."""
     best = max(layers, key=lambda layer: _reach(layer, path))
     return best, pointer([*best.prefix, *path[best.inside :]])
 
 
 def _reach(layer: Layer, path: Sequence[str | int]) -> float:
-    """How much of a path a layer holds. A value of a matrix has a say above its own place only if nobody else has."""
+    """Returns how much of a path a layer has. Above its own place, a value of a matrix gives way to other layers."""
     depth = _depth(layer.document, path)
     if depth >= layer.inside:
         return depth
@@ -167,8 +167,8 @@ def _faults(error: ValidationError) -> Iterator[Fault]:
         case "additionalProperties":
             properties = schema["properties"]
             for name in sorted(set(instance) - set(properties)):
-                known = "" if (near := suggest(name, properties)) else f" Known: {', '.join(sorted(properties))}."
-                yield Fault((*path, name), f"unknown field.{near}{known}")
+                every = f" Known: {', '.join(sorted(properties))}."
+                yield Fault((*path, name), f"unknown field.{suggest(name, properties) or every}")
         case "anyOf":
             for inner in _closest(error):
                 yield from _faults(inner)
@@ -184,7 +184,7 @@ def _faults(error: ValidationError) -> Iterator[Fault]:
 
 
 def _closest(error: ValidationError) -> list[ValidationError]:
-    """The faults of the alternative that the value was most likely meant to be: one that it has the type of."""
+    """Returns the faults under the alternative that the value was most likely meant for: one of its own type."""
     branches: dict[object, list[ValidationError]] = {}
     for inner in error.context or ():
         branches.setdefault(inner.schema_path[0], []).append(inner)
@@ -224,7 +224,7 @@ def _phrase(error: ValidationError, wanted: Any) -> str:
             return f"must be one of {choices}, got {got}.{near}"
         case "minLength" | "minProperties" | "minItems":
             return "must not be empty."
-        case "not":  # What must not be is said by the hint.
+        case "not":  # The hint says what is not allowed.
             return ""
         case limit if limit in _LIMITS:
             return f"{_LIMITS[str(limit)]} {wanted if isinstance(wanted, str) else json.dumps(wanted)}, got {got}."

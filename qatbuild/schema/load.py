@@ -1,4 +1,4 @@
-"""Spec files -> variants. All faults of a file are reported together, as one SpecError."""
+"""Reads spec files into typed variants. All faults of a file are reported together, as one SpecError."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from qatbuild.exchange.errors import SpecError
 from qatbuild.schema import faults, matrix, model
 from qatbuild.schema.faults import Fault, Layer, ValidDocuments
 from qatbuild.schema.matrix import Cell, Combination
-from qatbuild.schema.methods import left_behind
-from qatbuild.schema.rules import Territory, broken
+from qatbuild.schema.methods import without_other_method
+from qatbuild.schema.rules import AllowedPaths, rule_violations
 from qatbuild.schema.typed import each, typed
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
@@ -28,11 +28,11 @@ _COMMANDS = {
     "tabcompletion", "explain", "plan", "affected", "check", "graph", "gc", "layers",
 }  # fmt: skip
 RESERVED = _FOLDERS | _COMMANDS
-"""Names that are no label: folders of the build, and what the command line takes for a command."""
+"""Names that no spec may have: folders of the build, and commands."""
 
 
 def find(specs: Path) -> dict[str, Path]:
-    """Label of a spec -> its file, for every *.json below `specs`. A name that begins with _ or . is a base only."""
+    """Returns name -> file of every spec below `specs`. A file that begins with _ or . is only a base for others."""
     files = sorted(path for path in specs.rglob("*.json") if not path.is_dir())
     relative = {path: path.relative_to(specs) for path in files}
     return {
@@ -43,10 +43,10 @@ def find(specs: Path) -> dict[str, Path]:
 
 
 def find_below(root: Path, patterns: Iterable[str]) -> list[tuple[str, Path]]:
-    """Label and file of every spec in the folders below `root` that patterns match, in the order of the labels.
+    """Returns (name, file) of every spec in the folders below `root` that match a pattern, in the order of the names.
 
-    A label is the path from the root without folders called specs: vision/specs/net.json is vision/net. Hidden folders
-    are not looked into. Two files may claim one label: whoever plans them refuses that.
+    A name is the path from the root without folders called specs: vision/specs/net.json is vision/net. Hidden folders
+    are left out. Two files may have one name, which the plan refuses.
     """
     found = {}
     for pattern in patterns:
@@ -58,24 +58,24 @@ def find_below(root: Path, patterns: Iterable[str]) -> list[tuple[str, Path]]:
     return sorted((name, file) for file, name in found.items())
 
 
-def load(name: str, file: Path, territory: Territory) -> list[model.Variant]:
+def load(name: str, file: Path, allowed_paths: AllowedPaths) -> list[model.Variant]:
     """The variants of the spec `name` in `file`, at least one. SpecError with every fault of it."""
-    return load_with_documents(name, file, territory, ValidDocuments())[0]
+    return load_with_documents(name, file, allowed_paths, ValidDocuments())[0]
 
 
 def load_with_documents(
-    name: str, file: Path, territory: Territory, valid: ValidDocuments
+    name: str, file: Path, allowed_paths: AllowedPaths, valid: ValidDocuments
 ) -> tuple[list[model.Variant], tuple[Path, ...]]:
-    """Return the variants of a spec, as `load` does, and the files that were read: its own and those it extends."""
-    layers = list(_layers(file, territory))
-    return _variants(name, file, territory, layers, valid), tuple(layer.file for layer in layers)
+    """Returns the variants of a spec, as `load` does, and the files that were read: its own and those it extends."""
+    layers = list(_layers(file, allowed_paths))
+    return _variants(name, file, allowed_paths, layers, valid), tuple(layer.file for layer in layers)
 
 
 def _variants(
-    name: str, file: Path, territory: Territory, layers: list[Layer], valid: ValidDocuments
+    name: str, file: Path, allowed_paths: AllowedPaths, layers: list[Layer], valid: ValidDocuments
 ) -> list[model.Variant]:
     merged, patches = _merged(layers)
-    found: dict[tuple[Path, str, str], None] = {(file, "/", text): None for text in _unfit(name)}
+    found: dict[tuple[Path, str, str], None] = {(file, "/", text): None for text in name_errors(name)}
     if patches is not None:
         _note(found, [*faults.of_schema({**merged, "variants": patches}, valid)], layers, only="variants")
     combined = _combinations(merged.pop("matrix", None), merged, layers, found, valid)
@@ -92,7 +92,7 @@ def _variants(
         over = [Layer(_holder(layers, cell), cell.place, cell.patch, len(cell.field)) for cell in combination.cells]
         if variant:
             over += [Layer(layer.file, ("variants", variant), _variant(layer.document, variant)) for layer in layers]
-        mine = faults.of_schema(document, valid) + list(broken(document, file.parent, territory))
+        mine = faults.of_schema(document, valid) + list(rule_violations(document, file.parent, allowed_paths))
         _note(found, mine, [*over, *layers])
         if not found:
             label = ",".join(filter(None, (variant, combination.name)))
@@ -102,8 +102,8 @@ def _variants(
     return variants
 
 
-def _unfit(name: str) -> Iterator[str]:
-    """Why a spec cannot have this name."""
+def name_errors(name: str) -> Iterator[str]:
+    """Yields why a spec cannot have this name."""
     if not all(_NAME.fullmatch(part) for part in name.split("/")):
         yield f'a spec cannot be named "{name}": letters, digits, "_", "-", "." make a label.'
     if name.partition("/")[0] in RESERVED:
@@ -117,7 +117,7 @@ def _combinations(
     found: dict[tuple[Path, str, str], None],
     valid: ValidDocuments,
 ) -> list[Combination]:
-    """The combinations of the merged matrix; without a matrix, or with one that has faults, the empty one."""
+    """Returns the combinations of the merged matrix; without a matrix, or with a faulty one, the empty combination."""
     if given is None:
         return [Combination()]
     mine = [fault for fault in faults.of_schema({**merged, "matrix": given}, valid) if fault.path[:1] == ("matrix",)]
@@ -129,14 +129,14 @@ def _combinations(
 
 
 def _holder(layers: list[Layer], cell: Cell) -> Path:
-    """The file whose matrix has a cell: the strongest one."""
+    """Returns the file whose matrix has a cell, the strongest of several."""
     return faults.place(cell.place, layers)[0].file
 
 
 def merge_patch(target: Any, patch: Any, *, keep_null: bool = False) -> Any:
-    """JSON merge patch, RFC 7396: objects merge, null removes, everything else replaces.
+    """Applies a JSON merge patch (RFC 7396): objects merge, null removes, everything else replaces.
 
-    With `keep_null` the target is a patch itself: a null stays, for it has still to remove something.
+    With `keep_null` the target is itself a patch, in which a null must stay.
     """
     if not isinstance(patch, dict):
         return patch
@@ -150,25 +150,25 @@ def merge_patch(target: Any, patch: Any, *, keep_null: bool = False) -> Any:
 
 
 def patched(document: Any, patch: Any) -> Any:
-    """The document with a merge patch, but for what a change of quantize.method leaves behind."""
-    return merge_patch(left_behind(document, patch), patch)
+    """Returns the document with a merge patch; a change of quantize.method drops the former method's fields."""
+    return merge_patch(without_other_method(document, patch), patch)
 
 
 def _merged(layers: list[Layer]) -> tuple[Any, Any]:
-    """The document that layers make together, strongest first, and the patches of its variants."""
+    """Merges layers, strongest first; return the document and the patches of its variants."""
     merged: Any = {}
     patches: Any = None
     for layer in reversed(layers):
         merged = patched(merged, {key: value for key, value in layer.document.items() if key != "variants"})
         if "variants" in layer.document:
             patches = merge_patch(patches, layer.document["variants"], keep_null=True)
-    if isinstance(patches, dict):  # A variant that is null is one that a base has and this spec does without.
+    if isinstance(patches, dict):  # A null removes a variant of the base.
         patches = {name: patch for name, patch in patches.items() if patch is not None}
     return merged, patches
 
 
 def read_json(file: Path) -> Any:
-    """A JSON file's value. SpecError with line and column if it is none; doubled keys and NaN are refused too."""
+    """Returns the value of a JSON file. SpecError with line and column for other text, duplicate keys and NaN."""
     try:
         text = file.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as fault:
@@ -225,8 +225,8 @@ def _no_constant(text: str) -> None:
     raise ValueError(f"{text} is not a JSON number")
 
 
-def _layers(file: Path, territory: Territory) -> Iterator[Layer]:
-    """The file and the files that it extends, strongest first, each with its paths made relative to the first."""
+def _layers(file: Path, allowed_paths: AllowedPaths) -> Iterator[Layer]:
+    """Yields the file and those that it extends, strongest first, with all paths relative to the first."""
     seen: list[Path] = []
     folder = file.parent
     while True:
@@ -253,12 +253,12 @@ def _layers(file: Path, territory: Territory) -> Iterator[Layer]:
             raise SpecError(
                 "A spec extends a file that is not there.", facts, "the path is relative to the spec that names it"
             )
-        if not territory.holds(file):
+        if not allowed_paths.holds(file):
             raise SpecError("A spec extends a file outside the project.", facts)
 
 
 def _rebase(document: Any, folder: Path, home: Path) -> None:
-    """Make the paths in a base's document lead from `folder` also when read in `home`, the folder of who extends it."""
+    """Changes the paths in a base's document from relative to its `folder` to valid in `home`, the spec's folder."""
     variants, cells = document.get("variants"), document.get("matrix")
     parts = [document, *(variants.values() if isinstance(variants, dict) else ())]
     if isinstance(cells, dict):
@@ -273,7 +273,7 @@ def _rebase(document: Any, folder: Path, home: Path) -> None:
 
 
 def _rebase_matrix(cells: dict[str, Any], folder: Path, home: Path) -> None:
-    """Paths in a matrix become relative to the spec, for they make names, and a name says nothing of this machine."""
+    """Makes paths in a matrix relative to the spec: they become names, which must be equal on every machine."""
 
     def moved(paths: Any) -> Any:
         return each(paths, lambda path: os.path.relpath(folder / path, home))

@@ -1,8 +1,8 @@
-"""`matrix`: every combination of the values of some fields, each a patch of the spec under a name of its own.
+"""Expands `matrix`: every combination of the values of some fields becomes a named patch of the spec.
 
-A name says fields and values, `initial-0.05,scheme-int8`, and nothing that doit, a shell or a file system takes for its
-own. It depends on which fields the matrix has and on the values it stands for, not on their order or number: appending
-a value renames nothing.
+A name lists fields and values, `initial-0.05,scheme-int8`, without characters that are special to doit, a shell or a
+file system. It depends on the matrix's fields and on its own values, not on their order or number: appending a value
+renames nothing.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _LONGEST_NAME = 120
 
 
 class Cell(NamedTuple):
-    """One field with one value, and where in the matrix the value stands."""
+    """One field with one value, and the value's path in the spec."""
 
     field: tuple[str, ...]
     value: Any
@@ -44,14 +44,14 @@ class Cell(NamedTuple):
 
 
 class Combination(NamedTuple):
-    """A name, and the cells that make it; the empty one stands for no matrix at all."""
+    """A name and its cells; without a matrix there is one combination, which is empty."""
 
     name: str = ""
     cells: tuple[Cell, ...] = ()
 
 
 def combinations(matrix: Mapping[str, Any]) -> tuple[list[Combination], list[Fault]]:
-    """The combinations of a matrix that the schema allows, in the order of its fields and values; and its faults."""
+    """Returns the combinations of a matrix, valid under the schema, in order of fields and values; and its faults."""
     axes = {field: values for field, values in matrix.items() if field not in _LISTS}
     faults = [*_overlaps(axes), *_doubles(axes)]
     if math.prod(len(values) for values in axes.values()) > LIMIT:
@@ -98,7 +98,7 @@ def _doubles(axes: Mapping[str, Sequence[Any]]) -> Iterator[Fault]:
 
 
 def _meaning(value: Any) -> float | str:
-    """Equal for equal values: 1 and 1.0 are, 1 and true are not."""
+    """Returns a key that is equal for equal values: 1 equals 1.0, but not true."""
     return value if isinstance(value, int | float) and not isinstance(value, bool) else canonical_json(value)
 
 
@@ -124,7 +124,7 @@ def _named(rows: Sequence[tuple[Cell, ...]], faults: list[Fault]) -> list[Combin
 
 
 def _short(fields: set[tuple[str, ...]]) -> dict[tuple[str, ...], str]:
-    """Each field by as many of its last keys as tell it from the others."""
+    """Returns each field's shortest unique name: as many of its last keys as are needed."""
     short = {}
     for field in fields:
         ends = (field[-count:] for count in range(1, len(field) + 1))
@@ -137,7 +137,7 @@ def _is_own(end: tuple[str, ...], fields: set[tuple[str, ...]]) -> bool:
 
 
 def _text(value: Any) -> str:
-    """A value in the characters of a name; if it loses something on the way, with a digest of the value behind it."""
+    """Returns a value in the characters of a name, followed by the value's digest if characters were lost."""
     if isinstance(value, str):
         text, exact = re.sub(r"[^A-Za-z0-9_.-]+", "_", value), not _is_scalar(value)
     else:
@@ -150,7 +150,7 @@ def _text(value: Any) -> str:
 
 
 def _is_scalar(text: str) -> bool:
-    """Whether a text reads like a number, true, false or null, and so like another value."""
+    """Returns whether a text would read as a number, true, false or null."""
     try:
         return not isinstance(json.loads(text), list | dict | str)
     except ValueError:

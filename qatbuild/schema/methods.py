@@ -1,7 +1,7 @@
-"""The methods of quantization, and which fields of `quantize` belong to one of them alone.
+"""The methods of quantization, the fields of `quantize` that belong to one method, and defaults that depend on others.
 
-A patch that changes the method leaves the other one's fields behind: the variant {"quantize": {"method": "ptq"}} of a
-spec with quantize.steps has no steps. Written beside its method, a field of the other one is a fault (see rules.py).
+A patch that changes the method drops the former method's fields: the variant {"quantize": {"method": "ptq"}} of a spec
+with quantize.steps has no steps. A field written beside the other method is a fault (see rules.py).
 """
 
 from __future__ import annotations
@@ -9,18 +9,20 @@ from __future__ import annotations
 from typing import Any
 
 DEFAULT = "qat"
-OWN = {
+FIELDS_OF_METHOD = {
     "qat": ("start", "steps", "quant_delay", "freeze_bn_delay", "learning_rate", "checkpoint_every"),
     "ptq": ("calibration",),
 }
 
 
-def left_behind(document: Any, patch: Any) -> Any:
-    """The document without what belongs to its method alone, if the patch changes the method."""
+def without_other_method(document: Any, patch: Any) -> Any:
+    """Returns the document without its method's own fields, if the patch changes the method."""
     former, wanted = _method(document) or DEFAULT, _method(patch)
-    if wanted is None or wanted == former or former not in OWN:
+    if wanted is None or wanted == former or former not in FIELDS_OF_METHOD:
         return document
-    kept = {name: value for name, value in (document.get("quantize") or {}).items() if name not in OWN[former]}
+    kept = {
+        name: value for name, value in (document.get("quantize") or {}).items() if name not in FIELDS_OF_METHOD[former]
+    }
     return {**document, "quantize": kept}
 
 
@@ -28,3 +30,8 @@ def _method(document: Any) -> str | None:
     quantize = document.get("quantize") if isinstance(document, dict) else None
     method = quantize.get("method") if isinstance(quantize, dict) else None
     return method if isinstance(method, str) else None
+
+
+def a_fifth(steps: int) -> int:
+    """Returns the default for fine-tuning steps and for checkpoint intervals: a fifth of `steps`, at least 1."""
+    return max(1, steps // 5)

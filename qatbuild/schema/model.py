@@ -1,7 +1,7 @@
 """What the user wrote, as typed values: one named tuple for each object of schema.json.
 
 Field names, defaults and meaning are schema.json's (a test holds the two together); units stand there. Values that
-depend on other fields (a fifth of train.steps) are filled in by typed.py, so that a stage's slice says all.
+depend on other fields (a fifth of train.steps) are filled in by typed.py, so that a stage's slice is complete.
 
 Named tuples, for a build of one spec makes these classes first: a frozen dataclass takes six times as long to make, and
 annotations that are texts would have to be compiled.
@@ -105,7 +105,7 @@ class Train(NamedTuple):
 
 
 class Calibration(NamedTuple):
-    """How ranges are measured. `percentile` is None unless `range` asks for it."""
+    """How ranges are measured. `percentile` is None unless `range` is "percentile"."""
 
     images: int = 512
     range: str = "min_max"

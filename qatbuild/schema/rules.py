@@ -1,7 +1,7 @@
-"""What a schema cannot say: rules between fields, and what a spec may point at.
+"""Rules that a JSON Schema cannot express: between fields, and about the paths and modules that a spec names.
 
-Each rule looks at the merged document as it is, for all faults are reported at once: a field of the wrong type is the
-schema's to report, and is passed over here.
+All faults are reported at once, so each rule must cope with any merged document: a field of the wrong type is reported
+by the schema and ignored here.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from qatbuild.schema.faults import Fault
-from qatbuild.schema.methods import DEFAULT, OWN
+from qatbuild.schema.methods import DEFAULT, FIELDS_OF_METHOD, a_fifth
 from qatbuild.schema.model import PATHS
 from qatbuild.schema.nearest import suggest
 from qatbuild.schema.routes import MEMORY_MODES, SYSTEM_CONFIGS
@@ -22,26 +22,26 @@ _ENDS = 2
 _NARROWEST, _WIDEST = 2.0**-8, 2.0**16
 
 
-class Territory(NamedTuple):
-    """What a spec may point at: files below `root` or one of `allowed`, code below `root`."""
+class AllowedPaths(NamedTuple):
+    """The paths that a spec may name: files below `root` or one of `allowed`, code below `root`."""
 
     root: Path
     allowed: tuple[Path, ...] = ()
 
     def holds(self, path: Path) -> bool:
-        """Whether a path, as it is spelt, lies inside. A link that the user put there counts as inside."""
+        """Returns whether a path, as it is spelt, lies inside. A link inside may lead anywhere: users make them."""
         spelt = Path(os.path.normpath(path))
         return any(spelt.is_relative_to(place) for place in (self.root, *self.allowed))
 
     def module(self, name: str) -> Path | None:
-        """The file of a Python module below the root, or None."""
+        """Returns the file of a Python module below the root, or None."""
         stem = self.root.joinpath(*name.split("."))
         candidates = (stem.with_suffix(".py"), stem / "__init__.py")
         return next((path for path in candidates if path.is_file()), None)
 
 
-def broken(document: Any, folder: Path, territory: Territory) -> Iterator[Fault]:
-    """Every rule that a merged document breaks. `folder` is what its paths are relative to."""
+def rule_violations(document: Any, folder: Path, allowed_paths: AllowedPaths) -> Iterator[Fault]:
+    """Yields a fault for every rule that a merged document breaks. Its paths are relative to `folder`."""
     yield from _steps(document)
     yield from _method(document)
     yield from _mode(document)
@@ -52,7 +52,7 @@ def broken(document: Any, folder: Path, territory: Territory) -> Iterator[Fault]
     yield from _start(document)
     yield from _meta_graph(document)
     yield from _deploy(document)
-    yield from _places(document, folder, territory)
+    yield from _places(document, folder, allowed_paths)
 
 
 def _steps(document: Any) -> Iterator[Fault]:
@@ -65,11 +65,11 @@ def _steps(document: Any) -> Iterator[Fault]:
 
 
 def _method(document: Any) -> Iterator[Fault]:
-    """What is of the other method; a patch that changes the method has left such fields behind already."""
+    """Yields the fields of the other method. Patches that change the method have dropped such fields already."""
     ptq = _ptq(document)
-    for name in OWN["qat" if ptq else "ptq"]:
-        given = _at(document, "quantize", name)
-        if given is None or (name, given) == ("start", "float"):
+    for name in FIELDS_OF_METHOD["qat" if ptq else "ptq"]:
+        value = _at(document, "quantize", name)
+        if value is None or (name, value) == ("start", "float"):
             continue
         reason = "ptq trains nothing" if ptq else "calibration is for ptq, in training ranges are learnt"
         yield Fault(("quantize", name), f'{reason}: remove it, or write "method": "{"qat" if ptq else "ptq"}".')
@@ -129,7 +129,7 @@ def _checkpoint(document: Any) -> Iterator[Fault]:
         yield Fault(path, f'ptq trains nothing and leaves one checkpoint: write "last"; got {wanted}.')
     if isinstance(wanted, int) and wanted > 0 and steps is not None and steps > 0:
         scratch = _at(document, "quantize", "start") == "scratch"
-        every = _integer(document, "train" if scratch else "quantize", "checkpoint_every") or max(1, steps // 5)
+        every = _integer(document, "train" if scratch else "quantize", "checkpoint_every") or a_fifth(steps)
         if every > 0 and not (wanted == steps or (wanted < steps and wanted % every == 0)):
             yield Fault(path, f"there is a checkpoint every {every} steps and at the end, step {steps}; got {wanted}.")
     if wanted == "best" and _at(document, "dataset", "validation") == 0:
@@ -137,13 +137,13 @@ def _checkpoint(document: Any) -> Iterator[Fault]:
 
 
 def _quantized_steps(document: Any) -> int | None:
-    """Steps of the training that quantizes, with load.py's default of a fifth of the float training; ptq has none."""
+    """Returns the steps of the training that quantizes, with the default of typed.py; None for ptq."""
     train, own = _integer(document, "train", "steps"), _integer(document, "quantize", "steps")
     if _ptq(document):
         return None
     if _at(document, "quantize", "start") == "scratch":
         return train
-    return own if own is not None or train is None else max(1, train // 5)
+    return own if own is not None or train is None else a_fifth(train)
 
 
 def _learning_rate(document: Any, path: tuple[str, str], steps: int | None) -> Iterator[Fault]:
@@ -196,7 +196,7 @@ def _meta_graph(document: Any) -> Iterator[Fault]:
 
 
 def _deploy(document: Any) -> Iterator[Fault]:
-    """Combinations that a target cannot run, or that its own compiler would take without a word."""
+    """Yields combinations that a target cannot run, and those that its own compiler would silently accept."""
     scheme = _at(document, "quantize", "scheme") or "uint8"
     if _at(document, "deploy", "c_array", "runtime") == "tflm" and scheme == "uint8":
         yield Fault(
@@ -208,9 +208,9 @@ def _deploy(document: Any) -> Iterator[Fault]:
     own = _at(document, "deploy", "vela", "config") is not None
     if isinstance(system, str) and isinstance(accelerator, str) and not own:
         family = accelerator.rpartition("-")[0].replace("ethos-u", "Ethos_U")
-        known = [name for name in SYSTEM_CONFIGS if name.startswith(family)]
-        if family and system not in known:
-            text = f"of {accelerator} must be one of {', '.join(known)}, got {system}.{suggest(system, known)}"
+        fitting = [name for name in SYSTEM_CONFIGS if name.startswith(family)]
+        if family and system not in fitting:
+            text = f"of {accelerator} must be one of {', '.join(fitting)}, got {system}.{suggest(system, fitting)}"
             yield Fault(("deploy", "vela", "system_config"), text)
     mode = _at(document, "deploy", "vela", "memory_mode")
     if isinstance(mode, str) and not own and mode not in MEMORY_MODES:
@@ -222,22 +222,22 @@ def _deploy(document: Any) -> Iterator[Fault]:
         )
 
 
-def _places(document: Any, folder: Path, territory: Territory) -> Iterator[Fault]:
+def _places(document: Any, folder: Path, allowed_paths: AllowedPaths) -> Iterator[Fault]:
     for path in PATHS:
         named = _at(document, *path)
-        for given in named if isinstance(named, list) else [named]:
-            if isinstance(given, str) and given and not territory.holds(folder / given):
-                cure = "Link it into the project, or list it in [tool.qatbuild] allow."
-                yield Fault(path, f"lies outside the project: {given}. {cure}")
+        for name in named if isinstance(named, list) else [named]:
+            if isinstance(name, str) and name and not allowed_paths.holds(folder / name):
+                hint = "Link it into the project, or list it in [tool.qatbuild] allow."
+                yield Fault(path, f"lies outside the project: {name}. {hint}")
     config = _at(document, "deploy", "vela", "config")
-    if isinstance(config, str) and config and territory.holds(folder / config) and not (folder / config).is_file():
+    if isinstance(config, str) and config and allowed_paths.holds(folder / config) and not (folder / config).is_file():
         yield Fault(("deploy", "vela", "config"), f"there is no file {config}, relative to the spec.")
     if _at(document, "dataset", "name") in (None, "digits"):
         for name in ("path", "url"):
             if _at(document, "dataset", name) is not None:
                 yield Fault(("dataset", name), "the digits are embedded; for other data give dataset.name.")
     call = _at(document, "model", "call")
-    if isinstance(call, str) and ":" in call and territory.module(call.partition(":")[0]) is None:
+    if isinstance(call, str) and ":" in call and allowed_paths.module(call.partition(":")[0]) is None:
         yield Fault(("model", "call"), f"the project has no module {call.partition(':')[0]}.")
 
 

@@ -1,4 +1,4 @@
-"""A document without faults -> typed values, with every default that depends on other fields filled in."""
+"""Makes typed values from a document without faults, with every default that depends on other fields filled in."""
 
 from __future__ import annotations
 
@@ -8,12 +8,13 @@ from pathlib import Path
 from typing import Any
 
 from qatbuild.schema import model, routes
+from qatbuild.schema.methods import a_fifth
 
 _PERCENTILE = 99.99
 
 
 def typed(label: str, file: Path, document: Mapping[str, Any]) -> model.Variant:
-    """The typed value of a document without faults, with every default that depends on other fields filled in."""
+    """Returns the typed value of a document without faults. `file` is what its paths are relative to."""
     part = {name: dict(document.get(name) or {}) for name in ("dataset", "model", "train", "quantize")}
 
     def absolute(path: str) -> str:
@@ -46,7 +47,7 @@ def typed(label: str, file: Path, document: Mapping[str, Any]) -> model.Variant:
 
 
 def each(paths: Any, change: Callable[[str], str]) -> Any:
-    """A path, or each of a list, changed; what is none, and so a fault to report, as it is."""
+    """Applies `change` to a path, or to each path of a list. Other values, which the schema refuses, stay."""
     if isinstance(paths, list):
         return [each(path, change) for path in paths]
     return change(paths) if isinstance(paths, str) else paths
@@ -72,9 +73,9 @@ def _quantize(fields: Mapping[str, Any]) -> model.Quantize:
 
 
 def _override(fields: Mapping[str, Any]) -> model.Override:
-    given = {name: value for name, value in fields.items() if value is not None}  # A merge patch keeps nulls in lists.
-    ends = given.pop("range", None)
-    return model.Override(**given, range=None if ends is None else (float(ends[0]), float(ends[1])))
+    options = {name: value for name, value in fields.items() if value is not None}  # Merge patches keep lists' nulls.
+    ends = options.pop("range", None)
+    return model.Override(**options, range=None if ends is None else (float(ends[0]), float(ends[1])))
 
 
 def _train(fields: Mapping[str, Any]) -> model.Train:
@@ -82,7 +83,7 @@ def _train(fields: Mapping[str, Any]) -> model.Train:
         return model.Train(0, model.LearningRate(1e-3), checkpoint_every=1)
     rate = _rate(fields["learning_rate"])
     optimizer = model.Optimizer(**fields.get("optimizer", {}))
-    every = fields.get("checkpoint_every") or max(1, fields["steps"] // 5)
+    every = fields.get("checkpoint_every") or a_fifth(fields["steps"])
     return model.Train(**{**fields, "learning_rate": rate, "optimizer": optimizer, "checkpoint_every": every})
 
 
@@ -93,8 +94,8 @@ def _tuned(quantize: model.Quantize, train: model.Train) -> model.Quantize:
         return quantize._replace(
             steps=train.steps, learning_rate=train.learning_rate, checkpoint_every=train.checkpoint_every
         )
-    steps = quantize.steps or max(1, train.steps // 5)
+    steps = quantize.steps or a_fifth(train.steps)
     rate = quantize.learning_rate or model.LearningRate(train.learning_rate.initial / 10, "cosine")
     return quantize._replace(
-        steps=steps, learning_rate=rate, checkpoint_every=quantize.checkpoint_every or max(1, steps // 5)
+        steps=steps, learning_rate=rate, checkpoint_every=quantize.checkpoint_every or a_fifth(steps)
     )

@@ -25,7 +25,7 @@ from qatbuild.engine.forecast import CURRENT
 from qatbuild.engine.project import Project
 from qatbuild.schema.load import load
 from qatbuild.schema.model import Dataset, Variant
-from qatbuild.schema.rules import Territory
+from qatbuild.schema.rules import AllowedPaths
 from tests.benchmarks.measure import FailedRunError, host
 from tests.benchmarks.table import RESULTS, into_page, publish
 
@@ -73,7 +73,7 @@ def _must_be_current(root: Path, models: Iterable[str]) -> None:
 def gathered(root: Path, models: Iterable[str]) -> dict[str, Any]:
     """One row a model, how models that differ in nothing but their seed spread, the data, and the machine."""
     project = Project.at(root)
-    territory = Territory(project.root, project.allowed)
+    territory = AllowedPaths(project.root, project.allowed)
     wanted = list(models)
     specs = dict.fromkeys(name.partition("@")[0] for name in wanted)
     loaded = [variant for name in specs for variant in load(name, project.file(name), territory)]

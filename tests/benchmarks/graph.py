@@ -47,9 +47,9 @@ def timed(action):
     return run
 
 
-if "qatbuild.engine.build" in sys.modules:  # A build with nothing to do has none.
-    Builder = sys.modules["qatbuild.engine.build"].Builder
-    Builder.build = timed(Builder.build)
+engine = sys.modules.get("qatbuild.engine.build")  # A build with nothing to do imports none.
+if engine is not None:
+    engine.Builder.build = timed(engine.Builder.build)
 """
 
 

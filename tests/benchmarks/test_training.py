@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from qatbuild.schema.load import load
-from qatbuild.schema.rules import Territory
+from qatbuild.schema.rules import AllowedPaths
 from tests.benchmarks import table
 from tests.benchmarks.measure import FailedRunError
 from tests.benchmarks.training.__main__ import main
@@ -80,7 +80,7 @@ def test_two_trainings_are_weighed_by_turns_and_the_larger_peak_counts() -> None
 def test_two_trainings_differ_in_their_seed_alone(tmp_path: Path) -> None:
     project(tmp_path / "two", steps=4, threads=1, images=20)
     file = tmp_path / "two/specs/two.json"
-    one, other = load("two", file, Territory(tmp_path / "two"))
+    one, other = load("two", file, AllowedPaths(tmp_path / "two"))
     assert (one.train.seed, other.train.seed) == (1, 2)
     assert {variant.train.steps for variant in (one, other)} == {4}
     assert one.model == other.model

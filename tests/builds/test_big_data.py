@@ -35,7 +35,7 @@ def hashed(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     real = digests.file_sha256
 
     def counting(path: Path) -> str:
-        names.append(path.name)
+        names.append(Path(path).name)
         return real(path)
 
     monkeypatch.setattr(digests, "file_sha256", counting)

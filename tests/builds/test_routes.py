@@ -9,7 +9,7 @@ import pytest
 from qatbuild.engine.code_digest import Code
 from qatbuild.engine.plan import plan
 from qatbuild.schema.load import load
-from qatbuild.schema.rules import Territory
+from qatbuild.schema.rules import AllowedPaths
 from tests.builds.conftest import REPOSITORY, ToyProject
 
 ROUTES = {"litert": {}, "vela": {}, "c_array": {}}
@@ -132,7 +132,7 @@ def test_clean_removes_the_routes_too(routed: ToyProject) -> None:
 
 def test_the_code_of_a_route_is_an_input_of_that_route_alone(toy: ToyProject) -> None:
     toy.spec("net", deploy={route: {} for route in ("litert", "vela", "onnx", "coreml")})
-    variants = load("net", toy.root / "specs/net.json", Territory(toy.root))
+    variants = load("net", toy.root / "specs/net.json", AllowedPaths(toy.root))
     code = Code(REPOSITORY)
     for stage in plan(variants, toy.root).stages.values():
         modules = {module for module, _, _ in code.closure(stage.modules)}

@@ -70,7 +70,7 @@ class ToyExecutor:
         content["sources"] = {
             role: item.path.read_text().lower() for role, item in request.sources.items() if item.path.is_file()
         }
-        return json.dumps(content, sort_keys=True, indent=1)
+        return json.dumps(content, sort_keys=True)
 
     def report(self, request: Request) -> dict[str, Any]:
         """A report of the contract's shape."""

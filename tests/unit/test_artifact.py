@@ -25,8 +25,9 @@ def made(folder: Path, **files: str) -> Manifest:
 
 
 def published(manifest: Manifest) -> Manifest:
-    home = manifest.folder.parent / "home"
-    return publish(manifest, home, (home / "toy.request.json", manifest.to_json()))
+    home, file = manifest.folder.parent / "home", manifest.folder.parent / "made.json"
+    file.write_text(manifest.to_json())
+    return publish(manifest, file, home, (home / "toy.request.json", manifest.to_json()))
 
 
 def test_manifest_survives_its_text(tmp_path: Path) -> None:
@@ -89,7 +90,7 @@ def test_digest_memory_is_written_and_read_back(tmp_path: Path, monkeypatch: pyt
     (tmp_path / "a").write_text("one")
     digests = Digests.load(tmp_path / "memory.db")
     digest = digests.sha256(tmp_path / "a")
-    digests.save()
+    digests.cache.save()
     monkeypatch.setattr(digest_module, "file_sha256", lambda _: "read again")
     again = Digests.load(tmp_path / "memory.db")
     assert again.sha256(tmp_path / "a") == digest
@@ -112,7 +113,7 @@ def test_broken_memory_is_an_empty_one(tmp_path: Path, text: str) -> None:
     (tmp_path / "a").write_text("one")
     digests = Digests.load(tmp_path / "memory.db")
     assert digests.sha256(tmp_path / "a") == file_sha256(tmp_path / "a")
-    digests.save()
+    digests.cache.save()
 
 
 def test_failed_write_leaves_the_former_text(tmp_path: Path) -> None:
@@ -132,16 +133,16 @@ def test_publishing_that_dies_at_any_moment_leaves_no_mixture(
     published(made(tmp_path / "one", a="1", b="1", c="1"))
     record = tmp_path / "home/toy.request.json"
     renames = 0
-    rename = Path.replace
+    rename = os.replace
 
-    def dying(self: Path, target: Path) -> Path:
+    def dying(*paths: str | Path) -> None:
         nonlocal renames
         renames += 1
         if renames > moment:
             raise KeyboardInterrupt
-        return rename(self, target)
+        rename(*paths)
 
-    monkeypatch.setattr(Path, "replace", dying)
+    monkeypatch.setattr(os, "replace", dying)
     new = made(tmp_path / "two", a="2", b="2")
     with contextlib.suppress(KeyboardInterrupt):
         published(new)

@@ -49,7 +49,7 @@ def test_code_that_does_not_parse_has_a_digest(project: Path) -> None:
 def test_memory_gives_the_same_digest(project: Path, tmp_path: Path) -> None:
     code = Code.load(project, tmp_path / "memory.db")
     first = code.digest(["net"])
-    code.save()
+    code.cache.save()
     assert Code.load(project, tmp_path / "memory.db").digest(["net"]) == first
 
 

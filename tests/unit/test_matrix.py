@@ -12,7 +12,7 @@ import pytest
 from qatbuild.exchange.errors import SpecError
 from qatbuild.schema.load import load
 from qatbuild.schema.model import Variant
-from qatbuild.schema.rules import Territory
+from qatbuild.schema.rules import AllowedPaths
 
 BASE: dict[str, Any] = {
     "input": {"mean": 121, "std_dev": 64},
@@ -24,7 +24,7 @@ BASE: dict[str, Any] = {
 def variants(folder: Path, fields: dict[str, Any], name: str = "net") -> list[Variant]:
     file = folder / f"{name}.json"
     file.write_text(json.dumps(fields if "extends" in fields else {**BASE, **fields}))
-    return load(name, file, Territory(folder))
+    return load(name, file, AllowedPaths(folder))
 
 
 def labels(folder: Path, **matrix: Any) -> list[str]:

@@ -11,7 +11,7 @@ import pytest
 from qatbuild.engine.plan import Plan, plan
 from qatbuild.exchange.errors import SpecError
 from qatbuild.schema.load import load
-from qatbuild.schema.rules import Territory
+from qatbuild.schema.rules import AllowedPaths
 
 META = {"meta_graph": "m.meta", "input": "input:0", "logits": "net/logits:0", "weights": "m"}
 
@@ -20,7 +20,7 @@ def planned(folder: Path, model: dict[str, Any], **fields: Any) -> Plan:
     document = {"input": {"mean": 0, "std_dev": 1}, "model": model, **fields}
     document.setdefault("quantize", {"steps": 5, "learning_rate": {"initial": 0.1}})
     (folder / "net.json").write_text(json.dumps(document))
-    return plan(load("net", folder / "net.json", Territory(folder)), PurePath(folder))
+    return plan(load("net", folder / "net.json", AllowedPaths(folder)), PurePath(folder))
 
 
 @pytest.mark.parametrize(

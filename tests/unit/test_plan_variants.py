@@ -10,7 +10,7 @@ import pytest
 
 from qatbuild.engine.plan import Plan, plan
 from qatbuild.schema.load import load
-from qatbuild.schema.rules import Territory
+from qatbuild.schema.rules import AllowedPaths
 
 BASE: dict[str, Any] = {
     "input": {"mean": 121, "std_dev": 64},
@@ -30,7 +30,7 @@ VARIANTS: dict[str, Any] = {
 def planned(folder: Path, **fields: Any) -> Plan:
     file = folder / "net.json"
     file.write_text(json.dumps({**BASE, **fields}))
-    return plan(load("net", file, Territory(folder)), folder)
+    return plan(load("net", file, AllowedPaths(folder)), folder)
 
 
 def of(planned: Plan, stage: str) -> dict[str, str]:

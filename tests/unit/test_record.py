@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from qatbuild.engine.up_to_date_record import STAGE, Record
+from qatbuild.engine.up_to_date_record import STAGE, Record, Recorded
 
 LONG_AGO = 1 << 62
 """A time after which nothing was looked at: every state is believed."""
@@ -26,7 +26,7 @@ def enter(record: Record, folder: Path, number: int, generation: int = 0) -> Non
         if not path.exists():  # A touch is a change.
             path.touch()
         record.put(name, [str(path)], LONG_AGO)
-    record.enter(f"v{number}", names, {f"v{number}": [f"route{number}"]})
+    record.enter(f"v{number}", names, Recorded("", {f"v{number}": [f"route{number}"]}))
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ import pytest
 
 from qatbuild.exchange.errors import SpecError
 from qatbuild.schema.load import load
-from qatbuild.schema.rules import Territory
+from qatbuild.schema.rules import AllowedPaths
 
 GOOD: dict[str, Any] = {
     "input": {"mean": 121, "std_dev": 64},
@@ -23,7 +23,7 @@ def refused(folder: Path, document: object, name: str = "net") -> SpecError:
     file = folder / f"{name}.json"
     file.write_text(document if isinstance(document, str) else json.dumps(document))
     with pytest.raises(SpecError) as caught:
-        load(name, file, Territory(folder))
+        load(name, file, AllowedPaths(folder))
     return caught.value
 
 

@@ -12,7 +12,7 @@ from qatbuild.schema import model
 from qatbuild.schema.faults import SCHEMA_PATH, validator
 from qatbuild.schema.load import find, load, merge_patch
 from qatbuild.schema.routes import REAL, ROUTES
-from qatbuild.schema.rules import Territory
+from qatbuild.schema.rules import AllowedPaths
 
 REPOSITORY = Path(__file__).parents[2]
 SHIPPED = find(REPOSITORY / "specs")
@@ -40,7 +40,7 @@ def write(folder: Path, name: str, document: dict[str, Any]) -> Path:
 
 @pytest.mark.parametrize("name", SHIPPED)
 def test_shipped_spec_is_valid_and_names_its_schema(name: str) -> None:
-    assert load(name, SHIPPED[name], Territory(REPOSITORY))
+    assert load(name, SHIPPED[name], AllowedPaths(REPOSITORY))
     named = json.loads(SHIPPED[name].read_text())["$schema"]
     assert (SHIPPED[name].parent / named).resolve() == SCHEMA_PATH.resolve()
 
@@ -109,7 +109,7 @@ def test_null_in_a_variant_removes_fields_of_the_spec_and_its_base(tmp_path: Pat
     }
     write(tmp_path, "base.json", base)
     child = write(tmp_path, "net.json", {"extends": "base.json", "variants": {"gone": None, "more": {}}})
-    plain, more = load("net", child, Territory(tmp_path))
+    plain, more = load("net", child, AllowedPaths(tmp_path))
     assert (plain.label, plain.augment.pad_crop) == ("net@plain", 0)
     assert (more.label, more.augment.pad_crop) == ("net@more", 4)
 
@@ -117,7 +117,7 @@ def test_null_in_a_variant_removes_fields_of_the_spec_and_its_base(tmp_path: Pat
 def test_byte_order_mark_is_no_fault(tmp_path: Path) -> None:
     text = (REPOSITORY / "specs/digits.json").read_text()
     (tmp_path / "net.json").write_text(text, encoding="utf-8-sig")
-    assert load("net", tmp_path / "net.json", Territory(tmp_path))
+    assert load("net", tmp_path / "net.json", AllowedPaths(tmp_path))
 
 
 def test_variants_are_patches_of_their_spec(tmp_path: Path) -> None:
@@ -126,7 +126,7 @@ def test_variants_are_patches_of_their_spec(tmp_path: Path) -> None:
         "train": {"steps": 10, "learning_rate": {"initial": 0.1}},
         "variants": {"short": {"train": {"steps": 5}}, "plain": {}},
     }  # fmt: skip
-    short, plain = load("net", write(tmp_path, "net.json", document), Territory(tmp_path))
+    short, plain = load("net", write(tmp_path, "net.json", document), AllowedPaths(tmp_path))
     assert (short.label, short.train.steps) == ("net@short", 5)
     assert (plain.label, plain.train.steps) == ("net@plain", 10)
 
@@ -138,7 +138,7 @@ def test_path_of_a_base_is_relative_to_the_base(tmp_path: Path) -> None:
         "model": {"name": "cifarnet"}, "train": {"steps": 10, "learning_rate": {"initial": 0.1}},
     }  # fmt: skip
     write(tmp_path, "net.json", document)
-    (variant,) = load("deep/net", write(tmp_path, "deep/net.json", {"extends": "../net.json"}), Territory(tmp_path))
+    (variant,) = load("deep/net", write(tmp_path, "deep/net.json", {"extends": "../net.json"}), AllowedPaths(tmp_path))
     assert Path(str(variant.dataset.path)).resolve() == (tmp_path / "data.tar").resolve()
 
 
@@ -148,7 +148,7 @@ def test_fine_tuning_takes_a_fifth_of_the_steps_at_a_tenth_of_the_rate(tmp_path:
         "model": {"name": "lenet"},
         "train": {"steps": 1000, "learning_rate": {"initial": 0.1}},
     }
-    (variant,) = load("net", write(tmp_path, "net.json", document), Territory(tmp_path))
+    (variant,) = load("net", write(tmp_path, "net.json", document), AllowedPaths(tmp_path))
     assert (variant.quantize.steps, variant.quantize.quant_delay) == (200, 0)
     assert variant.quantize.learning_rate is not None
     assert variant.quantize.learning_rate.initial == pytest.approx(0.01)
@@ -165,7 +165,7 @@ def test_variant_that_changes_the_method_leaves_the_other_one_s_fields_behind(tm
             "same": {"quantize": {"method": "qat"}},
         },
     }  # fmt: skip
-    qat, ptq, same = load("net", write(tmp_path, "net.json", document), Territory(tmp_path))
+    qat, ptq, same = load("net", write(tmp_path, "net.json", document), AllowedPaths(tmp_path))
     assert qat.quantize == same.quantize
     assert (ptq.quantize.scheme, ptq.quantize.steps, ptq.quantize.quant_delay) == ("int8", None, 0)
     assert ptq.quantize.calibration == model.Calibration(512, "percentile", 99.99)
@@ -177,7 +177,7 @@ def test_overrides_keep_their_order_and_lose_their_nulls(tmp_path: Path) -> None
         "train": {"steps": 10, "learning_rate": {"initial": 0.1}},
         "quantize": {"overrides": [{"layer": "conv*", "range": [0, 6], "bits": None}, {"layer": "fc3", "float": True}]},
     }  # fmt: skip
-    (variant,) = load("net", write(tmp_path, "net.json", document), Territory(tmp_path))
+    (variant,) = load("net", write(tmp_path, "net.json", document), AllowedPaths(tmp_path))
     assert variant.quantize.overrides == (model.Override("conv*", (0.0, 6.0)), model.Override("fc3", float=True))
 
 
@@ -186,7 +186,7 @@ def test_ptq_of_given_weights_needs_no_train(tmp_path: Path) -> None:
         "input": {"mean": 0, "std_dev": 1}, "model": {"name": "lenet", "weights": "w.ckpt"},
         "quantize": {"method": "ptq"},
     }  # fmt: skip
-    (variant,) = load("net", write(tmp_path, "net.json", document), Territory(tmp_path))
+    (variant,) = load("net", write(tmp_path, "net.json", document), AllowedPaths(tmp_path))
     assert (variant.train.steps, variant.quantize.learning_rate) == (0, None)
 
 
@@ -196,5 +196,5 @@ def test_the_guides_own_scheme_is_expressible(tmp_path: Path) -> None:
         "train": {"steps": 100_000, "learning_rate": {"initial": 0.1}},
         "quantize": {"start": "scratch", "quant_delay": 90_000},
     }  # fmt: skip
-    (variant,) = load("guide", write(tmp_path, "guide.json", document), Territory(tmp_path))
+    (variant,) = load("guide", write(tmp_path, "guide.json", document), AllowedPaths(tmp_path))
     assert (variant.quantize.steps, variant.quantize.quant_delay) == (100_000, 90_000)

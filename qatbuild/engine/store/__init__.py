@@ -19,10 +19,10 @@ class Store(Protocol):
         """The text of the manifest that the request with this key left; None if it is not here."""
 
     def fetch(self, key: str, folder: Path) -> Manifest | None:
-        """Put the artifacts of a request into the empty `folder`; None if they are not all here and intact."""
+        """Puts the artifacts of a request into the empty `folder`; None if they are not all here and intact."""
 
     def keep(self, key: str, manifest: Manifest) -> None:
-        """Keep the artifacts that a manifest names, and the logs beside them, as the result of a request."""
+        """Keeps the artifacts that a manifest names, and the logs beside them, as the result of a request."""
 
     def forget(self, key: str) -> None:
         """Have no result for this key any more."""

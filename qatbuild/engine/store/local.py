@@ -22,7 +22,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from qatbuild.engine.store.place import place
-from qatbuild.exchange.files import file_sha256, write_text
+from qatbuild.engine.walk import tree
+from qatbuild.exchange.files import file_sha256, read_bytes, write_text
 from qatbuild.exchange.manifest import LOGS, Manifest
 
 Files = dict[str, tuple[int, str]]
@@ -45,6 +46,9 @@ class LocalStore:
         self.root = root
         self.project = project
         self.build = build
+        self._indices = root / "index"
+        self._blobs = root / "blobs"
+        self._is_registered = False
 
     def text(self, key: str) -> str | None:
         """See Store."""
@@ -74,7 +78,7 @@ class LocalStore:
     def keep(self, key: str, manifest: Manifest) -> None:
         """See Store."""
         extra = {name: _described(manifest.folder / name) for name, (_, digest) in manifest.files.items() if not digest}
-        logs = (path for name in LOGS for path in (manifest.folder / name).rglob("*") if path.is_file())
+        logs = [path for name in LOGS for path in map(Path, tree(f"{manifest.folder}/{name}")[1]) if path.is_file()]
         extra |= {path.relative_to(manifest.folder).as_posix(): _described(path) for path in logs}
         with self._locked(fcntl.LOCK_SH):
             for name, (_, digest) in {**manifest.files, **extra}.items():
@@ -102,7 +106,7 @@ class LocalStore:
                 yield Result(path.stem, manifest.stage, path.stat().st_mtime, blobs)
 
     def drop(self, keys: Iterable[str]) -> None:
-        """Remove results, and every blob that no other result needs."""
+        """Removes results, and every blob that no other result needs."""
         if not self.root.is_dir():
             return
         with self._locked(fcntl.LOCK_EX):
@@ -119,33 +123,40 @@ class LocalStore:
                     draft.unlink(missing_ok=True)
 
     def _register(self) -> None:
-        """Note that the project keeps results here, so that no other one takes what it has built for garbage."""
+        """Notes that the project keeps results here, so that no other one takes what it has built for garbage."""
+        if self._is_registered:
+            return
+        self._is_registered = True
         path = self.root / "projects" / f"{hashlib.sha256(str(self.build).encode()).hexdigest()[:16]}.json"
         if not path.is_file():
             write_text(path, json.dumps({"project": str(self.project), "build": str(self.build)}))
 
     def _put(self, path: Path, digest: str) -> None:
-        blob = self._blob(digest)  # If there is one, it is replaced: somebody may have written into it.
-        if blob.exists() and blob.samefile(path):
+        """Stores a file's content. A blob that is there already is replaced: somebody may have written into it."""
+        blob = self._blob(digest)
+        if _is_one_file(path, blob):
             return
-        blob.parent.mkdir(parents=True, exist_ok=True)
         draft = self.root / f"draft-{os.urandom(8).hex()}"
         try:
             place(path, draft)
-            draft.replace(blob)
+            try:
+                draft.replace(blob)
+            except FileNotFoundError:
+                blob.parent.mkdir(parents=True, exist_ok=True)
+                draft.replace(blob)
         except BaseException:
             draft.unlink(missing_ok=True)
             raise
 
     def _index(self, key: str) -> Path:
-        return self.root / "index" / key[:2] / f"{key}.json"
+        return self._indices / key[:2] / f"{key}.json"
 
     def _blob(self, digest: str) -> Path:
-        return self.root / "blobs" / digest[:2] / digest
+        return self._blobs / digest[:2] / digest
 
     def _entry(self, key: str) -> dict[str, Any] | None:
         try:
-            entry = json.loads(self._index(key).read_text(encoding="utf-8"))
+            entry = json.loads(read_bytes(f"{self.root}/index/{key[:2]}/{key}.json"))
             _content(entry, _manifest(entry, Path()))
         except (OSError, ValueError, KeyError, TypeError, AttributeError):
             return None
@@ -153,8 +164,10 @@ class LocalStore:
 
     @contextlib.contextmanager
     def _locked(self, how: int) -> Iterator[None]:
-        self.root.mkdir(parents=True, exist_ok=True)
-        with (self.root / "lock").open("a") as file:
+        lock = self.root / "lock"
+        if not lock.exists():
+            self.root.mkdir(parents=True, exist_ok=True)
+        with lock.open("a") as file:
             fcntl.flock(file, how)
             yield
 
@@ -175,6 +188,13 @@ def _content(entry: Mapping[str, Any], manifest: Manifest) -> Files:
     if any(".." in Path(name).parts or Path(name).is_absolute() for name in files):
         raise ValueError("a name that leads out of the folder")
     return files
+
+
+def _is_one_file(path: Path, other: Path) -> bool:
+    try:
+        return path.samefile(other)
+    except FileNotFoundError:
+        return False
 
 
 def _described(path: Path) -> tuple[int, str]:

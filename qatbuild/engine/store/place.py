@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import os
 import shutil
@@ -11,27 +12,45 @@ from pathlib import Path
 _FICLONE = 0x40049409
 """Linux' ioctl that makes two files share their blocks until one of them is written."""
 
+_NO_CLONES = {errno.ENOTTY, errno.EOPNOTSUPP, errno.EINVAL, errno.EXDEV, errno.ENOSYS}
+"""How systems answer where files cannot share blocks."""
+
+_linked_devices: set[tuple[int, int]] = set()
+"""Devices, of source and target, between which cloning was refused: a build places thousands of files."""
+
 
 def place(source: Path, target: Path) -> None:
-    """Make `target`, which must not exist, hold what `source` holds.
+    """Makes `target`, which must not exist, hold what `source` holds; its folder is made if need be.
 
-    A hard link is one file under two names: who writes into it in place changes both. So whoever takes a file out of
-    a store compares it with its digest first.
+    A hard link is one file under two names: writing into it in place changes both. So a file that is taken out of a
+    store must be compared with its digest first.
     """
-    target.parent.mkdir(parents=True, exist_ok=True)
-    if _cloned(source, target):
+    try:
+        _place(source, target)
+    except FileNotFoundError:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        _place(source, target)
+
+
+def _place(source: Path, target: Path) -> None:
+    devices = os.stat(source).st_dev, os.stat(target.parent).st_dev  # noqa: PTH116  Often.
+    if devices not in _linked_devices and _cloned(source, target, devices):
         return
     try:
         os.link(source, target)
+    except FileNotFoundError:
+        raise
     except OSError:  # Another file system, or one without links, or too many of them.
         shutil.copyfile(source, target)
 
 
-def _cloned(source: Path, target: Path) -> bool:
+def _cloned(source: Path, target: Path, devices: tuple[int, int]) -> bool:
     try:
         with source.open("rb") as old, target.open("xb") as new:
             fcntl.ioctl(new.fileno(), _FICLONE, old.fileno())
-    except OSError:
+    except OSError as fault:
+        if fault.errno in _NO_CLONES:
+            _linked_devices.add(devices)
         with contextlib.suppress(OSError):
             target.unlink()
         return False

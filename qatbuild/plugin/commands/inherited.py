@@ -155,6 +155,11 @@ class List(WithParentSearch, DoitList):  # type: ignore[misc]
 
     name = "list"
 
+    def invocation(self, params: Any, args: list[str]) -> Invocation:
+        """Returns the invocation; for more than names and descriptions, in doit's order, every spec is loaded."""
+        more = any(params[option] for option in ("subtasks", "status", "list_deps")) or params["sort"] != "name"
+        return Invocation(tuple(args), lists=not args and not more)
+
 
 class ResetDep(WithParentSearch, DoitResetDep):  # type: ignore[misc]
     """`doit reset-dep`."""

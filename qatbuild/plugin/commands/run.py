@@ -35,6 +35,7 @@ class Run(WithParentSearch, DoitRun):  # type: ignore[misc]
     def _execute(self, *arguments: Any, **options: Any) -> Any:
         """Called by doit. Specs under a prefix are built when they are named, not by plain doit."""
         command = current()
+        command.resume_garbage_collection()
         if self.sel_tasks is None:  # type: ignore[has-type]
             self.sel_tasks = tasks_of_this_dodo(command, self.task_list)
         if not command.projects or not options["num_process"] or options["single"]:
