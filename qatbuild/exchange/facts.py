@@ -7,10 +7,17 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 Json = Mapping[str, Any]
 Percent = float
+
+
+class StageFacts(Protocol):
+    """The record of any stage's facts."""
+
+    def to_json(self) -> dict[str, Any]:
+        """The facts of the manifest."""
 
 
 class Gate(NamedTuple):
@@ -23,7 +30,7 @@ class Gate(NamedTuple):
 
     def to_json(self) -> dict[str, Any]:
         """The gate as report.json and route.json show it."""
-        return _plain(self)
+        return plain(self)
 
     @classmethod
     def of(cls, fields: Json) -> Gate:
@@ -69,7 +76,7 @@ class IntegerTensor(NamedTuple):
 
     def to_json(self) -> dict[str, Any]:
         """The tensor as report.json shows it."""
-        return _plain(self)
+        return plain(self)
 
     @classmethod
     def of(cls, fields: Json) -> IntegerTensor:
@@ -131,7 +138,7 @@ class CheckFacts(NamedTuple):
 
     def to_json(self) -> dict[str, Any]:
         """The facts of the manifest."""
-        return _plain(self)
+        return plain(self)
 
 
 class Checkpoints(NamedTuple):
@@ -200,7 +207,7 @@ class ExportFacts(NamedTuple):
 
     def to_json(self) -> dict[str, Any]:
         """The facts of the manifest."""
-        return _plain(self)
+        return plain(self)
 
     @classmethod
     def of(cls, facts: Json) -> ExportFacts:
@@ -220,7 +227,7 @@ class FreezeFacts(NamedTuple):
 
     def to_json(self) -> dict[str, Any]:
         """The facts of the manifest."""
-        return _plain(self)
+        return plain(self)
 
     @classmethod
     def of(cls, facts: Json) -> FreezeFacts:
@@ -239,7 +246,7 @@ class ConvertFacts(NamedTuple):
 
     def to_json(self) -> dict[str, Any]:
         """The facts of the manifest."""
-        return _plain(self)
+        return plain(self)
 
     @classmethod
     def of(cls, facts: Json) -> ConvertFacts:
@@ -296,7 +303,7 @@ class EvaluateFacts(NamedTuple):
 
     def to_json(self) -> dict[str, Any]:
         """The facts of the manifest."""
-        return _plain(self)
+        return plain(self)
 
     def report(self, latencies: Sequence[Json]) -> dict[str, Any]:
         """The contents of report.json; the first of the latencies is the .tflite's with the default kernels."""
@@ -306,82 +313,14 @@ class EvaluateFacts(NamedTuple):
         return {**fields, "latency_ms": first, "latencies_ms": list(latencies), "gates": gates}
 
 
-class Comparison(NamedTuple):
-    """A route's file against LiteRT's reference kernels on test images.
-
-    `top1_percent` of the images get the same class, `accuracy_percent` the true one; `max_lsb` is the largest
-    difference of a probability, in steps of the .tflite's output.
-    """
-
-    file: str
-    examples: int
-    top1_percent: float
-    max_lsb: float
-    accuracy_percent: float
-
-
-class RouteFile(NamedTuple):
-    """A file of a route."""
-
-    name: str
-    bytes: int
-    sha256: str
-
-
-class Reference(NamedTuple):
-    """The .tflite that a route starts from, and the runtime whose outputs are compared with."""
-
-    file: str
-    bytes: int
-    sha256: str
-    runtime: str
-
-
-class DeployFacts(NamedTuple):
-    """A stage `deploy.ROUTE`: the contents of route.json, as worker.stages.deploy describes them."""
-
-    route: str
-    label: str
-    artifact: str
-    bytes: int
-    versions: Mapping[str, str]
-    files: tuple[RouteFile, ...]
-    comparison: Comparison | None
-    comparisons: tuple[Comparison, ...]
-    reference: Reference
-    why_not_run: str
-    figures: Json
-    notes: tuple[str, ...]
-    gates: tuple[Gate, ...]
-    warnings: tuple[str, ...]
-    verdict: str
-
-    def to_json(self) -> dict[str, Any]:
-        """The facts of the manifest."""
-        return _plain(self)
-
-
-StageFacts = (
-    DatasetFacts
-    | CheckFacts
-    | FloatFacts
-    | QuantizeFacts
-    | ExportFacts
-    | FreezeFacts
-    | ConvertFacts
-    | EvaluateFacts
-    | DeployFacts
-)
-
-
-def _plain(record: Any) -> dict[str, Any]:
+def plain(record: Any) -> dict[str, Any]:
     """A record and the records in it as JSON's values."""
     return {name: _value(value) for name, value in record._asdict().items()}
 
 
 def _flat(record: Any, *parts: str) -> dict[str, Any]:
     """A record as JSON's values, the fields of its `parts` among its own."""
-    fields = _plain(record)
+    fields = plain(record)
     for part in parts:
         fields |= fields.pop(part)
     return fields
@@ -389,7 +328,7 @@ def _flat(record: Any, *parts: str) -> dict[str, Any]:
 
 def _value(value: Any) -> Any:
     if hasattr(value, "_asdict"):
-        return _plain(value)
+        return plain(value)
     if isinstance(value, list | tuple):
         return [_value(each) for each in value]
     if isinstance(value, Mapping):

@@ -19,18 +19,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qatbuild.exchange.errors import AcceptanceError, DatasetError
-from qatbuild.exchange.facts import (
-    Comparison,
-    ConvertFacts,
-    DatasetFacts,
-    DeployFacts,
-    FreezeFacts,
-    Reference,
-    RouteFile,
-    Scaling,
-)
+from qatbuild.exchange.facts import ConvertFacts, DatasetFacts, FreezeFacts, Scaling
 from qatbuild.exchange.files import file_sha256, write_text
 from qatbuild.exchange.request import Request
+from qatbuild.exchange.route_facts import Comparison, DeployFacts, Reference, RouteFile
 from qatbuild.worker.deploy import Graphs, Outcome, Samples, Subject, agreement_percent
 from qatbuild.worker.tflite.interpret import Model
 
