@@ -127,7 +127,7 @@ def test_packages_import_each_other_without_a_circle() -> None:
     assert circle(graph(depth=2)) == []
 
 
-@pytest.mark.parametrize("package", ["engine"])
+@pytest.mark.parametrize("package", ["engine", "quantize"])
 def test_the_modules_and_wings_of_a_package_import_each_other_without_a_circle(package: str) -> None:
     assert circle(graph(depth=3, below=f"qatbuild.{package}")) == []
 

@@ -12,10 +12,10 @@ from pathlib import Path
 import pytest
 
 from qatbuild.engine.code_digest import PACKAGE, Code
-from qatbuild.engine.file_cache import Memory
+from qatbuild.engine.file_cache import FileCache
 from qatbuild.engine.plan import Plan, plan
 from qatbuild.schema.load import load
-from qatbuild.schema.rules import Territory
+from qatbuild.schema.rules import AllowedPaths
 
 REPOSITORY = Path(__file__).parents[2]
 SPECS = REPOSITORY / "specs"
@@ -30,7 +30,7 @@ def of(variants: tuple[str, ...], stages: tuple[str, ...]) -> set[str]:
 
 @pytest.fixture(scope="module")
 def planned() -> Plan:
-    return plan(load("digits-variants", SPECS / "digits-variants.json", Territory(REPOSITORY)), REPOSITORY)
+    return plan(load("digits-variants", SPECS / "digits-variants.json", AllowedPaths(REPOSITORY)), REPOSITORY)
 
 
 @pytest.fixture(scope="module")
@@ -40,12 +40,12 @@ def package(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def fingerprints() -> Memory:
+def fingerprints() -> FileCache:
     """Fingerprints of files, kept for all tests: only edited files are parsed again."""
-    return Memory()
+    return FileCache()
 
 
-def digests(planned: Plan, package: Path, fingerprints: Memory) -> dict[str, str]:
+def digests(planned: Plan, package: Path, fingerprints: FileCache) -> dict[str, str]:
     """Return the code digest of every stage of every variant, by VARIANT:STAGE."""
     code = Code(REPOSITORY, fingerprints, package)
     return {
@@ -74,7 +74,7 @@ def digests(planned: Plan, package: Path, fingerprints: Memory) -> dict[str, str
     ],
 )
 def test_edit_makes_exactly_the_stages_stale_that_run_the_module(
-    planned: Plan, package: Path, fingerprints: Memory, module: str, stale: set[str]
+    planned: Plan, package: Path, fingerprints: FileCache, module: str, stale: set[str]
 ) -> None:
     before, text = digests(planned, package, fingerprints), (package / module).read_text()
     (package / module).write_text(f"{text}\nEDITED = 1\n")
