@@ -80,10 +80,13 @@ def _differences(then: Side, now: Side, former: Stage, stage: Stage, changed: Ab
     yield from settings(former.settings, stage.settings)
     yield from _modules(then.table(former.modules), now.table(stage.modules))
     for role in sorted({*former.sources, *stage.sources}):
-        before, after = (
-            side.path(sources[role]) if role in sources else ""
-            for side, sources in ((then, former.sources), (now, stage.sources))
-        )
+        if role in former.sources and former.sources[role] == stage.sources.get(role):
+            before = after = now.path(stage.sources[role])  # Outside the revision, as a file of qatbuild or the system.
+        else:
+            before, after = (
+                side.path(sources[role]) if role in sources else ""
+                for side, sources in ((then, former.sources), (now, stage.sources))
+            )
         if before != after or any(holds(after, file) for file in changed):
             yield Reason("source", after or before, before and "then", after and "now")
 

@@ -66,6 +66,16 @@ def test_layout_description_and_comments_affect_nothing(versioned: ToyProject) -
     assert affected(versioned) == []
 
 
+def test_files_of_qatbuild_and_of_the_system_that_a_route_reads_affect_nothing_while_they_stay(
+    versioned: ToyProject,
+) -> None:
+    versioned.spec("routes", deploy={"tf_cpp": {}, "armnn": {}})
+    git(versioned.root, "add", "-A")
+    git(versioned.root, "commit", "-qm", "a spec with routes")
+    versioned.spec("net", evaluate={"min_top1": 50})
+    assert affected(versioned) == ["net"]
+
+
 def test_data_in_git_affects_specs_that_read_it(versioned: ToyProject) -> None:
     (versioned.root / "specs/data.bin").write_text("others")
     assert affected(versioned, "--why") == [
