@@ -1,5 +1,5 @@
-"""The short door: every spec below specs/ is a doit task."""
+"""Makes every spec below specs/ a doit task."""
 
-from qatbuild.plugin import door
+from qatbuild.plugin import project_tasks
 
-DOIT_CONFIG, task_specs = door(__file__)
+DOIT_CONFIG, task_specs = project_tasks(__file__)
