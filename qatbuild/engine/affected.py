@@ -17,7 +17,10 @@ from qatbuild.engine.reason import Reason, settings
 from qatbuild.engine.source import holds
 from qatbuild.schema.label import spec_of
 
-_PLANNING = ("qatbuild.engine.plan", "qatbuild.schema.load", "qatbuild.schema.matrix", "qatbuild.schema.model")
+_PLANNING = (
+    "qatbuild.engine.plan",
+    *(f"qatbuild.schema.{name}" for name in ("load", "matrix", "methods", "model", "routes", "typed")),
+)
 """Modules that decide what a spec means: a change of them affects every label."""
 
 

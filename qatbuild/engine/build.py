@@ -99,16 +99,6 @@ def build(
     return Result(outcomes, errors)
 
 
-def prerequisites(plan: Plan, stage: Stage) -> list[str]:
-    """Returns the ids of the stages that must succeed before this one.
-
-    They are its inputs, the checks before a training, and for a route the evaluation of its model, which must not be
-    deployed if a gate refuses it.
-    """
-    judge = [plan.labels[stage.labels[0]]["evaluate"]] if stage.route else []
-    return list(dict.fromkeys([*stage.inputs.values(), *stage.after, *judge]))
-
-
 class Builder:
     """Answers for each stage of a loaded project whether it is up to date, and builds it."""
 
@@ -303,14 +293,14 @@ def _ordered(plan: Plan, ids: Iterable[str]) -> Iterator[Stage]:
         elif id_ not in seen:
             seen.add(id_)
             waiting.append((id_, True))
-            waiting.extend((each, False) for each in reversed(prerequisites(plan, stage)))
+            waiting.extend((each, False) for each in reversed(stage.prerequisites))
 
 
 def _outcomes(builder: Builder, stages: Iterable[Stage], say: Callable[[str], object]) -> Iterator[Outcome]:
     """Builds stages in order and yields what became of each."""
     lost = set[str]()
     for stage in stages:
-        if lost.intersection(prerequisites(builder.plan, stage)):
+        if lost.intersection(stage.prerequisites):
             say(not_built_line(stage))
             outcome = Outcome(stage, Fate.NOT_BUILT)
         else:

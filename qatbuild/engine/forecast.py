@@ -61,7 +61,7 @@ def needed(plan: Plan, wanted: Iterable[str]) -> Iterator[Stage]:
         id_ = waiting.pop()
         if id_ not in ids:
             ids.add(id_)
-            waiting.extend((*plan.stages[id_].inputs.values(), *plan.stages[id_].after))
+            waiting.extend(plan.stages[id_].prerequisites)
     return (stage for id_, stage in plan.stages.items() if id_ in ids)
 
 

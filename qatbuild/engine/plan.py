@@ -55,6 +55,11 @@ class Stage(NamedTuple):
         return route_of(self.name)
 
     @property
+    def prerequisites(self) -> tuple[str, ...]:
+        """The ids of the stages that must succeed before this one: its inputs, and those it only comes after."""
+        return tuple(dict.fromkeys((*self.inputs.values(), *self.after)))
+
+    @property
     def id(self) -> str:
         """Its one name in a plan: a label's own stage reads LABEL:STAGE."""
         return f"{self.home}:{self.name}"
@@ -218,6 +223,7 @@ def _deploy(chain: _Chain, variant: Variant, scaling: Mapping[str, float]) -> No
             sources=sources,
             modules=("qatbuild.worker.stages.deploy", f"qatbuild.worker.deploy.{route}"),
             packages=("numpy", "ai-edge-litert", *needs.packages),
+            after=("evaluate",),  # A model that a gate refuses is not deployed.
         )
 
 

@@ -12,7 +12,7 @@ from typing import Any
 from doit.action import BaseAction
 from doit.exceptions import BaseFail, TaskError, TaskFailed
 
-from qatbuild.engine.build import Builder, prerequisites
+from qatbuild.engine.build import Builder
 from qatbuild.engine.loaded import LoadedProject
 from qatbuild.engine.outcome import Fate
 from qatbuild.engine.plan import STAGES, Plan, Stage
@@ -69,7 +69,7 @@ def _stage_tasks(plan: Plan, builder: Builder) -> Iterator[dict[str, Any]]:
             "doc": f"{stage.name} of {', '.join(stage.labels)}",
             "actions": [_StageAction(_build, builder, stage)],
             "file_dep": [*map(str, upstream), *_files(stage)],
-            "task_dep": [":".join(_task_name(plan.stages[id_])) for id_ in prerequisites(plan, stage)],
+            "task_dep": [":".join(_task_name(plan.stages[id_])) for id_ in stage.prerequisites],
             "targets": [str(builder.rebuilder.manifest_path(stage))],
             "uptodate": [current(stage)],
             "clean": [_StageAction(_clean, builder, stage)],

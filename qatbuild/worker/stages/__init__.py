@@ -9,6 +9,8 @@ else.
     float     dataset.npz -> float checkpoints             freeze    graphs + checkpoints -> graphs of constants
     quantize  float checkpoint -> checkpoints with ranges  convert   frozen graph -> model.tflite
     export    the network -> inference graphs              evaluate  all of them on the test images -> report.json
+    deploy    model.tflite and graphs -> the files of one route
 
-`learning` is shared by float and quantize.
+Not stages themselves: `learning` trains for float and quantize, `calibrate` is quantize's other method, `rewriting`
+rewrites graphs for check, quantize and export, `warnings` looks at the numbers of a training.
 """
