@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
+import resource
 import statistics
 import subprocess
 import time
@@ -43,7 +44,7 @@ def cost(command: Sequence[str], folder: Path, environment: dict[str, str], *, l
     return Cost(wall, usage.ru_utime + usage.ru_stime, usage.ru_maxrss * 1024)
 
 
-def _wait(pid: int, deadline: float) -> tuple[int, os.struct_rusage]:
+def _wait(pid: int, deadline: float) -> tuple[int, resource.struct_rusage]:
     while True:
         ended, status, usage = os.wait4(pid, os.WNOHANG)
         if ended:

@@ -57,7 +57,7 @@ def test_a_ratio_compares_the_sides_within_a_round_whatever_the_machine_did_betw
     assert "| CifarNet float32: quantized / float | 1.10 | <= 1.2 |" in markdown(slow_later)
 
 
-def test_a_processor_without_bfloat16_is_said_and_gives_no_ratio() -> None:
+def test_missing_bfloat16_is_reported_and_gives_no_ratio() -> None:
     fallen_back = result(
         cifarnet__float32__quantized=side([0.1]), cifarnet__bfloat16__quantized=side([0.1], precision="float32")
     )

@@ -29,7 +29,11 @@ def test_archive_of_any_compression_is_read(ending: str, cifar_archive: CifarArc
     data = load(cifar_archive(ending))
     assert data.train_images.shape == (50_000, 32, 32, 3)
     assert data.test_images.shape == (10_000, 32, 32, 3)
-    assert (data.train_images.dtype, data.train_labels.dtype, data.test_labels.dtype) == (np.uint8, np.int32, np.int32)
+    assert (data.train_images.dtype, data.train_labels.dtype, data.test_labels.dtype) == (
+        np.dtype("uint8"),
+        np.dtype("int32"),
+        np.dtype("int32"),
+    )
     assert data.class_names[3] == "cat"
     assert len(data.class_names) == 10
 
@@ -75,7 +79,7 @@ def test_missing_member_is_named_with_what_is_there(tmp_path: Path, cifar_member
     assert "only data_batch_1.bin, data_batch_2.bin" in text
 
 
-def test_python_version_of_the_archive_is_told_from_the_binary_one(tmp_path: Path) -> None:
+def test_python_version_of_the_archive_is_refused(tmp_path: Path) -> None:
     text = fault(pack(tmp_path / "cifar-10-python.tar.gz", {"data_batch_1": b"pickle", "test_batch": b""}, "w:gz"))
     assert "only data_batch_1, test_batch" in text
     assert "hint: Use the binary version of CIFAR-10" in text

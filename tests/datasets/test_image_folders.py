@@ -119,7 +119,7 @@ def test_test_class_without_training_images_is_named(folder: Path) -> None:
     assert "one of cat, dog" in fault(folder, folder / "test" / "cow")
 
 
-def test_missing_pillow_is_an_error_with_its_cure(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_pillow_is_an_error_with_a_hint(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "PIL.Image", None)
     with pytest.raises(DatasetError) as caught:
         load(folder)

@@ -53,7 +53,7 @@ def test_every_block_says_what_it_is() -> None:
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
-def test_no_command_hides_in_an_indented_block(page: Path) -> None:
+def test_no_command_stands_in_an_indented_block(page: Path) -> None:
     outside = re.sub(r"^```.*?^```", "", page.read_text(), flags=re.MULTILINE | re.DOTALL)
     assert re.findall(r"^ {4}(?:doit|python|pytest|pip) .*$", outside, re.MULTILINE) == []
 

@@ -55,7 +55,7 @@ def test_an_issue_asks_for_the_explanation_of_the_label() -> None:
         ("github-issue-config", "ISSUE_TEMPLATE/config.yml"),
     ],
 )
-def test_what_github_reads_obeys_its_schema(schema: str, name: str) -> None:
+def test_github_files_obey_their_schemas(schema: str, name: str) -> None:
     program = Path(sys.executable).with_name("check-jsonschema")
     command = [str(program), "--builtin-schema", f"vendor.{schema}", str(REPOSITORY / ".github" / name)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)

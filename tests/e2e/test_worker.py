@@ -19,7 +19,7 @@ from qatbuild.exchange.request import Request, Source
 
 
 def request(folder: Path, name: str, *, images: int = 20) -> Request:
-    """A dataset stage on a tiny npz; without images, on a file that is none."""
+    """A dataset stage on a tiny npz; without images, on a file of text."""
     data = folder / f"{name}.npz"
     if images:
         pixels, labels = np.zeros((images, 2, 2, 1), np.uint8), np.arange(images) % 2
@@ -50,10 +50,10 @@ def executor() -> LocalExecutor:
 
 def servers() -> set[int]:
     """Processes of worker servers that this process started."""
-    found = subprocess.run(
+    processes = subprocess.run(
         ["pgrep", "-P", str(os.getpid()), "-f", "qatbuild.worker.server"], capture_output=True, text=True, check=False
     )
-    return {int(word) for word in found.stdout.split()}
+    return {int(word) for word in processes.stdout.split()}
 
 
 def test_requests_of_several_threads_are_answered_each_with_its_own_result(

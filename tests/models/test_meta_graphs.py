@@ -89,7 +89,7 @@ def built(model: dict[str, str], images: np.ndarray, values: dict[str, np.ndarra
 
 
 @pytest.mark.parametrize("batch", [None, 5])
-def test_way_from_images_to_logits_is_taken_for_any_batch(batch: int | None, tmp_path: Path) -> None:
+def test_path_from_images_to_logits_takes_any_batch(batch: int | None, tmp_path: Path) -> None:
     model, values = saved(tmp_path, small, batch)
     images = np.random.default_rng(1).random([3, 6, 6, 3], np.float32)
     logits, kinds = built(model, images, values)
@@ -127,7 +127,7 @@ def test_batch_norm_of_an_inference_is_taken_with_its_moving_averages(tmp_path: 
         (small, {"meta_graph": "nowhere.meta"}, ["no such meta graph"]),
     ],
 )
-def test_what_is_no_network_is_refused(
+def test_meta_graph_without_the_named_network_is_refused(
     network: Network, changes: dict[str, str], fragments: list[str], tmp_path: Path
 ) -> None:
     model, _ = saved(tmp_path, network)
@@ -140,7 +140,7 @@ def test_what_is_no_network_is_refused(
 
 
 @pytest.mark.parametrize("content", [b"", b"no protobuf at all \xff\xff"])
-def test_file_that_is_none_is_refused(content: bytes, tmp_path: Path) -> None:
+def test_file_that_is_no_meta_graph_is_refused(content: bytes, tmp_path: Path) -> None:
     (tmp_path / "net.meta").write_bytes(content)
     model = {"meta_graph": str(tmp_path / "net.meta"), "input": "input:0", "logits": "logits:0"}
     with tf.Graph().as_default(), pytest.raises(StageError, match="meta graph"):

@@ -15,6 +15,7 @@ from qatbuild.worker.training import precision
 from qatbuild.worker.training.graph import training
 from qatbuild.worker.training.optimizer import Optimizer
 from qatbuild.worker.training.resume import Progress
+from qatbuild.worker.training.rewrite import Rewrite
 from qatbuild.worker.training.session import session
 from tests.training.conftest import NETWORK
 from tests.training.reading import tensors
@@ -30,7 +31,7 @@ def _with_instructions(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(precision, "_processor_flags", lambda: frozenset({"avx512_bf16"}))
 
 
-def _types_that_ran(wanted: str, quantized: Callable[[tf.Graph], object] | None) -> dict[str, set[str]]:
+def _types_that_ran(wanted: str, quantized: Rewrite | None) -> dict[str, set[str]]:
     """The types of the tensors that one training step computed, by the type of their operation."""
     graph = training(NETWORK, Optimizer(), weight_decay=1e-4, seed=1, rewrite=quantized)
     feed = {graph.images: np.zeros((4, 8, 8, 1), np.uint8), graph.labels: np.zeros(4, np.int32)}
@@ -40,12 +41,12 @@ def _types_that_ran(wanted: str, quantized: Callable[[tf.Graph], object] | None)
     with session(graph.graph, 2, wanted) as opened, graph.graph.as_default():
         opened.run(v1.global_variables_initializer())
         opened.run([graph.loss, graph.step], feed, options=options, run_metadata=metadata)
-    found: dict[str, set[str]] = {}
+    types: dict[str, set[str]] = {}
     for part in metadata.partition_graphs:
         for node in part.node:
             kind = node.op.removeprefix("_Mkl").removeprefix("Native").removeprefix("_Fused").removeprefix("Fused")
-            found.setdefault(kind, set()).add(tf.as_dtype(node.attr["T"].type).name if "T" in node.attr else "")
-    return found
+            types.setdefault(kind, set()).add(tf.as_dtype(node.attr["T"].type).name if "T" in node.attr else "")
+    return types
 
 
 def test_bfloat16_layers_compute_in_bfloat16_and_what_must_not_lose_bits_in_float32() -> None:

@@ -132,7 +132,7 @@ def test_a_failure_is_listed_until_its_stage_succeeds(build: Path) -> None:
     assert load(file) == {}
 
 
-def test_page_of_nothing_is_a_page() -> None:
+def test_page_without_models_says_0_models() -> None:
     assert "0 models" in page([])
 
 

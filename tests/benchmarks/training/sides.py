@@ -65,9 +65,9 @@ def environment(folder: Path) -> Path:
 
 def versions(abouts: Mapping[str, Worker]) -> dict[str, str]:
     """Package versions of all sides; where two differ, the side's is added by name."""
-    found: dict[str, str] = {}
+    by_package: dict[str, str] = {}
     for side, worker in abouts.items():
         for package, version in worker.about["versions"].items():
-            if found.setdefault(package, version) != version:
-                found[f"{package} of {side}"] = version
-    return found
+            if by_package.setdefault(package, version) != version:
+                by_package[f"{package} of {side}"] = version
+    return by_package
