@@ -68,7 +68,7 @@ def circle(edges: Mapping[str, set[str]]) -> list[str]:
 
 
 def graph(depth: int, below: str = "qatbuild") -> dict[str, set[str]]:
-    """What imports what, for the first `depth` parts of the names of modules that are below a package."""
+    """Module -> the modules that it imports, below a package, by the first `depth` parts of their names."""
 
     def room(module: str) -> str:
         return ".".join(module.split(".")[:depth])

@@ -14,7 +14,9 @@ import pytest
 REPOSITORY = Path(__file__).parents[2]
 PYTHON = sorted(path for folder in ("qatbuild", "tests") for path in (REPOSITORY / folder).rglob("*.py"))
 TEXTS = [
+    *(path for path in PYTHON if path != Path(__file__)),
     REPOSITORY / "README.md",
+    *sorted((REPOSITORY / ".github").rglob("*.md")),
     *sorted((REPOSITORY / "qatbuild").rglob("*.md")),
     *sorted((REPOSITORY / "qatbuild").rglob("*.schema.json")),
 ]
@@ -43,10 +45,8 @@ def bound_names(tree: ast.Module) -> Iterator[tuple[int, str]]:
             yield node.lineno, node.name
 
 
-@pytest.mark.parametrize("path", [*PYTHON, *TEXTS], ids=lambda path: path.relative_to(REPOSITORY).as_posix())
+@pytest.mark.parametrize("path", TEXTS, ids=lambda path: path.relative_to(REPOSITORY).as_posix())
 def test_text_is_free_of_the_excluded_words(path: Path) -> None:
-    if path == Path(__file__):
-        return
     rows = prose(path) if path.suffix == ".py" else enumerate(path.read_text(encoding="utf-8").splitlines(), 1)
     assert [f"line {line}: {text}" for line, text in rows if WORDS.search(text)] == []
 

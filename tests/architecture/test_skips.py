@@ -1,4 +1,4 @@
-"""The law of tests/conftest.py: in CI a skipped test fails the run; what reads ../shared is left out, not skipped."""
+"""The rule of tests/conftest.py: in CI a skipped test fails the run; tests that read ../shared are left out instead."""
 
 from __future__ import annotations
 

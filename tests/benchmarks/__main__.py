@@ -1,4 +1,4 @@
-"""The cost of a build with nothing to do, and with little, beside plain doit, ninja, Snakemake and DVC.
+"""The cost of an up-to-date build, and of a small edit, in qatbuild, plain doit, ninja, Snakemake and DVC.
 
     python -m tests.benchmarks --variants 10 100 1000 5000
 
@@ -131,7 +131,7 @@ def _other(text: str) -> str:
 
 
 def _less(whole: Cost, stages: str) -> Cost:
-    """What is left of a build without the seconds (wall, CPU) in which its stages themselves ran."""
+    """The cost of a build without the seconds (wall, CPU) of its stages."""
     wall, cpu = (sum(map(float, column)) for column in zip(*map(str.split, stages.splitlines()), strict=True))
     return Cost(whole.wall_seconds - wall, whole.cpu_seconds - cpu, whole.peak_bytes)
 

@@ -1,4 +1,4 @@
-"""How long a command takes, and how much memory (of itself and of all that it started and waited for), and where."""
+"""Time and memory of a command with its child processes, and the machine that it ran on."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class Cost:
 
 
 class FailedRunError(Exception):
-    """The command did not succeed, or took longer than it may."""
+    """The command failed or exceeded its time limit."""
 
 
 def cost(command: Sequence[str], folder: Path, environment: dict[str, str], *, limit_seconds: float = 900) -> Cost:
@@ -66,7 +66,7 @@ def median(costs: Sequence[Cost]) -> Cost:
 
 
 def host() -> dict[str, object]:
-    """What the figures depend on."""
+    """The machine and the versions that the figures depend on."""
     root = Path(__file__).parents[2]
     git = ["git", "-C", str(root), "describe", "--always", "--dirty", "--exclude=*"]
     said = subprocess.run(git, capture_output=True, text=True, check=False).stdout.strip()

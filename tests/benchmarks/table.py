@@ -47,7 +47,7 @@ def markdown(result: dict[str, Any]) -> str:
 
 
 def _over_the_no_op(walls: dict[tuple[str, int, str], Any]) -> list[str]:
-    """What an edit costs more than no edit, where both were measured: a sentence for each number of variants."""
+    """The cost of an edit over that of no edit: a sentence for each number of variants for which both were measured."""
     lines = []
     for variants in sorted({variants for what, variants, _ in walls if what == LESS_STAGES}):
         medians = [walls.get((what, variants, "qatbuild")) for what in ("no-op", LESS_STAGES, NOTHING_RUNS)]

@@ -1,4 +1,4 @@
-"""The table of accuracies is what the reports say."""
+"""The table of accuracies agrees with the reports."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The benchmark of trainings itself, in miniature."""
+"""The benchmark of trainings, run on a small scale."""
 
 from __future__ import annotations
 

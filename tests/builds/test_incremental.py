@@ -1,4 +1,4 @@
-"""Which stages run after which change."""
+"""The stages that run after each change."""
 
 from __future__ import annotations
 

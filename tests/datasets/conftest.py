@@ -1,4 +1,4 @@
-"""Archives, servers and requests in miniature, for what datasets are made of."""
+"""Small archives, servers and requests for the tests of datasets."""
 
 from __future__ import annotations
 

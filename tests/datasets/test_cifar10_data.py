@@ -1,4 +1,4 @@
-"""CIFAR-10 is read from the official layout in any wrapping, and what is not that layout is named."""
+"""CIFAR-10 is read from the official layout in any archive; another layout is an error that names the difference."""
 
 from __future__ import annotations
 

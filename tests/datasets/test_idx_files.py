@@ -1,4 +1,4 @@
-"""IDX files are believed when magic number, sizes and length agree; otherwise the file is named."""
+"""IDX files are accepted if magic number, sizes and length agree; otherwise the error names the file."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ def test_file_in_place_of_a_folder_is_refused(folder: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("content", "found"),
+    ("content", "first_bytes"),
     [
         (b"", "an empty file"),
         (b"<html>\n404", "3c 68 74 6d"),

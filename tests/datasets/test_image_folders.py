@@ -1,4 +1,4 @@
-"""A folder for each class: pictures of one size and colour mode, and the file that breaks the rule is named."""
+"""A folder for each class: pictures of one size and colour mode, and an error that names any other file."""
 
 from __future__ import annotations
 

@@ -18,7 +18,7 @@ pytestmark = pytest.mark.tf
 
 
 def weights(exact: np.ndarray) -> Weights:
-    """As 8 bits would have them: each is off by a hundredth of the largest."""
+    """Rounded as by 8 bits: each is off by a hundredth of the largest."""
     step = np.abs(exact).reshape(len(exact), -1).max(1) / 100
     return Weights(exact, exact + step.reshape(-1, *[1] * (exact.ndim - 1)), step)
 

@@ -1,4 +1,4 @@
-"""What the routes refuse, find and say, without the tools of their targets."""
+"""The routes' errors, checks and messages, without the tools of their targets."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The share of a model on the NPU is one of the model's own operators, whatever the real Vela makes of them."""
+"""The share of a model on the NPU counts the model's own operators, not those that Vela makes of them."""
 
 from __future__ import annotations
 

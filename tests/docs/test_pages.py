@@ -1,4 +1,4 @@
-"""The documentation is short where it should be, its links lead somewhere, and what is generated is up to date."""
+"""The documentation: its length, its links, and its generated parts."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The workflow, the hooks, the templates and the package's metadata are what they say."""
+"""The workflow, the hooks, the templates and the package's metadata are valid and agree with each other."""
 
 from __future__ import annotations
 

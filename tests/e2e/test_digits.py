@@ -1,4 +1,4 @@
-"""The newcomer's build: the embedded digits, with the real toolchain."""
+"""The first build of the README: the embedded digits, with the real toolchain."""
 
 from __future__ import annotations
 

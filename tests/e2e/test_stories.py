@@ -1,4 +1,4 @@
-"""Stories on the real toolchain."""
+"""Whole builds with the real toolchain: edits, failures, interruptions."""
 
 from __future__ import annotations
 

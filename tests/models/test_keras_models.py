@@ -1,4 +1,4 @@
-"""Keras 3 models in a TF 1 graph: what they compute, how they are named, how they learn, and which are refused."""
+"""Keras 3 models in a TF 1 graph: their outputs, names, training and refusals."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Networks cut out of TF 1 meta graphs: what is taken, what is left out, and what is refused."""
+"""Networks cut out of TF 1 meta graphs: the operations taken, those left out, and refusals."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def with_new_dropout(images: tf.Tensor) -> tf.Tensor:
     return layers.dense(net, 10, scope="net/logits", activation=None)
 
 
-def told_whether_it_trains(images: tf.Tensor) -> tf.Tensor:
+def with_a_training_flag(images: tf.Tensor) -> tf.Tensor:
     return small(images) * v1.placeholder(tf.float32, [], name="strength")
 
 
@@ -119,7 +119,7 @@ def test_batch_norm_of_an_inference_is_taken_with_its_moving_averages(tmp_path: 
     [
         (normalized(training=True), {}, ["graph of a training", "FusedBatchNormV3", "is_training=False"]),
         (normalized(training=True, fused=False), {}, ["graph of a training", "SquaredDifference"]),
-        (told_whether_it_trains, {}, ["something else than the images", "strength"]),
+        (with_a_training_flag, {}, ["something else than the images", "strength"]),
         (small, {"input": "inputs:0"}, ["no such tensor", "model.input", "inputs:0", "input"]),
         (small, {"logits": "net/logits/BiasAd"}, ["no such tensor", "model.logits", "net/logits/MatMul"]),
         (small, {"logits": "global_step:0"}, ["do not depend on the input"]),

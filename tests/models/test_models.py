@@ -1,4 +1,4 @@
-"""Networks: slim's names and shapes, nothing of training in inference, and errors that say what is wanted."""
+"""Networks: slim's names and shapes, inference graphs without operations of training, and errors."""
 
 from __future__ import annotations
 

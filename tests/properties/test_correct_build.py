@@ -44,7 +44,7 @@ Change = tuple[Callable[..., None], tuple[object, ...]]
 
 
 class Telling(ToyExecutor):
-    """Its artifacts also say which code made them."""
+    """Toy stages whose artifacts also say which code made them."""
 
     def text(self, request):
         return super().text(request) if request.stage == "evaluate" else super().text(request) + request.code
@@ -83,7 +83,7 @@ def build(root: Path, killed_at: int = 0) -> int:
 
 
 def use_copy(folder: Path) -> None:
-    """Import qatbuild, and all of the tests that has imported it, anew, from a copy."""
+    """Import qatbuild again from a copy, and the modules of the tests too."""
     for name in [name for name in sys.modules if name.partition(".")[0] in {"qatbuild", "tests"}]:
         del sys.modules[name]
     sys.dont_write_bytecode = True
@@ -311,7 +311,7 @@ WRONG: dict[str, tuple[Change, tuple[Any, str, Any]]] = {
 
 @pytest.mark.parametrize("name", WRONG)
 def test_the_property_detects_a_wrong_rebuilder(name: str) -> None:
-    """The negative control: what was built rightly is, after one change, built by something that is wrong."""
+    """The negative control: after one change, a build with a broken rebuilder is not correct."""
     change, (owner, attribute, wrong) = WRONG[name]
     assert correct_after([change])
     assert not correct_after([change], mock.patch.object(owner, attribute, wrong))

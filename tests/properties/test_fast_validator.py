@@ -1,4 +1,4 @@
-"""What is said of a document without jsonschema is what jsonschema says of it."""
+"""The fast validator and jsonschema agree on every document."""
 
 from __future__ import annotations
 

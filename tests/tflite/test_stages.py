@@ -89,7 +89,7 @@ def build(tmp_path, network, images):
 
 @pytest.fixture
 def built(build):
-    """Frozen, converted, and with a test set that the .tflite gets right altogether."""
+    """A frozen and converted model, and a test set that the .tflite classifies without an error."""
     build.freeze()
     build.convert()
     build.dataset(np.argmax(Model(build.folder / "convert" / "model.tflite").run(build.images), axis=1))

@@ -1,4 +1,4 @@
-"""What a training left, read back."""
+"""The files of a training, read back: checkpoints and events."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The quantize stage by the method ptq, and what both methods say when statistics have seen too little."""
+"""The quantize stage by the method ptq, and the warnings of both methods about too few images or steps."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""bfloat16: which operations compute in it, what stays float32, and what a processor without it does."""
+"""bfloat16: the operations that compute in it, those that stay float32, and processors without it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the user reads."""
+"""Errors as the user reads them."""
 
 from __future__ import annotations
 

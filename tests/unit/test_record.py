@@ -1,4 +1,4 @@
-"""The record's tables: what is counted and found from them is what looking at every spec would give."""
+"""The record's tables give the same counts and answers as a look at every spec."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ LONG_AGO = 1 << 62
 
 
 def groups(number: int, generation: int = 0) -> list[str]:
-    """What a spec rests on: its file, a stage that all have, one that two have, and two of its own."""
+    """The dependencies of a spec: its file, a stage that all have, one that two have, and two of its own."""
     own = [f"{STAGE}v{number}.{generation}:{name}" for name in ("convert", "evaluate")]
     return [f"file specs/v{number}.json", f"{STAGE}shared:dataset", f"{STAGE}shared:float-{number // 2}", *own]
 

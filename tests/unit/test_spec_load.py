@@ -1,4 +1,4 @@
-"""What a spec becomes: merged, typed, every default filled in."""
+"""Loaded specs are merged and typed, with every default filled in."""
 
 from __future__ import annotations
 

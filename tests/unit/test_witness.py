@@ -1,4 +1,4 @@
-"""What a process opens is seen, as far as it is the project's and not the build's own."""
+"""Files of the project that a process opens are recorded, except those of the build folder."""
 
 from __future__ import annotations
 

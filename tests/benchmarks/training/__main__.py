@@ -1,4 +1,4 @@
-"""What a training step costs in float and with fake quantization, beside tfmot's; and two trainings at once.
+"""The cost of a training step in float and with fake quantization, beside tfmot's, and of two trainings at once.
 
     python -m tests.benchmarks.training
 

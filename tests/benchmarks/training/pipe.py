@@ -64,7 +64,7 @@ class Worker:
 
 
 def serve(make: Callable[[], tuple[dict[str, Any], Callable[[int], list[float]]]]) -> None:
-    """The answering end: `make` prepares the side, and gives what is to be said of it and what takes the steps."""
+    """The answering end: `make` prepares the side and returns (facts about it, the function that takes steps)."""
     answers = os.fdopen(os.dup(sys.stdout.fileno()), "w")
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())  # What libraries print must not get between the answers.
     about, steps = make()

@@ -25,7 +25,7 @@ _TEST_IMAGES = 100
 
 
 def compare(folder: Path, *, steps: int, pairs: int, threads: int, images: int) -> dict[str, Any]:
-    """What both ways cost, `pairs` times in turns, each in a build folder of its own."""
+    """The costs of both ways, measured `pairs` times in turns, each in a build folder of its own."""
     project(folder, steps=steps, threads=threads, images=images)
     costs: dict[str, list[Cost]] = {way: [] for way in WAYS}
     for turn in range(pairs):

@@ -1,4 +1,4 @@
-"""The tables that a result makes: the sides, two trainings beside each other, and what is wanted of both."""
+"""The tables of a result: the sides, two trainings beside each other, and the wanted ratios."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _STEPS = {"float": "float", "quantized": "quantized", "frozen": "quantized, batc
 
 @dataclass(frozen=True)
 class Wish:
-    """A side's time through another's, and what it should be at most (or the inverse, at least)."""
+    """A ratio of two sides' times, and its wanted limit: at most, or at least for the inverse."""
 
     what: str
     side: str
@@ -55,7 +55,7 @@ def markdown(result: dict[str, Any]) -> str:
 
 
 def ratio(result: dict[str, Any], side: str, other: str) -> float | None:
-    """The median over the rounds of what the two sides' medians within a round are to each other, if both ran."""
+    """The ratio of the two sides' medians in a round, as the median over all rounds; None unless both ran."""
     own, its = _ran(result, side), _ran(result, other)
     if own is None or its is None:
         return None
