@@ -32,7 +32,7 @@ PROGRAMS = {"c_array": ["cc", "c++"], "tf_cpp": ["cc"]}
 
 
 def lacking(route: str) -> str:
-    """The tool that this machine lacks for a route; empty if it has all."""
+    """A sentence with the tools that this machine lacks for a route; empty if it has all."""
     absent = [name for name in PACKAGES.get(route, []) if importlib.util.find_spec(name) is None]
     absent += [name for name in PROGRAMS.get(route, []) if shutil.which(name) is None]
     if route == "armnn" and subprocess.run(["/usr/bin/python3", "-c", "import pyarmnn"], check=False).returncode:
