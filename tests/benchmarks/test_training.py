@@ -49,7 +49,7 @@ def result(**sides: dict[str, Any]) -> dict[str, Any]:
     return {"host": dict.fromkeys(about, "-"), **counts, "sides": named}
 
 
-def test_a_ratio_compares_the_sides_within_a_round_whatever_the_machine_did_between() -> None:
+def test_a_ratio_compares_the_sides_within_each_round() -> None:
     slow_later = result(
         cifarnet__float32__float=side([1.0], [2.0], [4.0]), cifarnet__float32__quantized=side([1.1], [2.2], [4.4])
     )

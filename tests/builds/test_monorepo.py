@@ -145,9 +145,7 @@ def test_doit_works_from_a_folder_below(toy: ToyProject) -> None:
 
 
 @pytest.mark.parametrize("arguments", [(), ("list",), ("check",), ("explain",), ("run", "-f", "dodo.py")])
-def test_below_a_dodo_py_without_specs_doit_does_what_it_did_without_qatbuild(
-    toy: ToyProject, arguments: tuple[str, ...]
-) -> None:
+def test_dodo_py_without_specs_runs_as_without_qatbuild(toy: ToyProject, arguments: tuple[str, ...]) -> None:
     (toy.root / "dodo.py").write_text("print('run')\ndef task_check():\n    return {'actions': ['touch said.txt']}\n")
     below = ToyProject(toy.root / "specs/deep")
     below.root.mkdir()

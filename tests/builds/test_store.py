@@ -104,7 +104,7 @@ def test_a_broken_entry_is_ignored(stored: ToyProject) -> None:
     assert stored.built() == ["convert"]
 
 
-def test_a_checkout_restores_what_another_one_has_built(stored: ToyProject) -> None:
+def test_a_checkout_restores_results_of_another_one(stored: ToyProject) -> None:
     (stored.root / "pyproject.toml").write_text('[tool.qatbuild]\nstore = "../shared-store"\n')
     other = ToyProject(stored.root.with_name("other"))
     shutil.copytree(stored.root, other.root)

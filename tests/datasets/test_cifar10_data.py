@@ -71,7 +71,7 @@ def test_nothing_is_unpacked_to_the_disk(tmp_path: Path, cifar_archive: CifarArc
     assert [entry.name for entry in tmp_path.iterdir()] == ["a.tar"]
 
 
-def test_missing_member_is_named_with_what_is_there(tmp_path: Path, cifar_members: dict[str, bytes]) -> None:
+def test_missing_member_is_named_with_the_present_ones(tmp_path: Path, cifar_members: dict[str, bytes]) -> None:
     members = {name: cifar_members[name] for name in cifar_members if name != "data_batch_4.bin"}
     text = fault(pack(tmp_path / "five.tar", members))
     assert "missing" in text

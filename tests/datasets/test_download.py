@@ -76,7 +76,7 @@ def test_cut_connection_is_resumed_where_it_stopped(url: str, server: Server, tm
     assert [wanted for _, wanted in server.asked] == [None, "bytes=300000-", "bytes=500000-"]
 
 
-def test_next_build_resumes_what_a_killed_one_left(url: str, server: Server, tmp_path: Path) -> None:
+def test_next_build_resumes_a_killed_download(url: str, server: Server, tmp_path: Path) -> None:
     leave_part(tmp_path, CONTENT[:1000])
     assert get(url, tmp_path).read_bytes() == CONTENT
     assert server.asked == [("/sets/data.bin", "bytes=1000-")]

@@ -88,7 +88,7 @@ BAD: dict[str, tuple[dict[str, Any], list[str]]] = {
 
 
 @pytest.mark.parametrize("case", BAD)
-def test_array_of_another_kind_is_named_with_what_was_expected(case: str, path: Path) -> None:
+def test_array_of_another_kind_is_named_with_the_expected_kind(case: str, path: Path) -> None:
     changes, fragments = BAD[case]
     np.savez(path, **arrays(**changes))
     text = fault(path)

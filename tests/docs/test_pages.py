@@ -47,7 +47,7 @@ def test_the_readme_leads_to_every_page() -> None:
     assert {str(page.relative_to(REPOSITORY)) for page in PAGES} - {"README.md"} <= links
 
 
-def test_every_block_says_what_it_is() -> None:
+def test_every_block_names_its_language() -> None:
     languages = {"sh", "python", "console", "json", "toml", "yaml", "mermaid", "cpp"}
     assert [block.id for block in BLOCKS if block.language not in languages] == []
 

@@ -34,7 +34,7 @@ def test_the_workflow_runs_ci_on_every_python_that_the_package_supports() -> Non
     assert os.access(REPOSITORY / ".ci/run", os.X_OK)
 
 
-def test_ci_checks_what_a_commit_is_checked_for() -> None:
+def test_ci_runs_the_checks_of_a_commit() -> None:
     script = (REPOSITORY / ".ci/run").read_text()
     programs = ("ruff check", "ruff format", "mypy", "lint-imports", "doit")
     assert [program for program in programs if f".venv/bin/{program}" not in script] == []

@@ -70,7 +70,7 @@ def test_requests_of_several_threads_are_answered_each_with_its_own_result(
             assert len(arrays["test_images"]) == count
 
 
-def test_expected_error_comes_back_as_what_it_was(executor: LocalExecutor, tmp_path: Path) -> None:
+def test_expected_error_keeps_its_type(executor: LocalExecutor, tmp_path: Path) -> None:
     with pytest.raises(DatasetError, match=r"broken\.npz"):
         executor.run(request(tmp_path, "broken", images=0))
     assert "broken.npz" in (tmp_path / "broken/log.txt").read_text()

@@ -42,7 +42,7 @@ def test_constant_operations_are_those_that_no_input_and_no_loop_reaches() -> No
     assert graph_def.constant_ops(definition().node) == {"weights", "range", "same", "double", "noise", "scaled"}
 
 
-def test_excluded_types_are_not_constant_nor_what_is_computed_from_them() -> None:
+def test_excluded_types_and_their_results_are_not_constant() -> None:
     without = graph_def.constant_ops(definition().node, ("FakeQuantWithMinMaxArgs", "RandomUniform"))
     assert without == {"weights", "double"}
 

@@ -282,13 +282,13 @@ def test_names_that_no_scope_can_have_are_made_valid(tmp_path: Path) -> None:
     assert kernels == {"my_net__2_/conv_1/kernel", "my_net__2_/_logits_/kernel"}
 
 
-def test_frozen_layers_stay_what_they_are() -> None:
+def test_frozen_layers_do_not_change() -> None:
     built = Built(call("nested"), training=True)
     assert [name.rpartition("/")[2] for name in built.trainable] == ["kernel", "bias"] * 2
     assert not built.graph.get_collection(v1.GraphKeys.UPDATE_OPS)
 
 
-def test_names_and_weights_do_not_depend_on_what_was_built_before() -> None:
+def test_names_and_weights_do_not_depend_on_earlier_models() -> None:
     first = Built(call("plain")).start()
     keras.layers.Dense(3)
     np.random.default_rng().random()

@@ -32,7 +32,7 @@ def trained(project: Project) -> Project:
     return project
 
 
-def test_calibration_leaves_what_a_training_leaves(trained: Project) -> None:
+def test_calibration_publishes_a_checkpoint_of_step_0(trained: Project) -> None:
     trained.settings["quantize"] = calibration()
     made = trained.run(quantize.run, "dataset", "float")
     assert made.facts["steps"] == [0]

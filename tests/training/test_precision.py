@@ -49,7 +49,7 @@ def _types_that_ran(wanted: str, quantized: Rewrite | None) -> dict[str, set[str
     return types
 
 
-def test_bfloat16_layers_compute_in_bfloat16_and_what_must_not_lose_bits_in_float32() -> None:
+def test_layers_compute_in_bfloat16_and_exact_operations_in_float32() -> None:
     ran = _types_that_ran("bfloat16", fake_quantization(Options(mean=128, std_dev=64, mode="tf1"), []))
     for layer in ("Conv2D", "MatMul", "Conv2DBackpropFilter", "Conv2DBackpropInput"):
         assert ran[layer] == {"bfloat16"}, layer
@@ -83,5 +83,5 @@ def test_a_processor_without_bfloat16_falls_back_to_float32_and_says_so(
 
 
 @pytest.mark.usefixtures("_with_instructions")
-def test_a_processor_with_bfloat16_takes_what_is_asked_for() -> None:
+def test_a_processor_with_bfloat16_takes_the_requested_precision() -> None:
     assert [precision.available(each) for each in ("bfloat16", "float32")] == ["bfloat16", "float32"]

@@ -35,7 +35,7 @@ def test_manifest_survives_its_text(tmp_path: Path) -> None:
     assert Manifest.read(Manifest.path_of(tmp_path / "home", "toy")) == manifest
 
 
-def test_equal_artifacts_have_equal_manifests_wherever_they_lie(tmp_path: Path) -> None:
+def test_equal_artifacts_have_equal_manifests_in_any_folder(tmp_path: Path) -> None:
     assert made(tmp_path / "x", a="1").to_json() == made(tmp_path / "y", a="1").to_json()
 
 
