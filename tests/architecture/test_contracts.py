@@ -68,7 +68,7 @@ def circle(edges: Mapping[str, set[str]]) -> list[str]:
 
 
 def graph(depth: int, below: str = "qatbuild") -> dict[str, set[str]]:
-    """What imports what, for the first `depth` parts of the names of modules that are below a package."""
+    """Module -> the modules that it imports, below a package, by the first `depth` parts of their names."""
 
     def room(module: str) -> str:
         return ".".join(module.split(".")[:depth])
@@ -132,7 +132,7 @@ def test_the_modules_and_wings_of_a_package_import_each_other_without_a_circle(p
     assert circle(graph(depth=3, below=f"qatbuild.{package}")) == []
 
 
-def test_a_circle_would_be_seen() -> None:
+def test_import_circles_are_detected() -> None:
     assert circle({"a": {"b"}, "b": {"c"}, "c": {"b"}, "d": {"a"}}) == ["a", "b", "c", "d"]
     assert circle({"a": {"b"}, "b": {"c"}, "c": set()}) == []
 
@@ -150,7 +150,7 @@ def test_median_module_is_short() -> None:
     assert lengths[len(lengths) // 2] < 120
 
 
-def test_a_command_s_name_is_no_label_and_forbids_no_task_of_another_project() -> None:
+def test_command_names_are_reserved_as_labels() -> None:
     points = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["project"]["entry-points"]["doit.COMMAND"]
     assert set(points) <= RESERVED
     inherited = {name for name, place in points.items() if ".inherited:" in place} | {"run"}

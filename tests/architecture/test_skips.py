@@ -1,4 +1,4 @@
-"""The law of tests/conftest.py: in CI a skipped test fails the run; what reads ../shared is left out, not skipped."""
+"""The rule of tests/conftest.py: in CI a skipped test fails the run; tests that read ../shared are left out instead."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def test_expected_failure_is_no_skip(tmp_path: Path) -> None:
 
 
 @processes
-def test_what_reads_an_absent_shared_file_is_left_out_with_a_line(processes: str, tmp_path: Path) -> None:
+def test_tests_of_an_absent_shared_file_are_left_out_with_a_line(processes: str, tmp_path: Path) -> None:
     code = "@pytest.mark.shared('no-such-folder')\ndef test_it():\n    raise AssertionError\n"
     done = run_tests(tmp_path, code, ci="true", processes=processes)
     assert done.returncode == 0

@@ -1,4 +1,4 @@
-"""The cost of a build with nothing to do, and with little, beside plain doit, ninja, Snakemake and DVC.
+"""The cost of an up-to-date build, and of a small edit, in qatbuild, plain doit, ninja, Snakemake and DVC.
 
     python -m tests.benchmarks --variants 10 100 1000 5000
 
@@ -18,6 +18,7 @@ import sys
 import tempfile
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 from tests.benchmarks.graph import TOOLS, Project
 from tests.benchmarks.measure import Cost, FailedRunError, cost, host, median
@@ -39,22 +40,24 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--keep", type=Path)
     parser.add_argument("--add", action="store_true")
     parser.add_argument("--data", type=int, default=0, metavar="N", help="200 MB of data that N variants share, too")
-    given = parser.parse_args(arguments)
+    options = parser.parse_args(arguments)
     with tempfile.TemporaryDirectory() as folder:
         rows = [
             row
-            for variants in given.variants
-            for row in _measure((given.keep or Path(folder)).absolute(), variants, given.tools, given.repeat)
+            for variants in options.variants
+            for row in _measure((options.keep or Path(folder)).absolute(), variants, options.tools, options.repeat)
         ]
-        if given.data:
-            rows += _big_data(Path(folder), given.data, [tool for tool in given.tools if tool in {"qatbuild", "doit"}])
-    result = {"host": host(), "rows": rows}
-    if given.add:
-        former = json.loads(given.out.with_suffix(".json").read_text())
+        if options.data:
+            rows += _big_data(
+                Path(folder), options.data, [tool for tool in options.tools if tool in {"qatbuild", "doit"}]
+            )
+    result: dict[str, Any] = {"host": host(), "rows": rows}
+    if options.add:
+        former = json.loads(options.out.with_suffix(".json").read_text())
         if any(former["host"][name] != result["host"][name] for name in ("commit", "cpu", "threads", "python")):
-            raise FailedRunError(f"{given.out}.json is of another commit or machine: {former['host']}")
-        result["rows"] = [row for row in former["rows"] if row["variants"] not in given.variants] + rows
-    publish(given.out, result, markdown(result))
+            raise FailedRunError(f"{options.out}.json is of another commit or machine: {former['host']}")
+        result["rows"] = [row for row in former["rows"] if row["variants"] not in options.variants] + rows
+    publish(options.out, result, markdown(result))
     return 0
 
 
@@ -67,29 +70,29 @@ def _measure(folder: Path, variants: int, tools: list[str], repeat: int) -> list
             projects[tool] = project
             for _ in range(2):  # What was built a moment ago is looked at twice, for clocks are coarse.
                 cost(project.build, project.root, project.environment)
-    found: dict[tuple[str, str], list[Cost]] = {}
+    costs_by_row: dict[tuple[str, str], list[Cost]] = {}
     for turn in range(repeat):
         for tool, project in projects.items():
-            found.setdefault((tool, "no-op"), []).append(cost(project.build, project.root, project.environment))
+            costs_by_row.setdefault((tool, "no-op"), []).append(cost(project.build, project.root, project.environment))
             if project.list:
                 listed = cost(project.list, project.root, project.environment)
-                found.setdefault((tool, "list"), []).append(listed)
+                costs_by_row.setdefault((tool, "list"), []).append(listed)
         for tool, project in projects.items():
             spec = project.spec(turn % variants)
             spec.write_text(_other(spec.read_text()))
             stages = project.root / "stages.txt"
             stages.unlink(missing_ok=True)
             edited = cost(project.build, project.root, project.environment)
-            found.setdefault((tool, EDITED), []).append(edited)
+            costs_by_row.setdefault((tool, EDITED), []).append(edited)
             if stages.exists():
-                found.setdefault((tool, LESS_STAGES), []).append(_less(edited, stages.read_text()))
+                costs_by_row.setdefault((tool, LESS_STAGES), []).append(_less(edited, stages.read_text()))
             cost(project.build, project.root, project.environment)
             if tool == "qatbuild":  # The only one that looks into the file.
                 spec.write_text(json.dumps({**json.loads(spec.read_text()), "description": f"turn {turn}"}))
                 described = cost(project.build, project.root, project.environment)
-                found.setdefault((tool, NOTHING_RUNS), []).append(described)
+                costs_by_row.setdefault((tool, NOTHING_RUNS), []).append(described)
                 cost(project.build, project.root, project.environment)
-    return rows + [_row(tool, variants, what, costs) for (tool, what), costs in found.items()]
+    return rows + [_row(tool, variants, what, costs) for (tool, what), costs in costs_by_row.items()]
 
 
 def _built(where: Path, tool: str, variants: int, rows: list[dict[str, object]]) -> Project | None:
@@ -128,7 +131,7 @@ def _other(text: str) -> str:
 
 
 def _less(whole: Cost, stages: str) -> Cost:
-    """What is left of a build without the seconds (wall, CPU) in which its stages themselves ran."""
+    """The cost of a build without the seconds (wall, CPU) of its stages."""
     wall, cpu = (sum(map(float, column)) for column in zip(*map(str.split, stages.splitlines()), strict=True))
     return Cost(whole.wall_seconds - wall, whole.cpu_seconds - cpu, whole.peak_bytes)
 
@@ -146,15 +149,15 @@ def _big_data(folder: Path, variants: int, tools: list[str]) -> list[dict[str, o
             text = text.replace('"targets": files[name]', '"targets": files[name], "uptodate": [True]')
             text = text.replace('"file_dep": [f"specs/v{number}', '"file_dep": ["specs/data.bin", f"specs/v{number}')
             (project.root / "dodo.py").write_text(text.replace("(name).read()", "(name).read(1000)"))
-        found: dict[str, list[Cost]] = {}
+        costs_by_row: dict[str, list[Cost]] = {}
         cost(project.build, project.root, project.environment)
         for _ in range(3):
             data.touch()
             touched = cost(project.build, project.root, project.environment)
-            found.setdefault("200 MB touched", []).append(touched)
+            costs_by_row.setdefault("200 MB touched", []).append(touched)
             after = cost(project.build, project.root, project.environment)
-            found.setdefault("200 MB, after the touch", []).append(after)
-        rows += [_row(tool, variants, what, costs) for what, costs in found.items()]
+            costs_by_row.setdefault("200 MB, after the touch", []).append(after)
+        rows += [_row(tool, variants, what, costs) for what, costs in costs_by_row.items()]
     return rows
 
 

@@ -1,4 +1,4 @@
-"""What the shipped specs reach on CIFAR-10: their reports as one table, in qatbuild/docs/benchmarks.md.
+"""The accuracy of the shipped specs on CIFAR-10: their reports as one table, in qatbuild/docs/benchmarks.md.
 
     doit -n 2 cifarnet resnet8 mobilenet benchmarks/cifarnet-seeds benchmarks/mobilenet-seeds
     python -m tests.benchmarks.accuracy

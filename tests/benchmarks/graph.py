@@ -124,8 +124,8 @@ def dvc(root: Path, variants: int) -> Project | str:
     stages = []
     for number, (reads, leaves) in enumerate(_rules(variants)):
         deps, outs = "".join(f"    - {name}\n" for name in reads), "".join(f"    - {name}\n" for name in leaves)
-        command = f"mkdir -p build && cat {' '.join(reads)} | tee {' '.join(leaves)} > /dev/null"
-        stages.append(f"  s{number}:\n    cmd: {command}\n    deps:\n{deps}    outs:\n{outs}")
+        shell = f"mkdir -p build && cat {' '.join(reads)} | tee {' '.join(leaves)} > /dev/null"
+        stages.append(f"  s{number}:\n    cmd: {shell}\n    deps:\n{deps}    outs:\n{outs}")
     (root / "dvc.yaml").write_text("stages:\n" + "".join(stages))
     (root / ".dvc").mkdir()
     (root / ".dvc/config").write_text("[core]\n    no_scm = true\n    analytics = false\n")

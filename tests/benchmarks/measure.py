@@ -1,9 +1,10 @@
-"""How long a command takes, and how much memory (of itself and of all that it started and waited for), and where."""
+"""Time and memory of a command with its child processes, and the machine that it ran on."""
 
 from __future__ import annotations
 
 import os
 import platform
+import resource
 import statistics
 import subprocess
 import time
@@ -22,7 +23,7 @@ class Cost:
 
 
 class FailedRunError(Exception):
-    """The command did not succeed, or took longer than it may."""
+    """The command failed or exceeded its time limit."""
 
 
 def cost(command: Sequence[str], folder: Path, environment: dict[str, str], *, limit_seconds: float = 900) -> Cost:
@@ -43,7 +44,7 @@ def cost(command: Sequence[str], folder: Path, environment: dict[str, str], *, l
     return Cost(wall, usage.ru_utime + usage.ru_stime, usage.ru_maxrss * 1024)
 
 
-def _wait(pid: int, deadline: float) -> tuple[int, os.struct_rusage]:
+def _wait(pid: int, deadline: float) -> tuple[int, resource.struct_rusage]:
     while True:
         ended, status, usage = os.wait4(pid, os.WNOHANG)
         if ended:
@@ -65,7 +66,7 @@ def median(costs: Sequence[Cost]) -> Cost:
 
 
 def host() -> dict[str, object]:
-    """What the figures depend on."""
+    """The machine and the versions that the figures depend on."""
     root = Path(__file__).parents[2]
     git = ["git", "-C", str(root), "describe", "--always", "--dirty", "--exclude=*"]
     said = subprocess.run(git, capture_output=True, text=True, check=False).stdout.strip()

@@ -47,12 +47,13 @@ def markdown(result: dict[str, Any]) -> str:
 
 
 def _over_the_no_op(walls: dict[tuple[str, int, str], Any]) -> list[str]:
-    """What an edit costs more than no edit, where both were measured: a sentence for each number of variants."""
+    """The cost of an edit over that of no edit: a sentence for each number of variants for which both were measured."""
     lines = []
     for variants in sorted({variants for what, variants, _ in walls if what == LESS_STAGES}):
         medians = [walls.get((what, variants, "qatbuild")) for what in ("no-op", LESS_STAGES, NOTHING_RUNS)]
-        if all(medians):
-            idle, less, nothing = (each["wall_seconds"] * 1000 for each in medians)
+        milliseconds = [each["wall_seconds"] * 1000 for each in medians if each]
+        if len(milliseconds) == len(medians):
+            idle, less, nothing = milliseconds
             lines.append(
                 f"One spec edited among {variants:,}: {less - idle:.0f} ms over the no-op besides its stages, "
                 f"{nothing - idle:.0f} ms if none has to run."

@@ -1,4 +1,4 @@
-"""The table of accuracies is what the reports say."""
+"""The table of accuracies agrees with the reports."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def test_single_models_can_be_named_by_their_labels(project):
     assert result["seeds"][0]["seeds"] == [2, 3]
 
 
-def test_images_that_a_list_beside_the_data_calls_jpeg_decoded_are_told(project):
+def test_images_that_a_list_calls_jpeg_decoded_are_named(project):
     spec = {**SPEC, "dataset": {"name": "npz", "path": "data.npz"}}
     (project / "specs/net.json").write_text(json.dumps(spec), encoding="utf-8")
     (project / "specs/data.npz").touch()

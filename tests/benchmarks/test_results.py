@@ -1,4 +1,4 @@
-"""No figure of README.md and of docs/benchmarks.md is typed in."""
+"""Every figure of README.md and docs/benchmarks.md comes from the results."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The benchmark of trainings itself, in miniature."""
+"""The benchmark of trainings, run on a small scale."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def result(**sides: dict[str, Any]) -> dict[str, Any]:
     return {"host": dict.fromkeys(about, "-"), **counts, "sides": named}
 
 
-def test_a_ratio_compares_the_sides_within_a_round_whatever_the_machine_did_between() -> None:
+def test_a_ratio_compares_the_sides_within_each_round() -> None:
     slow_later = result(
         cifarnet__float32__float=side([1.0], [2.0], [4.0]), cifarnet__float32__quantized=side([1.1], [2.2], [4.4])
     )
@@ -57,7 +57,7 @@ def test_a_ratio_compares_the_sides_within_a_round_whatever_the_machine_did_betw
     assert "| CifarNet float32: quantized / float | 1.10 | <= 1.2 |" in markdown(slow_later)
 
 
-def test_a_processor_without_bfloat16_is_said_and_gives_no_ratio() -> None:
+def test_missing_bfloat16_is_reported_and_gives_no_ratio() -> None:
     fallen_back = result(
         cifarnet__float32__quantized=side([0.1]), cifarnet__bfloat16__quantized=side([0.1], precision="float32")
     )

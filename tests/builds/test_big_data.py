@@ -9,6 +9,7 @@ from doit.cmd_base import NamespaceTaskLoader
 from doit.doit_cmd import DoitMain
 
 from qatbuild.engine import digests, file_cache
+from qatbuild.exchange.files import file_sha256
 from qatbuild.plugin import door
 from tests.builds.conftest import ToyProject
 from tests.builds.toolchain import ToyExecutor
@@ -32,7 +33,7 @@ class Loader(NamespaceTaskLoader):
 def hashed(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The names of the files that were read to be hashed."""
     names: list[str] = []
-    real = digests.file_sha256
+    real = file_sha256
 
     def counting(path: Path) -> str:
         names.append(Path(path).name)

@@ -57,7 +57,7 @@ def test_a_spec_that_is_a_dangling_link_is_an_error_and_not_overlooked(toy: ToyP
     ("command", "status"),
     [("list", 0), ("list --all", 0), ("info net:convert", 0), ("plan", 0), ("run", 141), ("run -n 2", 141)],
 )
-def test_a_reader_that_goes_away_is_no_traceback(toy: ToyProject, command: str, status: int) -> None:
+def test_a_closed_pipe_gives_no_traceback(toy: ToyProject, command: str, status: int) -> None:
     process = toy.started(*command.split())
     assert process.stdout is not None
     assert process.stderr is not None

@@ -11,7 +11,7 @@ from tests.builds.conftest import SPEC, ToyProject
 
 
 def explained(toy: ToyProject, *arguments: str) -> dict[str, dict[str, Any]]:
-    """Stage name -> what `doit explain --json` says of it."""
+    """Stage name -> its entry in `doit explain --json`."""
     done = toy.doit("explain", *arguments, "--json")
     assert done.returncode == 0, done.stderr
     assert toy.runs() == []

@@ -138,7 +138,7 @@ def test_table_shows_no_report_of_a_former_build_for_one_that_crashed(toy: ToyPr
     assert "gates" not in done.stdout
 
 
-def test_spec_with_faults_says_so_once(toy: ToyProject) -> None:
+def test_spec_with_faults_is_reported_once(toy: ToyProject) -> None:
     toy.spec("bad", trian={})
     done = toy.doit("-c")
     assert (done.stdout + done.stderr).count("unknown field") == 1

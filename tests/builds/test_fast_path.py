@@ -38,7 +38,7 @@ def recorded(toy: ToyProject) -> set[str]:
     return set(record.specs)
 
 
-def test_nothing_to_do_is_found_without_reading_a_spec(settled: ToyProject) -> None:
+def test_up_to_date_build_reads_no_spec(settled: ToyProject) -> None:
     assert not {"jsonschema", "tensorflow", "numpy", "sqlite3"} & imported("doit", cwd=settled.root)
     assert settled.doit().stdout.startswith("15 up to date")
 
@@ -80,7 +80,7 @@ def test_a_new_shared_input_rebuilds_other_labels_in_later_builds(settled: ToyPr
 
 
 @pytest.mark.parametrize("how", ["edited", "removed"])
-def test_request_that_led_to_an_artifact_is_looked_at(settled: ToyProject, how: str) -> None:
+def test_changed_request_record_is_detected(settled: ToyProject, how: str) -> None:
     request = settled.root / "build/net/convert.request.json"
     if how == "removed":
         request.unlink()
@@ -111,7 +111,7 @@ def test_a_module_that_shadows_an_installed_one_is_seen(settled: ToyProject) -> 
     assert "float" in settled.built()
 
 
-def test_settings_and_devices_count(settled: ToyProject, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_settings_and_visible_devices_make_stages_stale(settled: ToyProject, monkeypatch: pytest.MonkeyPatch) -> None:
     (settled.root / "pyproject.toml").write_text("[tool.qatbuild]\nstore = false\nthreads = 7\n")
     assert "float" in settled.built()
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "3")

@@ -12,7 +12,7 @@ _TABLE = PAGE.partition("## Files below build/.qatbuild")[2].partition("## ")[0]
 FILES = re.findall(r"^\| ([a-z][\w./]+) \|", _TABLE, re.MULTILINE)[1:]
 
 
-def test_the_page_lists_every_file_and_none_is_needed(toy: ToyProject) -> None:
+def test_the_page_lists_every_file_and_each_can_be_deleted(toy: ToyProject) -> None:
     toy.built()
     folder = toy.root / "build/.qatbuild"
     paths = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}

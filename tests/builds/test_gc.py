@@ -86,7 +86,7 @@ def test_stages_of_a_former_spec_are_removed_and_files_of_the_user_stay(former: 
     assert former.built() == []
 
 
-def test_scratch_folders_of_given_up_requests_go_and_that_of_now_stays(former: ToyProject) -> None:
+def test_scratch_folders_of_abandoned_requests_go_and_the_current_one_stays(former: ToyProject) -> None:
     def begun() -> list[str]:
         return sorted(path.parent.name for path in (former.root / "build/work").rglob("request.json"))
 
@@ -104,7 +104,7 @@ def test_scratch_folders_of_given_up_requests_go_and_that_of_now_stays(former: T
     assert len(begun()) == 1
 
 
-def test_gc_waits_for_a_build_and_frees_nothing_that_it_came_to_need_meanwhile(former: ToyProject) -> None:
+def test_gc_waits_for_a_build_and_keeps_what_that_build_needs(former: ToyProject) -> None:
     with former.taken() as builder:
         waiting = former.started("gc", "--age", "0")
         assert waiting.stderr is not None
@@ -138,7 +138,7 @@ def test_a_build_waits_for_gc(former: ToyProject) -> None:
     assert "evaluate" in former.runs()
 
 
-def test_a_spec_with_faults_frees_nothing(former: ToyProject) -> None:
+def test_a_spec_with_faults_lets_gc_remove_nothing(former: ToyProject) -> None:
     (former.root / "specs/other.json").write_text(json.dumps({**SPEC, "trian": {}}))
     done = former.doit("gc", "--age", "0")
     assert done.returncode == 3

@@ -26,7 +26,7 @@ def test_the_graph_of_a_label_has_the_stages_it_depends_on(toy: ToyProject) -> N
     assert [stage["stage"] for stage in stages] == ["dataset", "check", "float"]
 
 
-def test_a_language_that_is_not_known_is_one_error(toy: ToyProject) -> None:
+def test_an_unknown_language_is_one_error(toy: ToyProject) -> None:
     done = toy.doit("graph", "--format", "svg")
     assert done.returncode == 3
     assert "svg" in done.stderr

@@ -1,4 +1,4 @@
-"""Which stages run after which change."""
+"""The stages that run after each change."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ def test_editing_std_dev_runs_the_stages_that_read_it(toy: ToyProject) -> None:
     assert set(toy.built()) == {"check", "float", "quantize", "export", "freeze", "convert", "evaluate"}
 
 
-def test_equal_output_cuts_off_what_follows(toy: ToyProject) -> None:
+def test_equal_output_stops_later_stages_from_running(toy: ToyProject) -> None:
     toy.built()
     (toy.root / "specs/data.bin").write_text("PIXELS")
     assert toy.built() == ["dataset"]
@@ -136,7 +136,7 @@ def test_clean_removes_artifacts(toy: ToyProject) -> None:
     assert "convert" in toy.built()
 
 
-def test_specs_of_different_folders_share_what_they_name_alike(toy: ToyProject) -> None:
+def test_specs_of_different_folders_share_stages_with_equal_settings(toy: ToyProject) -> None:
     toy.spec("vision/deep", dataset={"name": "cifar10", "path": "../data.bin"})
     ran = toy.built()
     assert [ran.count(stage) for stage in ("dataset", "float", "quantize")] == [1, 1, 1]

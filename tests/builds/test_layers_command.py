@@ -28,7 +28,7 @@ def test_json_has_the_rows_by_label(toy: ToyProject) -> None:
     assert json.loads(toy.doit("layers", "--json").stdout) == {"net": [row("conv1", "CONV_2D")]}
 
 
-def test_a_model_that_was_not_evaluated_is_one_error_with_the_cure(toy: ToyProject) -> None:
+def test_a_model_without_an_evaluation_is_one_error_with_a_hint(toy: ToyProject) -> None:
     done = toy.doit("layers", "net")
     assert done.returncode != 0
     assert "The model has no report with layers." in done.stderr

@@ -125,7 +125,7 @@ def test_specs_of_many_folders_have_labels_by_folder(toy: ToyProject) -> None:
         ('["nowhere"]', "There are no specs"),
     ],
 )
-def test_folders_that_cannot_be_are_one_error(toy: ToyProject, specs: str, text: str) -> None:
+def test_impossible_spec_folders_are_one_error(toy: ToyProject, specs: str, text: str) -> None:
     documents(toy, "a/specs/same.json", "specs/a/same.json")
     settings(toy, specs)
     done = toy.doit("list")
@@ -145,9 +145,7 @@ def test_doit_works_from_a_folder_below(toy: ToyProject) -> None:
 
 
 @pytest.mark.parametrize("arguments", [(), ("list",), ("check",), ("explain",), ("run", "-f", "dodo.py")])
-def test_below_a_dodo_py_without_specs_doit_does_what_it_did_without_qatbuild(
-    toy: ToyProject, arguments: tuple[str, ...]
-) -> None:
+def test_dodo_py_without_specs_runs_as_without_qatbuild(toy: ToyProject, arguments: tuple[str, ...]) -> None:
     (toy.root / "dodo.py").write_text("print('run')\ndef task_check():\n    return {'actions': ['touch said.txt']}\n")
     below = ToyProject(toy.root / "specs/deep")
     below.root.mkdir()
@@ -177,7 +175,7 @@ def test_a_project_without_qatbuild_keeps_its_tasks_called_like_a_command(toy: T
     assert "check" in toy.doit("list").stdout
 
 
-def test_specs_in_many_folders_are_not_read_if_nothing_changed_and_new_folders_are_found(toy: ToyProject) -> None:
+def test_unchanged_specs_in_many_folders_are_not_read_and_new_folders_are_seen(toy: ToyProject) -> None:
     (toy.root / "pyproject.toml").write_text("[tool.qatbuild]\nstore = false\nspecs = ['*/specs', 'audio/*/nets']\n")
     (toy.root / "vision/specs").mkdir(parents=True)
     (toy.root / "specs/data.bin").rename(toy.root / "vision/specs/data.bin")

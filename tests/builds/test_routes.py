@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -12,7 +13,7 @@ from qatbuild.schema.load import load
 from qatbuild.schema.rules import AllowedPaths
 from tests.builds.conftest import REPOSITORY, ToyProject
 
-ROUTES = {"litert": {}, "vela": {}, "c_array": {}}
+ROUTES: dict[str, dict[str, Any]] = {"litert": {}, "vela": {}, "c_array": {}}
 STAGES = ["deploy.c_array", "deploy.litert", "deploy.vela"]
 
 

@@ -129,7 +129,7 @@ def test_interrupted_while_several_run_says_so_once_and_goes_on_later(two: ToyPr
         ("takes = {float = 1}", "tool.qatbuild.takes.float  must be a table of pools, got 1."),
     ],
 )
-def test_pool_that_makes_no_sense_is_named(toy: ToyProject, text: str, said: str) -> None:
+def test_invalid_pool_is_named(toy: ToyProject, text: str, said: str) -> None:
     (toy.root / "pyproject.toml").write_text(f"[tool.qatbuild]\n{text}\n")
     done = toy.doit()
     assert done.returncode == 3

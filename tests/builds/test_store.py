@@ -83,7 +83,7 @@ def test_a_lost_build_folder_comes_back_with_its_report_and_events(stored: ToyPr
     assert blobs(store)
 
 
-def test_a_damaged_blob_is_found_out_and_its_stage_built_again(stored: ToyProject) -> None:
+def test_a_damaged_blob_is_detected_and_its_stage_runs_again(stored: ToyProject) -> None:
     stored.built()
     whole = (stored.root / "build/net/model.tflite").read_bytes()
     for path in blobs(stored.root / "build/.store"):
@@ -104,7 +104,7 @@ def test_a_broken_entry_is_ignored(stored: ToyProject) -> None:
     assert stored.built() == ["convert"]
 
 
-def test_a_checkout_restores_what_another_one_has_built(stored: ToyProject) -> None:
+def test_a_checkout_restores_results_of_another_one(stored: ToyProject) -> None:
     (stored.root / "pyproject.toml").write_text('[tool.qatbuild]\nstore = "../shared-store"\n')
     other = ToyProject(stored.root.with_name("other"))
     shutil.copytree(stored.root, other.root)
@@ -113,13 +113,13 @@ def test_a_checkout_restores_what_another_one_has_built(stored: ToyProject) -> N
     assert (other.root / "build/net/model.tflite").is_file()
 
 
-def test_clean_means_build_again(stored: ToyProject) -> None:
+def test_cleaned_stages_run_again(stored: ToyProject) -> None:
     stored.built()
     assert stored.doit("clean", "net").returncode == 0
     assert "convert" in stored.built()
 
 
-def test_a_project_can_do_without(stored: ToyProject) -> None:
+def test_a_project_can_switch_the_store_off(stored: ToyProject) -> None:
     (stored.root / "pyproject.toml").write_text("[tool.qatbuild]\nstore = false\n")
     stored.built()
     assert not (stored.root / "build/.store").exists()

@@ -28,7 +28,7 @@ def with_a_name_that_leads_out(fields: dict[str, Any]) -> None:
 
 
 @pytest.mark.parametrize("edit", [with_a_fact, without_files, with_a_name_that_leads_out])
-def test_an_edited_manifest_is_not_believed(toy: ToyProject, edit: Callable[[dict[str, Any]], None]) -> None:
+def test_an_edited_manifest_is_detected(toy: ToyProject, edit: Callable[[dict[str, Any]], None]) -> None:
     toy.built()
     manifest = toy.root / "build/net/convert.manifest.json"
     before = manifest.read_bytes()
@@ -51,7 +51,7 @@ def test_clean_removes_nothing_outside_of_the_build_folder(toy: ToyProject) -> N
 
 
 @pytest.mark.parametrize("text", ["[]", "null", "5", "{}", "no JSON"])
-def test_a_record_that_is_no_request_counts_as_not_built(toy: ToyProject, text: str) -> None:
+def test_an_invalid_request_record_counts_as_not_built(toy: ToyProject, text: str) -> None:
     toy.built()
     (toy.root / "build/net/convert.request.json").write_text(text)
     (toy.root / "build/.qatbuild/record").unlink()
@@ -61,7 +61,7 @@ def test_a_record_that_is_no_request_counts_as_not_built(toy: ToyProject, text: 
     assert toy.built() == ["convert"]
 
 
-def test_a_request_that_was_edited_to_be_another_is_not_believed(toy: ToyProject) -> None:
+def test_an_edited_request_record_is_detected(toy: ToyProject) -> None:
     toy.built()
     toy.spec("net", evaluate={"min_top1": 50})
     record = toy.root / "build/net/evaluate.request.json"
@@ -70,7 +70,7 @@ def test_a_request_that_was_edited_to_be_another_is_not_believed(toy: ToyProject
 
 
 @pytest.mark.parametrize("name", ["doit.db", "files.db", "record", "sound"])
-def test_a_memory_that_cannot_be_opened_is_done_without(toy: ToyProject, name: str) -> None:
+def test_unreadable_files_of_the_engine_are_ignored(toy: ToyProject, name: str) -> None:
     toy.built()
     memory = toy.root / "build/.qatbuild" / name
     memory.unlink(missing_ok=True)

@@ -117,7 +117,7 @@ def test_a_spec_with_faults_is_an_error_of_its_own(toy: ToyProject) -> None:
     assert fates(result)["net:evaluate"] == "built"
 
 
-def test_labels_stages_and_always(toy: ToyProject) -> None:
+def test_labels_stages_and_always_select_what_runs(toy: ToyProject) -> None:
     toy.spec("net", variants={"short": {"quantize": {"steps": 7}}, "long": {"quantize": {"steps": 70}}})
     build(toy, "net@short:float")
     assert toy.runs() == ["dataset", "check", "float"]

@@ -1,4 +1,4 @@
-"""Archives, servers and requests in miniature, for what datasets are made of."""
+"""Small archives, servers and requests for the tests of datasets."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -45,8 +46,11 @@ MakeRequest = Callable[..., Request]
 
 def pack(path: Path, members: Mapping[str, bytes], mode: str = "w") -> Path:
     """A tar archive with these members in the official folder."""
-    options = {"w:gz": {"compresslevel": 1}, "w:bz2": {"compresslevel": 1}, "w:xz": {"preset": 0}}.get(mode, {})
-    with tarfile.open(path, mode, **options) as archive:
+    options: dict[str, Any] = {"w:gz": {"compresslevel": 1}, "w:bz2": {"compresslevel": 1}, "w:xz": {"preset": 0}}.get(
+        mode, {}
+    )
+    create: Callable[..., tarfile.TarFile] = tarfile.open  # Its overloads name each mode by a literal.
+    with create(path, mode, **options) as archive:
         for name, content in members.items():
             entry = tarfile.TarInfo(f"cifar-10-batches-bin/{name}")
             entry.size = len(content)
@@ -129,7 +133,7 @@ def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
 @pytest.fixture
 def make_request(tmp_path: Path) -> MakeRequest:
     """Requests for the stage `dataset`, each with a work folder of its own in one build folder."""
-    made = []
+    made: list[Path] = []
 
     def make(name: str, path: Path | None = None, validation: float = 0.1, **settings: str) -> Request:
         work = tmp_path / "build" / "work" / f"key{len(made)}"

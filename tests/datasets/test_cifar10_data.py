@@ -1,4 +1,4 @@
-"""CIFAR-10 is read from the official layout in any wrapping, and what is not that layout is named."""
+"""CIFAR-10 is read from the official layout in any archive; another layout is an error that names the difference."""
 
 from __future__ import annotations
 
@@ -29,7 +29,11 @@ def test_archive_of_any_compression_is_read(ending: str, cifar_archive: CifarArc
     data = load(cifar_archive(ending))
     assert data.train_images.shape == (50_000, 32, 32, 3)
     assert data.test_images.shape == (10_000, 32, 32, 3)
-    assert (data.train_images.dtype, data.train_labels.dtype, data.test_labels.dtype) == (np.uint8, np.int32, np.int32)
+    assert (data.train_images.dtype, data.train_labels.dtype, data.test_labels.dtype) == (
+        np.dtype("uint8"),
+        np.dtype("int32"),
+        np.dtype("int32"),
+    )
     assert data.class_names[3] == "cat"
     assert len(data.class_names) == 10
 
@@ -67,7 +71,7 @@ def test_nothing_is_unpacked_to_the_disk(tmp_path: Path, cifar_archive: CifarArc
     assert [entry.name for entry in tmp_path.iterdir()] == ["a.tar"]
 
 
-def test_missing_member_is_named_with_what_is_there(tmp_path: Path, cifar_members: dict[str, bytes]) -> None:
+def test_missing_member_is_named_with_the_present_ones(tmp_path: Path, cifar_members: dict[str, bytes]) -> None:
     members = {name: cifar_members[name] for name in cifar_members if name != "data_batch_4.bin"}
     text = fault(pack(tmp_path / "five.tar", members))
     assert "missing" in text
@@ -75,7 +79,7 @@ def test_missing_member_is_named_with_what_is_there(tmp_path: Path, cifar_member
     assert "only data_batch_1.bin, data_batch_2.bin" in text
 
 
-def test_python_version_of_the_archive_is_told_from_the_binary_one(tmp_path: Path) -> None:
+def test_python_version_of_the_archive_is_refused(tmp_path: Path) -> None:
     text = fault(pack(tmp_path / "cifar-10-python.tar.gz", {"data_batch_1": b"pickle", "test_batch": b""}, "w:gz"))
     assert "only data_batch_1, test_batch" in text
     assert "hint: Use the binary version of CIFAR-10" in text

@@ -39,7 +39,7 @@ def test_two_runs_leave_identical_bytes_and_facts(make_request: MakeRequest) -> 
     assert first == second
 
 
-def test_only_the_named_file_is_left_to_publish(make_request: MakeRequest) -> None:
+def test_only_the_named_file_is_left_for_publishing(make_request: MakeRequest) -> None:
     request = make_request("digits")
     dataset.run(request)
     assert [file.name for file in request.out.iterdir()] == ["dataset.npz"]

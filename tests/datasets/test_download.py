@@ -1,4 +1,4 @@
-"""A download is resumed, checked and put in place whole, or it is an error that names the URL and the cure."""
+"""A download is resumed, checked and put in place whole, or it is an error that names the URL and gives a hint."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ def test_cut_connection_is_resumed_where_it_stopped(url: str, server: Server, tm
     assert [wanted for _, wanted in server.asked] == [None, "bytes=300000-", "bytes=500000-"]
 
 
-def test_next_build_resumes_what_a_killed_one_left(url: str, server: Server, tmp_path: Path) -> None:
+def test_next_build_resumes_a_killed_download(url: str, server: Server, tmp_path: Path) -> None:
     leave_part(tmp_path, CONTENT[:1000])
     assert get(url, tmp_path).read_bytes() == CONTENT
     assert server.asked == [("/sets/data.bin", "bytes=1000-")]
@@ -111,7 +111,9 @@ def test_part_of_another_file_is_dropped_when_the_server_has_no_such_range(
     assert [wanted for _, wanted in server.asked] == [f"bytes={len(CONTENT) + 8}-", None]
 
 
-def test_server_that_always_cuts_is_given_up_and_what_arrived_is_kept(url: str, server: Server, tmp_path: Path) -> None:
+def test_download_from_a_server_that_always_cuts_fails_and_keeps_the_received_part(
+    url: str, server: Server, tmp_path: Path
+) -> None:
     server.cuts = [1000] * ATTEMPTS
     error = fault(url, tmp_path)
     assert f"{ATTEMPTS * 1000:,} of {len(CONTENT):,} bytes arrived" in str(error)
@@ -148,13 +150,13 @@ def test_passing_server_errors_are_tried_again(url: str, server: Server, tmp_pat
     assert len(server.asked) == 4
 
 
-def test_lasting_server_error_is_given_up(url: str, server: Server, tmp_path: Path) -> None:
+def test_lasting_server_error_fails_the_download(url: str, server: Server, tmp_path: Path) -> None:
     server.statuses = [503] * 20
     assert "the server answered 503" in str(fault(url, tmp_path))
     assert len(server.asked) == ATTEMPTS
 
 
-def test_unreachable_server_is_an_error_with_the_cure(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_unreachable_server_is_an_error_with_a_hint(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
     with socket.create_server(("127.0.0.1", 0)) as closed:
         port = closed.getsockname()[1]
@@ -163,7 +165,7 @@ def test_unreachable_server_is_an_error_with_the_cure(tmp_path: Path, monkeypatc
     assert 'give its place as "path"' in error.hint
 
 
-def test_unknown_host_is_an_error_with_the_cure(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_unknown_host_is_an_error_with_a_hint(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("NO_PROXY", "*")
     error = fault("http://host.invalid/data.bin", tmp_path)  # RFC 6761: .invalid never resolves
     assert "cannot be reached" in error.message

@@ -1,4 +1,4 @@
-"""IDX files are believed when magic number, sizes and length agree; otherwise the file is named."""
+"""IDX files are accepted if magic number, sizes and length agree; otherwise the error names the file."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ def test_file_in_place_of_a_folder_is_refused(folder: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("content", "found"),
+    ("content", "first_bytes"),
     [
         (b"", "an empty file"),
         (b"<html>\n404", "3c 68 74 6d"),
@@ -87,21 +87,21 @@ def test_file_in_place_of_a_folder_is_refused(folder: Path) -> None:
     ],
     ids=["empty", "text", "labels", "floats"],
 )
-def test_wrong_magic_number_is_shown_beside_the_wanted_one(folder: Path, content: bytes, found: str) -> None:
+def test_wrong_magic_number_is_shown_beside_the_wanted_one(folder: Path, content: bytes, first_bytes: str) -> None:
     write(folder, IMAGES, content)
     text = fault(folder, IMAGES)
-    assert f"found     {found}" in text
+    assert f"found     {first_bytes}" in text
     assert "expected  00 00 08 03" in text
 
 
 @pytest.mark.parametrize(
-    ("change_bytes", "found"), [(-1, "found     87 bytes"), (1, "at least 89 bytes"), (5000, "at least 89 bytes")]
+    ("change_bytes", "message"), [(-1, "found     87 bytes"), (1, "at least 89 bytes"), (5000, "at least 89 bytes")]
 )
-def test_length_that_contradicts_the_header_is_an_error(folder: Path, change_bytes: int, found: str) -> None:
+def test_length_that_contradicts_the_header_is_an_error(folder: Path, change_bytes: int, message: str) -> None:
     content = (folder / IMAGES).read_bytes()
     write(folder, IMAGES, (content + bytes(5000))[: len(content) + change_bytes])
     text = fault(folder, IMAGES)
-    assert found in text
+    assert message in text
     assert "88 bytes for the sizes (12, 3, 2)" in text
 
 

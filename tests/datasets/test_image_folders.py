@@ -1,4 +1,4 @@
-"""A folder for each class: pictures of one size and colour mode, and the file that breaks the rule is named."""
+"""A folder for each class: pictures of one size and colour mode, and an error that names any other file."""
 
 from __future__ import annotations
 
@@ -119,7 +119,7 @@ def test_test_class_without_training_images_is_named(folder: Path) -> None:
     assert "one of cat, dog" in fault(folder, folder / "test" / "cow")
 
 
-def test_missing_pillow_is_an_error_with_its_cure(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_pillow_is_an_error_with_a_hint(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "PIL.Image", None)
     with pytest.raises(DatasetError) as caught:
         load(folder)

@@ -31,7 +31,7 @@ def test_unknown_name_lists_the_known_ones(name: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["cifar10", "idx", "npz", "images"])
-def test_path_that_is_not_there_is_named_with_the_cure(name: str, tmp_path: Path) -> None:
+def test_missing_path_is_named_with_a_hint(name: str, tmp_path: Path) -> None:
     with pytest.raises(DatasetError) as caught:
         datasets.load(name, tmp_path / "absent", None, None, tmp_path)
     assert str(tmp_path / "absent") in str(caught.value)

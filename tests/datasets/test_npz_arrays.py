@@ -18,14 +18,14 @@ from tests.datasets.conftest import Server
 
 def arrays(**changes: Any) -> dict[str, Any]:
     """Eight training and four test images of 3x2, labels 0 and 1, with changes; None leaves an array out."""
-    given = {
+    parts = {
         "train_images": np.arange(48, dtype=np.uint8).reshape(8, 3, 2),
         "train_labels": np.arange(8) % 2,
         "test_images": np.zeros((4, 3, 2), np.uint8),
         "test_labels": np.arange(4) % 2,
         **changes,
     }
-    return {name: value for name, value in given.items() if value is not None}
+    return {name: value for name, value in parts.items() if value is not None}
 
 
 def load(path: Path) -> datasets.Dataset:
@@ -88,7 +88,7 @@ BAD: dict[str, tuple[dict[str, Any], list[str]]] = {
 
 
 @pytest.mark.parametrize("case", BAD)
-def test_array_of_another_kind_is_named_with_what_was_expected(case: str, path: Path) -> None:
+def test_array_of_another_kind_is_named_with_the_expected_kind(case: str, path: Path) -> None:
     changes, fragments = BAD[case]
     np.savez(path, **arrays(**changes))
     text = fault(path)
@@ -97,7 +97,7 @@ def test_array_of_another_kind_is_named_with_what_was_expected(case: str, path: 
 
 def test_pickled_objects_are_never_loaded(path: Path) -> None:
     class Bomb:
-        def __reduce__(self) -> tuple[Any, tuple[str]]:
+        def __reduce__(self) -> tuple[Any, tuple[Path]]:
             return Path.touch, (path.parent / "exploded",)
 
     np.savez(path, allow_pickle=True, **arrays(class_names=np.array([Bomb()], object)))
@@ -113,7 +113,7 @@ def test_file_that_is_no_npz_is_an_error(path: Path) -> None:
         assert "damaged, or not an .npz file" in fault(path)
 
 
-def test_single_array_is_told_from_an_archive(path: Path) -> None:
+def test_single_array_is_refused_as_no_archive(path: Path) -> None:
     buffer = io.BytesIO()
     np.save(buffer, np.zeros(3))
     path.write_bytes(buffer.getvalue())

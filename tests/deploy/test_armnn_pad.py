@@ -1,4 +1,4 @@
-"""Arm NN 20.08 pads a quantized tensor with raw zeros: where that is so, and where it is not, on the real one."""
+"""Arm NN 20.08 pads some quantized tensors with raw zeros: tested with the real Arm NN."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ CHANNELS = 4
 
 
 def graph(then: str, lowest: float) -> Any:
-    """A convolution with the range from `lowest`, a PAD, and what comes `then`, down to a softmax of 4 classes."""
+    """A convolution with the range from `lowest`, a PAD, the layers of `then`, and a softmax of 4 classes."""
     random = np.random.default_rng(1)
 
     def ranged(tensor: Any, low: float, high: float, *, narrow: bool = False) -> Any:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -17,7 +18,7 @@ pytestmark = pytest.mark.tf
 
 
 def weights(exact: np.ndarray) -> Weights:
-    """As 8 bits would have them: each is off by a hundredth of the largest."""
+    """Rounded as by 8 bits: each is off by a hundredth of the largest."""
     step = np.abs(exact).reshape(len(exact), -1).max(1) / 100
     return Weights(exact, exact + step.reshape(-1, *[1] * (exact.ndim - 1)), step)
 
@@ -38,7 +39,7 @@ def graph(tmp_path: Path) -> Path:
     return path
 
 
-def constants(definition: object) -> list[np.ndarray]:
+def constants(definition: Any) -> list[np.ndarray]:
     return [each for node in definition.node if node.op == "Const" and (each := graph_def.constant(node)).ndim > 1]
 
 
@@ -50,8 +51,8 @@ def test_weights_are_matched_in_any_order_and_a_batch_norm_s_factor_is_taken_out
         weights(conv.transpose(3, 2, 0, 1) * factor),
         weights(depthwise.transpose(2, 3, 0, 1).reshape(8, 1, 3, 3)),
     ]
-    found = coreml_weights.put_into(graph, {str(index): each for index, each in enumerate(theirs)})
-    for ours, back in zip((conv, depthwise, dense), constants(found), strict=True):
+    definition = coreml_weights.put_into(graph, {str(index): each for index, each in enumerate(theirs)})
+    for ours, back in zip((conv, depthwise, dense), constants(definition), strict=True):
         assert back.shape == ours.shape
         assert 0 < np.abs(back - ours).max() <= np.abs(ours).max() / 99
 
@@ -65,5 +66,5 @@ def test_weights_of_another_network_are_no_match(graph: Path) -> None:
 
 def test_error_is_measured_in_steps_of_the_channel() -> None:
     exact = np.array([[1.0, 2.0], [100.0, 200.0]], np.float32)
-    found = Weights(exact, exact + np.array([[0.5], [2.0]], np.float32), np.array([1.0, 2.0], np.float32))
-    assert found.error_steps == 1
+    rounded = Weights(exact, exact + np.array([[0.5], [2.0]], np.float32), np.array([1.0, 2.0], np.float32))
+    assert rounded.error_steps == 1

@@ -6,7 +6,7 @@ import ast
 import sys
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import grimp
 import numpy as np
@@ -17,7 +17,7 @@ from qatbuild.schema import routes
 from qatbuild.schema.load import load
 from qatbuild.worker.deploy import Outcome
 from qatbuild.worker.stages import deploy
-from tests.builds.test_routes import REPOSITORY
+from tests.builds.conftest import REPOSITORY
 
 PACKAGE = Path(REPOSITORY) / "qatbuild"
 ALLOWED = {
@@ -74,8 +74,10 @@ def test_a_toy_route_is_planned_and_run(monkeypatch: pytest.MonkeyPatch, tmp_pat
         '{"input": {"mean": 0, "std_dev": 1}, "model": {"name": "digitsnet"},'
         ' "train": {"steps": 10, "learning_rate": {"initial": 0.1}}, "dataset": {"name": "digits"}}'
     )
-    (variant,) = load("net", spec, SimpleNamespace(root=tmp_path, holds=lambda _: True, module=lambda _: None))
+    allowed: Any = SimpleNamespace(root=tmp_path, holds=lambda _: True, module=lambda _: None)
+    (variant,) = load("net", spec, allowed)
     options = routes.typed("toy", {"strength": 1, "config": "toy.ini"}, "net", lambda path: f"/specs/{path}")
+    assert isinstance(options, Toy)
     (stage,) = (
         stage
         for stage in planning.plan([variant._replace(deploy={"toy": options})], tmp_path).stages.values()
@@ -103,7 +105,7 @@ def test_a_toy_route_is_planned_and_run(monkeypatch: pytest.MonkeyPatch, tmp_pat
         tflite=spec,
     )
     monkeypatch.setattr(deploy, "_subject", lambda _request, count: subject if count == options.images else None)
-    request = SimpleNamespace(stage=stage.name, settings=stage.settings, out=tmp_path, folder=tmp_path)
+    request: Any = SimpleNamespace(stage=stage.name, settings=stage.settings, out=tmp_path, folder=tmp_path)
     facts = deploy.run(request)
     assert (facts.route, facts.artifact, facts.verdict) == ("toy", "toy.bin", "passed")
     assert facts.comparisons[0].accuracy_percent == 100

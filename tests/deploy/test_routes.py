@@ -1,10 +1,11 @@
-"""What the routes refuse, find and say, without the tools of their targets."""
+"""The routes' errors, checks and messages, without the tools of their targets."""
 
 from __future__ import annotations
 
 import sys
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -41,8 +42,9 @@ def test_missing_program_names_debian_s_package() -> None:
 
 def test_missing_armnn_names_the_packages(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(armnn, "_PYTHON", Path("/bin/false"))
+    subject: Any = SimpleNamespace()
     with pytest.raises(DeployError, match="apt-get update && apt-get install"):
-        armnn.build(SimpleNamespace(), {}, tmp_path)
+        armnn.build(subject, {}, tmp_path)
 
 
 def test_command_that_fails_shows_the_end_of_what_it_printed() -> None:
@@ -60,9 +62,9 @@ def padded(zero_point: int) -> Flatbuffer:
 
 def test_standalone_pad_with_a_zero_point_is_found_and_named() -> None:
     assert armnn.shifted_pads(padded(0)) == ()
-    (found,) = armnn.shifted_pads(padded(128))
-    assert "block" in found
-    assert "zero point 128" in found
+    (pad,) = armnn.shifted_pads(padded(128))
+    assert "block" in pad
+    assert "zero point 128" in pad
 
 
 def test_dense_layer_without_bias_is_named_for_arm_nn_cannot_parse_it() -> None:
@@ -72,7 +74,7 @@ def test_dense_layer_without_bias_is_named_for_arm_nn_cannot_parse_it() -> None:
 
 
 def test_metadata_is_refused_for_images_that_the_format_does_not_know(tmp_path: Path) -> None:
-    subject = SimpleNamespace(samples=SimpleNamespace(images=np.zeros((1, 8, 8, 2), np.uint8)))
+    subject: Any = SimpleNamespace(samples=SimpleNamespace(images=np.zeros((1, 8, 8, 2), np.uint8)))
     with pytest.raises(DeployError, match="1 or 3 channels"):
         litert.build(subject, {}, tmp_path)
     assert not list(tmp_path.iterdir())
@@ -143,7 +145,7 @@ def test_metadata_comes_back_as_it_was_written_with_letters_of_any_language(smal
         metadata.read(small_model)
 
 
-def test_of_a_traceback_a_user_is_shown_what_was_raised_and_of_other_output_the_end() -> None:
+def test_failed_tool_shows_the_exception_or_the_end_of_its_output() -> None:
     program = "import sys; print('before'); raise ValueError('section Nope not found\\nin my.ini')"
     with pytest.raises(DeployError) as failure:
         tools.called([sys.executable, "-c", program], "The tool fails.")
@@ -160,7 +162,7 @@ def test_operators_are_registered_by_the_names_that_tflite_micro_has() -> None:
     assert c_array._resolver(model) == wanted  # noqa: SLF001
 
 
-def test_what_reads_the_metadata_and_does_not_take_the_images_is_said() -> None:
+def test_readers_of_the_metadata_that_refuse_the_images_are_named() -> None:
     assert litert._refusals("uint8", 3) == ()  # noqa: SLF001
     (said,) = litert._refusals("int8", 1)  # noqa: SLF001
     assert "int8 one-channel" in said

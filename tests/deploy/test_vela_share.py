@@ -1,10 +1,11 @@
-"""The share of a model on the NPU is one of the model's own operators, whatever the real Vela makes of them."""
+"""The share of a model on the NPU counts the model's own operators, not those that Vela makes of them."""
 
 from __future__ import annotations
 
 import importlib.util
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -50,7 +51,8 @@ def model(tmp_path: Path) -> Path:
 @pytest.mark.tf
 def test_one_operator_of_four_on_the_cpu_is_75_percent_and_is_named(model: Path, tmp_path: Path) -> None:
     (tmp_path / "out").mkdir()
-    outcome = vela.build(SimpleNamespace(tflite=model, sources={}), OPTIONS, tmp_path / "out")
+    subject: Any = SimpleNamespace(tflite=model, sources={})
+    outcome = vela.build(subject, OPTIONS, tmp_path / "out")
     figures = outcome.figures
     assert (figures["operators"], figures["on_cpu"], figures["npu_percent"]) == (4, ["conv1 (CONV_2D)"], 75)
     assert figures["vela_npu_operators"] > 20

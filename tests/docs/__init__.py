@@ -1,1 +1,1 @@
-"""Generators of the documentation, and the checks that it is right."""
+"""Generators of the documentation, and its tests."""

@@ -89,7 +89,7 @@ def _target(field: Schema) -> str:
 
 
 def _value(field: Schema) -> str:
-    """What may be written: values, a type with its limits, or a part."""
+    """The values of a field: a list, a type with its limits, or a part."""
     if "enum" in field:
         return ", ".join(f"`{json.dumps(value)}`" for value in field["enum"])
     if "anyOf" in field:
@@ -123,7 +123,7 @@ def page_with(text: str, table: str) -> str:
 
 
 def written() -> str:
-    """The page as it should be."""
+    """The page with its reference up to date."""
     schema = json.loads(SCHEMA.read_text(encoding="utf-8"))
     return page_with(PAGE.read_text(encoding="utf-8"), reference(schema))
 

@@ -1,4 +1,4 @@
-"""The documentation is short where it should be, its links lead somewhere, and what is generated is up to date."""
+"""The documentation: its length, its links, and its generated parts."""
 
 from __future__ import annotations
 
@@ -47,13 +47,13 @@ def test_the_readme_leads_to_every_page() -> None:
     assert {str(page.relative_to(REPOSITORY)) for page in PAGES} - {"README.md"} <= links
 
 
-def test_every_block_says_what_it_is() -> None:
+def test_every_block_names_its_language() -> None:
     languages = {"sh", "python", "console", "json", "toml", "yaml", "mermaid", "cpp"}
     assert [block.id for block in BLOCKS if block.language not in languages] == []
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
-def test_no_command_hides_in_an_indented_block(page: Path) -> None:
+def test_no_command_stands_in_an_indented_block(page: Path) -> None:
     outside = re.sub(r"^```.*?^```", "", page.read_text(), flags=re.MULTILINE | re.DOTALL)
     assert re.findall(r"^ {4}(?:doit|python|pytest|pip) .*$", outside, re.MULTILINE) == []
 

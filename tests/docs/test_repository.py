@@ -1,4 +1,4 @@
-"""The workflow, the hooks, the templates and the package's metadata are what they say."""
+"""The workflow, the hooks, the templates and the package's metadata are valid and agree with each other."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def test_the_workflow_runs_ci_on_every_python_that_the_package_supports() -> Non
     assert os.access(REPOSITORY / ".ci/run", os.X_OK)
 
 
-def test_ci_checks_what_a_commit_is_checked_for() -> None:
+def test_ci_runs_the_checks_of_a_commit() -> None:
     script = (REPOSITORY / ".ci/run").read_text()
     programs = ("ruff check", "ruff format", "mypy", "lint-imports", "doit")
     assert [program for program in programs if f".venv/bin/{program}" not in script] == []
@@ -55,7 +55,7 @@ def test_an_issue_asks_for_the_explanation_of_the_label() -> None:
         ("github-issue-config", "ISSUE_TEMPLATE/config.yml"),
     ],
 )
-def test_what_github_reads_obeys_its_schema(schema: str, name: str) -> None:
+def test_github_files_obey_their_schemas(schema: str, name: str) -> None:
     program = Path(sys.executable).with_name("check-jsonschema")
     command = [str(program), "--builtin-schema", f"vendor.{schema}", str(REPOSITORY / ".github" / name)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)

@@ -1,4 +1,4 @@
-"""`doit check --audit`: what a network reads and its spec does not say."""
+"""`doit check --audit`: files that a network reads and its spec does not name."""
 
 from __future__ import annotations
 

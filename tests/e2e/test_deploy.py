@@ -32,7 +32,7 @@ PROGRAMS = {"c_array": ["cc", "c++"], "tf_cpp": ["cc"]}
 
 
 def lacking(route: str) -> str:
-    """What this machine lacks for a route, in words."""
+    """A sentence with the tools that this machine lacks for a route; empty if it has all."""
     absent = [name for name in PACKAGES.get(route, []) if importlib.util.find_spec(name) is None]
     absent += [name for name in PROGRAMS.get(route, []) if shutil.which(name) is None]
     if route == "armnn" and subprocess.run(["/usr/bin/python3", "-c", "import pyarmnn"], check=False).returncode:
@@ -60,7 +60,7 @@ def folder(project: Project, route: str) -> Path:
     return project.root / "build" / LABEL / "deploy" / route
 
 
-def told(project: Project, route: str) -> dict[str, Any]:
+def route_facts(project: Project, route: str) -> dict[str, Any]:
     return dict(json.loads((folder(project, route) / "route.json").read_text()))
 
 
@@ -70,12 +70,12 @@ def images(project: Project) -> np.ndarray:
         return np.array(arrays["test_images"])
 
 
-def answers(model: Path, given: np.ndarray) -> np.ndarray:
-    """What LiteRT makes of images, one by one."""
+def answers(model: Path, inputs: np.ndarray) -> np.ndarray:
+    """LiteRT's outputs for images, one by one."""
     interpreter = Interpreter(str(model))
     interpreter.allocate_tensors()
     rows = []
-    for image in given:
+    for image in inputs:
         interpreter.set_tensor(interpreter.get_input_details()[0]["index"], image[np.newaxis])
         interpreter.invoke()
         rows.append(interpreter.get_tensor(interpreter.get_output_details()[0]["index"])[0])
@@ -84,7 +84,7 @@ def answers(model: Path, given: np.ndarray) -> np.ndarray:
 
 @pytest.mark.parametrize("route", ROUTES)
 def test_route_json_names_tools_files_comparison_and_verdict(deployed: Project, route: str) -> None:
-    facts, home = told(deployed, route), folder(deployed, route)
+    facts, home = route_facts(deployed, route), folder(deployed, route)
     assert facts["verdict"] == "passed"
     assert all(facts["versions"].values())
     model = (deployed.root / "build" / LABEL / "model.tflite").read_bytes()
@@ -134,15 +134,15 @@ def test_litert_model_carries_labels_and_normalization_as_the_format_has_them(de
     with zipfile.ZipFile(io.BytesIO(model.read_bytes())) as archive:
         assert archive.read("labels.txt").decode().split() == list("0123456789")
     plain = deployed.root / "build" / LABEL / "model.tflite"
-    given = images(deployed)[:20]
-    assert np.array_equal(answers(model, given), answers(plain, given))
+    inputs = images(deployed)[:20]
+    assert np.array_equal(answers(model, inputs), answers(plain, inputs))
     assert json.loads((model.parent / "benchmark.json").read_text())["latency"]["num_runs"] == 50
 
 
 def test_armnn_s_program_runs_by_itself(deployed: Project, tmp_path: Path) -> None:
     home = folder(deployed, "armnn")
     np.save(tmp_path / "images.npy", images(deployed)[:5])
-    command = ["/usr/bin/python3", home / "run_armnn.py", home / "model.tflite", "images.npy", "outputs.npy"]
+    command = ["/usr/bin/python3", str(home / "run_armnn.py"), str(home / "model.tflite"), "images.npy", "outputs.npy"]
     subprocess.run(command, cwd=tmp_path, check=True)
     ours, theirs = np.load(tmp_path / "outputs.npy"), answers(home / "model.tflite", images(deployed)[:5])
     assert np.array_equal(ours.argmax(1), theirs.argmax(1))
@@ -162,7 +162,7 @@ def test_coreml_models_take_an_image_and_give_a_label(deployed: Project) -> None
         layer.convolution.weights.quantization.numberOfBits for layer in network.layers if layer.HasField("convolution")
     }
     assert bits == {8}
-    figures = told(deployed, "coreml")["figures"]
+    figures = route_facts(deployed, "coreml")["figures"]
     assert figures["bytes"]["model.mlmodel"] < figures["bytes"]["float_graph.pb"] / 3
     compile((home / "predict_on_mac.py").read_text(), "predict_on_mac.py", "exec")
 
@@ -172,7 +172,7 @@ def test_rounded_and_baked_graphs_compress_better_and_the_baked_one_converts_to_
 ) -> None:
     from qatbuild.worker.tflite.convert import convert  # noqa: PLC0415  TensorFlow
 
-    home, sizes = folder(deployed, "round_weights"), told(deployed, "round_weights")["figures"]["bytes"]
+    home, sizes = folder(deployed, "round_weights"), route_facts(deployed, "round_weights")["figures"]["bytes"]
     whole = sizes["frozen_graph.pb"]["zipped"]
     assert sizes["baked_graph.pb"]["zipped"] < sizes["rounded_graph.pb"]["zipped"] < whole / 2
     baked = home / "baked_graph.pb"
@@ -183,17 +183,17 @@ def test_rounded_and_baked_graphs_compress_better_and_the_baked_one_converts_to_
 
 
 def test_c_program_gets_what_python_gets(deployed: Project) -> None:
-    assert told(deployed, "tf_cpp")["figures"]["largest_difference"] <= 1e-6
+    assert route_facts(deployed, "tf_cpp")["figures"]["largest_difference"] <= 1e-6
     assert (folder(deployed, "tf_cpp") / "run_graph.c").is_file()
 
 
 def test_vela_s_model_is_for_the_npu_and_its_figures_are_vela_s_own(deployed: Project) -> None:
-    home, figures = folder(deployed, "vela"), told(deployed, "vela")["figures"]
+    home, figures = folder(deployed, "vela"), route_facts(deployed, "vela")["figures"]
     codes = flatbuffer_utils.read_model(str(home / "model_vela.tflite")).operatorCodes
     assert [code.customCode for code in codes] == [b"ethos-u"]
     assert (figures["npu_percent"], figures["on_cpu"]) == (100, [])
     assert figures["operators"] < figures["vela_npu_operators"]  # Of one softmax it makes 30.
-    assert [gate["name"] for gate in told(deployed, "vela")["gates"]] == ["input and output", "min_npu_percent"]
+    assert [gate["name"] for gate in route_facts(deployed, "vela")["gates"]] == ["input and output", "min_npu_percent"]
     printed = (home / "vela.txt").read_text()
     assert re.search(rf"Total SRAM used +{figures['sram_kib']:.2f} KiB", printed)
     assert figures["inferences_per_second"] == pytest.approx(figures["clock_hz"] / figures["cycles"], rel=0.01)
@@ -209,13 +209,13 @@ def test_test_vectors_are_what_litert_answers(deployed: Project) -> None:
         for table in re.findall(r"test_(?:inputs|outputs)\[\d+\]\[\d+\] = \{(.*?)\};", text, re.DOTALL)
     )
     model = deployed.root / "build" / LABEL / "model.tflite"
-    given = inputs.reshape(-1, 8, 8, 1)
-    assert np.array_equal(given[0], images(deployed)[0])
-    assert np.array_equal(answers(model, given).argmax(1), outputs.argmax(1))
+    pixels = inputs.reshape(-1, 8, 8, 1)
+    assert np.array_equal(pixels[0], images(deployed)[0])
+    assert np.array_equal(answers(model, pixels).argmax(1), outputs.argmax(1))
 
 
 def test_onnx_model_is_quantized_at_both_ends(deployed: Project) -> None:
-    facts = told(deployed, "onnx")
+    facts = route_facts(deployed, "onnx")
     assert facts["figures"]["operators"]["QuantizeLinear"] >= 5
     runtime = pytest.importorskip("onnxruntime")
     session = runtime.InferenceSession(str(folder(deployed, "onnx") / "model.onnx"), providers=["CPUExecutionProvider"])

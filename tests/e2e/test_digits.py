@@ -1,4 +1,4 @@
-"""The newcomer's build: the embedded digits, with the real toolchain."""
+"""The first build of the README: the embedded digits, with the real toolchain."""
 
 from __future__ import annotations
 
@@ -38,10 +38,10 @@ def test_model_is_as_accurate_as_the_network(digits: Project) -> None:
 def test_model_takes_and_gives_bytes(digits: Project) -> None:
     model = Interpreter(str(digits.root / "build/digits/model.tflite"))
     model.allocate_tensors()
-    (given,), (answer,) = model.get_input_details(), model.get_output_details()
+    (image,), (answer,) = model.get_input_details(), model.get_output_details()
     spec = json.loads((REPOSITORY / "specs/digits.json").read_text())
-    assert given["dtype"].__name__ == answer["dtype"].__name__ == "uint8"
-    assert given["quantization"] == (pytest.approx(1 / spec["input"]["std_dev"]), spec["input"]["mean"])
+    assert image["dtype"].__name__ == answer["dtype"].__name__ == "uint8"
+    assert image["quantization"] == (pytest.approx(1 / spec["input"]["std_dev"]), spec["input"]["mean"])
     assert answer["quantization"] == (1 / 256, 0)
 
 

@@ -46,9 +46,9 @@ def test_input_and_output_are_bytes_of_the_scheme(variants: Project, label: str)
     report = variants.report(label)
     signed = label.endswith(("int8", "int8_per_channel", "ptq_percentile")) and not label.endswith("uint8")
     for end, scale in (("input", 1 / 255), ("output", 1 / 256)):
-        found = report[end]
-        assert (found["dtype"], found["zero_point"]) == (("int8", -128) if signed else ("uint8", 0))
-        assert found["scale"] == pytest.approx(scale)
+        tensor = report[end]
+        assert (tensor["dtype"], tensor["zero_point"]) == (("int8", -128) if signed else ("uint8", 0))
+        assert tensor["scale"] == pytest.approx(scale)
 
 
 def test_ptq_trains_nothing(variants: Project) -> None:

@@ -19,7 +19,7 @@ from qatbuild.exchange.request import Request, Source
 
 
 def request(folder: Path, name: str, *, images: int = 20) -> Request:
-    """A dataset stage on a tiny npz; without images, on a file that is none."""
+    """A dataset stage on a tiny npz; without images, on a file of text."""
     data = folder / f"{name}.npz"
     if images:
         pixels, labels = np.zeros((images, 2, 2, 1), np.uint8), np.arange(images) % 2
@@ -50,10 +50,10 @@ def executor() -> LocalExecutor:
 
 def servers() -> set[int]:
     """Processes of worker servers that this process started."""
-    found = subprocess.run(
+    processes = subprocess.run(
         ["pgrep", "-P", str(os.getpid()), "-f", "qatbuild.worker.server"], capture_output=True, text=True, check=False
     )
-    return {int(word) for word in found.stdout.split()}
+    return {int(word) for word in processes.stdout.split()}
 
 
 def test_requests_of_several_threads_are_answered_each_with_its_own_result(
@@ -70,7 +70,7 @@ def test_requests_of_several_threads_are_answered_each_with_its_own_result(
             assert len(arrays["test_images"]) == count
 
 
-def test_expected_error_comes_back_as_what_it_was(executor: LocalExecutor, tmp_path: Path) -> None:
+def test_expected_error_keeps_its_type(executor: LocalExecutor, tmp_path: Path) -> None:
     with pytest.raises(DatasetError, match=r"broken\.npz"):
         executor.run(request(tmp_path, "broken", images=0))
     assert "broken.npz" in (tmp_path / "broken/log.txt").read_text()

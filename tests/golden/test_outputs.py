@@ -54,7 +54,7 @@ def test_fake_quantized_graph_computes_the_originals_outputs(network: str, rewri
 
 
 @each_network
-def test_table_tells_a_rewrite_that_lost_the_narrow_range_of_one_layer(network: str) -> None:
+def test_table_detects_a_rewrite_that_lost_the_narrow_range_of_one_layer(network: str) -> None:
     graph = slim.graph(slim.NETWORKS[network], "eval")
     create_eval_graph(graph)
     graph_def = graph.as_graph_def()
@@ -66,7 +66,7 @@ def test_table_tells_a_rewrite_that_lost_the_narrow_range_of_one_layer(network: 
 
 @pytest.mark.parametrize("end", ["min", "max"])
 @each_network
-def test_table_tells_a_rewrite_that_reads_another_layers_range(network: str, end: str) -> None:
+def test_table_detects_a_rewrite_that_reads_another_layers_range(network: str, end: str) -> None:
     graph = slim.graph(slim.NETWORKS[network], "eval")
     create_eval_graph(graph)
     graph_def = graph.as_graph_def()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import tensorflow as tf
 
+from qatbuild.quantize.batch_norm.find import BatchNorm, Unfoldable, find_batch_norms
 from tests.graph.networks import FUSED, folding_layer, images, v1
 
 FORMS = [*FUSED, "unfused", "shifted"]
@@ -93,3 +94,10 @@ def convolutions_run(network, batch):
 def _plain(kernel):
     """The kind of a kernel that TensorFlow's own optimizer may have fused with a bias."""
     return kernel.removeprefix("_MklNative").removeprefix("_").removeprefix("Fused").removesuffix("WithBias")
+
+
+def foldable(graph, *, training):
+    """The batch norms of a graph, all of which can be folded."""
+    norms = find_batch_norms(graph, training=training, biased=True)
+    assert [each for each in norms if isinstance(each, Unfoldable)] == []
+    return [each for each in norms if isinstance(each, BatchNorm)]

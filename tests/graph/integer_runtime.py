@@ -67,7 +67,7 @@ def measured(body, asked, values=None):
     """Return ranges by variable, measured by running the float network on the images, and the plan's report."""
     graph, logits = network_graph(body)
     report = plan_inference(graph, asked, input="input", logits=logits)
-    ranges = {}
+    ranges: dict[str, Any] = {}
     with graph.as_default(), v1.Session() as session:
         session.run(v1.global_variables_initializer())
         values = {each.op.name: drawn(each, session) for each in v1.global_variables()} | (values or {})

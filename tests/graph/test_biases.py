@@ -24,7 +24,7 @@ ENDS = {"one range": (-0.5, 0.5), "a range a channel": (np.array([-1, -0.5, -2, 
 @pytest.mark.parametrize("ends", ENDS.values(), ids=ENDS)
 @pytest.mark.parametrize("training", [False, True])
 def test_bias_is_the_nearest_multiple_of_the_product_of_both_scales(ends, training):
-    low, high = np.float32(ends)
+    low, high = np.array(ends, np.float32)
     step = np.float32(255 / 255) * ((high - low) / np.float32(254))
     with tf.Graph().as_default(), v1.Session() as session:
         bias = tf.constant(BIAS)

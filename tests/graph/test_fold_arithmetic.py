@@ -7,7 +7,6 @@ import pytest
 import tensorflow as tf
 
 from qatbuild.quantize import create_eval_graph, experimental_create_training_graph
-from qatbuild.quantize.batch_norm.find import find_batch_norms
 from qatbuild.quantize.batch_norm.fold import fold
 from tests.graph.folding import (
     BIASED,
@@ -17,6 +16,7 @@ from tests.graph.folding import (
     assert_close,
     batches,
     convolutions_run,
+    foldable,
     start_biases_at,
 )
 from tests.graph.networks import DECAY, EPSILON, FUSED, v1
@@ -38,7 +38,7 @@ def folded_only(*, with_batches=True, freeze=None):
     """Return a rewrite that folds batch norms, also behind biases, and inserts no FakeQuants."""
 
     def rewrite(graph):
-        norms = find_batch_norms(graph, training=with_batches, biased=True)
+        norms = foldable(graph, training=with_batches)
         with graph.as_default():
             return [fold(each, freeze) for each in norms]
 

@@ -134,7 +134,7 @@ def test_rewriting_twice_adds_nothing(form, create, freeze):
     assert (report.folded, report.quantized, report.left_float) == ((), (), ())
 
 
-def test_batch_norm_that_nothing_reads_stays():
+def test_unread_batch_norm_stays():
     with tf.Graph().as_default() as graph:
         one_layer()
         value = layer(images(), "other", bias="none", activation="none")

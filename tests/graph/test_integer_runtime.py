@@ -76,11 +76,11 @@ def test_weights_of_fewer_bits_compute_correctly_in_int8(bits, kernels, tmp_path
 
 @pytest.mark.parametrize("scheme", ["uint8", "int8_per_channel"])
 def test_a_layer_with_zero_weights_keeps_its_bias(scheme, tmp_path):
-    biases = np.float32([0.5, -0.5, 1.0, 0.0])
+    biases = np.array([0.5, -0.5, 1.0, 0.0], np.float32)
     dead = {"second/weights": np.zeros([3, 3, 4, 4], np.float32), "second/biases": biases}
     outcome = converted(three, tmp_path, scheme, values=dead)
     assert outcome.unsupported == ()
     assert outcome.lsb.max() <= 1
-    dead["second/biases"] = np.float32([-1, -1, -1, -1])
+    dead["second/biases"] = np.array([-1, -1, -1, -1], np.float32)
     outcome = converted(three, tmp_path, scheme, values=dead, kernels="xnnpack")
     assert outcome.lsb.max() <= 1

@@ -61,7 +61,7 @@ def test_weight_ranges_are_those_of_the_current_weights():
     session = dense()
     weights = session.graph.get_tensor_by_name("weights:0")
     for factor in (1, 10, 0.1):
-        values = factor * np.float32([[1, 2], [-3, 0.5], [0.25, -1]])
+        values = np.float32(factor) * np.array([[1, 2], [-3, 0.5], [0.25, -1]], np.float32)
         with session.graph.as_default():
             session.run(tf.raw_ops.Assign(ref=weights, value=values))
         run(session, batches(1)[0])

@@ -6,9 +6,17 @@ import numpy as np
 import pytest
 
 from qatbuild.quantize import Options, rewrite_inference, rewrite_training
-from qatbuild.quantize.batch_norm.find import find_batch_norms
 from qatbuild.quantize.batch_norm.training_fold import fold_in_training
-from tests.graph.folding import BIASED, ROWS, Network, assert_close, batches, convolutions_run, start_biases_at
+from tests.graph.folding import (
+    BIASED,
+    ROWS,
+    Network,
+    assert_close,
+    batches,
+    convolutions_run,
+    foldable,
+    start_biases_at,
+)
 from tests.graph.networks import v1
 
 pytestmark = pytest.mark.tf
@@ -21,7 +29,7 @@ def folded(freeze=None):
     """Return a rewrite that folds batch norms for training and inserts no FakeQuants."""
 
     def rewrite(graph):
-        norms = find_batch_norms(graph, training=True, biased=True)
+        norms = foldable(graph, training=True)
         with graph.as_default():
             return [fold_in_training(each, freeze) for each in norms]
 

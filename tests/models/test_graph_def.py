@@ -17,7 +17,7 @@ pytestmark = pytest.mark.tf
 def definition() -> tf.compat.v1.GraphDef:
     """weights -> range -> product <- image; a loop of two; random numbers scaled by a constant."""
     result = tf.compat.v1.GraphDef()
-    result.node.append(graph_def.new_constant("weights", np.float32([1, 2])))
+    result.node.append(graph_def.new_constant("weights", np.array([1, 2], np.float32)))
     for name, op, inputs in (
         ("image", "Placeholder", []),
         ("range", "FakeQuantWithMinMaxArgs", ["weights", "^image"]),
@@ -42,7 +42,7 @@ def test_constant_operations_are_those_that_no_input_and_no_loop_reaches() -> No
     assert graph_def.constant_ops(definition().node) == {"weights", "range", "same", "double", "noise", "scaled"}
 
 
-def test_excluded_types_are_not_constant_nor_what_is_computed_from_them() -> None:
+def test_excluded_types_and_their_results_are_not_constant() -> None:
     without = graph_def.constant_ops(definition().node, ("FakeQuantWithMinMaxArgs", "RandomUniform"))
     assert without == {"weights", "double"}
 
@@ -57,7 +57,7 @@ def test_a_constant_is_read_and_replaced() -> None:
     node = graph_def.new_constant("a", [1, -1], tf.int32)
     assert graph_def.is_constant(node)
     assert graph_def.constant(node).tolist() == [1, -1]
-    graph_def.set_constant(node, np.float32([0.5]))
+    graph_def.set_constant(node, np.array([0.5], np.float32))
     assert node.attr["dtype"].type == tf.float32.as_datatype_enum
     assert graph_def.constant(node).tolist() == [0.5]
 

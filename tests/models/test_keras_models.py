@@ -1,7 +1,8 @@
-"""Keras 3 models in a TF 1 graph: what they compute, how they are named, how they learn, and which are refused."""
+"""Keras 3 models in a TF 1 graph: their outputs, names, training and refusals."""
 
 from __future__ import annotations
 
+import importlib
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -14,12 +15,12 @@ import tensorflow as tf
 
 from qatbuild.exchange import networks
 from qatbuild.exchange.errors import StageError
-from qatbuild.quantize.batch_norm.find import BatchNorm, find_batch_norms
 from qatbuild.quantize.batch_norm.fold import fold
 from qatbuild.worker import models
 from qatbuild.worker.training import checkpoint
 from qatbuild.worker.training.session import deterministic
 from tests.conftest import SHARED
+from tests.graph.folding import foldable
 
 pytestmark = pytest.mark.tf
 
@@ -110,7 +111,7 @@ class Built:
     """A network in a graph of its own."""
 
     def __init__(
-        self, model: dict[str, Any], shape: tuple[int, ...] = (8, 8, 3), *, training: bool = False, seed: int = 1
+        self, model: dict[str, Any], shape: tuple[int, int, int] = (8, 8, 3), *, training: bool = False, seed: int = 1
     ) -> None:
         deterministic()
         self.graph = tf.Graph()
@@ -144,9 +145,8 @@ def in_file(model: keras.Model, path: Path) -> dict[str, Any]:
     return {"keras": str(path)}
 
 
-def eagerly(function: str, shape: tuple[int, ...] = (8, 8, 3)) -> keras.Model:
-    import kerasnets  # noqa: PLC0415  written by a fixture
-
+def eagerly(function: str, shape: tuple[int, int, int] = (8, 8, 3)) -> keras.Model:
+    kerasnets = importlib.import_module("kerasnets")  # written by a fixture
     return getattr(kerasnets, function)(np.zeros([1, *shape]), 10, training=False)
 
 
@@ -160,7 +160,7 @@ def eagerly(function: str, shape: tuple[int, ...] = (8, 8, 3)) -> keras.Model:
     ],
 )
 def test_file_computes_what_keras_predicts_also_with_its_batch_norms_folded(
-    function: str, shape: tuple[int, ...], batch_norms: int, tmp_path: Path
+    function: str, shape: tuple[int, int, int], batch_norms: int, tmp_path: Path
 ) -> None:
     model = eagerly(function, shape)
     spec = in_file(model, tmp_path / "net.keras")
@@ -175,7 +175,7 @@ def test_keras_2_file_computes_what_keras_predicts_also_with_its_batch_norms_fol
 
 
 def _assert_like_keras(
-    spec: dict[str, Any], model: keras.Model, shape: tuple[int, ...], batch_norms: int, scale: float = 1.0
+    spec: dict[str, Any], model: keras.Model, shape: tuple[int, int, int], batch_norms: int, scale: float = 1.0
 ) -> Built:
     images = scale * np.random.default_rng(1).random([4, *shape], np.float32)
     expected = model.predict(images, verbose=0)
@@ -187,10 +187,10 @@ def _assert_like_keras(
     is_softmax = np.allclose(expected.sum(1), 1, atol=1e-4)
     output = built.probabilities if is_softmax else built.logits
     np.testing.assert_allclose(built.session.run(output, {built.images: images}), expected, atol=1e-4)
-    found = find_batch_norms(built.graph, training=False, biased=True)
-    assert [type(each).__name__ for each in found] == ["BatchNorm"] * batch_norms
+    norms = foldable(built.graph, training=False)
+    assert len(norms) == batch_norms
     with built.graph.as_default():
-        for each in found:
+        for each in norms:
             fold(each)
     np.testing.assert_allclose(built.session.run(output, {built.images: images}), expected, atol=1e-4)
     return built
@@ -204,15 +204,15 @@ def _assert_like_keras(
         pytest.param("resnet50", (32, 32, 3), marks=pytest.mark.slow),
     ],
 )
-def test_folded_it_learns_as_unfolded_and_its_moving_averages_move(function: str, shape: tuple[int, ...]) -> None:
+def test_folded_it_learns_as_unfolded_and_its_moving_averages_move(function: str, shape: tuple[int, int, int]) -> None:
     images, labels = np.random.default_rng(1).random([8, *shape], np.float32), np.arange(8)
     results: list[list[np.ndarray]] = []
     for with_folding in (True, False)[: 2 if function == "plain" else 1]:
         built = Built(call(function), shape, training=True)
         with built.graph.as_default():
-            found = find_batch_norms(built.graph, training=True, biased=True) if with_folding else ()
-            assert all(isinstance(each, BatchNorm) and each.training for each in found)
-            for each in found:
+            norms = foldable(built.graph, training=True) if with_folding else []
+            assert all(each.training for each in norms)
+            for each in norms:
                 fold(each)
             loss = tf.reduce_mean(
                 tf.nn.sparse_softmax_cross_entropy_with_logits(labels, built.probabilities.op.inputs[0])
@@ -232,7 +232,7 @@ def test_folded_it_learns_as_unfolded_and_its_moving_averages_move(function: str
 def test_after_the_freeze_each_layer_runs_one_convolution() -> None:
     built = Built(call("plain"), training=True)
     with built.graph.as_default():
-        for each in find_batch_norms(built.graph, training=True, biased=True):
+        for each in foldable(built.graph, training=True):
             fold(each, freeze_delay_steps=2)
         loss = tf.reduce_mean(built.logits)
         updates = v1.get_collection(v1.GraphKeys.UPDATE_OPS)
@@ -274,7 +274,7 @@ def test_layers_of_one_name_in_nested_models_get_names_of_their_own() -> None:
     assert sum(name.endswith("kernel") for name in names) == 3
 
 
-def test_names_that_no_scope_can_have_are_made_plain(tmp_path: Path) -> None:
+def test_names_that_no_scope_can_have_are_made_valid(tmp_path: Path) -> None:
     parts = [keras.Input((8, 8, 3)), keras.layers.Conv2D(2, 3, name="conv 1"), keras.layers.Flatten()]
     model = keras.Sequential([*parts, keras.layers.Dense(10, name="(logits)")], name="my net (2)")
     built = Built(in_file(model, tmp_path / "net.keras"))
@@ -282,13 +282,13 @@ def test_names_that_no_scope_can_have_are_made_plain(tmp_path: Path) -> None:
     assert kernels == {"my_net__2_/conv_1/kernel", "my_net__2_/_logits_/kernel"}
 
 
-def test_frozen_layers_stay_what_they_are() -> None:
+def test_frozen_layers_do_not_change() -> None:
     built = Built(call("nested"), training=True)
     assert [name.rpartition("/")[2] for name in built.trainable] == ["kernel", "bias"] * 2
     assert not built.graph.get_collection(v1.GraphKeys.UPDATE_OPS)
 
 
-def test_names_and_weights_do_not_depend_on_what_was_built_before() -> None:
+def test_names_and_weights_do_not_depend_on_earlier_models() -> None:
     first = Built(call("plain")).start()
     keras.layers.Dense(3)
     np.random.default_rng().random()
@@ -404,7 +404,7 @@ def test_file_with_classes_of_the_users_own_is_refused(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("content", [b"", b"not a zip", b"\x89HDF\r\n\x1a\n"])
 @pytest.mark.parametrize("name", ["broken.keras", "broken.h5"])
-def test_file_that_is_none_is_refused(name: str, content: bytes, tmp_path: Path) -> None:
+def test_file_that_is_no_keras_model_is_refused(name: str, content: bytes, tmp_path: Path) -> None:
     (tmp_path / name).write_bytes(content)
     with pytest.raises(StageError, match="cannot be read") as refused:
         Built({"keras": str(tmp_path / name)})

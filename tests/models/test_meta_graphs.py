@@ -1,4 +1,4 @@
-"""Networks cut out of TF 1 meta graphs: what is taken, what is left out, and what is refused."""
+"""Networks cut out of TF 1 meta graphs: the operations taken, those left out, and refusals."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def with_new_dropout(images: tf.Tensor) -> tf.Tensor:
     return layers.dense(net, 10, scope="net/logits", activation=None)
 
 
-def told_whether_it_trains(images: tf.Tensor) -> tf.Tensor:
+def with_a_training_flag(images: tf.Tensor) -> tf.Tensor:
     return small(images) * v1.placeholder(tf.float32, [], name="strength")
 
 
@@ -89,7 +89,7 @@ def built(model: dict[str, str], images: np.ndarray, values: dict[str, np.ndarra
 
 
 @pytest.mark.parametrize("batch", [None, 5])
-def test_way_from_images_to_logits_is_taken_for_any_batch(batch: int | None, tmp_path: Path) -> None:
+def test_path_from_images_to_logits_takes_any_batch(batch: int | None, tmp_path: Path) -> None:
     model, values = saved(tmp_path, small, batch)
     images = np.random.default_rng(1).random([3, 6, 6, 3], np.float32)
     logits, kinds = built(model, images, values)
@@ -119,7 +119,7 @@ def test_batch_norm_of_an_inference_is_taken_with_its_moving_averages(tmp_path: 
     [
         (normalized(training=True), {}, ["graph of a training", "FusedBatchNormV3", "is_training=False"]),
         (normalized(training=True, fused=False), {}, ["graph of a training", "SquaredDifference"]),
-        (told_whether_it_trains, {}, ["something else than the images", "strength"]),
+        (with_a_training_flag, {}, ["something else than the images", "strength"]),
         (small, {"input": "inputs:0"}, ["no such tensor", "model.input", "inputs:0", "input"]),
         (small, {"logits": "net/logits/BiasAd"}, ["no such tensor", "model.logits", "net/logits/MatMul"]),
         (small, {"logits": "global_step:0"}, ["do not depend on the input"]),
@@ -127,7 +127,7 @@ def test_batch_norm_of_an_inference_is_taken_with_its_moving_averages(tmp_path: 
         (small, {"meta_graph": "nowhere.meta"}, ["no such meta graph"]),
     ],
 )
-def test_what_is_no_network_is_refused(
+def test_meta_graph_without_the_named_network_is_refused(
     network: Network, changes: dict[str, str], fragments: list[str], tmp_path: Path
 ) -> None:
     model, _ = saved(tmp_path, network)
@@ -140,7 +140,7 @@ def test_what_is_no_network_is_refused(
 
 
 @pytest.mark.parametrize("content", [b"", b"no protobuf at all \xff\xff"])
-def test_file_that_is_none_is_refused(content: bytes, tmp_path: Path) -> None:
+def test_file_that_is_no_meta_graph_is_refused(content: bytes, tmp_path: Path) -> None:
     (tmp_path / "net.meta").write_bytes(content)
     model = {"meta_graph": str(tmp_path / "net.meta"), "input": "input:0", "logits": "logits:0"}
     with tf.Graph().as_default(), pytest.raises(StageError, match="meta graph"):

@@ -1,4 +1,4 @@
-"""Networks: slim's names and shapes, nothing of training in inference, and errors that say what is wanted."""
+"""Networks: slim's names and shapes, inference graphs without operations of training, and errors."""
 
 from __future__ import annotations
 
@@ -208,7 +208,7 @@ def test_unknown_option_lists_the_networks_own() -> None:
     assert refused.value.facts == [("network", "cifarnet"), ("option", "lrm"), ("it has", "lrn")]
 
 
-def test_cure_for_lrn_is_the_option_of_the_spec() -> None:
+def test_hint_for_lrn_names_the_option_of_the_spec() -> None:
     assert models.hints(Shipped("cifarnet"))["LRN"] == '"lrn": false'
     assert not models.hints(Shipped("lenet"))
 
@@ -249,7 +249,7 @@ def test_network_of_the_users_gets_its_options(module: str) -> None:
     ("usersnets:nothing", "NoneType"),
 ])  # fmt: skip
 @pytest.mark.usefixtures("module")
-def test_network_of_the_users_that_is_none_is_refused(call: str, fact: str) -> None:
+def test_function_that_builds_no_valid_network_is_refused(call: str, fact: str) -> None:
     with pytest.raises(StageError) as refused:
         _build({"call": call}, (8, 8, 1))
     assert fact in [value for _, value in refused.value.facts]

@@ -19,6 +19,7 @@ import tempfile
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
+from typing import Any
 from unittest import mock
 
 import pytest
@@ -43,7 +44,7 @@ Change = tuple[Callable[..., None], tuple[object, ...]]
 
 
 class Telling(ToyExecutor):
-    """Its artifacts also say which code made them."""
+    """Toy stages whose artifacts also say which code made them."""
 
     def text(self, request):
         return super().text(request) if request.stage == "evaluate" else super().text(request) + request.code
@@ -82,7 +83,7 @@ def build(root: Path, killed_at: int = 0) -> int:
 
 
 def use_copy(folder: Path) -> None:
-    """Import qatbuild, and all of the tests that has imported it, anew, from a copy."""
+    """Import qatbuild again from a copy, and the modules of the tests too."""
     for name in [name for name in sys.modules if name.partition(".")[0] in {"qatbuild", "tests"}]:
         del sys.modules[name]
     sys.dont_write_bytecode = True
@@ -214,18 +215,18 @@ CHANGES: st.SearchStrategy[Change] = st.one_of(
 
 def published(root: Path) -> dict[str, bytes]:
     """Every manifest and all that it names, by path below the build."""
-    found = {}
+    contents = {}
     for path in (root / "build").rglob("*.manifest.json"):
         manifest = Manifest.read(path)
         for file in (path, *(path.parent / name for name in manifest.files)):
-            found[str(file.relative_to(root / "build"))] = file.read_bytes() if file.exists() else b""
-    return found
+            contents[str(file.relative_to(root / "build"))] = file.read_bytes() if file.exists() else b""
+    return contents
 
 
 def is_correct(root: Path, wrong: AbstractContextManager[object] | None = None) -> bool:
-    """Whether a build of now leaves what a clean build leaves: each file that a clean build makes, byte for byte.
+    """Whether a build leaves each file that a clean build makes, byte for byte.
 
-    The build of now is done by something that is `wrong`, for a negative control.
+    The build is done under the patch `wrong`, if there is one: a negative control.
     """
     with wrong or nullcontext():
         assert build(root) == 0
@@ -272,7 +273,7 @@ def test_builds_that_were_killed_at_any_moments_leave_what_a_clean_build_leaves(
         assert is_correct(root)
 
 
-def test_what_is_edited_in_qatbuild_is_what_is_built_with() -> None:
+def test_builds_run_the_edited_code_of_qatbuild() -> None:
     with tempfile.TemporaryDirectory() as folder:
         root = new_project(Path(folder).resolve() / "project")
         settle(root)
@@ -292,7 +293,7 @@ def believing(_: Rebuilder, request: Request) -> Freshness:
     return Freshness([], tuple(Manifest.read(Manifest.path_of(request.folder, request.stage)).files))
 
 
-WRONG = {
+WRONG: dict[str, tuple[Change, tuple[Any, str, Any]]] = {
     "it does not look at its artifacts": (
         (hurt_model, ()),
         (Digests, "damage", lambda *_: []),
@@ -301,7 +302,7 @@ WRONG = {
         (edit_data, ("others",)),
         (Rebuilder, "freshness", believing),
     ),
-    "its shortcut believes that there is nothing to do": (
+    "its fast path believes that all is up to date": (
         (edit_data, ("others",)),
         (FastPath, "check", lambda self, _: setattr(self, "selection", Only(()))),
     ),
@@ -309,8 +310,8 @@ WRONG = {
 
 
 @pytest.mark.parametrize("name", WRONG)
-def test_the_property_refuses_a_wrong_rebuilder(name: str) -> None:
-    """The negative control: what was built rightly is, after one change, built by something that is wrong."""
+def test_the_property_detects_a_wrong_rebuilder(name: str) -> None:
+    """The negative control: after one change, a build with a broken rebuilder is not correct."""
     change, (owner, attribute, wrong) = WRONG[name]
     assert correct_after([change])
     assert not correct_after([change], mock.patch.object(owner, attribute, wrong))

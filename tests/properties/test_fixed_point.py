@@ -32,7 +32,8 @@ def test_a_multiplier_is_its_real_factor_to_31_bits(real):
 
 @pytest.mark.parametrize("real", [0.0, 2.0**-40])
 def test_factors_too_small_for_31_bits_are_zero(real):
-    assert fixed_point.quantized_multiplier(real) == (0, 0)
+    multiplier, shift = fixed_point.quantized_multiplier(real)
+    assert (int(multiplier), int(shift)) == (0, 0)
 
 
 @given(INT32, INT32)

@@ -121,7 +121,7 @@ ASKED: dict[str, Any] = {
 
 @pytest.fixture(scope="session")
 def asked() -> dict[str, Any]:
-    """What the conversions ask for, except the scheme."""
+    """The arguments of the conversions, except the scheme."""
     return ASKED
 
 

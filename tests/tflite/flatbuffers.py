@@ -19,7 +19,7 @@ _TYPES = {np.dtype(name): getattr(schema.TensorType, name.upper()) for name in (
 
 @dataclass(frozen=True)
 class Wire:
-    """A tensor: what it is, and its values if it is a constant."""
+    """A tensor: its type, shape and scale, and its values if it is a constant."""
 
     dtype: Any
     shape: tuple[int, ...]

@@ -1,4 +1,4 @@
-"""Whole fake-quantized networks, small, for each scheme: every kind of layer that emulator and table must know."""
+"""Small fake-quantized networks for each scheme, with every kind of layer of the emulator and the layer table."""
 
 from __future__ import annotations
 

@@ -40,7 +40,7 @@ class Drawn:
         return self.draw(st.sampled_from(choices))
 
     def real(self, low: float, high: float) -> float:
-        return self.draw(st.floats(np.float32(low), np.float32(high), width=32))
+        return self.draw(st.floats(float(np.float32(low)), float(np.float32(high)), width=32))
 
     def quantized(self, *shape: int) -> np.ndarray:
         return self.random.integers(self.low, self.high, shape, self.dtype, endpoint=True)

@@ -22,7 +22,7 @@ def test_a_batch_gives_the_outputs_of_single_images(converted, images, kernels, 
 
 
 def test_every_image_is_reported_as_done_once(converted, images):
-    done = []
+    done: list[int] = []
     Model(converted()).run(images, batch=50, done=done.append)
     assert done == [50, 50, 20]
 
@@ -32,7 +32,7 @@ def test_no_images_give_no_outputs(converted, images):
 
 
 def test_a_model_with_a_fixed_batch_is_run_image_by_image(converted, images):
-    done = []
+    done: list[int] = []
     fixed = Model(converted(batch=1)).run(images[:7], done=done.append)
     assert np.array_equal(fixed, Model(converted()).run(images[:7]))
     assert done == [1] * 7

@@ -17,7 +17,7 @@ pytestmark = pytest.mark.tf
 
 v1 = tf.compat.v1
 IMAGES = np.random.default_rng(3).integers(0, 256, (12, nets.SIDE_PX, nets.SIDE_PX, nets.CHANNELS), np.uint8)
-REALS = (IMAGES.astype(np.float32) - 121) / 64
+REALS = (IMAGES.astype(np.float32) - np.float32(121)) / np.float32(64)
 
 
 def graphs(folder):
@@ -41,7 +41,8 @@ def measured(folder, definitions=None):
 @pytest.fixture(scope="module", params=[(net, scheme) for net in nets.NETS for scheme in nets.SCHEMES], ids="-".join)
 def folder(request, tmp_path_factory):
     made = tmp_path_factory.mktemp("net")
-    nets.build(*request.param, made)
+    net, scheme = request.param
+    nets.build(net, scheme, made)
     return made
 
 
@@ -83,11 +84,12 @@ def test_operators_that_only_move_values_lose_nothing(mobile):
 def narrowed(monkeypatch, folder, layer, ends):
     """The mobile net, with the range of one layer replaced before it is converted."""
     usual = nets.Layers.range
-    monkeypatch.setattr(
-        nets.Layers,
-        "range",
-        lambda make, net, low, high, name: usual(make, net, *(ends if name == layer else (low, high)), name),
-    )
+
+    def replaced(make, net, low, high, name):
+        low, high = ends if name == layer else (low, high)
+        return usual(make, net, low, high, name)
+
+    monkeypatch.setattr(nets.Layers, "range", replaced)
     nets.build("mobile", "uint8", folder)
     return measured(folder)
 

@@ -8,7 +8,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from qatbuild.engine.publish import publish
+from qatbuild.engine import publish as publishing
 from qatbuild.exchange.errors import AcceptanceError, ConversionError, DatasetError
 from qatbuild.exchange.manifest import Manifest
 from qatbuild.exchange.request import Input, Request
@@ -22,9 +22,11 @@ EXPORT_FACTS |= {"float_layers": []}
 NO_GATES = {"max_accuracy_drop": 100.0, "min_top1": None, "min_agreement": None, "latency_runs": 3}
 
 
-def record(folder):
-    """What publishing writes beside the artifacts: of no interest to these stages."""
-    return folder / "request.json", ""
+def publish(manifest, folder):
+    """Move a stage's artifacts into place, with an empty record of the request, which these stages do not read."""
+    file = folder.parent / "made.json"
+    file.write_text(manifest.to_json())
+    publishing.publish(manifest, file, folder, (folder / "request.json", ""))
 
 
 class Build:
@@ -39,7 +41,7 @@ class Build:
         draft.mkdir(exist_ok=True)
         for name, data in files.items():
             (draft / name).write_bytes(data)
-        publish(Manifest.of(stage, draft, facts), self.folder / stage, record(self.folder))
+        publish(Manifest.of(stage, draft, facts), self.folder / stage)
 
     def freeze(self, **options):
         names = {
@@ -65,7 +67,7 @@ class Build:
         self.published("export", {}, EXPORT_FACTS)
         request = self.request("convert", {"input": INPUT, "quantize": {"scheme": scheme}}, "export", "freeze")
         facts = convert.run(request).to_json()
-        publish(Manifest.of("convert", request.out, facts), request.folder, record(self.folder))
+        publish(Manifest.of("convert", request.out, facts), request.folder)
         return facts
 
     def evaluate(self, **gates):
@@ -87,7 +89,7 @@ def build(tmp_path, network, images):
 
 @pytest.fixture
 def built(build):
-    """Frozen, converted, and with a test set that the .tflite gets right altogether."""
+    """A frozen and converted model, and a test set that the .tflite classifies without an error."""
     build.freeze()
     build.convert()
     build.dataset(np.argmax(Model(build.folder / "convert" / "model.tflite").run(build.images), axis=1))

@@ -58,8 +58,8 @@ def learn(digits: tuple[np.ndarray, np.ndarray]) -> Callable[..., Progress]:
         graph = training(NETWORK, Optimizer(optimizer), weight_decay=1e-4, seed=seed, rewrite=rewrite)
         batches = Batches(images[:200], labels[:200], 32, seed, Augmentation(1, flip_left_right=True, fill=128))
         course = Course(steps, Schedule("cosine", rate, warm_up_steps=2), every, log_every=3, precision=precision)
-        folders = {"out": folder / "out", "state": folder / "state"}
-        return train(graph, wrap(batches), course, title="test", threads=2, **folders, **more)
+        out, state = folder / "out", folder / "state"
+        return train(graph, wrap(batches), course, title="test", threads=2, out=out, state=state, **more)
 
     return run
 

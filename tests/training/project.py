@@ -50,7 +50,7 @@ class Project:
         folder.mkdir(parents=True)
         train = slice(0, len(images) - validation)
         held_out = slice(len(images) - validation, None)
-        arrays = {"train_images": images[train], "train_labels": labels[train]}
+        arrays: dict[str, Any] = {"train_images": images[train], "train_labels": labels[train]}
         arrays |= {"validation_images": images[held_out], "validation_labels": labels[held_out]}
         np.savez(folder / "dataset.npz", **arrays)
         self.publish("dataset", folder, DATASET | {"shape": list(images.shape[1:])})
@@ -66,10 +66,20 @@ class Project:
         """A request for a stage, with the settings as they are now."""
         paths = {name: Path((self.root / f"{name}.path").read_text()) for name in inputs}
         work = self.root / "work" / stage
-        given = {name: Input(path, "") for name, path in paths.items()}
-        found = {role: Source(path, "") for role, path in (sources or {}).items()}
+        inputs_by_role = {name: Input(path, "") for name, path in paths.items()}
+        sources_by_role = {role: Source(path, "") for role, path in (sources or {}).items()}
         request = Request(
-            stage, self.settings, given, found, {}, "", 2, self.root, self.root / "downloads", self.root, work
+            stage,
+            self.settings,
+            inputs_by_role,
+            sources_by_role,
+            {},
+            "",
+            2,
+            self.root,
+            self.root / "downloads",
+            self.root,
+            work,
         )
         request.out.mkdir(parents=True, exist_ok=True)
         return request

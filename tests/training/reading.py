@@ -1,4 +1,4 @@
-"""What a training left, read back."""
+"""The files of a training, read back: checkpoints and events."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def scalars(folder: Path) -> dict[str, list[tuple[int, float]]]:
     for file in sorted(folder.glob("*tfevents*"), key=lambda path: path.stat().st_mtime_ns):
         for event in tf.compat.v1.train.summary_iterator(str(file)):
             if event.session_log.status == event.session_log.START:
-                rows = {tag: [row for row in known if row[0] < event.step] for tag, known in rows.items()}
+                rows = {tag: [row for row in former if row[0] < event.step] for tag, former in rows.items()}
             for value in event.summary.value:
                 rows.setdefault(value.tag, []).append((event.step, value.simple_value))
     return rows

@@ -29,7 +29,7 @@ def test_each_epoch_shows_every_example_once_in_another_order() -> None:
 
 @settings(max_examples=30, deadline=None)
 @given(count=st.integers(1, 30), size=st.integers(1, 70), step=st.integers(0, 10**6), seed=st.integers(0, 2**31 - 1))
-def test_a_batch_does_not_depend_on_what_was_asked_before(count: int, size: int, step: int, seed: int) -> None:
+def test_a_batch_depends_on_seed_and_step_alone(count: int, size: int, step: int, seed: int) -> None:
     used, fresh = (_batches(count, size, seed, SHIFTED_AND_MIRRORED) for _ in range(2))
     for before in (0, step + 3, max(step - 1, 0)):
         used(before)
@@ -84,7 +84,7 @@ def test_prefetched_batches_come_in_order_and_once() -> None:
     assert seen == [(step, tuple(batches(step).labels)) for step in range(3, 40)]
 
 
-def test_prefetch_raises_what_making_a_batch_raises() -> None:
+def test_prefetch_raises_the_error_of_making_a_batch() -> None:
     batches = _batches()
 
     def make(step: int) -> Batch:

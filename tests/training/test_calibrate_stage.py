@@ -1,4 +1,4 @@
-"""The quantize stage by the method ptq, and what both methods say when statistics have seen too little."""
+"""The quantize stage by the method ptq, and the warnings of both methods about too few images or steps."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def trained(project: Project) -> Project:
     return project
 
 
-def test_calibration_leaves_what_a_training_leaves(trained: Project) -> None:
+def test_calibration_publishes_a_checkpoint_of_step_0(trained: Project) -> None:
     trained.settings["quantize"] = calibration()
     made = trained.run(quantize.run, "dataset", "float")
     assert made.facts["steps"] == [0]
@@ -56,13 +56,13 @@ def test_weights_are_the_float_network_s_to_the_last_bit(trained: Project) -> No
 
 def test_equal_calibrations_leave_equal_bytes_and_the_seed_chooses_the_images(trained: Project) -> None:
     trained.settings["quantize"] = calibration(16)
-    found = []
+    results = []
     for seed in (1, 1, 2):
         trained.settings["train"] = {"seed": seed}
         made = trained.run(quantize.run, "dataset", "float")
-        found.append((made.facts, made.file("model.ckpt-0.data-00000-of-00001").read_bytes()))
-    assert found[0] == found[1]
-    assert found[0] != found[2]
+        results.append((made.facts, made.file("model.ckpt-0.data-00000-of-00001").read_bytes()))
+    assert results[0] == results[1]
+    assert results[0] != results[2]
 
 
 def test_only_training_images_are_looked_at(trained: Project) -> None:
@@ -94,14 +94,14 @@ def test_ranges_per_channel_are_lists(trained: Project) -> None:
     assert checkpoint.values(made.folder / "model.ckpt-0", {"DigitsNet/conv1/weights_quant/max": [len(high)]})
 
 
-def test_more_images_than_there_are_is_refused(trained: Project) -> None:
+def test_more_images_than_the_dataset_has_are_refused(trained: Project) -> None:
     trained.settings["quantize"] = calibration(261)
     with pytest.raises(StageError, match="fewer training images") as refused:
         trained.run(quantize.run, "dataset", "float")
     assert dict(refused.value.facts) == {"quantize.calibration.images": "261", "training images": "260"}
 
 
-def test_few_images_or_few_batches_are_doubted_aloud(trained: Project, capsys: pytest.CaptureFixture[str]) -> None:
+def test_few_images_or_few_batches_give_a_warning(trained: Project, capsys: pytest.CaptureFixture[str]) -> None:
     learnt = trained.run(quantize.run, "dataset", "float")
     assert "only 6 batches" in learnt.facts["warnings"][0]
     trained.settings["quantize"] = calibration(20)
@@ -111,17 +111,17 @@ def test_few_images_or_few_batches_are_doubted_aloud(trained: Project, capsys: p
     assert "warning: The ranges are measured on only 20 images" in said
 
 
-def test_scratch_that_is_quantized_at_once_is_doubted_before_it_trains(project: Project) -> None:
+def test_immediate_quantization_from_scratch_gives_a_warning_before_training(project: Project) -> None:
     project.settings["train"] = {**project.settings["train"], "steps": 20, "checkpoint_every": 20}
-    for delay, doubted in ((1, True), (2, False)):
+    for delay, warned in ((1, True), (2, False)):
         project.settings["quantize"] = {**project.settings["quantize"], "start": "scratch", "quant_delay": delay}
-        told = project.run(quantize.run, "dataset").facts["warnings"]
-        assert any("never learns" in text for text in told) == doubted
+        warnings = project.run(quantize.run, "dataset").facts["warnings"]
+        assert any("never learns" in text for text in warnings) == warned
 
 
-@pytest.mark.parametrize(("from_weights", "doubted"), [(False, True), (True, False)])
-def test_young_batch_norms_are_doubted_unless_their_age_is_unknown(
-    project: Project, *, from_weights: bool, doubted: bool
+@pytest.mark.parametrize(("from_weights", "warned"), [(False, True), (True, False)])
+def test_batch_norms_of_few_steps_give_a_warning_unless_their_steps_are_unknown(
+    project: Project, *, from_weights: bool, warned: bool
 ) -> None:
     project.settings["model"] = {"name": "resnet8", "options": {}}
     project.settings["train"] = {**project.settings["train"], "steps": 1, "checkpoint_every": 1}
@@ -130,8 +130,8 @@ def test_young_batch_norms_are_doubted_unless_their_age_is_unknown(
     facts = json.loads((project.root / "work/float/out/float.manifest.json").read_text())["facts"]
     project.publish("float", folder, {**facts, "from_weights": from_weights})
     project.settings["quantize"] = calibration(100)
-    told = project.run(quantize.run, "dataset", "float").facts["warnings"]
-    assert any("only 1 steps" in text for text in told) == doubted
+    warnings = project.run(quantize.run, "dataset", "float").facts["warnings"]
+    assert any("only 1 steps" in text for text in warnings) == warned
 
 
 def test_variable_that_is_neither_restored_nor_new_is_named() -> None:

@@ -46,7 +46,7 @@ def network(model: dict[str, Any]) -> Classifier:
 
 
 @pytest.mark.parametrize("kind", ["name", "meta_graph"])
-def test_checkpoint_of_tf_1_gives_what_it_gave_there_also_as_tflite(
+def test_checkpoint_of_tf_1_gives_the_same_outputs_here_also_as_tflite(
     kind: str, models: dict[str, dict[str, Any]], tmp_path: Path
 ) -> None:
     target = inference(network(models[kind]), lambda graph, _input, _logits: create_eval_graph(graph))

@@ -1,4 +1,4 @@
-"""The training graph: what the loss sees, and what decays."""
+"""The training graph: the input of its loss, and the variables with weight decay."""
 
 from __future__ import annotations
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -79,7 +79,7 @@ def project(tmp_path: Path) -> Project:
     return project
 
 
-def converted(project: Project, model: keras.Model, **asked: Any) -> tuple[Model, dict[str, Any]]:
+def converted(project: Project, model: keras.Model, **asked: Any) -> tuple[Model, Mapping[str, Any]]:
     """The .tflite of a Keras model, and the facts of the stage that quantized it."""
     path = project.root / "net.keras"
     model.save(path)

@@ -72,8 +72,16 @@ def test_killed_training_ends_in_the_same_bytes(learn: Learn, tmp_path: Path, qu
 def test_resumed_training_repeats_only_the_steps_after_its_last_checkpoint(learn: Learn, tmp_path: Path) -> None:
     with pytest.raises(RuntimeError):
         learn(tmp_path, wrap=_killed_at(8))
-    asked = []
-    learn(tmp_path, wrap=lambda batches: lambda step: asked.append(step) or batches(step))
+    asked: list[int] = []
+
+    def noting(batches: Batches) -> Callable[[int], Any]:
+        def at(step: int) -> Any:
+            asked.append(step)
+            return batches(step)
+
+        return at
+
+    learn(tmp_path, wrap=noting)
     assert asked == list(range(5, 12))
 
 
@@ -137,7 +145,7 @@ def test_best_is_the_earliest_of_the_highest() -> None:
     assert progress.best == 2
 
 
-def test_diverged_training_names_step_and_learning_rate_and_cure(learn: Learn, tmp_path: Path) -> None:
+def test_diverged_training_names_step_and_learning_rate_with_a_hint(learn: Learn, tmp_path: Path) -> None:
     with pytest.raises(StageError) as refused:
         learn(tmp_path, rate=1e30)
     facts = dict(refused.value.facts)

@@ -1,4 +1,4 @@
-"""bfloat16: which operations compute in it, what stays float32, and what a processor without it does."""
+"""bfloat16: the operations that compute in it, those that stay float32, and processors without it."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from qatbuild.worker.training import precision
 from qatbuild.worker.training.graph import training
 from qatbuild.worker.training.optimizer import Optimizer
 from qatbuild.worker.training.resume import Progress
+from qatbuild.worker.training.rewrite import Rewrite
 from qatbuild.worker.training.session import session
 from tests.training.conftest import NETWORK
 from tests.training.reading import tensors
@@ -30,7 +31,7 @@ def _with_instructions(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(precision, "_processor_flags", lambda: frozenset({"avx512_bf16"}))
 
 
-def _types_that_ran(wanted: str, quantized: Callable[[tf.Graph], object] | None) -> dict[str, set[str]]:
+def _types_that_ran(wanted: str, quantized: Rewrite | None) -> dict[str, set[str]]:
     """The types of the tensors that one training step computed, by the type of their operation."""
     graph = training(NETWORK, Optimizer(), weight_decay=1e-4, seed=1, rewrite=quantized)
     feed = {graph.images: np.zeros((4, 8, 8, 1), np.uint8), graph.labels: np.zeros(4, np.int32)}
@@ -40,15 +41,15 @@ def _types_that_ran(wanted: str, quantized: Callable[[tf.Graph], object] | None)
     with session(graph.graph, 2, wanted) as opened, graph.graph.as_default():
         opened.run(v1.global_variables_initializer())
         opened.run([graph.loss, graph.step], feed, options=options, run_metadata=metadata)
-    found: dict[str, set[str]] = {}
+    types: dict[str, set[str]] = {}
     for part in metadata.partition_graphs:
         for node in part.node:
             kind = node.op.removeprefix("_Mkl").removeprefix("Native").removeprefix("_Fused").removeprefix("Fused")
-            found.setdefault(kind, set()).add(tf.as_dtype(node.attr["T"].type).name if "T" in node.attr else "")
-    return found
+            types.setdefault(kind, set()).add(tf.as_dtype(node.attr["T"].type).name if "T" in node.attr else "")
+    return types
 
 
-def test_bfloat16_layers_compute_in_bfloat16_and_what_must_not_lose_bits_in_float32() -> None:
+def test_layers_compute_in_bfloat16_and_exact_operations_in_float32() -> None:
     ran = _types_that_ran("bfloat16", fake_quantization(Options(mean=128, std_dev=64, mode="tf1"), []))
     for layer in ("Conv2D", "MatMul", "Conv2DBackpropFilter", "Conv2DBackpropInput"):
         assert ran[layer] == {"bfloat16"}, layer
@@ -82,5 +83,5 @@ def test_a_processor_without_bfloat16_falls_back_to_float32_and_says_so(
 
 
 @pytest.mark.usefixtures("_with_instructions")
-def test_a_processor_with_bfloat16_takes_what_is_asked_for() -> None:
+def test_a_processor_with_bfloat16_takes_the_requested_precision() -> None:
     assert [precision.available(each) for each in ("bfloat16", "float32")] == ["bfloat16", "float32"]

@@ -117,7 +117,7 @@ def test_check_counts_the_operations_and_leaves_no_file(project: Project) -> Non
     assert checked.facts["operations"]["Conv2D"] == 2
 
 
-def test_network_with_lrn_is_refused_at_once_with_the_cure(project: Project, tmp_path: Path) -> None:
+def test_network_with_lrn_is_refused_at_once_with_a_hint(project: Project, tmp_path: Path) -> None:
     project.publish("dataset", tmp_path / "dataset", DATASET | {"shape": [32, 32, 3]})
     project.settings["model"] = {"name": "cifarnet", "options": {"lrn": True}}
     with pytest.raises(RewriteError) as refused:
@@ -128,13 +128,13 @@ def test_network_with_lrn_is_refused_at_once_with_the_cure(project: Project, tmp
 
 
 def test_weights_of_a_checkpoint_are_published_as_they_are_with_0_steps(project: Project) -> None:
-    given = project.run(floating.run, "dataset")
+    trained = project.run(floating.run, "dataset")
     project.settings["train"] = {**project.settings["train"], "steps": 0}
-    (project.root / "work/float").rename(project.root / "given")
-    prefix = project.root / "given/out/model.ckpt-40"
+    (project.root / "work/float").rename(project.root / "elsewhere")
+    prefix = project.root / "elsewhere/out/model.ckpt-40"
     published = project.run(floating.run, "dataset", weights=prefix.with_name("model.ckpt-40.index"))
     assert published.facts["steps"] == [0]
-    assert published.facts["validation_top1"]["0"] == given.facts["validation_top1"]["40"]
+    assert published.facts["validation_top1"]["0"] == trained.facts["validation_top1"]["40"]
     before, after = tensors(prefix), tensors(published.folder / "model.ckpt-0")
     assert {**before, "global_step": b""} == {**after, "global_step": b""}
 
@@ -147,9 +147,9 @@ def test_keras_file_is_where_the_training_starts_from(project: Project, tmp_path
     project.settings["model"] = {"keras": "mine.keras", "options": {}}
     project.settings["train"] = {**project.settings["train"], "steps": 0}
     published = project.run(floating.run, "dataset", network=tmp_path / "mine.keras")
-    found = tensors(published.folder / "model.ckpt-0")
-    assert found.pop("global_step")
-    assert found == {
+    published_tensors = tensors(published.folder / "model.ckpt-0")
+    assert published_tensors.pop("global_step")
+    assert published_tensors == {
         f"mine/{layer.name}/{each.name}": each.numpy().tobytes()
         for layer in model.layers
         for each in layer.variables
@@ -158,12 +158,12 @@ def test_keras_file_is_where_the_training_starts_from(project: Project, tmp_path
     project.settings["train"] = {**project.settings["train"], "steps": 4}
     trained = project.run(floating.run, "dataset", network=tmp_path / "mine.keras")
     moved = tensors(trained.folder / "model.ckpt-4")
-    assert all(moved[name] != value for name, value in found.items())
+    assert all(moved[name] != value for name, value in published_tensors.items())
 
 
 def test_weights_that_lack_variables_of_the_network_are_refused_by_name(project: Project, tmp_path: Path) -> None:
     project.run(floating.run, "dataset")
-    (project.root / "work/float").rename(project.root / "given")
+    (project.root / "work/float").rename(project.root / "elsewhere")
     (tmp_path / "othernet.py").write_text(
         "from qatbuild.worker.models import layers\n"
         "def network(images, classes, *, training):\n"
@@ -171,7 +171,7 @@ def test_weights_that_lack_variables_of_the_network_are_refused_by_name(project:
     )
     project.settings["model"] = {"call": "othernet:network", "options": {}}
     with pytest.raises(StageError) as refused:
-        project.run(floating.run, "dataset", weights=project.root / "given/out/model.ckpt-40.index")
+        project.run(floating.run, "dataset", weights=project.root / "elsewhere/out/model.ckpt-40.index")
     facts = dict(refused.value.facts)
     assert facts["missing"].split() == ["only/weights", "only/biases"]
     assert "DigitsNet/conv1/weights" in facts["it has beside"]
@@ -242,7 +242,7 @@ def test_inference_graph_has_no_weights_no_dropout_and_no_initial_values(project
         assert len(definition.SerializeToString()) < 20_000
 
 
-def test_what_overrides_keep_in_float_is_named_for_the_conversion(project: Project) -> None:
+def test_layers_that_overrides_keep_in_float_are_named_for_the_conversion(project: Project) -> None:
     overrides = [{"layer": "conv1", "range": None, "bits": None, "float": True}]
     project.settings["quantize"] = {**project.settings["quantize"], "mode": "integer", "overrides": overrides}
     assert "conv1" in project.run(export.run, "dataset").facts["float_layers"]

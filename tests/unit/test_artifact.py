@@ -35,7 +35,7 @@ def test_manifest_survives_its_text(tmp_path: Path) -> None:
     assert Manifest.read(Manifest.path_of(tmp_path / "home", "toy")) == manifest
 
 
-def test_equal_artifacts_have_equal_manifests_wherever_they_lie(tmp_path: Path) -> None:
+def test_equal_artifacts_have_equal_manifests_in_any_folder(tmp_path: Path) -> None:
     assert made(tmp_path / "x", a="1").to_json() == made(tmp_path / "y", a="1").to_json()
 
 
@@ -61,7 +61,7 @@ def test_damage_names_each_file(tmp_path: Path) -> None:
     assert Digests().damage(manifest) == ["a: missing", "b: 2 bytes instead of 1", "c: edited"]
 
 
-def test_artifact_that_was_not_left_is_an_error_naming_those_that_were(tmp_path: Path) -> None:
+def test_missing_artifact_is_an_error_that_names_the_others(tmp_path: Path) -> None:
     with pytest.raises(ArtifactError, match="left no b") as caught:
         made(tmp_path / "out", a="1").file("b")
     assert ("it left", "a") in caught.value.facts
@@ -85,7 +85,7 @@ def test_digest_notices_an_edit_that_keeps_size_and_mtime(tmp_path: Path) -> Non
     assert digests.sha256(path) != before
 
 
-def test_digest_memory_is_written_and_read_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_file_cache_is_written_and_read_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(file_cache, "TICK_NS", -1)  # What was written this moment is not remembered, else.
     (tmp_path / "a").write_text("one")
     digests = Digests.load(tmp_path / "memory.db")
@@ -108,7 +108,7 @@ def test_digest_of_a_file_that_was_changed_this_moment_is_not_remembered(
 
 
 @pytest.mark.parametrize("text", ["", "no memory at all", "SQLite format 3\0 and then garbage" * 100])
-def test_broken_memory_is_an_empty_one(tmp_path: Path, text: str) -> None:
+def test_broken_file_cache_counts_as_empty(tmp_path: Path, text: str) -> None:
     (tmp_path / "memory.db").write_text(text)
     (tmp_path / "a").write_text("one")
     digests = Digests.load(tmp_path / "memory.db")

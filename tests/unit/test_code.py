@@ -46,7 +46,7 @@ def test_code_that_does_not_parse_has_a_digest(project: Path) -> None:
     assert digest(project) != before
 
 
-def test_memory_gives_the_same_digest(project: Path, tmp_path: Path) -> None:
+def test_file_cache_gives_the_same_digest(project: Path, tmp_path: Path) -> None:
     code = Code.load(project, tmp_path / "memory.db")
     first = code.digest(["net"])
     code.cache.save()
@@ -70,7 +70,7 @@ def test_float_training_does_not_depend_on_how_networks_are_quantized() -> None:
     assert not {name for name in closure("qatbuild.worker.stages.float") if name.startswith("qatbuild.quantize")}
 
 
-def test_no_more_is_looked_for_than_could_be_a_module(project: Path) -> None:
+def test_absent_paths_are_those_that_could_hold_a_module(project: Path) -> None:
     (project / "net.py").write_text("import numpy.linalg\nfrom layers import conv\nfrom space.inner import value\n")
     (project / "space").mkdir()
     code = Code(project)

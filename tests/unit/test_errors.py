@@ -1,4 +1,4 @@
-"""What the user reads."""
+"""Errors as the user reads them."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ KINDS = [
 ]
 
 
-def test_block_aligns_facts_and_ends_with_the_cure() -> None:
+def test_block_aligns_facts_and_ends_with_the_hint() -> None:
     error = errors.DatasetError(
         "An archive is truncated.", [("file", "a.tar"), ("expected", "3 bytes\n(or 4)")], "fetch it again"
     )

@@ -117,7 +117,7 @@ def test_combinations_are_left_out_and_added(tmp_path: Path) -> None:
 
 
 def test_variants_of_a_large_matrix_are_counted_before_they_are_made(tmp_path: Path) -> None:
-    patches = {f"v{number}": {} for number in range(100)}
+    patches: dict[str, Any] = {f"v{number}": {} for number in range(100)}
     with pytest.raises(SpecError, match="more than 10000 variants"):
         variants(tmp_path, {"variants": patches, "matrix": {"train.seed": list(range(101))}})
 

@@ -1,4 +1,4 @@
-"""The four kinds of networks in a spec: what goes with what, and which stages read the network's file."""
+"""The four kinds of networks in a spec: the fields allowed with each, and the stages that read the network's file."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the variants of a spec have in common, and what an edit of quantize.* makes stale: the plan alone says so."""
+"""The plan of a spec's variants: which stages they share, and which an edit of quantize.* makes stale."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def recipes(planned: Plan) -> dict[str, str]:
 
 
 def changed(folder: Path, **quantize: Any) -> set[str]:
-    """Which stages an edit of quantize.* makes others than they were."""
+    """The stages that an edit of quantize.* changes."""
     before = recipes(planned(folder))
     after = recipes(planned(folder, quantize={**BASE["quantize"], **quantize}))
     return {name for name in after if after[name] != before[name]}

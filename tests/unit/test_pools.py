@@ -1,4 +1,4 @@
-"""What may run at once."""
+"""Pools: the stages that run at once."""
 
 from __future__ import annotations
 

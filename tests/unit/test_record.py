@@ -1,4 +1,4 @@
-"""The record's tables: what is counted and found from them is what looking at every spec would give."""
+"""The record's tables give the same counts and answers as a look at every spec."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ LONG_AGO = 1 << 62
 
 
 def groups(number: int, generation: int = 0) -> list[str]:
-    """What a spec rests on: its file, a stage that all have, one that two have, and two of its own."""
+    """The dependencies of a spec: its file, a stage that all have, one that two have, and two of its own."""
     own = [f"{STAGE}v{number}.{generation}:{name}" for name in ("convert", "evaluate")]
     return [f"file specs/v{number}.json", f"{STAGE}shared:dataset", f"{STAGE}shared:float-{number // 2}", *own]
 
@@ -67,7 +67,7 @@ def test_shared_stages_are_counted_once(saved: Path, seed: int) -> None:
     assert counted == len(stages(wanted) - {f"{STAGE}{id_}" for id_ in besides})
 
 
-def test_a_changed_file_takes_the_specs_with_it_that_rest_on_it_and_no_other(saved: Path) -> None:
+def test_a_changed_file_affects_exactly_the_specs_that_depend_on_it(saved: Path) -> None:
     (saved.parent / "stage_shared_float-1").write_text("edited")
     record = loaded(saved)
     assert record.differing() == {f"{STAGE}shared:float-1"}
@@ -88,7 +88,7 @@ def test_an_edited_spec_leaves_nothing_of_its_former_stages_behind(saved: Path) 
         assert sorted(again.specs) == [f"v{number}" for number in range(8)]
 
 
-def test_a_record_without_specs_is_one(tmp_path: Path) -> None:
+def test_a_record_without_specs_is_valid(tmp_path: Path) -> None:
     record = Record("here")
     record.save(tmp_path / "record", [])
     again = loaded(tmp_path / "record")

@@ -52,7 +52,7 @@ def route(name: str, **more: Any) -> dict[str, Any]:
 
 @pytest.fixture
 def build(tmp_path: Path) -> Path:
-    """Two models, one of which went two ways; one way was refused."""
+    """Two models; one of them has two routes, of which one was refused."""
     refused = route("vela", comparison=None, why_not_run="no interpreter runs it", verdict="REFUSED: min_npu_percent")
     refused["gates"] = [gate("min_npu_percent", passed=False)]
     files = {
@@ -132,7 +132,7 @@ def test_a_failure_is_listed_until_its_stage_succeeds(build: Path) -> None:
     assert load(file) == {}
 
 
-def test_page_of_nothing_is_a_page() -> None:
+def test_page_without_models_says_0_models() -> None:
     assert "0 models" in page([])
 
 

@@ -82,7 +82,7 @@ def test_changed_module_is_named() -> None:
     ]
 
 
-def test_code_whose_former_modules_are_forgotten_has_changed_all_the_same() -> None:
+def test_changed_code_without_a_former_table_is_named_as_some_module() -> None:
     assert texts({}, code="99") == ["code: some module changed"]
 
 

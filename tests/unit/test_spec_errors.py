@@ -1,4 +1,4 @@
-"""A gallery of bad specs: every fault is named where the user can mend it, all at once."""
+"""Faulty specs: all faults are reported at once, each with its place in the file."""
 
 from __future__ import annotations
 

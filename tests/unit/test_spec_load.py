@@ -1,4 +1,4 @@
-"""What a spec becomes: merged, typed, every default filled in."""
+"""Loaded specs are merged and typed, with every default filled in."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from qatbuild.schema.rules import AllowedPaths
 REPOSITORY = Path(__file__).parents[2]
 SHIPPED = find(REPOSITORY / "specs")
 SCHEMA = json.loads(SCHEMA_PATH.read_text())
-OBJECTS = {
+OBJECTS: dict[str, Any] = {
     "dataset": model.Dataset,
     "input": model.Input,
     "augment": model.Augment,
@@ -114,7 +114,7 @@ def test_null_in_a_variant_removes_fields_of_the_spec_and_its_base(tmp_path: Pat
     assert (more.label, more.augment.pad_crop) == ("net@more", 4)
 
 
-def test_byte_order_mark_is_no_fault(tmp_path: Path) -> None:
+def test_byte_order_mark_is_accepted(tmp_path: Path) -> None:
     text = (REPOSITORY / "specs/digits.json").read_text()
     (tmp_path / "net.json").write_text(text, encoding="utf-8-sig")
     assert load("net", tmp_path / "net.json", AllowedPaths(tmp_path))

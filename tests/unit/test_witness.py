@@ -1,4 +1,4 @@
-"""What a process opens is seen, as far as it is the project's and not the build's own."""
+"""Files of the project that a process opens are recorded, except those of the build folder."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def test_a_compiled_module_counts_as_its_source(project: Path) -> None:
     assert inside(seen, project, project / "build") == ["nets.py"]
 
 
-def test_nothing_is_seen_after_the_watch(project: Path) -> None:
+def test_files_opened_after_the_watch_are_not_recorded(project: Path) -> None:
     with watching() as seen:
         pass
     (project / "side.json").read_text()

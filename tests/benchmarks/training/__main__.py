@@ -1,4 +1,4 @@
-"""What a training step costs in float and with fake quantization, beside tfmot's; and two trainings at once.
+"""The cost of a training step in float and with fake quantization, beside tfmot's, and of two trainings at once.
 
     python -m tests.benchmarks.training
 
@@ -31,16 +31,16 @@ from tests.benchmarks.training.table import markdown
 
 def main(arguments: list[str]) -> int:
     """Measure, print the tables, write the files."""
-    given = _arguments(arguments)
+    options = _arguments(arguments)
     with tempfile.TemporaryDirectory() as folder:
-        result = _steps(given, Path(folder))
-        if given.pairs:
-            _say(f"two trainings, {given.pairs} times both ways")
+        result = _steps(options, Path(folder))
+        if options.pairs:
+            _say(f"two trainings, {options.pairs} times both ways")
             project = Path(folder) / "project"
-            counts = {"steps": given.train_steps, "pairs": given.pairs, "images": given.images}
-            result["side_by_side"] = compare(project, threads=given.threads, **counts)
-    result = {"host": {**host(), "threads": given.threads, "cores": os.cpu_count()}, **result}
-    publish(given.out, result, markdown(result))
+            counts = {"steps": options.train_steps, "pairs": options.pairs, "images": options.images}
+            result["side_by_side"] = compare(project, threads=options.threads, **counts)
+    result = {"host": {**host(), "threads": options.threads, "cores": os.cpu_count()}, **result}
+    publish(options.out, result, markdown(result))
     return 0
 
 
@@ -60,36 +60,36 @@ def _arguments(arguments: list[str]) -> argparse.Namespace:
     return parser.parse_args(arguments)
 
 
-def _steps(given: argparse.Namespace, folder: Path) -> dict[str, Any]:
+def _steps(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
     """The seconds of each side's steps, round by round."""
     tfmot, left_out = None, {}
-    wanted_of_tfmot = [side for side in TFMOT if side in given.sides]
-    if given.without_tfmot:
+    wanted_of_tfmot = [side for side in TFMOT if side in options.sides]
+    if options.without_tfmot:
         left_out = dict.fromkeys(wanted_of_tfmot, "not asked for")
     elif wanted_of_tfmot:
         _say("an environment for tfmot")
         try:
-            tfmot = environment((given.tfmot or folder / "tfmot").absolute())
+            tfmot = environment((options.tfmot or folder / "tfmot").absolute())
         except FailedRunError as failure:
             left_out = dict.fromkeys(wanted_of_tfmot, str(failure))
-    sides = [side for side in given.sides if side not in left_out]
+    sides = [side for side in options.sides if side not in left_out]
     with ExitStack() as stack:
         workers: dict[str, Worker] = {}
         for side in sides:
             _say(side)
-            workers[side] = stack.enter_context(start(side, given.threads, tfmot))
-            workers[side].steps(given.warm_up)
+            workers[side] = stack.enter_context(start(side, options.threads, tfmot))
+            workers[side].steps(options.warm_up)
         rounds: dict[str, list[list[float]]] = {side: [] for side in sides}
-        for turn in range(given.rounds):
-            _say(f"round {turn + 1} of {given.rounds}")
+        for turn in range(options.rounds):
+            _say(f"round {turn + 1} of {options.rounds}")
             for side in sides if turn % 2 == 0 else reversed(sides):
-                rounds[side].append(workers[side].steps(given.steps))
-        found = {
+                rounds[side].append(workers[side].steps(options.steps))
+        measured = {
             side: {"precision": worker.about["precision"], "peak_bytes": worker.peak_bytes, "rounds": rounds[side]}
             for side, worker in workers.items()
         }
-        counts = {"batch": SIZE, "steps": given.steps}
-        return {**counts, "versions": versions(workers), "sides": found, "left_out": left_out}
+        counts = {"batch": SIZE, "steps": options.steps}
+        return {**counts, "versions": versions(workers), "sides": measured, "left_out": left_out}
 
 
 def _say(line: str) -> None:

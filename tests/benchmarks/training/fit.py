@@ -3,7 +3,7 @@
     python -m tests.benchmarks.training.fit STEP        STEP: float, quantized
 
 A step's time is what passes between the ends of two batches within one `fit`, so that the cost of calling `fit` is not
-counted; the data are one batch of float32, already scaled, again and again, so that there is no input pipeline either.
+counted. Each step takes the same batch of float32, already scaled, so that the input pipeline is not counted either.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from tests.benchmarks.training.pipe import serve
 class _Clock(keras.callbacks.Callback):
     """When each batch ended."""
 
-    _supports_tf_logs = True  # Else each step would wait for a copy of the loss that nobody reads.
+    _supports_tf_logs = True  # Else each step would wait for a copy of the loss, which is not read.
 
     def __init__(self) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""A process that takes steps when it is told to, and its two ends: a number goes in, the steps' seconds come out.
+"""A process that takes steps on request, and its two ends: a number goes in, the steps' seconds come out.
 
 Between two numbers it waits in a read, so that the sides of a benchmark can be alive at once and run by turns. Only the
 standard library is imported here: tfmot's side has other packages.
@@ -25,6 +25,7 @@ class Worker:
     def __init__(self, command: Sequence[str], environment: Mapping[str, str]) -> None:
         """Start the process, and wait until it is ready. FailedRunError with the end of its stderr if it is not."""
         self._said = tempfile.TemporaryFile("w+")  # noqa: SIM115 - as long as the process
+        self._command = " ".join(command)
         self._process = subprocess.Popen(
             command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self._said, env=environment, text=True
         )
@@ -58,12 +59,12 @@ class Worker:
         line = self._process.stdout.readline()
         if not line:
             self._said.seek(0)
-            raise FailedRunError(f"{' '.join(map(str, self._process.args))} ended:\n{self._said.read()[-2000:]}")
+            raise FailedRunError(f"{self._command} ended:\n{self._said.read()[-2000:]}")
         return dict(json.loads(line))
 
 
 def serve(make: Callable[[], tuple[dict[str, Any], Callable[[int], list[float]]]]) -> None:
-    """The answering end: `make` prepares the side, and gives what is to be said of it and what takes the steps."""
+    """The answering end: `make` prepares the side and returns (facts about it, the function that takes steps)."""
     answers = os.fdopen(os.dup(sys.stdout.fileno()), "w")
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())  # What libraries print must not get between the answers.
     about, steps = make()

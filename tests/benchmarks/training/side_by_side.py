@@ -25,15 +25,15 @@ _TEST_IMAGES = 100
 
 
 def compare(folder: Path, *, steps: int, pairs: int, threads: int, images: int) -> dict[str, Any]:
-    """What both ways cost, `pairs` times in turns, each in a build folder of its own."""
+    """The costs of both ways, measured `pairs` times in turns, each in a build folder of its own."""
     project(folder, steps=steps, threads=threads, images=images)
-    found: dict[str, list[Cost]] = {way: [] for way in WAYS}
+    costs: dict[str, list[Cost]] = {way: [] for way in WAYS}
     for turn in range(pairs):
         for way in list(WAYS) if turn % 2 == 0 else reversed(WAYS):
             shutil.rmtree(folder / "build", ignore_errors=True)
             _doit(folder, ["two:check"])
-            found[way].append(_doit(folder, [*WAYS[way], "two:float"]))
-    return {"steps": steps, "images": images, "ways": {way: [asdict(each) for each in found[way]] for way in WAYS}}
+            costs[way].append(_doit(folder, [*WAYS[way], "two:float"]))
+    return {"steps": steps, "images": images, "ways": {way: [asdict(each) for each in costs[way]] for way in WAYS}}
 
 
 def project(folder: Path, *, steps: int, threads: int, images: int) -> None:
@@ -44,7 +44,7 @@ def project(folder: Path, *, steps: int, threads: int, images: int) -> None:
     (folder / "pyproject.toml").write_text(f"[tool.qatbuild]\nstore = false\nthreads = {threads}\n")
     pixels, labels = batch(images + _TEST_IMAGES)
     splits = {"train": slice(images), "test": slice(images, None)}
-    arrays = {f"{name}_images": pixels[part] for name, part in splits.items()}
+    arrays: dict[str, Any] = {f"{name}_images": pixels[part] for name, part in splits.items()}
     arrays |= {f"{name}_labels": labels[part] for name, part in splits.items()}
     np.savez(folder / "specs/random.npz", **arrays)
     spec = {

@@ -1,4 +1,4 @@
-"""The sides of the benchmark: which there are, and how the process of each is started."""
+"""The sides of the benchmark, and the command that starts each."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def start(side: str, threads: int, tfmot: Path | None) -> Worker:
 
 
 def surroundings() -> dict[str, str]:
-    """The environment without what changes how numbers are computed, as a build's stages have it."""
+    """The environment of a build's stages: without variables that change how numbers are computed."""
     numeric = ("TF_", "XLA_", "OMP_", "KMP_", "MKL_", "OPENBLAS_", "QATBUILD_")
     kept = {name: value for name, value in os.environ.items() if not name.startswith(numeric)}
     return {**kept, "TF_CPP_MIN_LOG_LEVEL": "2", "OPENBLAS_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
@@ -65,9 +65,9 @@ def environment(folder: Path) -> Path:
 
 def versions(abouts: Mapping[str, Worker]) -> dict[str, str]:
     """Package versions of all sides; where two differ, the side's is added by name."""
-    found: dict[str, str] = {}
+    by_package: dict[str, str] = {}
     for side, worker in abouts.items():
         for package, version in worker.about["versions"].items():
-            if found.setdefault(package, version) != version:
-                found[f"{package} of {side}"] = version
-    return found
+            if by_package.setdefault(package, version) != version:
+                by_package[f"{package} of {side}"] = version
+    return by_package

@@ -1,4 +1,4 @@
-"""The tables that a result makes: the sides, two trainings beside each other, and what is wanted of both."""
+"""The tables of a result: the sides, two trainings beside each other, and the wanted ratios."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from tests.benchmarks.training.sides import SIDES, TFMOT
 
 QUOTED = {"float": 0.469, "quantized": 0.529}
 """Seconds a CifarNet step took in TensorFlow 1.10.1 with tf.contrib.quantize, batch 128, 2 threads, float32, medians:
-measured for this project on an idle Xeon with 2 cores and AMX. It cannot be a side here: there is none for Python 3.7
+measured for this project on an idle Xeon with 2 cores and AMX. It cannot be a side here: it does not run on Python 3.7
 and later."""
 
 _NAMES = {"cifarnet": "CifarNet", "resnet8": "ResNet-8", "tfmot": "CifarNet, `fit` of tfmot and tf_keras"}
@@ -20,7 +20,7 @@ _STEPS = {"float": "float", "quantized": "quantized", "frozen": "quantized, batc
 
 @dataclass(frozen=True)
 class Wish:
-    """A side's time through another's, and what it should be at most (or the inverse, at least)."""
+    """A ratio of two sides' times, and its wanted limit: at most, or at least for the inverse."""
 
     what: str
     side: str
@@ -55,7 +55,7 @@ def markdown(result: dict[str, Any]) -> str:
 
 
 def ratio(result: dict[str, Any], side: str, other: str) -> float | None:
-    """The median over the rounds of what the two sides' medians within a round are to each other, if both ran."""
+    """The ratio of the two sides' medians in a round, as the median over all rounds; None unless both ran."""
     own, its = _ran(result, side), _ran(result, other)
     if own is None or its is None:
         return None
@@ -64,9 +64,9 @@ def ratio(result: dict[str, Any], side: str, other: str) -> float | None:
 
 
 def _ran(result: dict[str, Any], side: str) -> dict[str, Any] | None:
-    """What was found of a side, if it ran in the precision that it is named after."""
-    found = result["sides"].get(side)
-    return found if found is not None and found["precision"] == side.split("/")[1] else None
+    """What was measured of a side, if it ran in the precision that it is named after."""
+    measured = result["sides"].get(side)
+    return measured if measured is not None and measured["precision"] == side.split("/")[1] else None
 
 
 def _sides(result: dict[str, Any]) -> str:
@@ -78,13 +78,12 @@ def _sides(result: dict[str, Any]) -> str:
             if side in result["left_out"]:
                 lines.append(f"{row} {result['left_out'][side]} | | |")
             continue
-        found = result["sides"][side]
-        if found["precision"] != precision:
-            row = (
-                f"| {_NAMES[network]} | {found['precision']}, for this processor has no {precision} | {_STEPS[step]} |"
-            )
-        median = _median(found)
-        lines.append(f"{row} {1000 * median:.1f} | {1 / median:.1f} | {found['peak_bytes'] / 2**20:.0f} |")
+        measured = result["sides"][side]
+        if measured["precision"] != precision:
+            ran = f"{measured['precision']}, for this processor has no {precision}"
+            row = f"| {_NAMES[network]} | {ran} | {_STEPS[step]} |"
+        median = _median(measured)
+        lines.append(f"{row} {1000 * median:.1f} | {1 / median:.1f} | {measured['peak_bytes'] / 2**20:.0f} |")
     for step, seconds in QUOTED.items():
         row = f"| CifarNet, TensorFlow 1.10.1, quoted | float32 | {_STEPS[step]} |"
         lines.append(f"{row} {1000 * seconds:.0f} | {1 / seconds:.1f} | |")
@@ -94,9 +93,9 @@ def _sides(result: dict[str, Any]) -> str:
 def _wishes(result: dict[str, Any]) -> str:
     lines = ["| | found | wanted |", "|---|--:|--:|"]
     for wish in WISHES:
-        found = ratio(result, wish.side, wish.other)
-        figure = "not measured" if found is None else f"{found:.2f}"
-        lines.append(f"| {wish.what} | {figure} | {'>=' if wish.at_least else '<='} {wish.wanted} |")
+        figure = ratio(result, wish.side, wish.other)
+        shown = "not measured" if figure is None else f"{figure:.2f}"
+        lines.append(f"| {wish.what} | {shown} | {'>=' if wish.at_least else '<='} {wish.wanted} |")
     own = _ran(result, "cifarnet/bfloat16/quantized")
     if own is not None:
         across = f"{QUOTED['quantized'] / _median(own):.1f}"
@@ -113,10 +112,10 @@ def _wishes(result: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def _side_by_side(found: dict[str, Any]) -> str:
-    title = f"two trainings of CifarNet, {found['steps']} steps each on {found['images']} images, with doit's start"
+def _side_by_side(result: dict[str, Any]) -> str:
+    title = f"two trainings of CifarNet, {result['steps']} steps each on {result['images']} images, with doit's start"
     lines = [f"| {title} | s | CPU s | peak MiB |", "|---|--:|--:|--:|"]
-    for way, costs in found["ways"].items():
+    for way, costs in result["ways"].items():
         wall, cpu, peak = (
             statistics.median(each[name] for each in costs) for name in ("wall_seconds", "cpu_seconds", "peak_bytes")
         )
