@@ -31,6 +31,7 @@ from qatbuild.engine.plan import Plan, Stage
 from qatbuild.engine.project import Everything, Project
 from qatbuild.engine.reason import Reason
 from qatbuild.engine.rebuild import Freshness, Rebuilder
+from qatbuild.engine.scratch import Scratch
 from qatbuild.engine.store import Store
 from qatbuild.exchange.errors import AcceptanceError, ArtifactError, QatbuildError, StageError
 from qatbuild.exchange.files import write_text
@@ -95,6 +96,7 @@ def build(
         finally:
             if executor is None:
                 builder.executor.stop()
+            builder.finish()
             lock.give_back()
     return Result(outcomes, errors)
 
@@ -133,6 +135,7 @@ class Builder:
         self._finished: dict[str, bytes | None] = {}
         """Stage id -> digest of the texts that were published; None for a stage that turned out to be up to date."""
         self._cleaning = BuildLock(project.state.lock)
+        self._scratch = Scratch()
 
     @property
     def has_lock(self) -> bool:
@@ -172,6 +175,8 @@ class Builder:
             with self._alone():
                 request = self.request(stage)
                 stale = self.always or bool(self.rebuilder.freshness(request).reasons)
+                if stale:
+                    self._scratch.take(request.work)
                 restored = stale and not self.always and self._restore(request)
                 if stale and not restored:
                     self._run(request)
@@ -183,9 +188,11 @@ class Builder:
 
     def _alone(self) -> AbstractContextManager[object]:
         """Holds the build folder's lock for one stage, unless the whole build holds it."""
-        if self._lock is not None and self._lock.is_held:
-            return nullcontext()
-        return held(self._project.state.lock)
+        return nullcontext() if self._has_locked() else held(self._project.state.lock)
+
+    def _has_locked(self) -> bool:
+        """Returns whether no other build can run before this one ends."""
+        return self._lock is not None and self._lock.is_held
 
     def verified(self, since_ns: int) -> dict[str, Verified]:
         """Returns the stages that are up to date, by id. `since_ns` is when the build began, in ns since the epoch."""
@@ -204,6 +211,10 @@ class Builder:
                     result[id_] = Verified(now, fresh.artifacts)
         self.rebuilder.save()
         return result
+
+    def finish(self) -> None:
+        """Removes the scratch folders that were kept for reuse; call it before the lock is given back."""
+        self._scratch.remove()
 
     @cached_property
     def store(self) -> Store | None:
@@ -236,7 +247,7 @@ class Builder:
     def _publish(self, request: Request, stage: Stage, *, keep: bool) -> bytes:
         """Publishes what the worker or the store left; return the digest of the published texts."""
         manifest, texts_sha256 = self.rebuilder.publish(request, stage)
-        _remove(request.work)
+        self._scratch.give_back(request.work, keep=self._has_locked())
         if keep and self.store is not None:
             try:
                 self.store.keep(request.key, manifest)
@@ -267,15 +278,6 @@ class Builder:
             names = []
         for name in [*names, path.name, record.name, f"{stage.name}.run.json"]:
             (folder / name).unlink(missing_ok=True)
-
-
-def _remove(work: Path) -> None:
-    """Removes a scratch folder. After a small stage it holds nothing but an empty folder."""
-    try:
-        (work / "out").rmdir()
-        work.rmdir()
-    except OSError:
-        shutil.rmtree(work, ignore_errors=True)
 
 
 def _local_executor() -> Executor:
