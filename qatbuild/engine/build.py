@@ -34,6 +34,7 @@ from qatbuild.engine.rebuild import Freshness, Rebuilder
 from qatbuild.engine.scratch import Scratch
 from qatbuild.engine.store import Store
 from qatbuild.exchange.errors import AcceptanceError, ArtifactError, QatbuildError, StageError
+from qatbuild.exchange.file_state import TICK_NS
 from qatbuild.exchange.files import write_text
 from qatbuild.exchange.lock import held
 from qatbuild.exchange.manifest import Manifest
@@ -132,6 +133,8 @@ class Builder:
         self._lock = lock
         self.always = always
         self._current: dict[str, Freshness] = {}
+        self._requests: dict[str, tuple[int, Request]] = {}
+        """Stage id -> when its request was made (monotonic ns), and the request; until the stage is built."""
         self._finished: dict[str, bytes | None] = {}
         """Stage id -> digest of the texts that were published; None for a stage that turned out to be up to date."""
         self._cleaning = BuildLock(project.state.lock)
@@ -157,8 +160,11 @@ class Builder:
 
     def _freshness(self, stage: Stage) -> Freshness:
         try:
+            began_ns = time.monotonic_ns()
             request = self.request(stage)
             result = freshness(self.plan, self.rebuilder, stage, request)
+            if result.reasons:
+                self._requests[stage.id] = began_ns, request
             if result.reasons and self.store is not None and self.store.text(request.key) is not None:
                 self.restorable.add(stage.id)
         except QatbuildError as error:
@@ -173,11 +179,13 @@ class Builder:
         """
         try:
             with self._alone():
-                request = self.request(stage)
+                recent = self._recent_request(stage)
+                request = recent or self.request(stage)
                 stale = self.always or bool(self.rebuilder.freshness(request).reasons)
                 if stale:
                     self._scratch.take(request.work)
-                restored = stale and not self.always and self._restore(request)
+                is_stored = recent is None or stage.id in self.restorable
+                restored = stale and not self.always and is_stored and self._restore(request)
                 if stale and not restored:
                     self._run(request)
                 self._finished[stage.id] = self._publish(request, stage, keep=not restored) if stale else None
@@ -185,6 +193,15 @@ class Builder:
             facts = [("stage", stage.id), ("file", fault.filename), ("reason", fault.strerror)]
             raise StageError("An artifact cannot be written or read.", facts) from fault
         return Fate.RESTORED if restored else Fate.BUILT if stale else Fate.UP_TO_DATE
+
+    def _recent_request(self, stage: Stage) -> Request | None:
+        """Returns the request that `is_current` made, if no other build can run and that was a moment ago.
+
+        Its inputs have then been hashed before the action all the same, and are hashed again after it.
+        """
+        made_ns, request = self._requests.pop(stage.id, (0, None))
+        is_recent = self._has_locked() and time.monotonic_ns() - made_ns < TICK_NS
+        return request if is_recent else None
 
     def _alone(self) -> AbstractContextManager[object]:
         """Holds the build folder's lock for one stage, unless the whole build holds it."""
