@@ -31,8 +31,10 @@ from qatbuild.engine.plan import Plan, Stage
 from qatbuild.engine.project import Everything, Project
 from qatbuild.engine.reason import Reason
 from qatbuild.engine.rebuild import Freshness, Rebuilder
+from qatbuild.engine.scratch import Scratch
 from qatbuild.engine.store import Store
 from qatbuild.exchange.errors import AcceptanceError, ArtifactError, QatbuildError, StageError
+from qatbuild.exchange.file_state import TICK_NS
 from qatbuild.exchange.files import write_text
 from qatbuild.exchange.lock import held
 from qatbuild.exchange.manifest import Manifest
@@ -95,6 +97,7 @@ def build(
         finally:
             if executor is None:
                 builder.executor.stop()
+            builder.finish()
             lock.give_back()
     return Result(outcomes, errors)
 
@@ -120,9 +123,12 @@ class Builder:
         self._lock = lock
         self.always = always
         self._current: dict[str, Freshness] = {}
+        self._requests: dict[str, tuple[int, Request]] = {}
+        """Stage id -> when its request was made (monotonic ns), and the request; until the stage is built."""
         self._finished: dict[str, bytes | None] = {}
         """Stage id -> digest of the texts that were published; None for a stage that turned out to be up to date."""
         self._cleaning = BuildLock(project.state.lock)
+        self._scratch = Scratch()
 
     @property
     def has_lock(self) -> bool:
@@ -144,8 +150,11 @@ class Builder:
 
     def _freshness(self, stage: Stage) -> Freshness:
         try:
+            began_ns = time.monotonic_ns()
             request = self.request(stage)
             result = freshness(self.plan, self.rebuilder, stage, request)
+            if result.reasons:
+                self._requests[stage.id] = began_ns, request
             if result.reasons and self.store is not None and self.store.text(request.key) is not None:
                 self.restorable.add(stage.id)
         except QatbuildError as error:
@@ -160,9 +169,13 @@ class Builder:
         """
         try:
             with self._alone():
-                request = self.request(stage)
+                recent = self._recent_request(stage)
+                request = recent or self.request(stage)
                 stale = self.always or bool(self.rebuilder.freshness(request).reasons)
-                restored = stale and not self.always and self._restore(request)
+                if stale:
+                    self._scratch.take(request.work)
+                is_stored = recent is None or stage.id in self.restorable
+                restored = stale and not self.always and is_stored and self._restore(request)
                 if stale and not restored:
                     self._run(request)
                 self._finished[stage.id] = self._publish(request, stage, keep=not restored) if stale else None
@@ -171,11 +184,22 @@ class Builder:
             raise StageError("An artifact cannot be written or read.", facts) from fault
         return Fate.RESTORED if restored else Fate.BUILT if stale else Fate.UP_TO_DATE
 
+    def _recent_request(self, stage: Stage) -> Request | None:
+        """Returns the request that `is_current` made, if no other build can run and that was a moment ago.
+
+        Its inputs have then been hashed before the action all the same, and are hashed again after it.
+        """
+        made_ns, request = self._requests.pop(stage.id, (0, None))
+        is_recent = self._has_locked() and time.monotonic_ns() - made_ns < TICK_NS
+        return request if is_recent else None
+
     def _alone(self) -> AbstractContextManager[object]:
         """Holds the build folder's lock for one stage, unless the whole build holds it."""
-        if self._lock is not None and self._lock.is_held:
-            return nullcontext()
-        return held(self._project.state.lock)
+        return nullcontext() if self._has_locked() else held(self._project.state.lock)
+
+    def _has_locked(self) -> bool:
+        """Returns whether no other build can run before this one ends."""
+        return self._lock is not None and self._lock.is_held
 
     def verified(self, since_ns: int) -> dict[str, Verified]:
         """Returns the stages that are up to date, by id. `since_ns` is when the build began, in ns since the epoch."""
@@ -194,6 +218,10 @@ class Builder:
                     result[id_] = Verified(now, fresh.artifacts)
         self.rebuilder.save()
         return result
+
+    def finish(self) -> None:
+        """Removes the scratch folders that were kept for reuse; call it before the lock is given back."""
+        self._scratch.remove()
 
     @cached_property
     def store(self) -> Store | None:
@@ -226,7 +254,7 @@ class Builder:
     def _publish(self, request: Request, stage: Stage, *, keep: bool) -> bytes:
         """Publishes what the worker or the store left; return the digest of the published texts."""
         manifest, texts_sha256 = self.rebuilder.publish(request, stage)
-        _remove(request.work)
+        self._scratch.give_back(request.work, keep=self._has_locked())
         if keep and self.store is not None:
             try:
                 self.store.keep(request.key, manifest)
@@ -257,15 +285,6 @@ class Builder:
             names = []
         for name in [*names, path.name, record.name, f"{stage.name}.run.json"]:
             (folder / name).unlink(missing_ok=True)
-
-
-def _remove(work: Path) -> None:
-    """Removes a scratch folder. After a small stage it holds nothing but an empty folder."""
-    try:
-        (work / "out").rmdir()
-        work.rmdir()
-    except OSError:
-        shutil.rmtree(work, ignore_errors=True)
 
 
 def _local_executor() -> Executor:

@@ -34,6 +34,8 @@ class FileCache:
         self._rows: dict[str, tuple[str, str]] = {}
         self._unsaved: set[str] = set()
         self._saved_s = time.monotonic()
+        self._began_ns = time.time_ns()
+        """Since when every row that this process has written is in memory, too."""
         self._lock = threading.RLock()
         self._opened: sqlite3.Connection | None = None
         self._process = os.getpid()
@@ -41,7 +43,9 @@ class FileCache:
     def get(self, file: str, status: os.stat_result) -> str | None:
         """Returns the value of a file, if the file still has this status."""
         with self._lock:
-            row = self._rows.get(file) or self._stored(file)
+            row = self._rows.get(file)
+            if row is None and status.st_ctime_ns < self._began_ns:  # The file can hold no row of a newer state.
+                row = self._stored(file)
         return row[1] if row is not None and row[0] == identity(status) else None
 
     def put(self, file: str, status: os.stat_result, value: str) -> None:
@@ -65,6 +69,7 @@ class FileCache:
                 connection.commit()
                 if len(self._rows) > _MOST_ROWS:
                     self._rows.clear()
+                    self._began_ns = time.time_ns()
 
     def save_if_due(self) -> None:
         """Writes what is new, at most once a second."""

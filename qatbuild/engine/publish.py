@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import shutil
 from pathlib import Path
 
@@ -19,27 +20,32 @@ def publish(manifest: Manifest, file: Path, folder: Path, record: tuple[Path, st
     are removed. Interrupted at any point, the folder has no manifest, so the stage counts as not built. Returns the
     manifest in its place.
     """
-    target = Manifest.path_of(folder, manifest.stage)
-    retired = target.with_suffix(".former")
+    source, place = str(manifest.folder), str(folder)
+    target = str(Manifest.path_of(folder, manifest.stage))
+    retired = f"{target.removesuffix('.json')}.former"
     with contextlib.suppress(FileNotFoundError):
-        target.replace(retired)
+        _move(target, retired)
     write_text(*record)
     for name in manifest.files:
         if "/" in name:
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
-        (manifest.folder / name).replace(folder / name)
+        _move(f"{source}/{name}", f"{place}/{name}")
     for name in LOGS:
-        if (manifest.folder / name).is_dir():
+        if os.path.isdir(f"{source}/{name}"):  # noqa: PTH112
             shutil.rmtree(folder / name, ignore_errors=True)
-            (manifest.folder / name).replace(folder / name)
-    if retired.exists():  # Also one that a build left which was killed while it published.
-        for name in _names(retired) - set(manifest.files):
+            _move(f"{source}/{name}", f"{place}/{name}")
+    if os.path.exists(retired):  # noqa: PTH110  Also one that a build left which was killed while it published.
+        for name in _names(Path(retired)) - set(manifest.files):
             (folder / name).unlink(missing_ok=True)
-        file.replace(target)
-        retired.unlink()
+        _move(str(file), target)
+        Path(retired).unlink()
     else:
-        file.replace(target)
+        _move(str(file), target)
     return Manifest(manifest.stage, folder, manifest.files, manifest.facts)
+
+
+def _move(source: str, target: str) -> None:
+    os.replace(source, target)  # noqa: PTH105  Several times a stage: a Path would take longer than the call.
 
 
 def _names(file: Path) -> set[str]:

@@ -75,6 +75,8 @@ class Invocation:
         try:
             for action in self._at_end:
                 action()
+            for session in self.sessions:
+                session.builder.finish()
         finally:
             self.lock.give_back()
             self.resume_garbage_collection()

@@ -1,12 +1,13 @@
 """doit's file checker and its database.
 
 The files beside the artifacts decide what is up to date (engine/rebuild.py); doit's database only saves time. It is
-written after each task all the same, so that a killed build loses nothing.
+written while the build runs all the same, so that a killed build loses the last moment at most.
 """
 
 from __future__ import annotations
 
 import contextlib
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -39,14 +40,17 @@ _LAST = {"deps:", "ignore:"}
 """The keys that doit sets last for a task."""
 
 
+_WRITE_EVERY_S = 0.2
+
+
 class WriteThrough(SqliteDB):  # type: ignore[misc]
-    """doit's sqlite database in doit's own format, committed after each task.
+    """doit's sqlite database in doit's own format, committed after each task, or five times a second.
 
     In WAL mode readers do not wait for a build. The file is opened on first use, which a build with nothing to do never
     makes. A broken file is replaced; one that cannot be opened or written is not used.
     """
 
-    desc = "qatbuild: sqlite, written after each task, safe to read meanwhile"
+    desc = "qatbuild: sqlite, written during a build, safe to read meanwhile"
 
     def __init__(self, name: str, codec: Any, *, module_name: str | None = None) -> None:  # noqa: ARG002
         """Called by doit; the file is not opened yet."""
@@ -55,6 +59,7 @@ class WriteThrough(SqliteDB):  # type: ignore[misc]
         self._cache: dict[str, dict[str, Any]] = {}
         self._dirty: set[str] = set()
         self._opened: Any = None
+        self._written_s = 0.0
 
     @property
     def _conn(self) -> Any:
@@ -86,9 +91,9 @@ class WriteThrough(SqliteDB):  # type: ignore[misc]
         return connection
 
     def set(self, task_id: str, dependency: str, value: Any) -> None:
-        """Stores a value; writes all values with the last one of a task."""
+        """Stores a value; writes all values with the last one of a task, unless that was done a moment ago."""
         super().set(task_id, dependency, value)
-        if dependency in _LAST:
+        if dependency in _LAST and time.monotonic() - self._written_s >= _WRITE_EVERY_S:
             self._write()
 
     def remove(self, task_id: str) -> None:
@@ -98,7 +103,7 @@ class WriteThrough(SqliteDB):  # type: ignore[misc]
 
     def dump(self) -> None:
         """Writes the remaining values and closes the file."""
-        if self._opened is not None:
+        if self._opened is not None or self._dirty:
             self._write()
             self._opened.close()
             self._opened = None
@@ -113,3 +118,4 @@ class WriteThrough(SqliteDB):  # type: ignore[misc]
         for task_id in self._dirty:  # doit asks for it once more at most: thousands of them would only take memory.
             del self._cache[task_id]
         self._dirty.clear()
+        self._written_s = time.monotonic()

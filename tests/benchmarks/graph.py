@@ -31,17 +31,20 @@ STAGES = {
 _DODO = """
 import sys, time
 from qatbuild.plugin import door
-from tests.builds.toolchain import ToyExecutor
+from tests.benchmarks.toy import LineExecutor
 
-DOIT_CONFIG, task_specs = door(__file__, ToyExecutor())
+DOIT_CONFIG, task_specs = door(__file__, LineExecutor())
 
 
 def timed(action):
+    stages = None
+
     def run(builder, stage):
+        nonlocal stages
         wall, cpu = time.perf_counter(), time.process_time()
         result = action(builder, stage)
-        with open("stages.txt", "a") as file:
-            file.write(f"{time.perf_counter() - wall} {time.process_time() - cpu}\\n")
+        stages = stages or open("stages.txt", "a")
+        stages.write(f"{time.perf_counter() - wall} {time.process_time() - cpu}\\n")
         return result
 
     return run
@@ -65,7 +68,7 @@ class Project:
 
 
 def qatbuild(root: Path, variants: int) -> Project:
-    """N specs that differ in their seed, and the toy toolchain of tests/builds.
+    """N specs that differ in their seed, and the toy stages of toy.py.
 
     stages.txt says how long each stage took: doit's action, to the end of which its artifacts are in their place and in
     the store.

@@ -12,7 +12,6 @@ when it was last of use.
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import hashlib
 import json
 import os
@@ -21,9 +20,10 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from qatbuild.engine.store.place import place
+from qatbuild.engine.store.place import place, takes_links
 from qatbuild.engine.walk import tree
 from qatbuild.exchange.files import file_sha256, read_bytes, write_text
+from qatbuild.exchange.lock import held
 from qatbuild.exchange.manifest import LOGS, Manifest
 
 Files = dict[str, tuple[int, str]]
@@ -46,8 +46,7 @@ class LocalStore:
         self.root = root
         self.project = project
         self.build = build
-        self._indices = root / "index"
-        self._blobs = root / "blobs"
+        self._lock = root / "lock"
         self._is_registered = False
 
     def text(self, key: str) -> str | None:
@@ -60,12 +59,12 @@ class LocalStore:
         if (entry := self._entry(key)) is None:
             return None
         manifest = _manifest(entry, folder)
-        with self._locked(fcntl.LOCK_SH):
+        with held(self._lock, shared=True):
             try:
                 for name, (_, digest) in _content(entry, manifest).items():
-                    place(self._blob(digest), folder / name)
+                    place(Path(self._blob(digest)), folder / name)
                     if file_sha256(folder / name) != digest:
-                        self._blob(digest).unlink(missing_ok=True)
+                        Path(self._blob(digest)).unlink(missing_ok=True)
                         raise FileNotFoundError(name)
             except OSError:
                 shutil.rmtree(folder, ignore_errors=True)
@@ -80,9 +79,9 @@ class LocalStore:
         extra = {name: _described(manifest.folder / name) for name, (_, digest) in manifest.files.items() if not digest}
         logs = [path for name in LOGS for path in map(Path, tree(f"{manifest.folder}/{name}")[1]) if path.is_file()]
         extra |= {path.relative_to(manifest.folder).as_posix(): _described(path) for path in logs}
-        with self._locked(fcntl.LOCK_SH):
+        with held(self._lock, shared=True):
             for name, (_, digest) in {**manifest.files, **extra}.items():
-                self._put(manifest.folder / name, digest)
+                self._put(f"{manifest.folder}/{name}", digest)
             self._register()
             write_text(self._index(key), json.dumps({"manifest": manifest.to_json(), "extra": extra}))
 
@@ -109,7 +108,7 @@ class LocalStore:
         """Removes results, and every blob that no other result needs."""
         if not self.root.is_dir():
             return
-        with self._locked(fcntl.LOCK_EX):
+        with held(self._lock):
             for key in keys:
                 self._index(key).unlink(missing_ok=True)
             needed = {digest for result in self.results() for digest in result.blobs}
@@ -131,45 +130,43 @@ class LocalStore:
         if not path.is_file():
             write_text(path, json.dumps({"project": str(self.project), "build": str(self.build)}))
 
-    def _put(self, path: Path, digest: str) -> None:
+    def _put(self, path: str, digest: str) -> None:
         """Stores a file's content. A blob that is there already is replaced: somebody may have written into it."""
         blob = self._blob(digest)
-        if _is_one_file(path, blob):
-            return
+        status = os.stat(path)  # noqa: PTH116  Every artifact of a build, as is all below.
+        try:
+            former = os.stat(blob)  # noqa: PTH116
+        except FileNotFoundError:
+            if takes_links(status.st_dev) and _linked(path, blob):
+                return
+        else:
+            if (former.st_ino, former.st_dev) == (status.st_ino, status.st_dev):
+                return
         draft = self.root / f"draft-{os.urandom(8).hex()}"
         try:
-            place(path, draft)
+            place(Path(path), draft)
             try:
                 draft.replace(blob)
             except FileNotFoundError:
-                blob.parent.mkdir(parents=True, exist_ok=True)
+                Path(blob).parent.mkdir(parents=True, exist_ok=True)
                 draft.replace(blob)
         except BaseException:
             draft.unlink(missing_ok=True)
             raise
 
     def _index(self, key: str) -> Path:
-        return self._indices / key[:2] / f"{key}.json"
+        return Path(f"{self.root}/index/{key[:2]}/{key}.json")
 
-    def _blob(self, digest: str) -> Path:
-        return self._blobs / digest[:2] / digest
+    def _blob(self, digest: str) -> str:
+        return f"{self.root}/blobs/{digest[:2]}/{digest}"
 
     def _entry(self, key: str) -> dict[str, Any] | None:
         try:
-            entry = json.loads(read_bytes(f"{self.root}/index/{key[:2]}/{key}.json"))
+            entry = json.loads(read_bytes(self._index(key)))
             _content(entry, _manifest(entry, Path()))
         except (OSError, ValueError, KeyError, TypeError, AttributeError):
             return None
         return dict(entry)
-
-    @contextlib.contextmanager
-    def _locked(self, how: int) -> Iterator[None]:
-        lock = self.root / "lock"
-        if not lock.exists():
-            self.root.mkdir(parents=True, exist_ok=True)
-        with lock.open("a") as file:
-            fcntl.flock(file, how)
-            yield
 
 
 def _manifest(entry: Mapping[str, Any], folder: Path) -> Manifest:
@@ -190,11 +187,16 @@ def _content(entry: Mapping[str, Any], manifest: Manifest) -> Files:
     return files
 
 
-def _is_one_file(path: Path, other: Path) -> bool:
-    try:
-        return path.samefile(other)
-    except FileNotFoundError:
-        return False
+def _linked(path: str, blob: str) -> bool:
+    """Makes the absent blob a link to a file, which needs no draft: it is whole at once."""
+    with contextlib.suppress(OSError):
+        try:
+            os.link(path, blob)
+        except FileNotFoundError:
+            Path(blob).parent.mkdir(parents=True, exist_ok=True)
+            os.link(path, blob)
+        return True
+    return False
 
 
 def _described(path: Path) -> tuple[int, str]:

@@ -32,6 +32,11 @@ def place(source: Path, target: Path) -> None:
         _place(source, target)
 
 
+def takes_links(device: int) -> bool:
+    """Returns whether `place` makes hard links within a device, because it has tried to clone a file there."""
+    return (device, device) in _linked_devices
+
+
 def _place(source: Path, target: Path) -> None:
     devices = os.stat(source).st_dev, os.stat(target.parent).st_dev  # noqa: PTH116  Often.
     if devices not in _linked_devices and _cloned(source, target, devices):
