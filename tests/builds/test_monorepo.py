@@ -119,7 +119,7 @@ def test_specs_of_many_folders_have_labels_by_folder(toy: ToyProject) -> None:
 @pytest.mark.parametrize(
     ("specs", "text"),
     [
-        ('["specs", "*/specs"]', "Two specs claim one label"),
+        ('["specs", "*/specs"]', "Two specs have the same label"),
         ('["../elsewhere"]', "must be a folder below the project"),
         ("7", "must be a str or list"),
         ('["nowhere"]', "There are no specs"),
