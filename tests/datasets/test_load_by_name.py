@@ -39,7 +39,7 @@ def test_path_that_is_not_there_is_named_with_the_cure(name: str, tmp_path: Path
 
 
 def test_checksum_for_a_folder_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(DatasetError, match="belongs to one file"):
+    with pytest.raises(DatasetError, match="is for one file"):
         datasets.load("images", tmp_path, None, "0" * 64, tmp_path)
 
 
