@@ -18,12 +18,12 @@ from qatbuild.engine.source import holds
 from qatbuild.schema.label import spec_of
 
 _PLANNING = ("qatbuild.engine.plan", "qatbuild.schema.load", "qatbuild.schema.matrix", "qatbuild.schema.model")
-"""Modules that decide what a spec means: a change of them affects every label."""
+"""Modules that define the meaning of a spec: a change of one affects every label."""
 
 
 @dataclass
 class Side:
-    """The project at one time. `top` is its repository's folder, `broken` the names of specs with faults."""
+    """The project at one time. `top` is the folder of its repository, `broken` the names of specs with faults."""
 
     top: Path
     plan: Plan
@@ -33,7 +33,7 @@ class Side:
     tables: dict[tuple[str, ...], dict[str, str]] = field(default_factory=dict)
 
     def table(self, modules: tuple[str, ...]) -> dict[str, str]:
-        """Returns module -> fingerprint of the modules and their imports; cached, for most stages share them."""
+        """Returns module -> fingerprint of the modules and their imports; cached, because most stages share them."""
         if modules not in self.tables:
             self.tables[modules] = self.code.table(modules)
         return self.tables[modules]

@@ -1,4 +1,4 @@
-"""The reasons why a stage must run, as data: one value for each change."""
+"""The reasons for running a stage, as data: one value for each change."""
 
 from __future__ import annotations
 
