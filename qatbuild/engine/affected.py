@@ -26,7 +26,7 @@ _PLANNING = (
 
 @dataclass
 class Side:
-    """The project at one time. `top` is its repository's folder, `broken` the names of specs with faults."""
+    """The project at one time. `top` is the folder of its repository, `broken` the names of specs with faults."""
 
     top: Path
     plan: Plan
@@ -36,7 +36,7 @@ class Side:
     tables: dict[tuple[str, ...], dict[str, str]] = field(default_factory=dict)
 
     def table(self, modules: tuple[str, ...]) -> dict[str, str]:
-        """Returns module -> fingerprint of the modules and their imports; cached, for most stages share them."""
+        """Returns module -> fingerprint of the modules and their imports; cached, because most stages share them."""
         if modules not in self.tables:
             self.tables[modules] = self.code.table(modules)
         return self.tables[modules]

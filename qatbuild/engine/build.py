@@ -43,14 +43,14 @@ from qatbuild.schema.label import Label
 
 
 class Result(NamedTuple):
-    """What a build did: the outcome of each stage, in order, and by spec name the errors of specs that have faults."""
+    """The result of a build: the outcome of each stage, in order, and the errors of specs with faults by spec name."""
 
     outcomes: Outcomes
     errors: Mapping[str, QatbuildError]
 
     @property
     def ok(self) -> bool:
-        """Whether everything that was asked for is up to date now."""
+        """Whether everything requested is now up to date."""
         return self.outcomes.ok and not self.errors
 
 
@@ -63,7 +63,7 @@ def build(
     keep_going: bool = True,
     say: Callable[[str], object] = lambda _: None,
 ) -> Result:
-    """Builds labels (specs, labels, or either with :STAGE; none: the project's default) and what they depend on.
+    """Builds labels (specs, labels, or either with :STAGE; by default the project's) and everything they depend on.
 
     `executor` runs the requests; by default processes of this machine, which end with the build. `always` runs stages
     that are up to date, too. Without `keep_going` the first failure ends the build. `say` receives the texts that
@@ -103,7 +103,7 @@ def build(
 
 
 class Builder:
-    """Answers for each stage of a loaded project whether it is up to date, and builds it."""
+    """Builds the stages of a loaded project, and answers whether a stage is up to date."""
 
     def __init__(
         self, loaded: LoadedProject, executor: Executor | None, *, lock: BuildLock | None = None, always: bool = False
@@ -126,13 +126,13 @@ class Builder:
         self._requests: dict[str, tuple[int, Request]] = {}
         """Stage id -> when its request was made (monotonic ns), and the request; until the stage is built."""
         self._finished: dict[str, bytes | None] = {}
-        """Stage id -> digest of the texts that were published; None for a stage that turned out to be up to date."""
+        """Stage id -> digest of the published texts; None for a stage that turned out to be up to date."""
         self._cleaning = BuildLock(project.state.lock)
         self._scratch = Scratch()
 
     @property
     def has_lock(self) -> bool:
-        """Whether one lock is kept for the whole build, by a caller that also handles its interruption."""
+        """Whether the caller holds one lock for the whole build; the caller then also handles interruptions."""
         return self._lock is not None
 
     def request(self, stage: Stage) -> Request:
@@ -140,7 +140,7 @@ class Builder:
         return self.rebuilder.request(stage, {role: self.plan.stages[id_] for role, id_ in stage.inputs.items()})
 
     def is_current(self, stage: Stage) -> bool:
-        """Returns whether the stage is up to date; notes why not in `reasons`, and a stored result in `restorable`."""
+        """Returns whether the stage is up to date; if not, records `reasons` and `restorable` for it."""
         result = self._freshness(stage)
         if result.reasons and self._lock is not None and self._lock.take():
             result = self._freshness(stage)  # The build that held the lock may have built it.
@@ -225,7 +225,7 @@ class Builder:
 
     @cached_property
     def store(self) -> Store | None:
-        """The store of kept results, None if the project keeps none. It is imported only if a stage is stale."""
+        """The store of kept results, None if the project has no store. It is imported only if a stage is stale."""
         if self._project.store is None:
             return None
         from qatbuild.engine.store.local import LocalStore  # noqa: PLC0415
@@ -233,7 +233,7 @@ class Builder:
         return LocalStore(self._project.store, self._project.root, self._project.build)
 
     def _restore(self, request: Request) -> bool:
-        """Fetches the result of the request from the store, as if it had run; returns whether it was there."""
+        """Fetches the result of the request from the store, and publishes it; returns whether the store had it."""
         manifest = None if self.store is None else self.store.fetch(request.key, request.out)
         if manifest is not None:
             write_text(Manifest.path_of(request.work, request.stage), manifest.to_json())
@@ -243,7 +243,7 @@ class Builder:
         try:
             self.executor.run(request)
         except AcceptanceError:
-            # The refused model is moved into place without a manifest: it is not built, but can be looked at.
+            # The refused model is moved into place without a manifest: it does not count as built.
             request.folder.mkdir(parents=True, exist_ok=True)
             Manifest.path_of(request.folder, request.stage).unlink(missing_ok=True)
             for path in request.out.glob("*"):
@@ -252,7 +252,7 @@ class Builder:
             raise
 
     def _publish(self, request: Request, stage: Stage, *, keep: bool) -> bytes:
-        """Publishes what the worker or the store left; return the digest of the published texts."""
+        """Publishes the artifacts of the worker or the store; returns the digest of the published texts."""
         manifest, texts_sha256 = self.rebuilder.publish(request, stage)
         self._scratch.give_back(request.work, keep=self._has_locked())
         if keep and self.store is not None:
@@ -265,7 +265,7 @@ class Builder:
     def clean(self, stage: Stage) -> None:
         """Removes the stage's artifacts, also from the store. ArtifactError if a file cannot be removed.
 
-        A build that is under way is waited for; the lock is then held until the process ends.
+        A running build is waited for; the lock is then held until the process ends.
         """
         try:
             self._cleaning.take()
@@ -316,7 +316,7 @@ def _ordered(plan: Plan, ids: Iterable[str]) -> Iterator[Stage]:
 
 
 def _outcomes(builder: Builder, stages: Iterable[Stage], say: Callable[[str], object]) -> Iterator[Outcome]:
-    """Builds stages in order and yields what became of each."""
+    """Builds stages in order and yields the outcome of each."""
     lost = set[str]()
     for stage in stages:
         if lost.intersection(stage.prerequisites):

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 class Pages(NamedTuple):
-    """The scope of the pages: all labels of a project. `plan` has the loaded ones, `fast_path` knows of the others."""
+    """The labels on the pages: all labels of a project. `plan` has the loaded ones, `fast_path` the others."""
 
     project: Project
     plan: Plan | None
@@ -24,13 +24,13 @@ class Pages(NamedTuple):
 
     @property
     def labels(self) -> Mapping[str, Sequence[str]]:
-        """Label -> routes, of every label that is loaded or on record."""
+        """Label -> routes, of every loaded or recorded label."""
         others = self.fast_path.routes() if self.fast_path else {}
         return {**others, **(self.plan.routes if self.plan else {})}
 
 
 def close(outcomes: Outcomes, pages: Pages) -> Iterator[str]:
-    """Writes the list of failures and the pages, if the build changed them, and yields the texts to print."""
+    """Writes the list of failures and, if the build changed them, the pages; yields the texts to print."""
     build, failures = pages.project.build, pages.project.state.failures
     changed = outcomes.stages(Fate.BUILT, Fate.RESTORED, Fate.FAILED, Fate.REFUSED)
     if not changed and not (outcomes.rows and failures.is_file()):
@@ -62,7 +62,7 @@ def close(outcomes: Outcomes, pages: Pages) -> Iterator[str]:
 
 
 def _failures(outcomes: Outcomes) -> Iterator[Failure]:
-    """Yields the failures to list; a refused stage is not one of them, because its new report says so."""
+    """Yields the failures to list. A refused stage is left out, because its new report shows the refusal."""
     from qatbuild.report.failures import Failure  # noqa: PLC0415  Most builds need none.
 
     for stage, fate, error in outcomes.rows:

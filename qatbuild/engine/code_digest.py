@@ -38,12 +38,12 @@ class Code:
     """The folder of qatbuild itself."""
     digests: dict[tuple[str, ...], str] = field(default_factory=dict)
     looked: dict[str, bool] = field(default_factory=dict)
-    """Every path at which a module, or a folder of modules, was looked for -> whether it exists."""
+    """Path of every possible module or package that was looked up -> whether it exists."""
     _files: dict[tuple[str, ...], tuple[int, list[str]]] = field(default_factory=dict)
     _modules: dict[str, tuple[Path, str, list[str]] | None] = field(default_factory=dict)
-    """Module -> file, fingerprint and imports, as first read; None for a module of neither qatbuild nor the project."""
+    """Module -> file, fingerprint and imports, as first read; None if neither qatbuild's nor the project's."""
     _plain: set[str] = field(default_factory=set)
-    """Modules that are not packages: a name that is imported from one is not a module."""
+    """Modules that are not packages: names imported from them are not modules."""
 
     @classmethod
     def load(cls, project: Path, path: Path) -> Code:
@@ -65,7 +65,7 @@ class Code:
         return self.digests[names]
 
     def believe(self, digests: Mapping[str, tuple[str, list[str]]], since_ns: int) -> None:
-        """Takes over digests of files that are known not to have changed, and to be all, at `since_ns`.
+        """Adopts digests whose lists of files are complete, and whose files have not changed, at `since_ns`.
 
         `digests`: the modules, joined by commas -> (digest, files).
         """
@@ -74,25 +74,25 @@ class Code:
             self.digests[names], self._files[names] = digest, (since_ns, files)
 
     def own(self) -> dict[str, tuple[str, list[str]]]:
-        """Returns the digests so far that depend on qatbuild's files alone, in the form for `believe`."""
+        """Returns the digests so far that depend on qatbuild's own files only, in the form for `believe`."""
         inside = f"{self.package}{os.sep}"
         rows = {",".join(names): (digest, self._files[names][1]) for names, digest in self.digests.items()}
         return {modules: row for modules, row in rows.items() if all(file.startswith(inside) for file in row[1])}
 
     def digest_now(self, modules: Iterable[str]) -> str:
-        """Returns the current digest: a new one only if one of its files has changed since it was first made."""
+        """Returns the current digest; recomputes it only if one of its files has changed since."""
         names = tuple(modules)
         first = self.digest(names)
         since, files = self._files[names]
         try:
             if all(os.stat(file).st_ctime_ns < since - TICK_NS for file in files):  # noqa: PTH116  Many, and often.
                 return first
-        except OSError:  # One is gone.
+        except OSError:  # A file is gone.
             pass
         return Code(self.project, self.cache, self.package).digest(names)
 
     def files(self, modules: Iterable[str]) -> list[str]:
-        """Returns the files that a digest is made from."""
+        """Returns the files of a digest."""
         names = tuple(modules)
         self.digest(names)
         return self._files[names][1]
@@ -132,7 +132,7 @@ class Code:
         return self._modules[module]
 
     def _file(self, module: str) -> Path | None:
-        """Finds a module's file, looking at few paths: every later build looks again at those that do not exist."""
+        """Finds a module's file, trying few paths: later builds check again that the missing ones are missing."""
         top, *rest = module.split(".")
         if rest:
             parent = module.rpartition(".")[0]
@@ -158,7 +158,7 @@ class Code:
             source = file.read_bytes()
             try:
                 tree = ast.parse(source)
-            except (SyntaxError, ValueError):  # The stage will fail on it and show where; until then any change counts.
+            except (SyntaxError, ValueError):  # The stage will report it. Any change counts.
                 fingerprint, imports = hashlib.sha256(source).hexdigest(), []
             else:
                 package = module if file.name == "__init__.py" else module.rpartition(".")[0]

@@ -16,12 +16,12 @@ class Digests:
     """File digests in a file cache, so that an unchanged file is read once."""
 
     def __init__(self, cache: FileCache | None = None) -> None:
-        """Use a cache; by default one of this process alone."""
+        """Uses a cache; by default, a new one in memory."""
         self.cache = cache or FileCache()
 
     @classmethod
     def load(cls, path: Path) -> Digests:
-        """Returns the digests cached in `path`. An unreadable cache is an empty one."""
+        """Returns the digests cached in `path`. An unreadable cache counts as empty."""
         return cls(FileCache(path, "digests"))
 
     def sha256(self, path: Path | str) -> str:
@@ -44,7 +44,7 @@ class Digests:
         return hashlib.sha256(canonical_json(rows).encode()).hexdigest()
 
     def damage(self, manifest: Manifest) -> list[str]:
-        """Returns what is not as published: 'model.tflite: missing', 'model.tflite: edited'. Empty if intact."""
+        """Returns the differences from the published state: 'model.tflite: edited', '...: missing'. Empty if intact."""
         faults = []
         for name, (size_bytes, digest) in manifest.files.items():
             file = f"{manifest.folder}/{name}"

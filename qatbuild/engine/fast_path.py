@@ -1,4 +1,4 @@
-"""Decides which specs a build need not load, because they were up to date and nothing they depend on has changed.
+"""Finds the specs that a build need not load: they were up to date, and nothing they depend on has changed.
 
 The evidence is the record of the last build (up_to_date_record.py).
 """
@@ -39,7 +39,7 @@ _FORMAT = 6
 
 
 class Verified(NamedTuple):
-    """A stage that is up to date: the earliest time at which its files were looked at, and its artifacts' names."""
+    """An up-to-date stage: the earliest time at which its files were checked, and the names of its artifacts."""
 
     since_ns: int
     artifacts: tuple[str, ...]
@@ -48,8 +48,8 @@ class Verified(NamedTuple):
 class FastPath:
     """Reads the record before a build, and writes it afterwards.
 
-    `selection` are the specs to load: everything unless a usable record says otherwise. `up_to_date` are the names
-    that were asked for and need not be loaded.
+    `selection` are the specs to load: everything without a usable record. `up_to_date` are the requested names that
+    need not be loaded.
     """
 
     def __init__(self, project: Project) -> None:
@@ -68,7 +68,7 @@ class FastPath:
 
     @property
     def nothing_to_load(self) -> bool:
-        """Whether everything that was asked for is up to date, as far as the record says."""
+        """Whether everything requested is up to date according to the record."""
         return self.selection == Only(())
 
     def check(self, names: Sequence[str]) -> None:
@@ -97,32 +97,32 @@ class FastPath:
         self._record = record
         self._present = present
         current = self._current = set(record.specs).intersection(present) - record.resting(differing)
-        # A label with a stage is loaded: whether that part is up to date is for its stages to say.
+        # A label with a stage is loaded: only its stages can say whether that part is up to date.
         self._fresh = [name for name, spec in specs.items() if name == spec and spec in current]
         stale = dict.fromkeys(spec for name, spec in specs.items() if name != spec or spec not in current)
         self.selection = Only(tuple(stale))
         self.up_to_date = [name for name in self._fresh if names and name not in stale]
 
     def count_stages(self, loaded: Iterable[str] = ()) -> int:
-        """Returns how many stages were asked for and are up to date, without the ids in `loaded`."""
+        """Returns the number of requested stages that are up to date, without the ids in `loaded`."""
         if self._record is None:
             return 0
         return self._record.count if self._fresh is None else self._record.count_stages(self._fresh, loaded)
 
     def routes(self) -> dict[str, list[str]]:
-        """Returns label -> routes of the recorded specs that are not loaded."""
+        """Returns label -> routes of the recorded specs that were not loaded."""
         if self._record is None:
             return {}
         return self._record.routes(name for name in self._record.specs if name not in self._selected)
 
     def unknown_specs(self) -> set[str]:
-        """Returns the specs that are neither on record nor loaded, because a build of them failed."""
+        """Returns the specs that are neither recorded nor loaded, because a build of them failed."""
         if self._record is None:
             return set()
         return set(self._present) - set(self._record.specs) - self._selected
 
     def unchanged_specs(self) -> set[str]:
-        """Returns the specs whose reports are as they were when the pages were written."""
+        """Returns the specs whose reports have not changed since the pages were written."""
         if self._record is None or self._record.pages != _pages_state(self.project):
             return set()
         return self._current - self._selected - set(self._record.untold)
@@ -137,11 +137,11 @@ class FastPath:
             rebuilder.code.believe(self._record.digests(), self.began_ns)
 
     def pages_written(self, since_ns: int) -> None:
-        """Notes that the pages were written from reports as they were at `since_ns` or later."""
+        """Records that the pages show the reports as they were at `since_ns` or later."""
         self._pages = _pages_state(self.project), since_ns
 
     def remember(self, loaded: LoadedProject, rebuilder: Rebuilder, verified: Mapping[str, Verified]) -> None:
-        """Writes the record: the loaded specs whose stages are all verified, and the others as they were on record.
+        """Writes the record: loaded specs whose stages are all verified, and unloaded specs as they were recorded.
 
         `verified` is by stage id.
         """
@@ -209,7 +209,7 @@ class FastPath:
 
 
 def _pages_state(project: Project) -> str:
-    """Returns the state of the file that report/pages.py writes; '' without one."""
+    """Returns the state of the file of report/pages.py; '' if it does not exist."""
     try:
         return identity(project.state.pages.stat())
     except OSError:
@@ -229,6 +229,6 @@ def _site() -> list[str]:
 
 
 def environment(project: Project) -> str:
-    """Returns everything that affects all specs and is in none of the recorded files."""
+    """Returns everything that affects all specs and is not in a recorded file."""
     devices = os.environ.get("CUDA_VISIBLE_DEVICES")
     return json.dumps([_FORMAT, repr(project), sys.version, _site(), os.environ.get("PYTHONPATH"), devices, _PACKAGE])

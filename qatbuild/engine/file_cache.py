@@ -1,8 +1,8 @@
-"""Values computed from files, kept for as long as the files do not change.
+"""Caches values computed from files, as long as the files do not change.
 
-It only saves time: without it everything is computed again. A value is kept for a path together with the file's state
-(exchange/file_state.py). A file that was changed a moment ago is not remembered, because a second edit could fall into
-the same tick of the clock.
+It only saves time: without it, values are computed again. A value is stored with the path and the state of the file
+(exchange/file_state.py). The value of a file that changed a moment ago is not stored, because a second change could
+happen within the same tick of the clock.
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ if TYPE_CHECKING:
 
 _WRITE_EVERY_S = 1.0
 _MOST_ROWS = 5_000
-"""Rows that are kept in memory, too; a build of thousands of models looks at most files in one stretch of time."""
+"""Rows that are also kept in memory. Even a build of thousands of models uses most files within a short time."""
 
 
 class FileCache:
     """Path -> text. Safe to share between threads; processes share it through its file."""
 
     def __init__(self, path: Path | None = None, table: str = "files") -> None:
-        """Opens the cache in the file `path`, or make one of this process alone."""
+        """Opens the cache in the file `path`; None: a cache in memory."""
         self.path = path
         self._table = table
         self._rows: dict[str, tuple[str, str]] = {}
@@ -56,7 +56,7 @@ class FileCache:
                 self._unsaved.add(file)
 
     def save(self) -> None:
-        """Writes what is new. Failing to is no error."""
+        """Writes new values. A failure only costs time."""
         with self._lock:
             self._saved_s = time.monotonic()
             if self.path is None or not self._unsaved:
@@ -72,7 +72,7 @@ class FileCache:
                     self._began_ns = time.time_ns()
 
     def save_if_due(self) -> None:
-        """Writes what is new, at most once a second."""
+        """Writes new values, at most once a second."""
         if time.monotonic() - self._saved_s >= _WRITE_EVERY_S:
             self.save()
 
@@ -102,7 +102,7 @@ class FileCache:
 
     @contextlib.contextmanager
     def _broken_is_empty(self):  # type: ignore[no-untyped-def]  # noqa: ANN202
-        """Removes a file that is no database, and does without one that cannot be used."""
+        """Removes a file that is not a database; ignores one that cannot be used."""
         import sqlite3  # noqa: PLC0415
 
         try:

@@ -1,9 +1,9 @@
 """The states of many files at once: ctime, size and inode of each, three int64 in an array.
 
-A build with nothing to do is little else than these system calls, a hundred thousand of them for 5,000 specs. Threads
-would not help, because each call is shorter than a change of the thread that may run Python; so a forked process looks
-at half of the files. It shares the list of paths with its parent and sends back bytes. A fork in a process with
-threads, or for a few files, would be no gain; there, as where forking fails, one process looks at all of them.
+A build with nothing to do mostly consists of these system calls, a hundred thousand for 5,000 specs. Threads would not
+help, because each call is shorter than a switch between Python threads; so a forked process checks half of the files.
+It shares the list of paths with its parent and sends back bytes. In a process with threads, for a few files, or if the
+fork fails, one process checks all files.
 """
 
 from __future__ import annotations
@@ -18,17 +18,17 @@ WIDTH = 3
 
 MISSING = (-1, -1, -1)
 UNKNOWN = (0, 0, 0)
-"""No file has this state: what is recorded with it is looked at again."""
+"""A state that no file has: files recorded with it are verified again."""
 
 _FORK_FROM = 20_000
-"""Files; the fork itself takes as long as looking at a few thousand."""
+"""Least number of files for a fork; a fork takes as long as checking a few thousand files."""
 
 _INODE = (1 << 63) - 1
 _BLOCK = 512 * WIDTH
 
 
 def states(paths: Sequence[bytes], expected: array[int] | None = None) -> array[int]:
-    """Returns the states of files, following links. `expected` are likely states; to have them saves time."""
+    """Returns the states of files, following links. `expected` are likely states, which save time."""
     if len(paths) < _FORK_FROM or threading.active_count() > 1 or (os.cpu_count() or 1) == 1:
         return _states(paths)
     middle = len(paths) // 2
@@ -40,7 +40,7 @@ def states(paths: Sequence[bytes], expected: array[int] | None = None) -> array[
 
 
 def changed(former: array[int], now: array[int]) -> Iterator[int]:
-    """Yields the indices of the files whose states differ."""
+    """Yields the indices of the files with different states."""
     for block in range(0, len(now), _BLOCK):
         if now[block : block + _BLOCK] != former[block : block + _BLOCK]:
             for at in range(block, min(block + _BLOCK, len(now)), WIDTH):
@@ -49,9 +49,9 @@ def changed(former: array[int], now: array[int]) -> Iterator[int]:
 
 
 def _with_fork(mine: Sequence[bytes], others: Sequence[bytes], expected: array[int]) -> tuple[array[int], bytes | None]:
-    """Returns the states of `mine`, and those of `others` by a forked process.
+    """Returns the states of `mine`, and those of `others`, which a forked process reads.
 
-    It sends b'' if they are as expected. None means that it failed.
+    The process sends b'' if they are as expected. Returns None if it fails.
     """
     try:
         source, target = os.pipe()

@@ -1,4 +1,4 @@
-"""Predicts what a build would do and why, without running anything: a verdict for every requested stage."""
+"""Predicts what a build would do, and why, without running anything: a verdict for every requested stage."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ RUN, MAY_RUN, RESTORE, CURRENT = "run", "may run", "restore", "current"
 class Verdict(NamedTuple):
     """The prediction for one stage.
 
-    `will` is "run" if the stage has a reason of its own, "may run" if that depends on whether an upstream stage
-    produces a new result, "restore" if it is stale and its result is in the store, "current" if it is up to date.
-    `key` is its request's key, None while the result of an upstream stage is open.
+    `will` is "run" if the stage itself changed, "may run" if that depends on the new result of an upstream stage,
+    "restore" if it is stale and its result is in the store, "current" if it is up to date. `key` is its request's key,
+    None while the result of an upstream stage is unknown.
     """
 
     stage: Stage
@@ -34,7 +34,7 @@ class Verdict(NamedTuple):
 def forecast(plan: Plan, rebuilder: Rebuilder, wanted: Iterable[str], store: Store | None = None) -> dict[str, Verdict]:
     """Returns stage id -> verdict for the wanted stage ids and everything they depend on; inputs come first."""
     verdicts: dict[str, Verdict] = {}
-    results: dict[str, str] = {}  # Stage id -> SHA-256 of its next manifest, where that is certain.
+    results: dict[str, str] = {}  # Stage id -> SHA-256 of its next manifest, if that is certain.
     for stage in needed(plan, wanted):
         ahead = {role for role, id_ in stage.inputs.items() if id_ not in results}
         inputs = {role: _input(rebuilder, plan.stages[id_], results.get(id_)) for role, id_ in stage.inputs.items()}
@@ -66,10 +66,10 @@ def needed(plan: Plan, wanted: Iterable[str]) -> Iterator[Stage]:
 
 
 def freshness(plan: Plan, rebuilder: Rebuilder, stage: Stage, request: Request) -> Freshness:
-    """Returns the rebuilder's answer, with the reasons traced back to what the user changed.
+    """Returns the rebuilder's answer, with the reasons traced to the user's changes.
 
-    A shared stage with a new recipe has an empty folder. It is compared with the request of the same stage that the
-    artifacts of its labels were made from.
+    The folder of a shared stage with a new recipe is empty. The stage is compared with the request from which the
+    artifacts of its labels were made.
     """
     result = rebuilder.freshness(request)
     reasons = result.reasons
@@ -85,7 +85,7 @@ def freshness(plan: Plan, rebuilder: Rebuilder, stage: Stage, request: Request) 
 
 
 def _upstream_changes(rebuilder: Rebuilder, former: Request, now: Request) -> list[Reason]:
-    """Returns why inputs come from another folder now: the differences between the requests of the two folders."""
+    """Returns the reasons for inputs in another folder: the differences between the requests of the two folders."""
     reasons: list[Reason] = []
     for role, present in now.inputs.items():
         before = former.inputs.get(role)
@@ -109,9 +109,9 @@ def _recorded(path: Path) -> Request | None:
 
 
 def _former(plan: Plan, rebuilder: Rebuilder, label: str, name: str) -> Request | None:
-    """Finds the request of a shared stage that a label's artifacts were made from, by following their records."""
+    """Finds the request from which a label's artifacts were made, for a shared stage, by following their records."""
     home = rebuilder.build / label
-    if not home.is_dir():  # In a first build no label has one, and a dataset may be that of thousands.
+    if not home.is_dir():  # In a first build no label has a request, and thousands of labels may share a dataset.
         return None
     waiting = [(home, each) for each, id_ in plan.labels[label].items() if plan.stages[id_].home == label]
     seen = set[Path]()
@@ -133,7 +133,7 @@ def _former(plan: Plan, rebuilder: Rebuilder, label: str, name: str) -> Request 
 def _own(
     plan: Plan, rebuilder: Rebuilder, stage: Stage, inputs: Mapping[str, Input]
 ) -> tuple[list[Reason], str | None]:
-    """Returns (reasons, key of the request) of a stage with these inputs; without a request, no key (None)."""
+    """Returns (reasons, key of the request) of a stage with these inputs; the key is None without a request."""
     try:
         request = rebuilder.draft(stage, inputs)
         return freshness(plan, rebuilder, stage, request).reasons, request.key
@@ -144,7 +144,7 @@ def _own(
 
 
 def _input(rebuilder: Rebuilder, upstream: Stage, result: str | None) -> Input:
-    """Returns an upstream stage as an input: with its predicted result, else with its present one."""
+    """Returns an upstream stage as an input: with its predicted result, or else its present one."""
     if result is not None:
         return Input(rebuilder.manifest_path(upstream), result)
     try:

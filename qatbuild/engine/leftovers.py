@@ -1,6 +1,6 @@
-"""Finds leftovers in a build folder: stages that no spec plans any more, and scratch folders of abandoned requests.
+"""Finds leftovers in a build folder: results of stages that no spec plans, and folders of abandoned requests.
 
-Only files that a stage made are leftovers: those that its manifest names and its records. Other files stay.
+Only a stage's own files are leftovers: its records, and the files in its manifest. Other files stay.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _RECORDS = ("manifest", "request", "run")
 
 @dataclass(frozen=True)
 class Leftover:
-    """Files and folders that are removed together; `path` names them."""
+    """Files and folders that are removed together, named `path`."""
 
     path: Path
     parts: tuple[Path, ...]
@@ -36,12 +36,12 @@ class Leftover:
 
     @property
     def used(self) -> float:
-        """When its newest file was written, in seconds since the epoch."""
+        """The time of its last change, in seconds since the epoch."""
         return max((file.stat().st_mtime for file in self.files), default=0.0)
 
     @property
     def size_bytes(self) -> int:
-        """The size of its files. A file that the store links to uses disk space until it is removed there, too."""
+        """The size of its files. A file that is also in the store keeps its disk space until it is removed there."""
         return sum(file.stat().st_size for file in self.files)
 
     def remove(self, build: Path) -> None:
@@ -59,7 +59,7 @@ class Leftover:
 
 
 def leftovers(build: Path, plan: Plan, keys: Mapping[str, str | None]) -> Iterator[Leftover]:
-    """Yields the leftovers. `keys` has the current request's key by stage id, None while it is open."""
+    """Yields the leftovers. `keys` maps stage id to the current request's key, None if it is not yet determined."""
     homes = {stage.home for stage in plan.stages.values()}
     for folder in sorted((build / "shared").glob("*")):
         if f"shared/{folder.name}" not in homes:

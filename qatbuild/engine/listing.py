@@ -1,7 +1,7 @@
 """Lists a project's labels without reading the specs that the last build found up to date and that have not changed.
 
-A label and its description depend on the spec, on what it extends, and on the code and the files that it names: of the
-files on record only these are looked at, and no artifact.
+A label and its description depend on the spec, on its bases, and on its code and files. Only these recorded
+files are checked, and no artifacts.
 """
 
 from __future__ import annotations
@@ -16,14 +16,14 @@ from qatbuild.engine.up_to_date_record import GLOBAL, SOURCE, STAGE, Record, Rec
 
 
 class Listing(NamedTuple):
-    """The specs to load, and the others as they are on record, by name."""
+    """The specs to load, and the others as recorded, by name."""
 
     load: tuple[str, ...]
     recorded: Mapping[str, Recorded]
 
 
 def listing(project: Project) -> Listing | None:
-    """Returns what `doit list` needs; None if everything must be loaded."""
+    """Returns the listing for `doit list`; None if everything must be loaded."""
     record = Record.load(project.state.record, environment(project))
     if record is None:
         return None
@@ -36,7 +36,7 @@ def listing(project: Project) -> Listing | None:
 
 
 def _looked_at(group: str) -> int:
-    """Returns how many files of a group decide about labels; of a source only whether it is there."""
+    """Returns the number of files of a group that affect labels; of a source, only whether it exists."""
     if group.startswith(STAGE):
         return 0
     return 1 if group.startswith(SOURCE) else sys.maxsize

@@ -1,4 +1,4 @@
-"""A loaded project: its specs have been read and planned, and labels select stages of the plan."""
+"""A loaded project: its specs are read and planned, and labels select stages of the plan."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from qatbuild.schema.rules import AllowedPaths
 
 
 class LoadedProject(NamedTuple):
-    """The plan of a project's good specs, and by spec name: descriptions, files that were read, errors of bad specs."""
+    """The plan of a project's valid specs; and by spec name descriptions, files, and the errors of invalid specs."""
 
     project: Project
     plan: Plan
@@ -36,7 +36,7 @@ class LoadedProject(NamedTuple):
 
     @classmethod
     def read(cls, project: Project, selection: Selection) -> LoadedProject:
-        """Reads and plans the selected specs, of which there may be none."""
+        """Reads and plans the selected specs, possibly none."""
         valid = ValidDocuments(project.state.valid_documents)
         variants: list[Variant] = []
         descriptions: dict[str, str] = {}
@@ -69,7 +69,7 @@ class LoadedProject(NamedTuple):
 
     @property
     def default(self) -> list[str]:
-        """The labels and specs that a build without names is about."""
+        """The labels and specs of a build without names."""
         everything = [*self.plan.labels, *self.errors]
         return list(everything if self.project.default is None else self.project.default) or everything
 
@@ -100,15 +100,15 @@ class LoadedProject(NamedTuple):
 
 
 def _check_default(project: Project, names: Collection[str]) -> None:
-    """Raises SpecError for a project without specs, and for a default that none of the names is."""
+    """Raises SpecError for a project without specs, and for a default that is not a name."""
     if not names:
         facts = [("folder", pattern) for pattern in project.patterns or [str(project.specs)]]
-        hint = "a spec is a JSON file in that folder; [tool.qatbuild] specs names another"
-        raise SpecError("There are no specs.", facts, hint)
+        hint = "write a spec as a JSON file in this folder, or set [tool.qatbuild] specs to another folder"
+        raise SpecError("The project has no specs.", facts, hint)
     for label in project.default or ():
         if Label.parse(label).name not in names:
             where = f"tool.qatbuild.default{suggest(label, names)}"
-            raise SpecError(f'There is no spec for the default "{label}".', [("pyproject.toml", where)])
+            raise SpecError(f'The default "{label}" is not a label or spec.', [("pyproject.toml", where)])
 
 
 def _matches(wanted: str, stage: str) -> bool:
@@ -128,8 +128,8 @@ def _check_folder(name: str, specs: Collection[str], file: Path) -> None:
     """Raises SpecError if the folder of a label would be the folder of another label's route."""
     for above in _above(name):
         if above in specs and name.startswith(f"{above}/deploy/"):
-            facts = [("file", file), ("/", f'the routes of "{above}" are in its folder {above}/deploy.')]
-            raise SpecError(f'"{name}" cannot be a label beside "{above}".', facts, "move it to another folder")
+            facts = [("file", file), ("/", f'the folder {above}/deploy holds the routes of "{above}".')]
+            raise SpecError(f'The label "{name}" conflicts with "{above}".', facts, "move its spec to another folder")
 
 
 def _above(name: str) -> Iterator[str]:

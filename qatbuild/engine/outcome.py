@@ -1,4 +1,4 @@
-"""What became of each stage of a build."""
+"""The outcome of each stage of a build."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ if TYPE_CHECKING:  # A build with nothing to do plans no stages.
     from qatbuild.engine.reason import Reason
 
 _REASONS = 2
-"""The number of reasons that fit in a line."""
+"""Largest number of reasons in a line."""
 
 
 class Fate(StrEnum):
-    """What a build did with a stage; REFUSED is a failure that left a model and its report to look at."""
+    """What a build did with a stage. REFUSED is a failure that left a model and its report."""
 
     BUILT = "built"
     RESTORED = "restored"
@@ -26,7 +26,7 @@ class Fate(StrEnum):
 
 
 class Outcome(NamedTuple):
-    """One stage and what became of it. `error` is the text of a failure, '' otherwise."""
+    """One stage and its fate. `error` is the text of a failure, else ''."""
 
     stage: Stage
     fate: Fate
@@ -34,14 +34,14 @@ class Outcome(NamedTuple):
 
 
 class Outcomes(NamedTuple):
-    """The outcomes of one build, in order. `unloaded` counts stages that are up to date and were not even loaded."""
+    """The outcomes of one build, in order. `unloaded` counts up-to-date stages that were not even loaded."""
 
     rows: list[Outcome]
     unloaded: int = 0
 
     @classmethod
     def empty(cls, unloaded: int = 0) -> Outcomes:
-        """Returns the outcomes of a build that begins."""
+        """Returns the outcomes of a build that has not begun."""
         return cls([], unloaded)
 
     def stages(self, *fates: Fate) -> list[Stage]:
@@ -50,12 +50,12 @@ class Outcomes(NamedTuple):
 
     @property
     def ok(self) -> bool:
-        """Whether nothing failed."""
+        """Whether no stage failed."""
         return not self.stages(Fate.FAILED, Fate.REFUSED, Fate.NOT_BUILT)
 
     @property
     def counts(self) -> str:
-        """The counts in words, "2 built, 6 up to date"; '' if there was nothing to do at all."""
+        """Describes the counts: "2 built, 6 up to date"; '' for a build without stages."""
         counts = {
             "built": len(self.stages(Fate.BUILT)),
             "restored": len(self.stages(Fate.RESTORED)),
@@ -66,7 +66,7 @@ class Outcomes(NamedTuple):
 
 
 def shown(stage: Stage) -> str:
-    """Returns a stage's name for people: LABEL:STAGE, and how many other labels share it."""
+    """Describes a stage for people: LABEL:STAGE, and the number of other labels that share it."""
     more = f" (and {len(stage.labels) - 1} more)" if len(stage.labels) > 1 else ""
     return f"{stage.labels[0]}:{stage.name}{more}"
 

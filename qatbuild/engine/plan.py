@@ -1,9 +1,8 @@
-"""Variants -> stages, as data. Pure: nothing here looks at the disk.
+"""Turns variants into stages, as data. Nothing here reads the disk.
 
-A stage's recipe is the digest of what it is made of as the spec says it: its own slice of the spec, the files that it
-names, and the recipes of its inputs. Two stages with one recipe are one stage, whoever asks for them. The stages that
-cost time, and what they wait for (dataset, check, float, quantize), live below build/shared under their recipe; the
-others belong to their label.
+A stage's recipe is the digest of its slice of the spec, the paths of its files, and the recipes of its inputs. Stages
+with equal recipes are the same stage, which several labels share. The slow stages and their inputs (dataset, check,
+float, quantize) have a folder build/shared/STAGE-RECIPE; the others have one below their label's.
 """
 
 from __future__ import annotations
@@ -31,11 +30,18 @@ _DATASET_PACKAGES = {"digits": ("scikit-learn",), "images": ("pillow",)}
 
 
 class Stage(NamedTuple):
-    """One stage to have done: `home` is its folder below the build root, `labels` who wants it, first comes first.
+    """One stage.
 
-    `inputs` maps a role to the `id` of an upstream stage, `sources` a role to a path of the user's. `modules` are
-    where its code begins, `packages` the installed packages whose version counts. `after` are ids of stages that go
-    before it without being inputs, where all who want it agree on them.
+    name      dataset, float, ..., deploy.vela
+    home      its folder, relative to the build root
+    settings  its slice of the spec
+    inputs    role -> `id` of an upstream stage
+    sources   role -> path of a file or folder of the user
+    modules   Python modules from which its code is reached
+    packages  installed packages whose versions count
+    recipe    see the module's docstring
+    after     ids of stages that run earlier without being inputs
+    labels    the labels that need it, in the order of the plan
     """
 
     name: str
@@ -51,7 +57,7 @@ class Stage(NamedTuple):
 
     @property
     def route(self) -> str:
-        """The route to a target that this stage takes: vela for deploy.vela; '' for every other stage."""
+        """The deployment route of the stage: vela for deploy.vela; '' for every other stage."""
         return route_of(self.name)
 
     @property
@@ -61,19 +67,19 @@ class Stage(NamedTuple):
 
     @property
     def id(self) -> str:
-        """Its one name in a plan: a label's own stage reads LABEL:STAGE."""
+        """Unique name in a plan, HOME:STAGE; for a stage of a label only, LABEL:STAGE."""
         return f"{self.home}:{self.name}"
 
 
 class Plan(NamedTuple):
-    """All stages of some variants: by id, and by label and stage name."""
+    """All stages of some variants, by id; and the ids by label and stage name."""
 
     stages: dict[str, Stage]
     labels: dict[str, dict[str, str]]
 
     @property
     def routes(self) -> dict[str, list[str]]:
-        """The routes to a target by label."""
+        """The deployment routes by label."""
         return {
             label: [route for id_ in ids.values() if (route := self.stages[id_].route)]
             for label, ids in self.labels.items()
@@ -81,26 +87,26 @@ class Plan(NamedTuple):
 
 
 def plan(variants: Iterable[Variant], root: PurePath) -> Plan:
-    """The stages of the variants. PlanError if two specs claim one label."""
+    """Returns the stages of the variants. PlanError if two specs have the same label."""
     result = Plan({}, {})
     files: dict[str, object] = {}
     for variant in variants:
         if variant.label in result.labels:
             facts = [("label", variant.label), ("first", files[variant.label]), ("second", variant.file)]
-            raise PlanError("Two specs claim one label.", facts, "rename one of the files")
+            raise PlanError("Two specs have the same label.", facts, "rename one of the files")
         files[variant.label] = variant.file
         result.labels[variant.label] = ids = {}
         for stage in _stages(variant, root):
-            known = result.stages.get(stage.id, stage)
-            # One label's failing check must not keep another's training; each label's own stages are done in order.
-            after = known.after if known.after == stage.after else ()
-            result.stages[stage.id] = known._replace(labels=(*known.labels, variant.label), after=after)
+            planned = result.stages.get(stage.id, stage)
+            # Labels with different checks share a training: the failed check of one must not prevent it for the other.
+            after = planned.after if planned.after == stage.after else ()
+            result.stages[stage.id] = planned._replace(labels=(*planned.labels, variant.label), after=after)
             ids[stage.name] = stage.id
     return result
 
 
 class _Chain(NamedTuple):
-    """The stages of one variant while they are being added, in the order of their dependencies."""
+    """The stages of one variant by name, added in the order of their dependencies."""
 
     label: str
     root: PurePath
@@ -117,8 +123,8 @@ class _Chain(NamedTuple):
         packages: Iterable[str] = _TENSORFLOW,
         after: Iterable[str] = (),
     ) -> None:
-        given = {role: path for role, path in (sources or {}).items() if path is not None}
-        inside = {role: _relative(path, self.root) for role, path in given.items()}
+        paths = {role: path for role, path in (sources or {}).items() if path is not None}
+        inside = {role: _relative(path, self.root) for role, path in paths.items()}
         upstream = {role: self.made[role] for role in inputs}
         recipe = _digest([name, settings, inside, {role: stage.recipe for role, stage in upstream.items()}])
         self.made[name] = Stage(
@@ -126,7 +132,7 @@ class _Chain(NamedTuple):
             home=_home(name, recipe, self.label),
             settings=settings,
             inputs={role: stage.id for role, stage in upstream.items()},
-            sources=given,
+            sources=paths,
             modules=("qatbuild.worker.run", *modules)
             if route_of(name)
             else ("qatbuild.worker.run", f"qatbuild.worker.stages.{name}", *modules),
@@ -137,7 +143,7 @@ class _Chain(NamedTuple):
 
 
 def _stages(variant: Variant, root: PurePath) -> list[Stage]:
-    """The chain of one variant. What a stage does not read is not among its settings: see DESIGN's table of stages."""
+    """Returns the stages of one variant. Each has only those parts of the spec in its settings that it reads."""
     chain = _Chain(variant.label, root, {})
     spec: dict[str, Any] = {name: plain(getattr(variant, name)) for name in _SECTIONS}
     weights = spec["model"].pop("weights")
@@ -160,10 +166,10 @@ def _stages(variant: Variant, root: PurePath) -> list[Stage]:
     )
     rewritten = {"model": model, "quantize": {**scheme, "mode": variant.quantize.mode}}
     rewritten["quantize"]["overrides"] = spec["quantize"]["overrides"]
-    if variant.quantize.mode == "integer":  # It models the input's bytes, too.
+    if variant.quantize.mode == "integer":  # This mode also models the rounding of the input.
         rewritten["input"] = spec["input"]
     built = {"modules": network, "packages": (*_TENSORFLOW, *_KERAS) if _may_be_keras(variant) else _TENSORFLOW}
-    wing = f"qatbuild.quantize.{variant.quantize.mode}"  # Imported by name, in the stage: see quantize/modes.py.
+    wing = f"qatbuild.quantize.{variant.quantize.mode}"  # quantize/modes.py imports it by name.
     chain.add(
         "check", rewritten, inputs=("dataset",), sources=file, **{**built, "modules": (*network, f"{wing}.check")}
     )
@@ -192,12 +198,12 @@ def _stages(variant: Variant, root: PurePath) -> list[Stage]:
 
 
 def _quantized(variant: Variant, training: Mapping[str, Any], quantize: Mapping[str, Any]) -> dict[str, Any]:
-    """The settings of the stage that quantizes: those of a training, or of a calibration. Neither reads the other's."""
+    """Returns the settings of the quantize stage: of a training, or of a calibration, without those of the other."""
     method = variant.quantize.method
     foreign = {name for other, own in FIELDS_OF_METHOD.items() if other != method for name in own}
     settings = {**training, "quantize": {name: value for name, value in quantize.items() if name not in foreign}}
     train = training["train"]
-    if method == "ptq":  # It sees each image as it is, and the seed only says which ones.
+    if method == "ptq":  # Calibration augments nothing, and uses the seed only to choose images.
         del settings["augment"]
         return {**settings, "train": {"seed": train["seed"]}}
     own = {"steps", "learning_rate", "checkpoint_every"} if variant.quantize.start == "float" else set()
@@ -205,10 +211,10 @@ def _quantized(variant: Variant, training: Mapping[str, Any], quantize: Mapping[
 
 
 def _deploy(chain: _Chain, variant: Variant, scaling: Mapping[str, float]) -> None:
-    """A stage for each route: it depends on its own options and modules, and on no other route."""
+    """Adds a stage for each route, with the options and modules of this route only."""
     for route, options in variant.deploy.items():
         needs, settings = NEEDS[route], plain(options)
-        # A path of the file system as it is; a name lies beside the route's module.
+        # An absolute path stays; a name is relative to the folder of the routes' modules.
         sources = {role: str(_DEPLOY_FOLDER / path) for role, path in needs.sources.items()}
         sources |= {path: settings.pop(path) for path in needs.paths}
         chain.add(
@@ -234,7 +240,7 @@ def _home(name: str, recipe: str, label: str) -> str:
 
 
 def _network(variant: Variant) -> tuple[str, ...]:
-    """The modules that only this network needs."""
+    """Returns the modules of this network."""
     model = variant.model
     if model.call is not None:
         return (model.call.partition(":")[0], "qatbuild.worker.models.keras_model")

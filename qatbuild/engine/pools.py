@@ -1,4 +1,4 @@
-"""Pools: how much of a machine its stages may take together, which limits how many run at once.
+"""Pools: amounts of the machine's resources, which limit the stages that run at once.
 
     [tool.qatbuild.pools]            capacities
     gpu = 1
@@ -8,8 +8,8 @@
     [tool.qatbuild.takes.float]      amounts that a stage takes, where they differ from the assumed ones
     gpu = 0.5
 
-Pools decide when a stage runs, never how: its number of threads is in its key, so its bytes do not depend on the
-stages beside it. A pool that is not named limits nothing, except `cpu`: concurrent stages compute with at most
+Pools decide when a stage runs, not how: its number of threads is part of its key, so its bytes do not depend on
+concurrent stages. Only configured pools limit anything, except `cpu`: concurrent stages compute with at most
 THREADS_PER_CORE threads for each core of the machine.
 """
 
@@ -20,14 +20,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 THREADS_PER_CORE = 2
-"""Measured: a small network's training leaves its threads idle most of the time, so two trainings side by side, each
-with one thread a core, finish sooner than one after the other. More of them only take memory."""
+"""Measured: the training of a small network leaves its threads idle most of the time, so two concurrent trainings, each
+with one thread per core, finish sooner than one after the other. More than two only take memory."""
 
 POOLS = ("gpu", "memory_gib", "cpu")
 
 _LEARNS = {"float", "quantize"}
 _COMPUTES = {"check": 1.0, "export": 1.0, "freeze": 1.0, "convert": 1.0}
-"""Threads of stages that ignore `threads`, because their work cannot be divided."""
+"""Threads of stages that ignore `threads`, because their work cannot be split."""
 
 _SLACK = 1e-9
 """Tolerance for sums of fractions, which are not exact."""
@@ -54,7 +54,7 @@ class Pools:
         return cls({"cpu": THREADS_PER_CORE * (os.cpu_count() or 1), **capacity}, takes, threads)
 
     def needs(self, stage: str) -> dict[str, float]:
-        """Returns the amounts that a stage takes, at most all of a pool."""
+        """Returns the amounts that a stage takes, capped at the pools' capacities."""
         assumed = {
             "gpu": 1.0 if stage in _LEARNS else 0.0,
             "memory_gib": _MEMORY_GIB.get(stage, 0.5),
@@ -64,7 +64,7 @@ class Pools:
         return {pool: min(wanted.get(pool, 0.0), size) for pool, size in self.capacity.items()}
 
     def take(self, stage: str) -> dict[str, float] | None:
-        """Takes and returns the amounts that the stage needs; None, and nothing taken, if a pool is short."""
+        """Takes and returns the amounts that the stage needs; takes nothing and returns None if a pool is short."""
         needs = self.needs(stage)
         if any(self.free[pool] + _SLACK < amount for pool, amount in needs.items()):
             return None

@@ -16,7 +16,7 @@ from qatbuild.engine.state_folder import StateFolder
 from qatbuild.engine.walk import tree
 from qatbuild.exchange.errors import ArtifactError, SpecError
 
-_ELSEWHERE = "name another in [tool.qatbuild] build"
+_ELSEWHERE = "set [tool.qatbuild] build to another folder"
 
 _SETTINGS: dict[str, type | tuple[type, ...]] = {
     "default": list,
@@ -35,7 +35,7 @@ class Everything(NamedTuple):
 
 
 class Only(NamedTuple):
-    """Selects the specs with these names, possibly none."""
+    """Selects the specs with these names."""
 
     names: tuple[str, ...]
 
@@ -49,8 +49,8 @@ class Project:
 
     `specs` and `build` are folders, `default` the labels that plain doit builds (None: all), `allowed` folders outside
     the project that specs may use. `threads` is the number of threads of a stage, by default the number of cores.
-    `store` is the folder of kept results, None to keep none. With `patterns`, which match folders below the root, the
-    specs are in these folders and `specs` is the root. `pools` and `takes` limit concurrent stages (pools.py).
+    `store` is the folder of kept results, or None. If there are `patterns`, the specs are in the folders below the root
+    that match them, and `specs` is the root. `pools` and `takes` limit concurrent stages (pools.py).
     """
 
     root: Path
@@ -97,20 +97,22 @@ class Project:
         """Reads the project and makes its state folder. ArtifactError if that is impossible."""
         project = cls.at(root)
         if odd := [character for character in "*?[\\" if character in str(project.build)]:
-            facts = [("folder", project.build), ("has", " ".join(odd))]
-            raise ArtifactError("TensorFlow takes the build folder's path for a pattern.", facts, _ELSEWHERE)
+            facts = [("folder", project.build), ("characters", " ".join(odd))]
+            raise ArtifactError(
+                "The build folder's path has characters that TensorFlow reads as a pattern.", facts, _ELSEWHERE
+            )
         try:
             project.state.path.mkdir(parents=True, exist_ok=True)
         except OSError as fault:
             facts = [("folder", project.build), ("reason", fault.strerror)]
             raise ArtifactError(
-                "The build folder cannot be made.", facts, f"make it writable, or {_ELSEWHERE}"
+                "The build folder cannot be created.", facts, f"make it writable, or {_ELSEWHERE}"
             ) from fault
         return project
 
     def files(self) -> list[tuple[str, Path]]:
         """Returns name and file of every spec."""
-        from qatbuild.schema.load import find, find_below  # noqa: PLC0415  A build with nothing to do reads no specs.
+        from qatbuild.schema.load import find, find_below  # noqa: PLC0415  A build with nothing to do needs no specs.
 
         return find_below(self.root, self.patterns) if self.patterns else list(find(self.specs).items())
 
@@ -123,7 +125,7 @@ class Project:
         return dict(self.files())
 
     def folders(self) -> list[str]:
-        """Returns the folders that change when a spec is added or removed."""
+        """Returns the folders whose states change when a spec is added or removed."""
         if not self.patterns:
             return tree(str(self.specs))[0]
         folders = {str(self.root): None}
@@ -136,17 +138,17 @@ class Project:
 
 
 def _patterns(specs: str | list[Any]) -> tuple[str, ...]:
-    """Returns a list of folders as patterns. SpecError for one that leads out of the project."""
+    """Returns the patterns of a list of folders; () for a single folder. SpecError for one outside the project."""
     patterns = tuple(map(str, specs)) if isinstance(specs, list) else ()
     for pattern in patterns:
         if not pattern or Path(pattern).is_absolute() or ".." in Path(pattern).parts:
-            where = f'"{pattern}" must be a folder below the project, or a pattern that matches some'
+            where = f'"{pattern}" must be a folder below the project, or a pattern for such folders'
             raise SpecError("The project's settings have faults.", [("tool.qatbuild.specs", where)])
     return patterns
 
 
 def _amounts(where: str, table: Any, pools: Collection[str] = ()) -> dict[str, float]:
-    """Returns amounts by pool. SpecError for a value that is no amount, and for a pool that is not in `pools`."""
+    """Returns amounts by pool. SpecError for an invalid amount, and for a pool that is not in `pools`."""
     facts = []
     if not isinstance(table, dict):
         facts.append((f"tool.qatbuild.{where}", f"must be a table of pools, got {table!r}."))
@@ -176,7 +178,7 @@ def _settings(file: Path) -> dict[str, Any]:
     for name, value in settings.items():
         wanted = _SETTINGS.get(name)
         if wanted is None:
-            facts.append((f"tool.qatbuild.{name}", f"unknown. Known: {', '.join(_SETTINGS)}."))
+            facts.append((f"tool.qatbuild.{name}", f"unknown setting. Known: {', '.join(_SETTINGS)}."))
         elif not isinstance(value, wanted):
             kinds = wanted if isinstance(wanted, tuple) else (wanted,)
             kind = " or ".join(kind.__name__ for kind in kinds)

@@ -1,4 +1,4 @@
-"""Publishing: a stage's artifacts are moved from its work folder into place, the manifest last."""
+"""Publishes a stage: moves its artifacts from its work folder into place, the manifest last."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from qatbuild.exchange.manifest import LOGS, Manifest
 
 
 def publish(manifest: Manifest, file: Path, folder: Path, record: tuple[Path, str]) -> Manifest:
-    """Moves the artifacts and logs of `manifest`, then the manifest's own `file`, into `folder`, each by rename.
+    """Moves the artifacts and logs of `manifest` into `folder`, then the manifest's own `file`, each by rename.
 
-    `record` is a file and its text, which says what the artifacts were made from; it is written before they move, so
-    that no artifact ever stands beside the record of another. Artifacts that only the stage's former manifest names
-    are removed. Interrupted at any point, the folder has no manifest, so the stage counts as not built. Returns the
+    `record` is (file, text) of the request that made the artifacts. It is written before they move, so that no
+    artifact is ever beside the record of another request. Artifacts that are only in the stage's previous manifest
+    are removed. If this is interrupted, the folder has no manifest, so the stage counts as not built. Returns the
     manifest in its place.
     """
     source, place = str(manifest.folder), str(folder)
@@ -34,7 +34,7 @@ def publish(manifest: Manifest, file: Path, folder: Path, record: tuple[Path, st
         if os.path.isdir(f"{source}/{name}"):  # noqa: PTH112
             shutil.rmtree(folder / name, ignore_errors=True)
             _move(f"{source}/{name}", f"{place}/{name}")
-    if os.path.exists(retired):  # noqa: PTH110  Also one that a build left which was killed while it published.
+    if os.path.exists(retired):  # noqa: PTH110  Also the manifest of a build that was killed while it published.
         for name in _names(Path(retired)) - set(manifest.files):
             (folder / name).unlink(missing_ok=True)
         _move(str(file), target)

@@ -1,4 +1,4 @@
-"""The reasons why a stage must run, as data: one value for each change."""
+"""The reasons for running a stage, as data: one value for each change."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from qatbuild.exchange.files import canonical_json
 from qatbuild.exchange.request import Request
 
 Tables = Callable[[str], Mapping[str, str]]
-"""Code digest -> module -> fingerprint; empty for a digest that is not on record."""
+"""Code digest -> module -> fingerprint; empty for an unrecorded digest."""
 
 
 class Reason(NamedTuple):
@@ -23,8 +23,8 @@ class Reason(NamedTuple):
     package    where: installed package, or an environment variable that counts; former, now: versions
     threads    former, now: numbers of threads
     input      where: upstream stage whose result changed
-    artifact   where: file that is not as it was published; now: "missing", "edited", ...
-    upstream   where: upstream stage that will run; this stage is cut off if that leaves an equal result
+    artifact   where: file that differs from the published one; now: "missing", "edited", ...
+    upstream   where: upstream stage that will run; if its result is equal, this stage does not run
     label      where: label; now: "is new", "could not be read then"
     toolchain  where: file that pins packages
     blocked    now: why no answer is possible yet, in a sentence

@@ -32,7 +32,7 @@ from qatbuild.exchange.request import Input, Request, Source
 
 
 class Freshness(NamedTuple):
-    """Whether a stage is up to date: the reasons why not, or the names of its artifacts, all verified as published."""
+    """Whether a stage is up to date: the reasons if not, else the names of its artifacts, all verified as published."""
 
     reasons: list[Reason]
     artifacts: tuple[str, ...] = ()
@@ -46,7 +46,7 @@ class Publication(NamedTuple):
 
 
 class Place(NamedTuple):
-    """Where a stage's results stand: their folder, its manifest, and the record of the request that made them."""
+    """The place of a stage's results: the folder, its manifest, and the record of the request that made them."""
 
     folder: Path
     manifest: Path
@@ -64,7 +64,7 @@ class Rebuilder:
     code: Code
     _places: dict[str, Place] = field(default_factory=dict)
     _tables: set[str] = field(default_factory=set)
-    """Code digests whose table of modules is known to be on the disk."""
+    """Code digests whose table of modules is on the disk."""
 
     @classmethod
     def of(cls, project: Path, build: Path, threads: int) -> Rebuilder:
@@ -81,7 +81,7 @@ class Rebuilder:
         return self.build / "work"
 
     def place(self, stage: Stage) -> Place:
-        """Returns where the stage's results stand."""
+        """Returns the place of the stage's results."""
         place = self._places.get(stage.id)
         if place is None:
             folder = self.build / stage.home
@@ -137,7 +137,7 @@ class Rebuilder:
         return Freshness([], tuple(manifest.files))
 
     def publish(self, request: Request, stage: Stage) -> Publication:
-        """Moves the worker's artifacts into place. StageError, with nothing recorded, if an input changed meanwhile."""
+        """Moves the worker's artifacts into place. StageError, without a record, if an input changed meanwhile."""
         for role, upstream in request.inputs.items():
             if not self._is_unchanged(upstream):
                 raise _changed(request, role, upstream.path.parent)
@@ -155,7 +155,7 @@ class Rebuilder:
         return Publication(manifest, _both(text.encode(), record.encode()))
 
     def artifacts(self, stage: Stage, texts_sha256: bytes) -> tuple[str, ...]:
-        """Returns the names of the artifacts that this process published, if all is still as it was then.
+        """Returns the names of the artifacts that this process published, if they have not changed since.
 
         ArtifactError if a file was changed since.
         """
@@ -168,7 +168,7 @@ class Rebuilder:
         raise ArtifactError(f"The results of {stage.id} were changed.", [("folder", folder)])
 
     def _is_unchanged(self, upstream: Input) -> bool:
-        """Returns whether an input's manifest is the one of the request, and its artifacts are as published."""
+        """Returns whether an input's manifest is that of the request, and its artifacts are as published."""
         try:
             data = read_bytes(upstream.path)
             manifest = Manifest.parse(data, upstream.path.parent)
@@ -177,9 +177,9 @@ class Rebuilder:
         return hashlib.sha256(data).hexdigest() == upstream.sha256 and not self.digests.damage(manifest)
 
     def code_table(self, digest: str) -> dict[str, str]:
-        """Returns module -> fingerprint for a code digest; empty if its modules are not on record.
+        """Returns module -> fingerprint for a code digest; empty if its modules are not recorded.
 
-        The digest is one of this process, or one that an artifact of this build folder was made with.
+        The digest is one of this process, or one of an artifact of this build folder.
         """
         for modules, current in self.code.digests.items():
             if current == digest:
@@ -203,12 +203,12 @@ class Rebuilder:
         return StateFolder.of(self.build).code(digest)
 
     def save(self) -> None:
-        """Writes the cached digests. They only save time: failing to write them is no error."""
+        """Writes the cached digests. They only save time: a failure is ignored."""
         self.digests.cache.save()
         self.code.cache.save()
 
     def save_if_due(self) -> None:
-        """Writes the cached digests, unless that was done a moment ago: small stages take less time than a write."""
+        """Writes the cached digests, at most once a second: small stages take less time than a write."""
         self.digests.cache.save_if_due()
         self.code.cache.save_if_due()
 
@@ -222,7 +222,7 @@ class Rebuilder:
 
 
 def _both(manifest: bytes, record: bytes) -> bytes:
-    """Returns the digest of a manifest's text and its record's text."""
+    """Returns one digest for the texts of a manifest and of its record."""
     return hashlib.sha256(hashlib.sha256(manifest).digest() + record).digest()
 
 
@@ -233,7 +233,7 @@ def _seal(request: Request, manifest: str) -> str:
 
 @cache
 def toolchain(packages: tuple[str, ...], devices: str | None) -> Mapping[str, str]:
-    """Returns the versions of Python and of these packages; '' for a package that is not installed.
+    """Returns the versions of Python and of these packages; '' for a missing package.
 
     `devices` are those that TensorFlow may use, if they are limited: they decide in which order it sums.
     """

@@ -1,4 +1,4 @@
-"""A source is a path that a spec names: a file, a folder, or a checkpoint, which is several files with one prefix.
+"""Sources: paths in a spec, each of a file, a folder, or a checkpoint (several files with one prefix).
 
 The checkpoint `model.ckpt-100` is the files `model.ckpt-100.index`, `model.ckpt-100.data-00000-of-00001`, ...
 """
@@ -16,7 +16,7 @@ from qatbuild.exchange.files import canonical_json
 
 
 def source_sha256(path: Path, digests: Digests) -> str:
-    """Returns the SHA-256 of a source's content; '' if nothing has that path or prefix."""
+    """Returns the SHA-256 of a source's content; '' if it does not exist."""
     if path.exists():
         return digests.tree_sha256(path)
     parts = sorted(path.parent.glob(f"{glob.escape(path.name)}.*")) if path.parent.is_dir() else []
@@ -25,10 +25,10 @@ def source_sha256(path: Path, digests: Digests) -> str:
 
 
 def source_paths(path: str) -> list[str]:
-    """Returns every path whose state decides what a source holds, the source itself first.
+    """Returns every path whose state determines a source's content, the source itself first.
 
-    A folder comes with all folders and files below it. What does not exist comes with its folder and the parts of a
-    checkpoint, because a new file there may become the source.
+    For a folder, these are all folders and files below it. For a missing source, these are its folder and the parts of
+    a checkpoint, because a new file there may become the source.
     """
     if os.path.isdir(path):  # noqa: PTH112
         folders, files = tree(path)

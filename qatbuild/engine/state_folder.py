@@ -23,7 +23,7 @@ class StateFolder(NamedTuple):
 
     @property
     def record(self) -> Path:
-        """The specs that were up to date and the files that this depends on (up_to_date_record)."""
+        """The specs that were up to date, and the files on which that depends (up_to_date_record)."""
         return self.path / "record"
 
     @property
@@ -33,7 +33,7 @@ class StateFolder(NamedTuple):
 
     @property
     def failures(self) -> Path:
-        """The stages that failed when they were last tried (report/failures)."""
+        """The stages that failed in their last run (report/failures)."""
         return self.path / "failures.json"
 
     @property
@@ -53,7 +53,7 @@ class StateFolder(NamedTuple):
 
     @property
     def valid_documents(self) -> Path:
-        """Digests of documents that satisfy the schema (schema/faults)."""
+        """Digests of valid documents (schema/faults)."""
         return self.path / "sound"
 
     def code(self, digest: str) -> Path:

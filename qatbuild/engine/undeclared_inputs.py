@@ -1,4 +1,4 @@
-"""Finds files that a stage opened without declaring them: no request contains them, so their changes go unnoticed."""
+"""Finds files that a stage opened without declaring them: their changes would go unnoticed."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class UndeclaredInputs(NamedTuple):
 
 
 def undeclared_inputs(rebuilder: Rebuilder, stage: Stage) -> UndeclaredInputs:
-    """Returns the files that the stage's last run opened besides its sources, its code and other stages' artifacts."""
+    """Returns the files that the stage's last run opened, without its sources, its code and other stages' artifacts."""
     folder = rebuilder.place(stage).folder
     try:
         ran = json.loads((folder / f"{stage.name}.run.json").read_text(encoding="utf-8"))

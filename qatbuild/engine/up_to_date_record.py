@@ -1,9 +1,9 @@
-"""The record of the specs that were up to date: with it, a build with nothing to do compares the states of files.
+"""The record of up-to-date specs: with it, a build with nothing to do only compares the states of files.
 
-A spec that was entirely up to date depends on groups of files: the spec and what it extends, the user's data and code,
-and the results of each of its stages. While a file has its recorded state (ctime, size, inode), its content is the one
-that was verified, because a ctime cannot be set. Specs with a file that differs are loaded, planned and verified as if
-there were no record; so is everything if the record is missing, broken, or of another environment.
+An up-to-date spec depends on groups of files: the spec and its bases, the user's data and code, the results of each of
+its stages. While a file has its recorded state (ctime, size, inode), its content is the verified one, because a ctime
+cannot be set. Specs with a different file are loaded, planned and verified as without a record; so are all specs if the
+record is missing, broken, or of another environment.
 
 A file that changed after its content was verified must not be recorded with its new state. So a state is recorded only
 if the file's ctime lies before the verification began; any other file is recorded as unknown, and verified again.
@@ -35,24 +35,24 @@ from qatbuild.exchange.file_state import TICK_NS
 
 ENGINE, PACKAGES, ABSENT, FOLDERS = "engine", "packages", "absent", "folders"
 GLOBAL = {ENGINE, PACKAGES, ABSENT, FOLDERS}
-"""Groups that concern every spec: qatbuild itself, installed packages, modules that are not there, folders of specs."""
+"""Groups that concern every spec: qatbuild itself, installed packages, missing modules, folders of specs."""
 
 STAGE = "stage "
-"""Begins the name of a stage's group; its id follows."""
+"""Prefix of the name of a stage's group, followed by the stage's id."""
 
 SOURCE = "source "
-"""Begins the name of a source's group; its path follows, which is also the first of the group's files."""
+"""Prefix of the name of a source's group, followed by its path, which is also the first file of the group."""
 
 
 class Recorded(NamedTuple):
-    """What the record says of a spec: its description, and its labels with their routes."""
+    """The recorded data of a spec: its description, and its labels with their routes."""
 
     description: str
     routes: Mapping[str, list[str]]
 
 
 class Record:
-    """Groups of files with their states, and the specs that rest on them."""
+    """Groups of files with their states, and the specs that depend on them."""
 
     def __init__(self, environment: str = "") -> None:
         """An empty record."""
@@ -60,11 +60,11 @@ class Record:
         self.others: list[str] = []
         """The specs that were not up to date."""
         self.count = 0
-        """The number of stages of the recorded specs, when the record was written."""
+        """The number of stages of the recorded specs, at the time of the record."""
         self.pages = ""
-        """The state of the file of report/pages.py when it showed all recorded reports as they are recorded."""
+        """The state of the file of report/pages.py when it last showed all recorded reports."""
         self.untold: list[str] = []
-        """The specs whose reports have changed since."""
+        """The specs whose reports have changed since then."""
         self._paths: list[bytes] = []
         self._values = array("q")
         self._sizes = array("q")
@@ -78,7 +78,7 @@ class Record:
 
     @classmethod
     def load(cls, path: Path, environment: str) -> Record | None:
-        """Reads the record in a file; None without one, and for one that is broken or of another environment."""
+        """Loads the record in a file; None if it is missing, broken or of another environment."""
         try:
             data = path.read_bytes()
             end = data.index(b"\n")
@@ -99,7 +99,7 @@ class Record:
 
     @property
     def specs(self) -> list[str]:
-        """The names of the specs on record."""
+        """The names of the recorded specs."""
         self._read()
         return list(self._specs)
 
@@ -113,7 +113,7 @@ class Record:
         return {self._names[bisect_right(starts, at) - 1] for at in changed(self._values, now)}
 
     def differing_in(self, looked_at: Callable[[str], int]) -> set[str]:
-        """Returns the names of the groups in which a file differs, looking at so many first files of each group."""
+        """Returns the names of the groups in which a file differs, checking only the first files of each group."""
         self._read()
         names: list[str] = []
         paths: list[bytes] = []
@@ -137,7 +137,7 @@ class Record:
         return {spec for spec, (row, _) in self._specs.items() if not numbers.isdisjoint(row.split(","))}
 
     def count_stages(self, specs: Iterable[str], besides: Iterable[str] = ()) -> int:
-        """Returns how many stages these specs have, without the stage ids in `besides`."""
+        """Returns the number of stages of these specs, without the stage ids in `besides`."""
         self._read()
         wanted = set(specs)
         others = self._numbers(spec for spec in self._specs if spec not in wanted)
@@ -146,7 +146,7 @@ class Record:
         return self.count - sum(name.startswith(STAGE) for name in without)
 
     def recorded(self, specs: Iterable[str]) -> list[Recorded]:
-        """Returns what was entered for each of these specs."""
+        """Returns the recorded data of each of these specs."""
         self._read()
         rows = json.loads(f"[{','.join(self._specs[name][1] for name in specs)}]")
         return [Recorded(description, routes) for description, routes in rows]
@@ -161,12 +161,12 @@ class Record:
         return {modules: (digest, files) for modules, (digest, files) in json.loads(self._code).items()}
 
     def keep(self, digests: Mapping[str, tuple[str, list[str]]]) -> None:
-        """Records code digests, which hold while no group of GLOBAL differs."""
+        """Records code digests, which are valid while no group of GLOBAL differs."""
         self._read()
         self._code = json.dumps(digests)
 
     def put(self, group: str, files: Iterable[str], looked_since_ns: int) -> None:
-        """Records a group of files whose content was verified, at the earliest at the given time."""
+        """Records a group of files whose content was verified at the given time or later."""
         names = list(map(os.fsencode, files))
         values = states(names)
         for at in range(0, len(values), WIDTH):
@@ -175,7 +175,7 @@ class Record:
         self._new[group] = names, values
 
     def absent(self, files: Iterable[str]) -> None:
-        """Records more files that do not exist and were looked for."""
+        """Records more files that were looked up and do not exist."""
         self._read()
         former: list[bytes] = []
         if ABSENT in self._names:
@@ -186,7 +186,7 @@ class Record:
             self._new[ABSENT] = names, array("q", MISSING * len(names))
 
     def enter(self, spec: str, groups: Iterable[str], recorded: Recorded) -> None:
-        """Enter a spec that is up to date, and the groups of files that this rests on."""
+        """Records an up-to-date spec, and the groups of files on which that depends."""
         self._entered[spec] = list(groups), json.dumps(recorded)
 
     def leave(self, specs: Iterable[str]) -> None:
@@ -198,7 +198,7 @@ class Record:
             del self._specs[spec]
 
     def save(self, path: Path, present: Iterable[str]) -> None:
-        """Writes the record atomically. `present` are all specs. Failing to write is no error."""
+        """Writes the record atomically. `present` are all specs. A failure is ignored."""
         self._settle()
         self.others = [spec for spec in present if spec not in self._specs]
         names = os.fsencode("\n".join(self._names))
@@ -224,7 +224,7 @@ class Record:
         draft = path.with_name(f".{path.name}.{os.getpid()}")
         try:
             draft.write_bytes(json.dumps(head).encode() + b"\n" + rest)
-            path.unlink(missing_ok=True)  # ext4 flushes what replaces a file: that would take as long as all of this.
+            path.unlink(missing_ok=True)  # ext4 would flush a file that replaces another, which is slow.
             draft.replace(path)
         except OSError:
             with contextlib.suppress(OSError):
@@ -285,7 +285,7 @@ class Record:
         self._values = values + self._values[at * WIDTH :]
 
     def _read(self) -> None:
-        """Reads the names of groups and specs, which are not needed while no file differs."""
+        """Reads the names of groups and specs, which are only needed if a file differs."""
         if self._text is None:
             return
         sizes, *texts, code = self._text
@@ -301,7 +301,7 @@ class Record:
         return {int(number) for number in self._texts(specs)}
 
     def _shared(self, numbers: Iterable[int], specs: Iterable[str]) -> set[int]:
-        """Returns those of the numbers of groups that any of these specs depends on, too."""
+        """Returns those of the numbered groups on which any of these specs depends, too."""
         used = self._texts(specs)
         return {number for number in numbers if str(number) in used}
 

@@ -17,7 +17,7 @@ def tree(folder: str, skip: Collection[str] = ()) -> tuple[list[str], list[str]]
 
 
 def _circle(where: str, name: str) -> bool:
-    """Returns whether a folder is a link to one that it lies in."""
+    """Returns whether a folder is a link to one of its own parents."""
     path = os.path.join(where, name)  # noqa: PTH118
     if not os.path.islink(path):  # noqa: PTH114
         return False

@@ -1,1 +1,1 @@
-"""What crosses between the halves: requests, manifests, facts, errors and locks."""
+"""Data and errors that cross between the halves: requests, manifests, facts, errors and locks."""

@@ -8,7 +8,7 @@
         ├── DatasetError    the data are missing, damaged, or of another kind than declared
         ├── RewriteError    the network cannot be made fully integer
         ├── ConversionError the converter failed, or its result does not pass the gates
-        ├── DeployError     a target's tool is missing, or does not take the model
+        ├── DeployError     a target's tool is missing, or refuses the model
         └── AcceptanceError a built model does not pass a gate of its spec
 
 An expected error is shown as one block, without a traceback: the message says what is wrong, the facts
@@ -29,7 +29,7 @@ Facts = Iterable[tuple[str, object]]
 
 
 class QatbuildError(Exception):
-    """An expected failure: what (message), where (facts), and what to do about it (hint)."""
+    """An expected failure: a message, the facts (where), and a hint (what to do)."""
 
     def __init__(self, message: str, facts: Facts = (), hint: str = "") -> None:
         """Make an error; values become text."""
@@ -39,7 +39,7 @@ class QatbuildError(Exception):
         self.hint = hint
 
     def block(self) -> str:
-        """The error as the user reads it: message, aligned facts, hint."""
+        """Return the error as text: message, aligned facts, hint."""
         width = max((len(label) for label, _ in self.facts), default=0)
         lines = textwrap.wrap(self.message, WIDTH) or [""]
         for label, value in self.facts:
@@ -54,7 +54,7 @@ class QatbuildError(Exception):
         return self.block()
 
     def to_json(self) -> str:
-        """The error as JSON, to cross the process boundary."""
+        """Return the error as JSON, to cross the process boundary."""
         fields = {"kind": type(self).__name__, "message": self.message, "facts": self.facts, "hint": self.hint}
         return json.dumps(fields, indent=1)
 
@@ -88,7 +88,7 @@ class ConversionError(StageError):
 
 
 class DeployError(StageError):
-    """A target's tool is missing, or does not take the model."""
+    """A target's tool is missing, or refuses the model."""
 
 
 class AcceptanceError(StageError):

@@ -1,4 +1,4 @@
-"""What a stage finds out, for later stages and for the report: one record for each stage's facts, and their parts.
+"""The results of stages, for later stages and for the report: one record for each stage, and their parts.
 
 A manifest holds the facts as JSON: `to_json` writes it, `of` reads it. Figures in percent are 0..100.
 """

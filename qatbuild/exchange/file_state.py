@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 
 TICK_NS = 20_000_000
-"""Two changes of a file that are further apart than this have different ctimes on every clock in use."""
+"""Two changes of a file with a longer interval than this have different ctimes on every file system in use."""
 
 
 def identity(status: os.stat_result) -> str:

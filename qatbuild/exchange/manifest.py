@@ -1,4 +1,4 @@
-"""Manifests: the files that a stage left, with their digests and facts.
+"""Manifests: the files of a stage, with their digests and facts.
 
 A manifest holds no clock, host or absolute path, so an equal rebuild has an equal manifest and no later stage runs. It
 is written last, by rename: all files that it names are complete. A file that differs from its manifest is stale.
@@ -17,15 +17,15 @@ from qatbuild.exchange.errors import ArtifactError
 from qatbuild.exchange.files import file_sha256, lined_json, read_bytes
 
 LOGS = ("events",)
-"""Folders of a stage that are published and not in its manifest: TensorBoard events carry clocks."""
+"""Published folders that are not in the manifest: TensorBoard events contain clocks."""
 
 CLOCKED = ("report.json", "benchmark.json")
-"""Artifacts with measured times, never equal: a manifest has their names only."""
+"""Artifacts with measured times, which are never equal: a manifest only has their names."""
 
 
 @dataclass(frozen=True)
 class Manifest:
-    """The files that a stage left in a folder, and its facts.
+    """The files of a stage in a folder, and its facts.
 
     `files` maps a name relative to the folder to (bytes, SHA-256), or to (0, "") for names in CLOCKED. `facts` are
     small JSON data: those of the stage's record in exchange.facts.
@@ -38,7 +38,7 @@ class Manifest:
 
     @staticmethod
     def path_of(folder: Path, stage: str) -> Path:
-        """The path of a stage's manifest."""
+        """Return the path of a stage's manifest."""
         return folder / f"{stage}.manifest.json"
 
     @classmethod
@@ -79,11 +79,11 @@ class Manifest:
         return cls(stage, folder, files, facts)
 
     def to_json(self) -> str:
-        """The manifest's text: equal for equal artifacts and facts."""
+        """Return the manifest's text, which is equal for equal artifacts and facts."""
         return lined_json({"stage": self.stage, "files": self.files, "facts": self.facts}, sort_keys=True)
 
     def file(self, name: str) -> Path:
-        """The path of one artifact; ArtifactError if the stage did not leave it."""
+        """Return the path of one artifact; ArtifactError if the stage has no such artifact."""
         if name not in self.files:
             raise ArtifactError(f"The stage {self.stage} left no {name}.", [("it left", ", ".join(self.files))])
         return self.folder / name

@@ -1,11 +1,11 @@
-"""Everything that speaks doit.
+"""The adapter to doit.
 
-A dodo.py for specs alone needs two lines:
+A dodo.py without other tasks needs two lines:
 
     from qatbuild.plugin import project_tasks
     DOIT_CONFIG, task_specs = project_tasks(__file__)
 
-A dodo.py with tasks of its own adds the specs under a prefix:
+A dodo.py with other tasks adds the specs under a prefix:
 
     from qatbuild.plugin import qatbuild_tasks
     task_models = qatbuild_tasks("models")

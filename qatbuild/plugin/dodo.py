@@ -1,6 +1,6 @@
 """`project_tasks`, which a dodo.py calls: it loads the project's stale specs and returns them as doit tasks.
 
-Only `doit run` leaves out specs that are up to date; every other command is about the whole project.
+Only `doit run` leaves out up-to-date specs; every other command loads the whole project.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ def project_tasks(dodo_file: str, executor: Executor | None = None) -> tuple[Doi
 
 
 def _listed(project: Project, command: Invocation) -> tuple[DoitConfig, TaskCreator] | None:
-    """Returns groups without stages for the specs that need not be read; None if all must be."""
+    """Returns tasks for `doit list`, without stages for unchanged specs; None if every spec must be read."""
     from qatbuild.engine.listing import listing  # noqa: PLC0415
     from qatbuild.plugin.session import Session  # noqa: PLC0415
     from qatbuild.plugin.tasks import listed, tasks  # noqa: PLC0415
@@ -62,7 +62,7 @@ def _listed(project: Project, command: Invocation) -> tuple[DoitConfig, TaskCrea
     if result is None or not result.recorded:
         return None
     session = Session.load(project, None, Only(result.load))
-    if session.errors:  # Their tasks get names that no other task has.
+    if session.errors:  # Their tasks get unique names.
         return None
     command.sessions.append(session)
 
@@ -79,7 +79,7 @@ def _is_current_folder(project: Project) -> bool:
 
 
 def _up_to_date(project: Project, fast_path: FastPath) -> tuple[DoitConfig, TaskCreator]:
-    """Returns tasks for a build with nothing to do: no spec is read, and no stage has a task."""
+    """Returns tasks for a build with nothing to do: no spec is read, and the stages have no tasks."""
 
     def task_specs() -> Iterator[dict[str, Any]] | None:
         return _placeholders(fast_path) if fast_path.up_to_date else None  # Without tasks doit opens no database.
@@ -130,6 +130,6 @@ def _config(project: Project, fast_path: FastPath, context: BuildContext) -> Doi
 
 
 def _placeholders(fast_path: FastPath) -> Iterator[dict[str, Any]]:
-    """Yields an up-to-date task for each name on the command line that is not loaded: doit refuses unknown names."""
+    """Yields an up-to-date task for each requested name that is not loaded, because doit refuses unknown names."""
     for name in fast_path.up_to_date:
         yield {"basename": name, "actions": None, "uptodate": [True], "doc": f"{name} is up to date"}

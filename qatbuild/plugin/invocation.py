@@ -1,7 +1,7 @@
 """The command line of one invocation of doit, and the sessions that its dodo.py opens.
 
-doit imports a dodo.py without passing it the command line, so the command enters its invocation into a context
-variable, where the functions that a dodo.py calls find it.
+doit imports a dodo.py without passing it the command line. So the command puts its invocation into a context variable,
+from which the functions called in the dodo.py read it.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ if TYPE_CHECKING:
 
 @dataclass
 class Invocation:
-    """One command: the names on its command line, and whether it builds (`doit run`) and runs every stage (-a).
+    """One command: its names, whether it builds (`doit run`), and whether it runs every stage (-a).
 
     With `lists` it only prints names and descriptions of labels (`doit list`).
 
-    `projects` are those that the dodo.py opened; `sessions` are the ones of them that had to be loaded.
+    `projects` are the projects of the dodo.py; `sessions` are the loaded ones among them.
     """
 
     names: tuple[str, ...] = ()
@@ -40,18 +40,18 @@ class Invocation:
     _collects: bool = False
 
     def open(self, project: Project) -> None:
-        """Notes that the dodo.py has a project, whose folder a build will lock."""
+        """Records a project of the dodo.py, whose folder a build will lock."""
         self.projects.append(project)
         self.lock.add(project.state.lock)
 
     def pause_garbage_collection(self) -> None:
-        """Stops Python's collector while specs are loaded: they stay, and scanning them repeatedly takes time."""
+        """Stops Python's collector while specs are loaded: scanning their objects repeatedly would take time."""
         if gc.isenabled() and _CURRENT.get() is self:  # Otherwise nothing would start it again.
             self._collects = True
             gc.disable()
 
     def resume_garbage_collection(self) -> None:
-        """Starts the collector again, for what comes to be from now on."""
+        """Starts the collector again, for later objects only."""
         if self._collects:
             self._collects = False
             gc.freeze()
@@ -62,7 +62,7 @@ class Invocation:
         return any(character in name for name in self.names or default for character in ":*")
 
     def at_end(self, action: Callable[[], None]) -> None:
-        """Calls `action` when all stages have run, successfully or not."""
+        """Registers `action`, to be called when all stages have run, successfully or not."""
         self._at_end.append(action)
 
     def interrupt(self) -> None:
@@ -71,7 +71,7 @@ class Invocation:
             session.builder.executor.stop()
 
     def end(self) -> None:
-        """Does what was to be done at the end, and releases the locks."""
+        """Calls the registered actions, and releases the locks."""
         try:
             for action in self._at_end:
                 action()
@@ -99,5 +99,5 @@ def entered(invocation: Invocation) -> Iterator[Invocation]:
 
 
 def current() -> Invocation:
-    """Returns the current invocation; an empty one if no command of qatbuild's is running."""
+    """Returns the current invocation; an empty one outside of qatbuild's commands."""
     return _CURRENT.get() or Invocation()

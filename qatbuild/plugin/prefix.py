@@ -1,9 +1,9 @@
-"""Specs in a dodo.py that has tasks of its own: their tasks get a prefix, and the other tasks stay as they are.
+"""Specs in a dodo.py with other tasks: the specs' tasks get a prefix, and the other tasks stay unchanged.
 
     from qatbuild.plugin import qatbuild_tasks
     task_models = qatbuild_tasks("models")
 
-adds `models/LABEL` and `models/LABEL:STAGE`, and `models` for all of them. Plain `doit` runs what it ran before.
+adds `models/LABEL` and `models/LABEL:STAGE`, and `models` for all of them. Plain `doit` runs the same tasks as before.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ def qatbuild_tasks(prefix: str, root: str | Path = ".", executor: Executor | Non
     Its pyproject.toml names the folders of specs, as for `project_tasks`. `executor` runs the requests.
     """
     if not _PREFIX.fullmatch(prefix):
-        raise InvalidDodoFile(f'qatbuild_tasks("{prefix}"): letters, digits, "_", "-" and "." make a prefix.')
+        raise InvalidDodoFile(f'qatbuild_tasks("{prefix}"): a prefix has letters, digits, "_", "-" and ".".')
     command = invocation.current()
     try:
         project = Project.prepared(Path(root).absolute())
@@ -50,8 +50,8 @@ def qatbuild_tasks(prefix: str, root: str | Path = ".", executor: Executor | Non
 def _prefixed(session: Session, unprefixed: Iterable[dict[str, Any]]) -> Iterator[dict[str, Any]]:
     """Yields tasks under the session's prefix, after one task for all of them.
 
-    They have no file_dep: the dodo.py may use any of doit's file checkers, which would read a dataset once a stage.
-    The stages' own check does not need doit's.
+    They have no file_dep, because any of doit's file checkers, which the dodo.py may use, would read a dataset once per
+    stage. The stages' own check is sufficient.
     """
     prefix = session.prefix
     names = [*session.plan.labels, *session.errors]
@@ -71,6 +71,6 @@ def _prefixed(session: Session, unprefixed: Iterable[dict[str, Any]]) -> Iterato
 
 
 def _title(session: Session, task: Any) -> str:
-    """Returns what doit's own reporter prints of a stage that runs: its name, and why."""
+    """Returns the title that doit's own reporter prints for a running stage: its name, and the reason."""
     reasons = session.builder.reasons.get(task.meta["stage"].id)
     return f"{task.name}: {in_brief(reasons)}" if reasons else str(task.name)

@@ -1,4 +1,4 @@
-"""doit's reporter of a build: a line and a reason for each stage that runs, errors as blocks, the tables at the end."""
+"""doit's reporter for a build: a line and a reason for each stage that runs, errors as blocks, closing tables."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ if TYPE_CHECKING:
 
 
 class Refused(TaskFailed):  # type: ignore[misc]
-    """A model was built, and a gate of its spec refused it: its report is new."""
+    """A gate refused the built model, which has a new report."""
 
 
 class BuildContext(NamedTuple):
-    """What the reporter needs of a build.
+    """Data of a build for the reporter.
 
-    `reasons` are by stage id, `restorable` are ids of stages that the store has; both are filled while stages are
-    checked. `unloaded` counts stages that are up to date and were not loaded.
+    `reasons` are by stage id; `restorable` are the ids of stages with a result in the store. Both are filled while
+    stages are checked. `unloaded` counts up-to-date stages that were not loaded.
     """
 
     pages: Pages
@@ -36,7 +36,7 @@ class BuildContext(NamedTuple):
 
 
 def reporter_class(context: BuildContext) -> type[ConsoleReporter]:
-    """Returns the reporter of one build as a class, because doit makes the instance itself."""
+    """Returns the reporter of one build, as a class because doit makes the instance."""
 
     class Reporter(BuildReporter):
         def __init__(self, outstream: Any, options: dict[str, Any]) -> None:
@@ -61,7 +61,7 @@ class BuildReporter(ConsoleReporter):  # type: ignore[misc]
         """Prints which stage runs, and why."""
         stage = _stage(task)
         reasons = self.context.reasons.get(stage.id) if stage else None
-        if stage is not None and reasons:  # Without a reason only doit's database has lost it; it will be up to date.
+        if stage is not None and reasons:  # Without a reason, the stage will be up to date.
             self.write(start_line(stage, reasons, restorable=stage.id in self.context.restorable))
             self.outstream.flush()
 
@@ -70,12 +70,12 @@ class BuildReporter(ConsoleReporter):  # type: ignore[misc]
         self._note(task, Fate.UP_TO_DATE)
 
     def add_success(self, task: Any) -> None:
-        """Notes a stage that was built or restored, or turned out to be up to date."""
+        """Counts a stage that was built or restored, or is up to date after all."""
         ran, restored = task.values.get("ran"), task.values.get("restored")
         self._note(task, Fate.BUILT if ran else Fate.RESTORED if restored else Fate.UP_TO_DATE)
 
     def add_failure(self, task: Any, fail: Any) -> None:
-        """Prints an error once, at the stage where it happened; stages that depend on it are only not built."""
+        """Prints an error once, at its own stage; stages that depend on it are reported as not built."""
         stage = _stage(task)
         if isinstance(fail, UnmetDependency):
             if stage:

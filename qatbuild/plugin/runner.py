@@ -1,7 +1,7 @@
 """Runs stages side by side (`doit -n N`): one thread for each running stage waits for its worker process.
 
-doit's own parallel runners fork doit N times, or give a thread a task before it fits into the pools. Here the main
-thread alone chooses, records and reports tasks, and starts a stage when the pools have the amounts that it takes.
+doit's own parallel runners fork doit N times, or assign a task to a thread before the pools have room for it. Here only
+the main thread chooses, records and reports tasks; it starts a stage when the pools have the amounts that it needs.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ class PoolRunner(Runner):  # type: ignore[misc]
     """Runs up to `num_process` tasks at once. Tasks that are not stages take nothing from the pools."""
 
     def __init__(self, *arguments: Any, num_process: int, pools: Pools, stop: Callable[[], None]) -> None:
-        """Makes a runner as doit does, with pools. `stop` interrupts the running stages."""
+        """Makes a runner with `pools`, and doit's own arguments. `stop` interrupts the running stages."""
         super().__init__(*arguments)
         self.places = max(1, num_process)
         self.pools = pools
@@ -51,7 +51,7 @@ class PoolRunner(Runner):  # type: ignore[misc]
             raise
 
     def _draw(self, dispatcher: Any, processed: Any) -> None:
-        """Takes every task from doit that is ready, or turns out to need no run."""
+        """Takes from doit every task that is ready, and skips those that need no run."""
         while not self._stop_running:
             try:
                 node = dispatcher.generator.send(processed)
@@ -100,7 +100,7 @@ class PoolRunner(Runner):  # type: ignore[misc]
 
 
 def ranks(tasks: Mapping[str, Any], selected: Iterable[str]) -> dict[str, int]:
-    """Returns each task's place in the order of a build without -n, by name: one model to its end before the next.
+    """Returns the position of each task, by name, in a build without -n: one model to its end before the next.
 
     Running all trainings first would delay every result, and every failure, to the end.
     """

@@ -40,7 +40,7 @@ class Session(NamedTuple):
         return cls(loaded, Builder(loaded, executor, lock=lock, always=always), prefix)
 
     def reload(self) -> Session:
-        """Loads the whole project again, as it is after another process has built in its folder."""
+        """Loads the whole project again, after another process has built in its folder."""
         return Session.load(self.project, self.builder.executor, prefix=self.prefix)
 
     @property
@@ -63,14 +63,14 @@ class Session(NamedTuple):
         return f"{self.prefix}/{label}" if self.prefix else label
 
     def without_prefix(self, names: Iterable[str]) -> list[str]:
-        """Returns task names as labels. The prefix itself stands for every label: the result is then empty."""
+        """Removes the prefix from task names; returns no names (all labels) if the prefix itself is one of them."""
         names = list(names)
         if not self.prefix:
             return names
         return [] if self.prefix in names else [name.removeprefix(f"{self.prefix}/") for name in names]
 
     def select(self, names: Iterable[str]) -> list[str]:
-        """Returns the ids of the stages that task names select; without names, those of plain doit.
+        """Returns the ids of the stages that task names select; without names, those of a plain `doit`.
 
         Raises the error of a spec that could not be read, and SpecError for an unknown name.
         """
@@ -79,5 +79,5 @@ class Session(NamedTuple):
         return self.loaded.select(labels or (everything if self.prefix else self.loaded.default))
 
     def forecast(self, names: Iterable[str]) -> dict[str, Verdict]:
-        """Predicts what would become of the selected stages and of everything they depend on, by stage id."""
+        """Predicts what a build would do with the selected stages and everything they depend on, by stage id."""
         return forecast(self.plan, self.builder.rebuilder, self.select(names), self.builder.store)

@@ -21,7 +21,7 @@ def checker(digests: Digests) -> type[FileChangedChecker]:
     """Returns a class for doit's check_file_uptodate that caches digests in `digests`."""
 
     class ContentChecker(FileChangedChecker):  # type: ignore[misc]
-        """Compares files by SHA-256: a new mtime alone is no change."""
+        """Compares files by SHA-256: a new mtime alone does not count as a change."""
 
         def check_modified(self, file_path: str, _file_stat: Any, state: str) -> bool:
             return digests.sha256(file_path) != state
@@ -46,8 +46,8 @@ _WRITE_EVERY_S = 0.2
 class WriteThrough(SqliteDB):  # type: ignore[misc]
     """doit's sqlite database in doit's own format, committed after each task, or five times a second.
 
-    In WAL mode readers do not wait for a build. The file is opened on first use, which a build with nothing to do never
-    makes. A broken file is replaced; one that cannot be opened or written is not used.
+    In WAL mode readers do not wait for a build. The file is opened on first use; a build with nothing to do never opens
+    it. A broken file is replaced; a file that cannot be opened or written is not used.
     """
 
     desc = "qatbuild: sqlite, written during a build, safe to read meanwhile"
@@ -115,7 +115,7 @@ class WriteThrough(SqliteDB):  # type: ignore[misc]
         with contextlib.suppress(sqlite3.OperationalError):  # A full disk or a read-only folder costs only time.
             self._conn.executemany("insert or replace into doit values (?, ?)", rows)
             self._conn.commit()
-        for task_id in self._dirty:  # doit asks for it once more at most: thousands of them would only take memory.
+        for task_id in self._dirty:  # doit reads it at most once more, and thousands would take memory.
             del self._cache[task_id]
         self._dirty.clear()
         self._written_s = time.monotonic()

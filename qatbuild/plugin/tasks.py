@@ -1,4 +1,4 @@
-"""A plan as doit tasks: one file-based task a stage, and a group for each label."""
+"""A plan as doit tasks: one file-based task per stage, and a group per label."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ _SHARED_GROUP = {"basename": SHARED, "doc": "all stages that several models shar
 
 
 def tasks(loaded: LoadedProject, builder: Builder, *, parts: bool = True) -> Iterator[dict[str, Any]]:
-    """Yields the tasks of a loaded project: of its stages, and of its labels and specs as groups.
+    """Yields the tasks of a loaded project: its stages, and its labels and specs as groups.
 
-    With `parts`, also the tasks that only give a second name to others: LABEL:STAGE for a shared stage, SPEC:STAGE for
-    all variants. A build needs them only if it is asked for one; they would be nearly half of all its tasks.
+    With `parts`, also the tasks that are second names: LABEL:STAGE for a shared stage, SPEC:STAGE for all variants. A
+    build only needs them if one is requested; they are nearly half of all tasks.
     """
     # doit keeps a group's sub-tasks only if the group itself comes before them.
     yield from _groups(loaded.plan, loaded.descriptions, parts=parts)
@@ -38,7 +38,7 @@ def tasks(loaded: LoadedProject, builder: Builder, *, parts: bool = True) -> Ite
 
 
 def listed(recorded: Mapping[str, Recorded], *, shared: bool) -> Iterator[dict[str, Any]]:
-    """Yields the groups of specs that are not loaded, as `tasks` would, without their stages: for `doit list`."""
+    """Yields the groups of specs that are not loaded, without their stages: for `doit list`."""
     if shared:
         yield _SHARED_GROUP | {"actions": None}
     for spec, (description, routes) in recorded.items():
@@ -108,7 +108,7 @@ class _StageAction(BaseAction):  # type: ignore[misc]
 
 
 def _build(builder: Builder, stage: Stage) -> dict[str, bool] | TaskFailed:
-    """Builds a stage, with results and errors in doit's words. An unexpected error stays an exception."""
+    """Builds a stage, with results and errors in doit's terms. An unexpected error is raised."""
     try:
         fate = builder.build(stage)
     except AcceptanceError as error:
@@ -124,7 +124,7 @@ def _build(builder: Builder, stage: Stage) -> dict[str, bool] | TaskFailed:
 
 
 def _clean(builder: Builder, stage: Stage) -> None:
-    """Removes a stage's artifacts, for `doit clean`, which prints exceptions and goes on: an error ends it here."""
+    """Removes a stage's artifacts, for `doit clean`. An error ends the command: doit would print it and go on."""
     try:
         builder.clean(stage)
     except QatbuildError as error:
@@ -132,7 +132,7 @@ def _clean(builder: Builder, stage: Stage) -> None:
 
 
 def _files(stage: Stage) -> list[str]:
-    """Returns the sources that are files, which doit can watch. A missing source is the stage's error."""
+    """Returns the sources that are files, which doit can watch. The stage reports a missing source."""
     return [path for path in stage.sources.values() if os.path.isfile(path)]  # noqa: PTH113  Called once a stage and run.
 
 
@@ -172,7 +172,7 @@ def _doc_of_variants(spec: str, description: str) -> str:
 
 
 def _part(group: str, name: str, tasks: list[str]) -> dict[str, Any]:
-    """Returns a task that gives a second name to others."""
+    """Returns a task that is a second name for other tasks."""
     return {"basename": group, "name": name, "actions": None, "task_dep": tasks, "doc": f"{name} of {group}"}
 
 
@@ -195,13 +195,13 @@ def _variants(
 
 
 def _failing(errors: Mapping[str, QatbuildError], taken: set[str]) -> Iterator[dict[str, Any]]:
-    """Yields tasks that fail with the error of a spec with faults; the other specs are not affected."""
+    """Yields failing tasks for a spec with faults; the other specs are not affected."""
     for spec, error in errors.items():
 
         def fail(block: str = error.block()) -> TaskFailed:
             return TaskFailed(block)
 
-        # The name itself may be the fault: doit takes "a=b" for a variable and "list" for a command.
+        # The name itself may be invalid: doit reads "a=b" as a variable and "list" as a command.
         label = re.sub(r"[^A-Za-z0-9_./-]", "_", spec)
         while label.partition("/")[0] in RESERVED or label in taken:
             label += "_"

@@ -1,4 +1,4 @@
-"""The stages that failed when last tried, kept until they succeed: the pages do not show their old results."""
+"""The stages that failed in their last run. The pages do not show older results of these stages."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from qatbuild.schema.label import route_of
 
 
 class Failure(NamedTuple):
-    """A label's stage without a current result.
+    """A stage of a label without a current result.
 
-    `block` is the error as it was printed; '' if the stage was not tried, because one that it depends on failed. With
-    `stale` it has not failed: its result is about an earlier model.
+    `block` is the printed error; '' if the stage was not run, because another that it needs failed. If `stale`, the
+    stage did not fail, but its result is about an earlier model.
     """
 
     label: str
@@ -30,7 +30,7 @@ class Failure(NamedTuple):
 
     @property
     def route(self) -> str:
-        """The stage's deployment route; '' for a stage that is no deployment."""
+        """The stage's deployment route; '' for another stage."""
         return route_of(self.stage)
 
     @property
@@ -42,7 +42,7 @@ class Failure(NamedTuple):
 
 
 def update(file: Path, failed: Iterable[Failure], succeeded: Iterable[str]) -> dict[str, Failure]:
-    """Adds what failed to a file of failures, removes what succeeded (LABEL:STAGE), and returns the rest by key."""
+    """Adds failures to a file, removes what succeeded (LABEL:STAGE), and returns all remaining failures by key."""
     before = load(file)
     now = {**before, **{each.key: each for each in failed}}
     for key in succeeded:
@@ -55,7 +55,7 @@ def update(file: Path, failed: Iterable[Failure], succeeded: Iterable[str]) -> d
 
 
 def load(file: Path) -> dict[str, Failure]:
-    """Reads a file of failures, by key; one that cannot be read is empty."""
+    """Reads a file of failures, by key; an unreadable file counts as empty."""
     try:
         rows = json.loads(file.read_text(encoding="utf-8"))
         return {each.key: each for each in (Failure(**row) for row in rows)}

@@ -1,4 +1,4 @@
-"""The HTML page of all models: accuracy, gates, sizes, latency, routes, layers. It is one file without scripts."""
+"""The HTML page of all models: accuracy, gates, sizes, latency, routes, layers; one file without scripts."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from qatbuild.report.models import ModelReport
 
 _BAD = ("REFUSED", "FAILED", "not built", "stale")
 TEMPLATE = Path(__file__).with_name("page.html")
-"""The page's frame and style, a string.Template with $title, $overview and $sections."""
+"""The page's frame and style: a string.Template with $title, $overview and $sections."""
 
 _HEADS = (
     "model",
@@ -154,7 +154,7 @@ def _routes(model: ModelReport) -> str:
 
 
 def _layers(rows: Sequence[dict[str, Any]]) -> str:
-    """Returns a table of all keys of the rows, except names of tensors; a nested object has a column for each key."""
+    """Returns a table with a column for each key of the rows, except names of tensors; nested objects are flattened."""
     flat = [dict(_flattened({key: value for key, value in row.items() if key != "partner"})) for row in rows]
     heads = list(dict.fromkeys(key for row in flat for key in row))
     cells = [[escape("" if row.get(key) is None else str(row[key])) for key in heads] for row in flat]
@@ -185,7 +185,7 @@ def _verdict(text: str) -> str:
 
 
 def _table(heads: Sequence[str], rows: Iterable[Sequence[str]], numbers: Iterable[int] = ()) -> str:
-    """Returns a table of cells that are HTML already; `numbers` are the columns to align right."""
+    """Returns a table of cells that contain HTML; `numbers` are the columns to align right."""
     numbers = set(numbers)
     return _framed(heads, _rows(rows, numbers), numbers)
 

@@ -1,6 +1,6 @@
 """Gates as JUnit XML for continuous integration: a suite for each model, a test case for each gate.
 
-A stage that failed is a case with an error; a stage that was not tried because of it is a skipped case.
+A failed stage is a case with an error; a stage that was not run because of it is a skipped case.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ def suite(model: ModelReport) -> Suite:
 
 
 def _case(owner: str, name: str, kind: str, said: str, block: str) -> str:
-    """Returns one case. `kind` is the XML element of its failure, '' if it passed."""
+    """Returns one test case. `kind` is the XML element of its failure, '' if it passed."""
     head = f"testcase classname={attribute(owner)} name={attribute(str(name))}"
     if not kind:
         return f"    <{head} />\n"

@@ -16,11 +16,11 @@ _HEAD = (
 
 
 def layer_table(report: Mapping[str, Any], most: int | None = None) -> str:
-    """Returns the table of report.json's "layers", or of the first `most` of them; '' for a report without layers.
+    """Returns the table of report.json's "layers", at most `most` rows; '' for a report without layers.
 
-    dB is the signal to quantization noise ratio (SQNR); "alone" is the layer by itself, in float, with the inputs that
-    it has in the .tflite. LSB is the largest difference from the fake-quantized graph in steps of the layer's output.
-    "=" means no loss, "?" no value to compare with.
+    dB is the signal to quantization noise ratio (SQNR); "alone" is the layer by itself, in float, with its
+    inputs in the .tflite. LSB is the largest difference from the fake-quantized graph in steps of the layer's output.
+    "=" means no loss, "?" a missing value.
     """
     layers: Sequence[Mapping[str, Any]] = report.get("layers", [])
     if not layers:

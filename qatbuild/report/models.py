@@ -1,7 +1,7 @@
-"""Reads the models to report on: for each label its report.json, and the route.json of each route.
+"""Reads the models for the report: for each label its report.json, and the route.json of each route.
 
-Results of stages that failed when they were last tried are left out, and so are results about an earlier model, which
-a build of some stages leaves behind.
+Results of stages that failed in their last run are left out, and so are results about an earlier model, which remain
+after a build of some stages only.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from qatbuild.report.failures import Failure
 from qatbuild.schema.label import spec_of, stage_of
 
 MODEL = ("freeze", "convert")
-"""The stages whose results are the model."""
+"""The stages whose results are the model itself."""
 
 
 class ModelReport(NamedTuple):
@@ -41,7 +41,7 @@ class ModelReport(NamedTuple):
 def read_models(
     build: Path, labels: Mapping[str, Iterable[str]], failed: Mapping[str, Failure] | None = None
 ) -> list[ModelReport]:
-    """Reads the models of these labels that failed or have a readable report. `labels`: label -> its routes."""
+    """Reads the models of these labels, except those without failures and without a readable report."""
     models = []
     for label, names in labels.items():
         planned = list(names)
@@ -55,7 +55,7 @@ def read_models(
 
 
 def _outdated(build: Path, label: str, routes: Iterable[str]) -> dict[str, Failure]:
-    """Returns the stages of a label whose request was about another model than the present one."""
+    """Returns the stages of a label whose results are about an earlier model."""
     places = {"evaluate": build / label} | {stage_of(name): build / label / "deploy" / name for name in routes}
     now = {role: _sha256(Manifest.path_of(build / label, role)) for role in MODEL}
     return {
@@ -66,7 +66,7 @@ def _outdated(build: Path, label: str, routes: Iterable[str]) -> dict[str, Failu
 
 
 def _inputs(record: Path) -> list[tuple[str, str]]:
-    """Returns (role, SHA-256) of a recorded request's inputs; nothing if it cannot be read."""
+    """Returns (role, SHA-256) of a recorded request's inputs; nothing for an unreadable record."""
     try:
         return [(role, sha256) for role, (_, sha256) in (_read_object(record) or {}).get("inputs", {}).items()]
     except (AttributeError, TypeError, ValueError):
@@ -81,9 +81,9 @@ def _sha256(path: Path) -> str:
 
 
 def update_labels(file: Path, labels: Mapping[str, Iterable[str]], unknown: Iterable[str]) -> dict[str, list[str]]:
-    """Returns `labels` and those that `file` has of the `unknown` specs, which this build did not load; writes them.
+    """Adds to `labels` those of the `unknown` specs in `file`, which this build did not load; writes and returns them.
 
-    The labels are in the order of their specs, whichever of these a build happened to load.
+    The labels are in the order of their specs, whichever specs this build loaded.
     """
     before, specs = _read_object(file) or {}, set(unknown)
     kept = {label: routes for label, routes in before.items() if spec_of(label) in specs}

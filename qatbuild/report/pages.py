@@ -1,7 +1,7 @@
 """Writes report.html and junit.xml of all models; models whose reports have not changed are not rendered again.
 
 The rendered parts of a model are cached with the state (size, mtime, ctime, inode) of its files. Without the cache
-everything is read. Files of specs that the caller says are unchanged are not even looked at.
+everything is read. Files of specs that the caller declares unchanged are not checked.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _COLUMN, _CELL = "\x1e", "\x1f"
 
 
 class _Rendered(NamedTuple):
-    """The parts of the pages about one model. A model without a report has no row and is not shown."""
+    """The parts of the pages about one model. A model without a report has no row."""
 
     label: str
     state: str
@@ -38,7 +38,7 @@ class _Rendered(NamedTuple):
 
 
 class _Columns(NamedTuple):
-    """The fields of many models as columns, as they are stored: reading a column is faster than reading records."""
+    """The fields of many models as columns, for storage: columns are faster to read than records."""
 
     label: Sequence[str]
     state: Sequence[str]
@@ -106,7 +106,7 @@ def _render(build: Path, label: str, routes: Iterable[str], state: str, failed: 
 
 
 def _state(build: str, label: str, routes: Iterable[str], now: int) -> str:
-    """Returns the state of a model's reports; '' if one changed so recently that another change might not show."""
+    """Returns the state of a model's reports; '' if one changed so recently that another change might go unnoticed."""
     files = [
         f"{build}/{label}/report.json",
         *(f"{build}/{label}/{name}.manifest.json" for name in MODEL),
@@ -137,6 +137,6 @@ def _load(cache: Path) -> dict[str, _Rendered]:
 
 
 def _version() -> str:
-    """Returns the version of the cache: it changes when a rendering module or the page's template does."""
+    """Returns the version of the cache, which changes with the rendering modules and the page's template."""
     files = (__file__, html.__file__, html.TEMPLATE, junit.__file__, markup.__file__)
     return "\n".join(identity(Path(file).stat()) for file in files)

@@ -1,4 +1,4 @@
-"""The closing table of a build: one row a model."""
+"""The closing table of a build: one row per model."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def _route(route: dict[str, Any]) -> tuple[str, ...]:
 
 
 def aligned(rows: Sequence[Sequence[str]], left: set[int]) -> list[str]:
-    """Returns rows of equally many cells as lines; columns in `left` are aligned left, the others right."""
+    """Returns lines from rows of equal length; columns in `left` are aligned left, the others right."""
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     return [_line(row, widths, left) for row in rows]
 

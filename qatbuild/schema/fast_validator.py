@@ -1,8 +1,8 @@
 """Checks whether a document is valid under a JSON Schema, without explaining why not.
 
-Importing jsonschema takes longer than building one spec, so it is imported only to explain the faults of a document
-that is not valid here. The keywords are those of spec.schema.json; under a schema with others no document is valid, and
-jsonschema decides.
+Importing jsonschema takes longer than building one spec, so it is imported only to explain the faults of an invalid
+document. Only the keywords of spec.schema.json are implemented: under a schema with any other keyword no document is
+valid here, and jsonschema decides.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ def _is_valid(value: Any, schema: Any, root: Mapping[str, Any]) -> bool:
 
 
 def _equal(one: Any, other: Any) -> bool:
-    """Compares as JSON does: true is not 1, and 1 is 1.0. No enumeration of the schema has lists or objects."""
+    """Compares two scalars as JSON does: 1 equals 1.0, but not true."""
     return isinstance(one, bool) == isinstance(other, bool) and one == other
 
 
@@ -78,7 +78,7 @@ _Rule = Callable[[Any, Any, Mapping[str, Any], Mapping[str, Any]], bool]
 
 
 def _of(kind: str, holds: Callable[[Any, Any], bool]) -> _Rule:
-    """Returns a rule for values of one type; all other values obey it."""
+    """Returns a rule for values of one type. Values of other types satisfy it."""
     return lambda value, wanted, _schema, _root: not _TYPES[kind](value) or holds(value, wanted)
 
 

@@ -1,7 +1,7 @@
 """Describes the faults of a document for the user: JSON pointer, what is wrong, what to write instead.
 
-A fault of a merged document is shown where the user can correct it: in the file, and the variant's patch, that wrote
-the value, or where a missing value belongs.
+A merged document comes from several files and patches. Each fault is shown at the file and patch that wrote the wrong
+value, or where the missing value belongs: there the user can correct it.
 """
 
 from __future__ import annotations
@@ -36,16 +36,16 @@ _JSON_TYPES = {
 
 
 class Fault(NamedTuple):
-    """One fault: a path of keys into the document, and what is wrong there."""
+    """One fault: a path of keys into the document, and the text that describes it."""
 
     path: tuple[str | int, ...]
     text: str
 
 
 class Layer(NamedTuple):
-    """One of the documents that were merged: a file, and the path at which the document begins in it.
+    """One document of a merge: its file, the path in the file at which it begins, and its content.
 
-    A value of a matrix is a document for a place deeper in the merged one: below the first `inside` keys of a path.
+    The patch of a matrix value only counts for paths of at least `inside` keys: the keys of the field that it sets.
     """
 
     file: Path
@@ -68,13 +68,13 @@ def _schema() -> dict[str, Any]:
 
 
 class ValidDocuments:
-    """Digests of documents that satisfy the schema, kept in a file, so that no document is validated twice.
+    """Digests of valid documents, kept in a file, so that no document is validated twice.
 
-    `save` writes the documents that were visited since, and forgets the others.
+    `save` keeps the documents added since the file was read, and forgets the others.
     """
 
     def __init__(self, file: Path | None = None) -> None:
-        """Reads the digests in `file`; an unreadable file has none."""
+        """Reads the digests in `file`; an unreadable file counts as empty."""
         self._file = file
         self._valid: set[str] = set()
         self._visited: set[str] = set()
@@ -87,15 +87,15 @@ class ValidDocuments:
         return key in self._valid
 
     def add(self, key: str) -> None:
-        """Notes a valid document."""
+        """Records a valid document."""
         self._visited.add(key)
 
     def keep_unvisited(self) -> None:
-        """Keeps the documents on record that were not visited: those of specs that were not loaded."""
+        """Keeps the recorded documents of specs that were not loaded."""
         self._visited |= self._valid
 
     def save(self) -> None:
-        """Writes the visited documents, if one of them is new. Failing to do so only costs time."""
+        """Writes the added documents, if one of them is new. A failure to write only costs time."""
         if self._file is not None and self._visited - self._valid:
             with contextlib.suppress(OSError):
                 write_text(self._file, "\n".join(sorted(self._visited)))
@@ -115,7 +115,7 @@ def _schema_sha256() -> str:
 
 
 def of_schema(document: object, valid: ValidDocuments) -> list[Fault]:
-    """Returns every way in which a merged document breaks the schema. A document in `valid` has none."""
+    """Returns all schema faults of a merged document; a document in `valid` is not validated again."""
     key = _key(document)
     if not (valid.contains(key) or is_valid(document, _schema())) and (faults := _of_schema(document)):
         return faults
@@ -135,13 +135,13 @@ def pointer(path: Iterable[str | int]) -> str:
 
 
 def place(path: Sequence[str | int], layers: Sequence[Layer]) -> tuple[Layer, str]:
-    """Returns the layer with the longest part of a path (of equals the first), and the pointer into its file."""
+    """Returns (layer, JSON pointer into its file) of a path: of the layer with the longest part of it."""
     best = max(layers, key=lambda layer: _reach(layer, path))
     return best, pointer([*best.prefix, *path[best.inside :]])
 
 
 def _reach(layer: Layer, path: Sequence[str | int]) -> float:
-    """Returns how much of a path a layer has. Above its own place, a value of a matrix gives way to other layers."""
+    """Returns how many keys of a path a layer has; above its own field, the patch of a matrix value ranks lower."""
     depth = _depth(layer.document, path)
     if depth >= layer.inside:
         return depth
@@ -173,7 +173,7 @@ def _faults(error: ValidationError) -> Iterator[Fault]:
             for inner in _closest(error):
                 yield from _faults(inner)
         case "required":
-            # jsonschema makes one error for each missing name, and says which in its message only.
+            # jsonschema makes one error for each missing name, and gives the name only in the error's message.
             (name,) = [name for name in wanted if error.message.startswith(repr(name))]
             yield Fault((*path, name), f"missing.{_sentence(hint)}")
         case "dependentRequired":
@@ -184,7 +184,7 @@ def _faults(error: ValidationError) -> Iterator[Fault]:
 
 
 def _closest(error: ValidationError) -> list[ValidationError]:
-    """Returns the faults under the alternative that the value was most likely meant for: one of its own type."""
+    """Returns the faults under the most likely alternative: one of the value's own type, with the fewest faults."""
     branches: dict[object, list[ValidationError]] = {}
     for inner in error.context or ():
         branches.setdefault(inner.schema_path[0], []).append(inner)

@@ -1,17 +1,17 @@
-"""Labels: [DIR/]SPEC[@VARIANT][:STAGE], as they are written on the command line and name folders of the build."""
+"""Labels, [DIR/]SPEC[@VARIANT][:STAGE]: names on the command line and of folders of the build."""
 
 from __future__ import annotations
 
 from typing import NamedTuple
 
 SHARED = "shared"
-"""The folder, and the first part of the task names, of stages that several labels use."""
+"""Folder, and first part of the task names, of the stages that several labels share."""
 
 _DEPLOY = "deploy."
 
 
 class Label(NamedTuple):
-    """One parsed label. `variant` and `stage` are '' where the text names none."""
+    """One parsed label. `variant` and `stage` may be ''."""
 
     spec: str
     variant: str = ""
@@ -19,7 +19,7 @@ class Label(NamedTuple):
 
     @classmethod
     def parse(cls, text: str) -> Label:
-        """Parses a label; any text is one, whether or not a spec has that name."""
+        """Parses any text as a label; whether the spec exists is not checked."""
         name, _, stage = text.partition(":")
         spec, _, variant = name.partition("@")
         return cls(spec, variant, stage)
@@ -39,7 +39,7 @@ def spec_of(text: str) -> str:
 
 
 def route_of(stage: str) -> str:
-    """Returns the route of a stage's name: "vela" for "deploy.vela"; '' for a stage that is no deployment."""
+    """Returns the route in the name of a stage: "vela" for "deploy.vela", '' for "float"."""
     return stage.removeprefix(_DEPLOY) if stage.startswith(_DEPLOY) else ""
 
 

@@ -30,6 +30,9 @@ _COMMANDS = {
 RESERVED = _FOLDERS | _COMMANDS
 """Names that no spec may have: folders of the build, and commands."""
 
+_Errors = dict[tuple[Path, str, str], None]
+"""(file, JSON pointer, text) of each fault, in order and without duplicates."""
+
 
 def find(specs: Path) -> dict[str, Path]:
     """Returns name -> file of every spec below `specs`. A file that begins with _ or . is only a base for others."""
@@ -43,30 +46,30 @@ def find(specs: Path) -> dict[str, Path]:
 
 
 def find_below(root: Path, patterns: Iterable[str]) -> list[tuple[str, Path]]:
-    """Returns (name, file) of every spec in the folders below `root` that match a pattern, in the order of the names.
+    """Returns (name, file) of every spec below the folders that match `patterns`, sorted by name.
 
-    A name is the path from the root without folders called specs: vision/specs/net.json is vision/net. Hidden folders
-    are left out. Two files may have one name, which the plan refuses.
+    A name is the path from the root without folders called specs: vision/specs/net.json is vision/net. Files and
+    folders that begin with _ or . are left out. Two files may get the same name, which the plan refuses.
     """
-    found = {}
+    names = {}
     for pattern in patterns:
         for folder in root.glob(pattern):
             for file in folder.rglob("*.json") if folder.is_dir() else [folder]:
                 *folders, name = file.relative_to(root).with_suffix("").parts
                 if not file.is_dir() and not any(part.startswith(("_", ".")) for part in (*folders, name)):
-                    found[file] = "/".join([*(part for part in folders if part != "specs"), name])
-    return sorted((name, file) for file, name in found.items())
+                    names[file] = "/".join([*(part for part in folders if part != "specs"), name])
+    return sorted((name, file) for file, name in names.items())
 
 
 def load(name: str, file: Path, allowed_paths: AllowedPaths) -> list[model.Variant]:
-    """The variants of the spec `name` in `file`, at least one. SpecError with every fault of it."""
+    """Returns the variants of the spec `name` in `file`, at least one. SpecError lists all its faults."""
     return load_with_documents(name, file, allowed_paths, ValidDocuments())[0]
 
 
 def load_with_documents(
     name: str, file: Path, allowed_paths: AllowedPaths, valid: ValidDocuments
 ) -> tuple[list[model.Variant], tuple[Path, ...]]:
-    """Returns the variants of a spec, as `load` does, and the files that were read: its own and those it extends."""
+    """Returns the variants of a spec, as `load` does, and the files that were read: its own and all that it extends."""
     layers = list(_layers(file, allowed_paths))
     return _variants(name, file, allowed_paths, layers, valid), tuple(layer.file for layer in layers)
 
@@ -75,15 +78,15 @@ def _variants(
     name: str, file: Path, allowed_paths: AllowedPaths, layers: list[Layer], valid: ValidDocuments
 ) -> list[model.Variant]:
     merged, patches = _merged(layers)
-    found: dict[tuple[Path, str, str], None] = {(file, "/", text): None for text in name_errors(name)}
+    errors: _Errors = {(file, "/", text): None for text in name_errors(name)}
     if patches is not None:
-        _note(found, [*faults.of_schema({**merged, "variants": patches}, valid)], layers, only="variants")
-    combined = _combinations(merged.pop("matrix", None), merged, layers, found, valid)
+        _note(errors, [*faults.of_schema({**merged, "variants": patches}, valid)], layers, only="variants")
+    combined = _combinations(merged.pop("matrix", None), merged, layers, errors, valid)
     if not isinstance(patches, dict) or not patches:
         patches = {"": {}}
     if len(patches) * len(combined) > matrix.LIMIT:
-        found[file, "/matrix", f"makes with the variants more than {matrix.LIMIT} variants."] = None
-        raise _error(file, found)
+        errors[file, "/matrix", f"makes, with `variants`, more than {matrix.LIMIT} variants."] = None
+        raise _error(file, errors)
     variants = []
     for (variant, patch), combination in itertools.product(patches.items(), combined):
         document = patched(merged, patch if isinstance(patch, dict) else {})
@@ -93,17 +96,17 @@ def _variants(
         if variant:
             over += [Layer(layer.file, ("variants", variant), _variant(layer.document, variant)) for layer in layers]
         mine = faults.of_schema(document, valid) + list(rule_violations(document, file.parent, allowed_paths))
-        _note(found, mine, [*over, *layers])
-        if not found:
+        _note(errors, mine, [*over, *layers])
+        if not errors:
             label = ",".join(filter(None, (variant, combination.name)))
             variants.append(typed(f"{name}@{label}" if label else name, file, document))
-    if found:
-        raise _error(file, found)
+    if errors:
+        raise _error(file, errors)
     return variants
 
 
 def name_errors(name: str) -> Iterator[str]:
-    """Yields why a spec cannot have this name."""
+    """Yields a sentence for each reason to refuse a spec's name."""
     if not all(_NAME.fullmatch(part) for part in name.split("/")):
         yield f'a spec cannot be named "{name}": letters, digits, "_", "-", "." make a label.'
     if name.partition("/")[0] in RESERVED:
@@ -111,32 +114,32 @@ def name_errors(name: str) -> Iterator[str]:
 
 
 def _combinations(
-    given: Any,
+    cells: Any,
     merged: Mapping[str, Any],
     layers: list[Layer],
-    found: dict[tuple[Path, str, str], None],
+    errors: _Errors,
     valid: ValidDocuments,
 ) -> list[Combination]:
-    """Returns the combinations of the merged matrix; without a matrix, or with a faulty one, the empty combination."""
-    if given is None:
+    """Returns the combinations of the merged matrix; only the empty combination without a valid matrix."""
+    if cells is None:
         return [Combination()]
-    mine = [fault for fault in faults.of_schema({**merged, "matrix": given}, valid) if fault.path[:1] == ("matrix",)]
+    mine = [fault for fault in faults.of_schema({**merged, "matrix": cells}, valid) if fault.path[:1] == ("matrix",)]
     combined: list[Combination] = []
     if not mine:
-        combined, mine = matrix.combinations(given)
-    _note(found, mine, layers)
+        combined, mine = matrix.combinations(cells)
+    _note(errors, mine, layers)
     return combined or [Combination()]
 
 
 def _holder(layers: list[Layer], cell: Cell) -> Path:
-    """Returns the file whose matrix has a cell, the strongest of several."""
+    """Returns the file whose matrix wrote a cell; of several, the strongest layer's."""
     return faults.place(cell.place, layers)[0].file
 
 
 def merge_patch(target: Any, patch: Any, *, keep_null: bool = False) -> Any:
     """Applies a JSON merge patch (RFC 7396): objects merge, null removes, everything else replaces.
 
-    With `keep_null` the target is itself a patch, in which a null must stay.
+    With `keep_null` the target is itself a patch: a null stays in it.
     """
     if not isinstance(patch, dict):
         return patch
@@ -150,12 +153,12 @@ def merge_patch(target: Any, patch: Any, *, keep_null: bool = False) -> Any:
 
 
 def patched(document: Any, patch: Any) -> Any:
-    """Returns the document with a merge patch; a change of quantize.method drops the former method's fields."""
+    """Applies a merge patch to a document; a change of quantize.method drops the former method's fields."""
     return merge_patch(without_other_method(document, patch), patch)
 
 
 def _merged(layers: list[Layer]) -> tuple[Any, Any]:
-    """Merges layers, strongest first; return the document and the patches of its variants."""
+    """Returns (document, patches of its variants or None) of layers, the strongest of which comes first."""
     merged: Any = {}
     patches: Any = None
     for layer in reversed(layers):
@@ -168,14 +171,18 @@ def _merged(layers: list[Layer]) -> tuple[Any, Any]:
 
 
 def read_json(file: Path) -> Any:
-    """Returns the value of a JSON file. SpecError with line and column for other text, duplicate keys and NaN."""
+    """Reads a JSON file. SpecError for invalid JSON (with line and column), duplicate keys, NaN and deep nesting."""
     try:
         text = file.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as fault:
         raise SpecError("A spec cannot be read.", [("file", file), ("reason", fault)]) from fault
     try:
         value = json.loads(
-            text, object_pairs_hook=_no_doubles, parse_constant=_no_constant, parse_float=_finite, parse_int=_countable
+            text,
+            object_pairs_hook=_no_duplicates,
+            parse_constant=_no_constant,
+            parse_float=_finite,
+            parse_int=_countable,
         )
     except json.JSONDecodeError as fault:
         line = "".join(text.splitlines()[fault.lineno - 1 : fault.lineno])
@@ -213,11 +220,11 @@ def _countable(text: str) -> int:
     return int(text)
 
 
-def _no_doubles(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+def _no_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     names = [name for name, _ in pairs]
     doubled = sorted({name for name in names if names.count(name) > 1})
     if doubled:
-        raise ValueError(f"the key {doubled[0]!r} stands twice in one object")
+        raise ValueError(f"the key {doubled[0]!r} occurs twice in one object")
     return dict(pairs)
 
 
@@ -226,7 +233,7 @@ def _no_constant(text: str) -> None:
 
 
 def _layers(file: Path, allowed_paths: AllowedPaths) -> Iterator[Layer]:
-    """Yields the file and those that it extends, strongest first, with all paths relative to the first."""
+    """Yields a spec file and the files that it extends, strongest first. Paths become relative to the first."""
     seen: list[Path] = []
     folder = file.parent
     while True:
@@ -251,14 +258,14 @@ def _layers(file: Path, allowed_paths: AllowedPaths) -> Iterator[Layer]:
             )
         if not file.is_file():
             raise SpecError(
-                "A spec extends a file that is not there.", facts, "the path is relative to the spec that names it"
+                "A spec extends a file that does not exist.", facts, "the path is relative to the spec that names it"
             )
         if not allowed_paths.holds(file):
             raise SpecError("A spec extends a file outside the project.", facts)
 
 
 def _rebase(document: Any, folder: Path, home: Path) -> None:
-    """Changes the paths in a base's document from relative to its `folder` to valid in `home`, the spec's folder."""
+    """Rewrites the paths in a base's document, in place: from relative to `folder` to valid in the folder `home`."""
     variants, cells = document.get("variants"), document.get("matrix")
     parts = [document, *(variants.values() if isinstance(variants, dict) else ())]
     if isinstance(cells, dict):
@@ -273,7 +280,7 @@ def _rebase(document: Any, folder: Path, home: Path) -> None:
 
 
 def _rebase_matrix(cells: dict[str, Any], folder: Path, home: Path) -> None:
-    """Makes paths in a matrix relative to the spec: they become names, which must be equal on every machine."""
+    """Makes paths in a matrix relative to the spec: they become part of labels, which are equal on every machine."""
 
     def moved(paths: Any) -> Any:
         return each(paths, lambda path: os.path.relpath(folder / path, home))
@@ -295,14 +302,14 @@ def _variant(document: Any, name: str) -> Any:
     return variants.get(name) if isinstance(variants, dict) else None
 
 
-def _note(found: dict[tuple[Path, str, str], None], mine: list[Fault], layers: list[Layer], only: str = "") -> None:
+def _note(errors: _Errors, mine: list[Fault], layers: list[Layer], only: str = "") -> None:
     for fault in mine:
         if not only or fault.path[:1] == (only,):
             layer, where = faults.place(fault.path, layers)
-            found[layer.file, where, fault.text] = None
+            errors[layer.file, where, fault.text] = None
 
 
-def _error(file: Path, found: Mapping[tuple[Path, str, str], None]) -> SpecError:
-    facts = [(where if at == file else f"{at.name} {where}", text) for at, where, text in found]
+def _error(file: Path, errors: _Errors) -> SpecError:
+    facts = [(where if at == file else f"{at.name} {where}", text) for at, where, text in errors]
     count = "1 fault" if len(facts) == 1 else f"{len(facts)} faults"
     return SpecError(f"A spec has {count}.", [("file", file), *facts])

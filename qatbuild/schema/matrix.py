@@ -1,8 +1,8 @@
 """Expands `matrix`: every combination of the values of some fields becomes a named patch of the spec.
 
 A name lists fields and values, `initial-0.05,scheme-int8`, without characters that are special to doit, a shell or a
-file system. It depends on the matrix's fields and on its own values, not on their order or number: appending a value
-renames nothing.
+file system. It depends on the fields of the matrix and on its own values only: appending or reordering values renames
+nothing.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from qatbuild.exchange.files import canonical_json
 from qatbuild.schema.faults import Fault
 
 LIMIT = 10_000
-"""Most combinations: more is a mistake, and would take minutes to plan."""
+"""Largest number of combinations. A larger one is a mistake, and would take minutes to plan."""
 
 _LISTS = ("exclude", "include")
 _LONGEST_VALUE = 40
@@ -44,14 +44,14 @@ class Cell(NamedTuple):
 
 
 class Combination(NamedTuple):
-    """A name and its cells; without a matrix there is one combination, which is empty."""
+    """A name and its cells; a spec without a matrix has one empty combination."""
 
     name: str = ""
     cells: tuple[Cell, ...] = ()
 
 
 def combinations(matrix: Mapping[str, Any]) -> tuple[list[Combination], list[Fault]]:
-    """Returns the combinations of a matrix, valid under the schema, in order of fields and values; and its faults."""
+    """Returns (combinations, faults) of a matrix that is valid under the schema, in order of its fields and values."""
     axes = {field: values for field, values in matrix.items() if field not in _LISTS}
     faults = [*_overlaps(axes), *_doubles(axes)]
     if math.prod(len(values) for values in axes.values()) > LIMIT:
@@ -85,7 +85,7 @@ def _keys(field: str) -> tuple[str, ...]:
 def _overlaps(axes: Mapping[str, Any]) -> Iterator[Fault]:
     for field, other in itertools.permutations(axes, 2):
         if field.startswith(f"{other}."):
-            yield Fault(("matrix", field), f'lies inside "{other}", which the matrix has too.')
+            yield Fault(("matrix", field), f'lies inside "{other}", another field of the matrix.')
 
 
 def _doubles(axes: Mapping[str, Sequence[Any]]) -> Iterator[Fault]:
@@ -93,12 +93,12 @@ def _doubles(axes: Mapping[str, Sequence[Any]]) -> Iterator[Fault]:
         seen = set()
         for number, value in enumerate(values):
             if (meaning := _meaning(value)) in seen:
-                yield Fault(("matrix", field, number), f"{json.dumps(value)} stands there twice.")
+                yield Fault(("matrix", field, number), f"{json.dumps(value)} occurs twice.")
             seen.add(meaning)
 
 
 def _meaning(value: Any) -> float | str:
-    """Returns a key that is equal for equal values: 1 equals 1.0, but not true."""
+    """Returns a key for comparing values: 1 equals 1.0, but not true."""
     return value if isinstance(value, int | float) and not isinstance(value, bool) else canonical_json(value)
 
 
@@ -111,20 +111,20 @@ def _matches(row: Sequence[Cell], pattern: Mapping[str, Any]) -> bool:
 
 def _named(rows: Sequence[tuple[Cell, ...]], faults: list[Fault]) -> list[Combination]:
     short = _short({cell.field for row in rows for cell in row})
-    found: dict[str, Combination] = {}
+    combined: dict[str, Combination] = {}
     for row in rows:
         parts = sorted(f"{short[cell.field]}-{_text(cell.value)}" for cell in row)
         name = ",".join(parts)
         if len(name) > _LONGEST_NAME:
             name = f"{name[:_LONGEST_NAME]},{_hash(parts, 10)}"
-        if name in found:
-            faults.append(Fault(row[0].place[:3], f'is the combination "{name}", which there is already.'))
-        found.setdefault(name, Combination(name, row))
-    return list(found.values())
+        if name in combined:
+            faults.append(Fault(row[0].place[:3], f'repeats the combination "{name}".'))
+        combined.setdefault(name, Combination(name, row))
+    return list(combined.values())
 
 
 def _short(fields: set[tuple[str, ...]]) -> dict[tuple[str, ...], str]:
-    """Returns each field's shortest unique name: as many of its last keys as are needed."""
+    """Returns the shortest unique name of each field: as many of its last keys as needed."""
     short = {}
     for field in fields:
         ends = (field[-count:] for count in range(1, len(field) + 1))
@@ -137,7 +137,7 @@ def _is_own(end: tuple[str, ...], fields: set[tuple[str, ...]]) -> bool:
 
 
 def _text(value: Any) -> str:
-    """Returns a value in the characters of a name, followed by the value's digest if characters were lost."""
+    """Writes a value in the characters of a name, with a digest of the value if characters were lost."""
     if isinstance(value, str):
         text, exact = re.sub(r"[^A-Za-z0-9_.-]+", "_", value), not _is_scalar(value)
     else:
@@ -150,7 +150,7 @@ def _text(value: Any) -> str:
 
 
 def _is_scalar(text: str) -> bool:
-    """Returns whether a text would read as a number, true, false or null."""
+    """Returns whether a text reads as a number, true, false or null."""
     try:
         return not isinstance(json.loads(text), list | dict | str)
     except ValueError:

@@ -1,4 +1,4 @@
-"""The methods of quantization, the fields of `quantize` that belong to one method, and defaults that depend on others.
+"""The methods of quantization, the fields that belong to one method only, and a default that both use.
 
 A patch that changes the method drops the former method's fields: the variant {"quantize": {"method": "ptq"}} of a spec
 with quantize.steps has no steps. A field written beside the other method is a fault (see rules.py).
@@ -16,7 +16,7 @@ FIELDS_OF_METHOD = {
 
 
 def without_other_method(document: Any, patch: Any) -> Any:
-    """Returns the document without its method's own fields, if the patch changes the method."""
+    """Drops the fields of a document's method, if the patch changes the method."""
     former, wanted = _method(document) or DEFAULT, _method(patch)
     if wanted is None or wanted == former or former not in FIELDS_OF_METHOD:
         return document

@@ -1,10 +1,10 @@
-"""What the user wrote, as typed values: one named tuple for each object of schema.json.
+"""The typed values of a spec: one named tuple for each object of spec.schema.json.
 
-Field names, defaults and meaning are schema.json's (a test holds the two together); units stand there. Values that
-depend on other fields (a fifth of train.steps) are filled in by typed.py, so that a stage's slice is complete.
+Field names, defaults, meaning and units are those of spec.schema.json; a test compares the two. typed.py fills in
+defaults that depend on other fields (a fifth of train.steps), so that each stage's settings are complete.
 
-Named tuples, for a build of one spec makes these classes first: a frozen dataclass takes six times as long to make, and
-annotations that are texts would have to be compiled.
+Every build creates these classes first, so they are named tuples: a frozen dataclass takes six times as long to create,
+and annotations given as text would have to be compiled.
 """
 
 from collections.abc import Mapping
@@ -22,11 +22,11 @@ PATHS: tuple[tuple[str, ...], ...] = (
     ("model", "meta_graph"),
     ("deploy", "vela", "config"),
 )
-"""The fields that hold a path, or a list of them, in a spec relative to the file that it is written in."""
+"""The fields that hold a path or a list of paths, which a spec writes relative to its own file."""
 
 
 class Dataset(NamedTuple):
-    """Where the images come from. `path` is absolute here."""
+    """The source of the images. `path` is absolute here."""
 
     name: str = "digits"
     path: str | None = None
@@ -36,7 +36,7 @@ class Dataset(NamedTuple):
 
 
 class Input(NamedTuple):
-    """real = (byte - mean) / std_dev."""
+    """The scaling of the input: real = (byte - mean) / std_dev."""
 
     mean: float
     std_dev: float
@@ -80,7 +80,7 @@ class LearningRate(NamedTuple):
 
 
 class Optimizer(NamedTuple):
-    """How a gradient changes the weights."""
+    """The optimizer and its constants."""
 
     name: str = "momentum"
     momentum: float = 0.9
@@ -91,7 +91,7 @@ class Optimizer(NamedTuple):
 
 
 class Train(NamedTuple):
-    """The float training. `steps` is 0 only where weights are given and train is absent."""
+    """The float training. `steps` is 0 only if the spec has trained weights and no `train`."""
 
     steps: int
     learning_rate: LearningRate
@@ -105,7 +105,7 @@ class Train(NamedTuple):
 
 
 class Calibration(NamedTuple):
-    """How ranges are measured. `percentile` is None unless `range` is "percentile"."""
+    """The measurement of ranges. `percentile` is a number only with the range "percentile"."""
 
     images: int = 512
     range: str = "min_max"
@@ -125,7 +125,7 @@ class Override(NamedTuple):
 
 
 class Quantize(NamedTuple):
-    """How the network becomes 8 bits. What belongs to the other method has its default."""
+    """The quantization. The fields of the other method keep their defaults."""
 
     mode: str = "integer"
     method: str = "qat"
@@ -147,7 +147,7 @@ class Convert(NamedTuple):
 
 
 class Evaluate(NamedTuple):
-    """What the model must reach to count as built."""
+    """The measurements, and the least results of a model that counts as built."""
 
     max_accuracy_drop: float = 1.0
     min_top1: float | None = None
@@ -173,7 +173,7 @@ class Variant(NamedTuple):
 
 
 def plain(value: Any) -> Any:
-    """A typed value as JSON has it: named tuples and mappings become dicts, other tuples lists."""
+    """Converts a typed value to JSON's types: named tuples and mappings become dicts, other tuples lists."""
     if isinstance(value, tuple):
         fields = getattr(value, "_fields", None)
         return list(map(plain, value)) if fields is None else dict(zip(fields, map(plain, value), strict=True))

@@ -1,4 +1,4 @@
-"""The name that an unknown word most resembles, for "Did you mean ...?"."""
+"""The name nearest to an unknown word, for "Did you mean ...?"."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ import json
 from collections.abc import Iterable
 
 _SIMILARITY = 0.5
-"""difflib's ratio, 0 to 1, from which two words resemble each other."""
+"""Least ratio of difflib, 0 to 1, of two similar words."""
 
 
 def nearest(word: str, names: Iterable[str]) -> str:
-    """Returns the name that resembles the word most; '' if none does."""
-    import difflib  # noqa: PLC0415  Only a mistake needs it.
+    """Returns the name most similar to the word; '' if no name is similar."""
+    import difflib  # noqa: PLC0415  Only needed for a mistake.
 
     return next(iter(difflib.get_close_matches(word, list(names), 1, _SIMILARITY)), "")
 

@@ -1,6 +1,6 @@
-"""The routes to a target that a spec may name under `deploy`: for each its options and what its stage depends on.
+"""The deployment routes of a spec: the options of each, and the dependencies of its stage.
 
-A route is one class here, its entry in spec.schema.json, and the module qatbuild.worker.deploy.NAME.
+A route consists of one class here, an entry in spec.schema.json, and the module qatbuild.worker.deploy.NAME.
 """
 
 import re
@@ -16,10 +16,12 @@ class Route(Protocol):
 
 
 class Needs(NamedTuple):
-    """What a route's stage depends on.
+    """The dependencies of a route's stage.
 
-    `packages` are of pip: their versions count. `reads_graphs`: it reads the frozen graphs, not only the .tflite.
-    `sources` are files by role, absolute or beside the route's module; `paths` are options that name the user's files.
+    packages      pip packages whose versions count
+    reads_graphs  whether it reads the frozen graphs besides the .tflite
+    sources       files by role, absolute or relative to the folder of the route's module
+    paths         names of the options that hold a path of the user's
     """
 
     packages: tuple[str, ...] = ()
@@ -29,13 +31,13 @@ class Needs(NamedTuple):
 
 
 ROUTES: dict[str, Callable[..., Route]] = {}
-"""Name of a route -> its options."""
+"""Name of a route -> the class of its options."""
 
 NEEDS: dict[str, Needs] = {}
-"""Name of a route -> what its stage depends on."""
+"""Name of a route -> the dependencies of its stage."""
 
 REAL: set[str] = set()
-"""The options that are real numbers: 95 and 95.0 are one setting."""
+"""Names of the options that are real numbers, for which 95 and 95.0 are the same setting."""
 
 _NOTHING = Needs()
 _Options = TypeVar("_Options", bound=Callable[..., Route])
@@ -54,7 +56,7 @@ def route(name: str, needs: Needs = _NOTHING) -> Callable[[_Options], _Options]:
 
 
 def typed(name: str, options: Mapping[str, Any], label: str, absolute: Callable[[str], str]) -> Route:
-    """The options of a route with defaults filled in; `absolute` resolves a path that is relative to the spec."""
+    """Return the options of a route with all defaults; `absolute` makes a path of the spec absolute."""
     filled = dict(options)
     filled |= {option: float(filled[option]) for option in REAL & set(filled) if filled[option] is not None}
     filled |= {path: absolute(filled[path]) for path in NEEDS[name].paths if filled.get(path) is not None}
@@ -75,7 +77,7 @@ class Litert(NamedTuple):
     images: int = 500
 
 
-# Debian's Arm NN is no package of pip: the file with its version is a source.
+# Debian's Arm NN is not a pip package: the file with its version is a source.
 @route("armnn", Needs(sources={"pyarmnn": "/usr/lib/python3/dist-packages/pyarmnn/_version.py"}))
 class Armnn(NamedTuple):
     """The .tflite in Arm NN's CpuRef."""
@@ -113,7 +115,7 @@ class TfCpp(NamedTuple):
 
 @route("vela", Needs(("ethos-u-vela",), paths=("config",)))
 class Vela(NamedTuple):
-    """The .tflite compiled for an Ethos-U. `config` is an absolute path."""
+    """The .tflite compiled for an Arm Ethos-U. `config` is an absolute path."""
 
     accelerator: str = "ethos-u55-128"
     system_config: str | None = None
@@ -124,7 +126,7 @@ class Vela(NamedTuple):
 
     @staticmethod
     def complete(options: Mapping[str, Any], label: str) -> dict[str, Any]:  # noqa: ARG004
-        """Fill in the configuration of Vela's own file that fits the accelerator."""
+        """Fill in the defaults of system_config and memory_mode for the accelerator."""
         u65 = "u65" in options.get("accelerator", "")
         system = options.get("system_config") or f"Ethos_{'U65_High_End' if u65 else 'U55_High_End_Embedded'}"
         memory = options.get("memory_mode") or ("Dedicated_Sram" if u65 else "Shared_Sram")
@@ -143,7 +145,7 @@ class CArray(NamedTuple):
 
     @staticmethod
     def complete(options: Mapping[str, Any], label: str) -> dict[str, Any]:
-        """Name the arrays after the label, as far as C allows."""
+        """Fill in the name of the arrays: the label in the characters of a C name."""
         name = re.sub(r"[^a-z0-9_]", "_", f"m{label}" if label[0].isdigit() else label.lower())
         return {**options, "name": options.get("name") or name}
 
@@ -161,10 +163,10 @@ SYSTEM_CONFIGS = (
     "Ethos_U55_Deep_Embedded", "Ethos_U55_High_End_Embedded",
     "Ethos_U65_Embedded", "Ethos_U65_Mid_End", "Ethos_U65_High_End", "Ethos_U65_Client_Server",
 )  # fmt: skip
-"""The systems of Vela's own configuration file. Vela estimates an Ethos-U55 with a U65's memories without a word."""
+"""The systems of Vela's own configuration file. Vela accepts a U65's system for a U55, so the rules refuse that."""
 
 MEMORY_MODES = (
     "Sram_Only", "Shared_Sram",
     "Dedicated_Sram", "Dedicated_Sram_256KB", "Dedicated_Sram_384KB", "Dedicated_Sram_512KB",
 )  # fmt: skip
-"""The memory modes of the same file."""
+"""The memory modes of Vela's own configuration file."""

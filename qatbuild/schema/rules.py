@@ -1,7 +1,7 @@
-"""Rules that a JSON Schema cannot express: between fields, and about the paths and modules that a spec names.
+"""Rules that a JSON Schema cannot express: relations between fields, and the paths and modules of a spec.
 
-All faults are reported at once, so each rule must cope with any merged document: a field of the wrong type is reported
-by the schema and ignored here.
+All faults are reported at once, so each rule must accept any merged document: the schema reports a field of the wrong
+type, and the rules ignore it.
 """
 
 from __future__ import annotations
@@ -23,15 +23,15 @@ _NARROWEST, _WIDEST = 2.0**-8, 2.0**16
 
 
 class AllowedPaths(NamedTuple):
-    """The paths that a spec may name: files below `root` or one of `allowed`, code below `root`."""
+    """The paths allowed in a spec: files below `root` or one of `allowed`, code below `root`."""
 
     root: Path
     allowed: tuple[Path, ...] = ()
 
     def holds(self, path: Path) -> bool:
-        """Returns whether a path, as it is spelt, lies inside. A link inside may lead anywhere: users make them."""
-        spelt = Path(os.path.normpath(path))
-        return any(spelt.is_relative_to(place) for place in (self.root, *self.allowed))
+        """Returns whether a path is allowed. Links are not resolved: a link inside the project may lead anywhere."""
+        normal = Path(os.path.normpath(path))
+        return any(normal.is_relative_to(place) for place in (self.root, *self.allowed))
 
     def module(self, name: str) -> Path | None:
         """Returns the file of a Python module below the root, or None."""
@@ -41,7 +41,7 @@ class AllowedPaths(NamedTuple):
 
 
 def rule_violations(document: Any, folder: Path, allowed_paths: AllowedPaths) -> Iterator[Fault]:
-    """Yields a fault for every rule that a merged document breaks. Its paths are relative to `folder`."""
+    """Yields a fault for every violated rule. The document's paths are relative to `folder`."""
     yield from _steps(document)
     yield from _method(document)
     yield from _mode(document)
@@ -65,18 +65,18 @@ def _steps(document: Any) -> Iterator[Fault]:
 
 
 def _method(document: Any) -> Iterator[Fault]:
-    """Yields the fields of the other method. Patches that change the method have dropped such fields already."""
+    """Yields a fault for each field of the other method (a patch that changes the method drops such fields)."""
     ptq = _ptq(document)
     for name in FIELDS_OF_METHOD["qat" if ptq else "ptq"]:
         value = _at(document, "quantize", name)
         if value is None or (name, value) == ("start", "float"):
             continue
-        reason = "ptq trains nothing" if ptq else "calibration is for ptq, in training ranges are learnt"
-        yield Fault(("quantize", name), f'{reason}: remove it, or write "method": "{"qat" if ptq else "ptq"}".')
+        reason = "ptq does not train" if ptq else "calibration is for ptq; qat learns ranges in training"
+        yield Fault(("quantize", name), f'{reason}: remove this field, or write "method": "{"qat" if ptq else "ptq"}".')
     if _at(document, "quantize", "calibration", "percentile") is not None:
         wanted = _at(document, "quantize", "calibration", "range")
         if wanted != "percentile":
-            text = f'is for "range": "percentile", and the range is {wanted or "min_max"}.'
+            text = f'needs "range": "percentile", got {wanted or "min_max"}.'
             yield Fault(("quantize", "calibration", "percentile"), text)
 
 
@@ -84,7 +84,7 @@ def _mode(document: Any) -> Iterator[Fault]:
     if _at(document, "quantize", "mode") != "tf1":
         return
     if _at(document, "quantize", "scheme") == "int8_per_channel":
-        text = 'tf.contrib.quantize has no ranges per channel: "mode": "tf1" goes with uint8, or int8 (its symmetric).'
+        text = 'tf.contrib.quantize has no ranges per channel: with "mode": "tf1" write uint8, or int8 (symmetric).'
         yield Fault(("quantize", "scheme"), text)
     if _at(document, "quantize", "overrides"):
         text = 'tf.contrib.quantize has no exceptions by layer: remove them, or write "mode": "integer".'
@@ -98,19 +98,21 @@ def _overrides(document: Any) -> Iterator[Fault]:
         path = ("quantize", "overrides", index)
         ends, bits, stays_float = (_at(override, name) for name in ("range", "bits", "float"))
         if isinstance(override, dict) and ends is None and bits is None and not stays_float:
-            yield Fault(path, "says nothing: give a range, bits, or float.")
+            yield Fault(path, "must set range, bits or float.")
         if stays_float and not (ends is None and bits is None):
-            yield Fault(path, "a layer that stays float has neither range nor bits.")
+            yield Fault(path, 'must not set range or bits with "float": true.')
         if _is_pair(ends) and not ends[0] <= 0 <= ends[1]:
             text = f"must contain 0, which padding and ReLU need exactly; got {ends[0]} .. {ends[1]}."
             yield Fault((*path, "range"), text)
         elif _is_pair(ends) and not ends[0] < ends[1]:
-            yield Fault((*path, "range"), f"must not be empty: the least comes first; got {ends[0]} .. {ends[1]}.")
+            yield Fault(
+                (*path, "range"), f"must be [minimum, maximum] with minimum < maximum; got {ends[0]} .. {ends[1]}."
+            )
         elif _is_pair(ends) and not _NARROWEST <= ends[1] - ends[0] <= _WIDEST:
-            text = f"must be {_NARROWEST:g} to {_WIDEST:g} wide, the kernels take no other; got {ends[0]} .. {ends[1]}."
+            text = f"must be {_NARROWEST:g} to {_WIDEST:g} wide, as the kernels require; got {ends[0]} .. {ends[1]}."
             yield Fault((*path, "range"), text)
         if scheme == "uint8" and isinstance(bits, int) and bits != _BITS:
-            text = f"uint8 kernels compute wrongly with other than {_BITS} bits, got {bits}: take int8."
+            text = f"must be {_BITS} with uint8, whose kernels compute wrongly with fewer; got {bits}. Use int8."
             yield Fault((*path, "bits"), text)
 
 
@@ -126,18 +128,20 @@ def _checkpoint(document: Any) -> Iterator[Fault]:
     path = ("convert", "checkpoint")
     wanted, steps = _at(document, *path), _quantized_steps(document)
     if _ptq(document) and isinstance(wanted, int):
-        yield Fault(path, f'ptq trains nothing and leaves one checkpoint: write "last"; got {wanted}.')
+        yield Fault(path, f'ptq does not train and has one checkpoint: write "last"; got {wanted}.')
     if isinstance(wanted, int) and wanted > 0 and steps is not None and steps > 0:
         scratch = _at(document, "quantize", "start") == "scratch"
         every = _integer(document, "train" if scratch else "quantize", "checkpoint_every") or a_fifth(steps)
         if every > 0 and not (wanted == steps or (wanted < steps and wanted % every == 0)):
-            yield Fault(path, f"there is a checkpoint every {every} steps and at the end, step {steps}; got {wanted}.")
+            yield Fault(
+                path, f"must be a step with a checkpoint: every {every} steps, and the last, {steps}; got {wanted}."
+            )
     if wanted == "best" and _at(document, "dataset", "validation") == 0:
-        yield Fault(path, "best is chosen on the validation images, and dataset.validation is 0.")
+        yield Fault(path, '"best" needs validation images, but dataset.validation is 0.')
 
 
 def _quantized_steps(document: Any) -> int | None:
-    """Returns the steps of the training that quantizes, with the default of typed.py; None for ptq."""
+    """Returns the number of steps of the quantized training, with its default; None for ptq."""
     train, own = _integer(document, "train", "steps"), _integer(document, "quantize", "steps")
     if _ptq(document):
         return None
@@ -153,7 +157,8 @@ def _learning_rate(document: Any, path: tuple[str, str], steps: int | None) -> I
     boundaries, values = _at(document, *path, "boundaries"), _at(document, *path, "values")
     if isinstance(boundaries, list) and isinstance(values, list) and len(boundaries) != len(values):
         yield Fault(
-            (*path, "values"), f"one value for each boundary: {len(boundaries)} boundaries, {len(values)} values."
+            (*path, "values"),
+            f"must have one value for each boundary; got {len(boundaries)} boundaries, {len(values)} values.",
         )
     if (
         isinstance(boundaries, list)
@@ -175,19 +180,21 @@ def _start(document: Any) -> Iterator[Fault]:
     if scratch:
         for name in ("steps", "learning_rate"):
             if _at(document, "quantize", name) is not None:
-                yield Fault(("quantize", name), f'with quantize.start "scratch" train.{name} counts; remove this one.')
+                yield Fault(
+                    ("quantize", name), f'with quantize.start "scratch", train.{name} applies: remove this field.'
+                )
 
 
 def _without_train(document: Any, *, scratch: bool) -> Iterator[Fault]:
     if _at(document, "model", "weights") is None and _at(document, "model", "keras") is None:
-        text = "missing. It may be absent only where model.weights or model.keras names trained weights."
+        text = "missing. Only with trained weights (model.weights or model.keras) may it be absent."
         yield Fault(("train",), text)
     elif scratch:
-        yield Fault(("train",), 'missing. With quantize.start "scratch" train.steps counts.')
+        yield Fault(("train",), 'missing. With quantize.start "scratch", train.steps is needed.')
     elif not _ptq(document):
         for name in ("steps", "learning_rate"):
             if _at(document, "quantize", name) is None:
-                yield Fault(("quantize", name), "missing. Without train it has no default.")
+                yield Fault(("quantize", name), "missing. Its default depends on `train`, which is absent.")
 
 
 def _meta_graph(document: Any) -> Iterator[Fault]:
@@ -196,7 +203,7 @@ def _meta_graph(document: Any) -> Iterator[Fault]:
 
 
 def _deploy(document: Any) -> Iterator[Fault]:
-    """Yields combinations that a target cannot run, and those that its own compiler would silently accept."""
+    """Yields a fault for each combination that a target cannot run, even if its compiler would accept it."""
     scheme = _at(document, "quantize", "scheme") or "uint8"
     if _at(document, "deploy", "c_array", "runtime") == "tflm" and scheme == "uint8":
         yield Fault(
@@ -231,11 +238,13 @@ def _places(document: Any, folder: Path, allowed_paths: AllowedPaths) -> Iterato
                 yield Fault(path, f"lies outside the project: {name}. {hint}")
     config = _at(document, "deploy", "vela", "config")
     if isinstance(config, str) and config and allowed_paths.holds(folder / config) and not (folder / config).is_file():
-        yield Fault(("deploy", "vela", "config"), f"there is no file {config}, relative to the spec.")
+        yield Fault(
+            ("deploy", "vela", "config"), f"the file {config} does not exist (the path is relative to the spec)."
+        )
     if _at(document, "dataset", "name") in (None, "digits"):
         for name in ("path", "url"):
             if _at(document, "dataset", name) is not None:
-                yield Fault(("dataset", name), "the digits are embedded; for other data give dataset.name.")
+                yield Fault(("dataset", name), "the digits are embedded: remove this field, or set dataset.name.")
     call = _at(document, "model", "call")
     if isinstance(call, str) and ":" in call and allowed_paths.module(call.partition(":")[0]) is None:
         yield Fault(("model", "call"), f"the project has no module {call.partition(':')[0]}.")

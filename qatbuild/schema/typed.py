@@ -1,4 +1,4 @@
-"""Makes typed values from a document without faults, with every default that depends on other fields filled in."""
+"""Converts a valid document to typed values, with all defaults that depend on other fields."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _PERCENTILE = 99.99
 
 
 def typed(label: str, file: Path, document: Mapping[str, Any]) -> model.Variant:
-    """Returns the typed value of a document without faults. `file` is what its paths are relative to."""
+    """Converts a valid document to a typed variant. The document's paths are relative to the folder of `file`."""
     part = {name: dict(document.get(name) or {}) for name in ("dataset", "model", "train", "quantize")}
 
     def absolute(path: str) -> str:
@@ -47,7 +47,7 @@ def typed(label: str, file: Path, document: Mapping[str, Any]) -> model.Variant:
 
 
 def each(paths: Any, change: Callable[[str], str]) -> Any:
-    """Applies `change` to a path, or to each path of a list. Other values, which the schema refuses, stay."""
+    """Applies `change` to a path or to each path of a list. Other values stay: the schema refuses them."""
     if isinstance(paths, list):
         return [each(path, change) for path in paths]
     return change(paths) if isinstance(paths, str) else paths
@@ -73,13 +73,15 @@ def _quantize(fields: Mapping[str, Any]) -> model.Quantize:
 
 
 def _override(fields: Mapping[str, Any]) -> model.Override:
-    options = {name: value for name, value in fields.items() if value is not None}  # Merge patches keep lists' nulls.
+    options = {
+        name: value for name, value in fields.items() if value is not None
+    }  # A merge patch keeps nulls inside lists.
     ends = options.pop("range", None)
     return model.Override(**options, range=None if ends is None else (float(ends[0]), float(ends[1])))
 
 
 def _train(fields: Mapping[str, Any]) -> model.Train:
-    if not fields:  # Only model.weights: the batch size, optimizer and seed of the fine-tuning are the defaults.
+    if not fields:  # Trained weights without `train`: the fine-tuning uses the default batch size, optimizer and seed.
         return model.Train(0, model.LearningRate(1e-3), checkpoint_every=1)
     rate = _rate(fields["learning_rate"])
     optimizer = model.Optimizer(**fields.get("optimizer", {}))

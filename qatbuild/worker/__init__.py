@@ -1,1 +1,1 @@
-"""One process, one stage: what runs below a request, with TensorFlow."""
+"""Runs one stage in one process, with TensorFlow."""

@@ -11,13 +11,13 @@ import sys
 from typing import Any, TextIO
 
 FILENO_VARIABLE = "QATBUILD_CONSOLE"
-"""The environment variable with the number of the terminal's file descriptor."""
+"""The environment variable with the terminal's file descriptor."""
 
 _streams: dict[int, TextIO] = {}
 
 
 def stream() -> TextIO:
-    """The stream for progress: the build's terminal, or stderr outside a build."""
+    """Return the stream for progress: the build's terminal, or stderr outside a build."""
     number = int(os.environ.get(FILENO_VARIABLE, "2"))
     if number not in _streams:
         _streams[number] = sys.stderr if number == 2 else os.fdopen(number, "w", encoding="utf-8", closefd=False)  # noqa: PLR2004
@@ -25,6 +25,6 @@ def stream() -> TextIO:
 
 
 def bar() -> dict[str, Any]:
-    """Arguments for tqdm: on a terminal a live bar, in a log a line every 10 seconds."""
+    """Return arguments for tqdm: a live bar on a terminal, a line every 10 seconds in a log."""
     live = stream().isatty()
     return {"file": stream(), "mininterval": 0.1 if live else 10, "dynamic_ncols": live, "leave": not live}

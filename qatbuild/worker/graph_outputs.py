@@ -28,7 +28,7 @@ def real_batches(
 def outputs(
     opened: tf.compat.v1.Session, graph_input: str, graph_output: str, batches: Iterable[NDArray[np.float32]]
 ) -> NDArray[np.float32]:
-    """The values [n, ...] of the operation `graph_output`, for batches that are fed to the operation `graph_input`."""
+    """Return the values [n, ...] of the operation `graph_output`, feeding batches to the operation `graph_input`."""
     parts = [opened.run(f"{graph_output}:0", {f"{graph_input}:0": batch}) for batch in batches]
     return np.concatenate(parts)
 
@@ -40,7 +40,7 @@ def run(
     batches: Iterable[NDArray[np.float32]],
     threads: int,
 ) -> NDArray[np.float32]:
-    """The same of a frozen GraphDef, in a session with `threads` threads."""
+    """Return the outputs of a frozen GraphDef, in a session with `threads` threads."""
     with tf.Graph().as_default() as graph, session(graph, threads) as opened:
         tf.import_graph_def(definition, name="")
         return outputs(opened, graph_input, graph_output, batches)

@@ -1,4 +1,4 @@
-"""The files of the project that a stage opens, from Python's audit events: undeclared inputs are found with them.
+"""Files of the project that a stage opens, from Python's audit events, for finding undeclared inputs.
 
 Files that Python opens are seen, also for the network's code, json and numpy. Files that TensorFlow's C++ code or
 another process opens are not.
@@ -22,7 +22,7 @@ _installed = False
 
 @contextlib.contextmanager
 def watching() -> Iterator[set[str]]:
-    """Collect the paths that this process opens for reading, as they are spelt."""
+    """Collect the paths that this process opens for reading, without resolving links."""
     global _seen, _installed  # noqa: PLW0603  An audit hook is the process's, and is never removed.
     if not _installed:
         sys.addaudithook(_hook)
@@ -44,12 +44,12 @@ def _hook(event: str, arguments: tuple[Any, ...]) -> None:
 
 
 def inside(seen: Iterable[str], project: Path, build: Path) -> list[str]:
-    """The opened files of the project, relative to it, without files of the build and of installed packages."""
+    """Return the opened files of the project, relative to it, without files of the build and of installed packages."""
     root = str(project)
     outside = [str(build), _PACKAGE, *{sys.prefix, sys.base_prefix} - {root}]
     files = set()
     for path in seen:
-        file = os.path.abspath(_source(path))  # noqa: PTH100  As it is spelt: links are the user's.
+        file = os.path.abspath(_source(path))  # noqa: PTH100  Links are not resolved: users make them.
         if file.startswith(root + os.sep) and not any(file.startswith(each + os.sep) for each in outside):
             parts = Path(file).relative_to(root).parts
             if not {"site-packages", "dist-packages", ".git"} & set(parts) and Path(file).is_file():
@@ -58,7 +58,7 @@ def inside(seen: Iterable[str], project: Path, build: Path) -> list[str]:
 
 
 def _source(path: str) -> str:
-    """The source of a compiled module; any other path unchanged."""
+    """Return the source of a compiled module; any other path unchanged."""
     if path.endswith(".pyc"):
         with contextlib.suppress(ValueError):
             return importlib.util.source_from_cache(path)

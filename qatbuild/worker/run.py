@@ -29,10 +29,10 @@ from qatbuild.exchange.request import Request
 from qatbuild.worker import console, opened_files
 
 EXPECTED_FAILURE = 1
-"""Exit status of a stage that left error.json."""
+"""Exit status of a stage that wrote error.json."""
 
 _RESERVE_BYTES = 1 << 16
-"""Reserved on the disk while a stage runs, so that its error can be written when the disk is full."""
+"""Bytes reserved on the disk while a stage runs, so that its error can be written when the disk is full."""
 
 _NO_SPACE = {errno.ENOSPC, errno.EDQUOT}
 _NO_WRITING = {errno.EACCES, errno.EPERM, errno.EROFS}
@@ -47,7 +47,7 @@ def main(arguments: list[str]) -> int:
 
 
 def run(path: Path) -> int:
-    """Run the request at `path`: 0, or EXPECTED_FAILURE with error.json in its work folder. A bug is raised."""
+    """Run the request at `path`: return 0, or EXPECTED_FAILURE with error.json in its work folder. A bug is raised."""
     request = Request.from_json(path.read_text(encoding="utf-8"))
     try:
         try:
@@ -78,7 +78,7 @@ def _perform(request: Request) -> None:
 
 
 def _expected(request: Request, fault: OSError) -> Exception:
-    """An error with a hint for a fault that the user can repair; any other fault unchanged."""
+    """Return an error with a hint for a fault that the user can correct; any other fault unchanged."""
     if fault.errno in _NO_SPACE:
         return StageError("No space is left on the device.", _where(request, fault), "make room and run doit again")
     if fault.errno in _NO_WRITING:
@@ -91,7 +91,7 @@ def _where(request: Request, fault: OSError) -> Facts:
 
 
 def _write_run(request: Request, seconds: float, opened: list[str]) -> None:
-    """Write times, sizes and opened files of this run, for people: no result depends on them."""
+    """Write times, sizes and opened files of this run, for people; results do not depend on them."""
     peak_bytes = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
     finished = time.strftime("%Y-%m-%dT%H:%M:%S%z")
     fields = {
@@ -124,7 +124,7 @@ def _logged(request: Request) -> Iterator[None]:
         except QatbuildError as error:
             sys.stderr.write(error.block() + "\n")
             raise
-        except (SystemExit, KeyboardInterrupt):  # The stage was interrupted, which is not a fault.
+        except (SystemExit, KeyboardInterrupt):  # The stage was interrupted, which is not an error.
             raise
         except BaseException:
             traceback.print_exc()

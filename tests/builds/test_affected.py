@@ -149,7 +149,7 @@ def test_a_spec_with_faults_fails_and_the_others_are_printed(versioned: ToyProje
 
 
 @pytest.mark.parametrize(
-    ("arguments", "text"), [(("--since", "nope"), "revision  nope"), ((), "A revision is missing")]
+    ("arguments", "text"), [(("--since", "nope"), "revision  nope"), ((), "The option --since is missing")]
 )
 def test_an_unknown_revision_is_one_error(versioned: ToyProject, arguments: tuple[str, ...], text: str) -> None:
     done = versioned.doit("affected", *arguments)

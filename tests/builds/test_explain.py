@@ -132,7 +132,7 @@ def test_a_project_without_qatbuild_says_so_in_a_line(toy: ToyProject) -> None:
     (toy.root / "dodo.py").write_text("def task_hello():\n    return {'actions': ['true']}\n")
     done = toy.doit("explain")
     assert done.returncode == 3
-    assert done.stderr == "ERROR: `doit explain` needs specs of qatbuild, and this dodo.py has none.\n"
+    assert done.stderr == "ERROR: `doit explain` needs qatbuild specs, but this dodo.py has no project with specs.\n"
 
 
 def test_going_back_to_a_built_spec_names_the_field_that_changed(toy: ToyProject) -> None:

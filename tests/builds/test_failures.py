@@ -70,7 +70,7 @@ def test_build_folder_that_is_a_file_is_one_error(toy: ToyProject) -> None:
     (toy.root / "build").write_text("in the way")
     done = toy.doit()
     assert done.returncode == 3
-    assert "The build folder cannot be made" in done.stderr
+    assert "The build folder cannot be created" in done.stderr
     assert "Traceback" not in done.stderr
 
 
@@ -78,7 +78,7 @@ def test_build_folder_that_tensorflow_takes_for_a_pattern_is_one_error(toy: ToyP
     (toy.root / "pyproject.toml").write_text('[tool.qatbuild]\nbuild = "[2026] models"\n')
     done = toy.doit()
     assert done.returncode == 3
-    assert "TensorFlow takes the build folder's path for a pattern." in done.stderr
+    assert "The build folder's path has characters that TensorFlow reads as a pattern." in done.stderr
     assert not (toy.root / "[2026] models").exists()
 
 
@@ -157,4 +157,4 @@ def test_project_without_specs_says_where_they_would_be(toy: ToyProject) -> None
     (toy.root / "specs/net.json").unlink()
     done = toy.doit()
     assert done.returncode == 3
-    assert "There are no specs" in done.stderr
+    assert "The project has no specs" in done.stderr

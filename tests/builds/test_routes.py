@@ -147,7 +147,7 @@ def test_a_label_in_the_folder_of_another_s_routes_is_refused_alone(routed: ToyP
     routed.spec("net/deploy/vela", dataset={"name": "cifar10", "path": "../../data.bin"})
     done = routed.doit("net/deploy/vela")
     assert done.returncode == 1
-    assert '"net/deploy/vela" cannot be a label beside "net".' in done.stdout
+    assert '"net/deploy/vela" conflicts with "net".' in done.stdout
     assert routed.doit("net").returncode == 0
 
 

@@ -131,7 +131,7 @@ def test_wrong_checksum_names_both_and_removes_the_part(url: str, tmp_path: Path
 
 def test_part_that_does_not_fit_is_found_by_the_checksum(url: str, tmp_path: Path) -> None:
     leave_part(tmp_path, b"x" * 1000)
-    assert "not the expected file" in fault(url, tmp_path).message
+    assert "does not have the expected SHA-256" in fault(url, tmp_path).message
     assert get(url, tmp_path).read_bytes() == CONTENT
 
 

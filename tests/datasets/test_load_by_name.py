@@ -39,7 +39,7 @@ def test_missing_path_is_named_with_a_hint(name: str, tmp_path: Path) -> None:
 
 
 def test_checksum_for_a_folder_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(DatasetError, match="belongs to one file"):
+    with pytest.raises(DatasetError, match="is for one file"):
         datasets.load("images", tmp_path, None, "0" * 64, tmp_path)
 
 

@@ -38,7 +38,7 @@ def test_exactly_the_reported_layers_stay_float(tmp_path):
     outcome = converted(three, tmp_path, overrides=(Override("second", keep_float=True),))
     assert [(each.layer, each.reason) for each in outcome.report.left_float] == [
         ("second", "the override second keeps it in float"),
-        ("third", "its input comes in float"),
+        ("third", "its input is float"),
     ]
     assert outcome.unsupported == ()
     assert outcome.operators.count("DEQUANTIZE") == outcome.operators.count("QUANTIZE") == 1

@@ -117,14 +117,14 @@ def test_batch_norm_of_an_inference_is_taken_with_its_moving_averages(tmp_path: 
 @pytest.mark.parametrize(
     ("network", "changes", "fragments"),
     [
-        (normalized(training=True), {}, ["graph of a training", "FusedBatchNormV3", "is_training=False"]),
-        (normalized(training=True, fused=False), {}, ["graph of a training", "SquaredDifference"]),
-        (with_a_training_flag, {}, ["something else than the images", "strength"]),
+        (normalized(training=True), {}, ["is a training graph", "FusedBatchNormV3", "is_training=False"]),
+        (normalized(training=True, fused=False), {}, ["is a training graph", "SquaredDifference"]),
+        (with_a_training_flag, {}, ["other inputs than the images", "strength"]),
         (small, {"input": "inputs:0"}, ["no such tensor", "model.input", "inputs:0", "input"]),
         (small, {"logits": "net/logits/BiasAd"}, ["no such tensor", "model.logits", "net/logits/MatMul"]),
         (small, {"logits": "global_step:0"}, ["do not depend on the input"]),
         (small, {"logits": "net/conv1/Relu"}, ["did not return logits", "net.meta"]),
-        (small, {"meta_graph": "nowhere.meta"}, ["no such meta graph"]),
+        (small, {"meta_graph": "nowhere.meta"}, ["meta graph does not exist"]),
     ],
 )
 def test_meta_graph_without_the_named_network_is_refused(

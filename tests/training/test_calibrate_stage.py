@@ -138,6 +138,6 @@ def test_variable_that_is_neither_restored_nor_new_is_named() -> None:
     with tf.Graph().as_default():
         restored, new, lost = (tf.compat.v1.Variable(0.0, name=name) for name in ("restored", "new", "lost"))
         checkpoint.explain([restored, new], restored=[restored], new=[new])
-        with pytest.raises(StageError, match="nor known to begin anew") as refused:
+        with pytest.raises(StageError, match="nor new in every training") as refused:
             checkpoint.explain([restored, new, lost], restored=[restored], new=[new])
     assert dict(refused.value.facts) == {"variables": "lost"}

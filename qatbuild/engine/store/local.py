@@ -1,12 +1,12 @@
-"""A store in a folder of this machine, for one checkout or for several that share it.
+"""A store in a folder of this machine, for one checkout or for several.
 
-    index/AB/KEY.json     the manifest that a request left, and the digests of what no manifest vouches for
+    index/AB/KEY.json     the manifest of a request, and the digests of files without a digest in it
     blobs/AB/SHA256       the content
-    projects/HASH.json    who keeps results here
-    lock                  shared by those who keep and fetch, exclusive for who removes
+    projects/HASH.json    the build folder of a project that keeps results here
+    lock                  shared while results are kept or fetched, exclusive while they are removed
 
-An index entry is written last, by rename, and read first: it never names a blob that was not whole. Its mtime says
-when it was last of use.
+An index entry is written last, by rename, and read first: it never refers to an incomplete blob. Its mtime is the time
+of its last use.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ Files = dict[str, tuple[int, str]]
 
 
 class Result(NamedTuple):
-    """One entry of the index: the stage that made it, when it was last of use (seconds), its blobs."""
+    """One entry of the index: the stage that made it, the time of its last use (seconds), its blobs."""
 
     key: str
     stage: str
@@ -39,10 +39,10 @@ class Result(NamedTuple):
 
 
 class LocalStore:
-    """Results below a folder, which is made when there is something to keep."""
+    """Results below a folder, which is created for the first result."""
 
     def __init__(self, root: Path, project: Path, build: Path) -> None:
-        """The store at `root`, for a project with its artifacts below `build`."""
+        """Opens the store at `root`, for a project with its artifacts below `build`."""
         self.root = root
         self.project = project
         self.build = build
@@ -55,7 +55,7 @@ class LocalStore:
         return None if entry is None else str(entry["manifest"])
 
     def fetch(self, key: str, folder: Path) -> Manifest | None:
-        """See Store. A blob that is not what its name says is removed, with the entry that led to it."""
+        """See Store. A blob with other content than its name is removed, with the entry that refers to it."""
         if (entry := self._entry(key)) is None:
             return None
         manifest = _manifest(entry, folder)
@@ -90,14 +90,14 @@ class LocalStore:
         self._index(key).unlink(missing_ok=True)
 
     def builds(self) -> Iterator[Path]:
-        """The build folders of all projects that keep results here, and are still there."""
+        """The build folders of all existing projects that keep results here."""
         for path in sorted(self.root.glob("projects/*.json")):
             with contextlib.suppress(OSError, ValueError, KeyError):
                 if (build := Path(json.loads(path.read_text(encoding="utf-8"))["build"])).is_dir():
                     yield build
 
     def results(self) -> Iterator[Result]:
-        """Every result that is kept."""
+        """Yields every kept result."""
         for path in sorted(self.root.glob("index/*/*.json")):
             if (entry := self._entry(path.stem)) is not None:
                 manifest = _manifest(entry, Path())
@@ -105,7 +105,7 @@ class LocalStore:
                 yield Result(path.stem, manifest.stage, path.stat().st_mtime, blobs)
 
     def drop(self, keys: Iterable[str]) -> None:
-        """Removes results, and every blob that no other result needs."""
+        """Removes results, and every blob that no other result uses."""
         if not self.root.is_dir():
             return
         with held(self._lock):
@@ -122,7 +122,7 @@ class LocalStore:
                     draft.unlink(missing_ok=True)
 
     def _register(self) -> None:
-        """Notes that the project keeps results here, so that no other one takes what it has built for garbage."""
+        """Records that the project keeps results here, so that other projects do not remove them as unneeded."""
         if self._is_registered:
             return
         self._is_registered = True
@@ -131,7 +131,7 @@ class LocalStore:
             write_text(path, json.dumps({"project": str(self.project), "build": str(self.build)}))
 
     def _put(self, path: str, digest: str) -> None:
-        """Stores a file's content. A blob that is there already is replaced: somebody may have written into it."""
+        """Stores a file's content, replacing an existing blob, which may have been written to."""
         blob = self._blob(digest)
         status = os.stat(path)  # noqa: PTH116  Every artifact of a build, as is all below.
         try:
@@ -176,9 +176,9 @@ def _manifest(entry: Mapping[str, Any], folder: Path) -> Manifest:
 
 
 def _content(entry: Mapping[str, Any], manifest: Manifest) -> Files:
-    """Every file of a result: those of the manifest, with the digests that clocked ones have, and the logs.
+    """Yields every file of a result: those of the manifest, with the digests of clocked files, and the logs.
 
-    ValueError for a name that leads out of the folder.
+    ValueError for a name outside of the folder.
     """
     extra = {name: (int(size), str(digest)) for name, (size, digest) in entry["extra"].items()}
     files = {**manifest.files, **extra}

@@ -1,4 +1,4 @@
-"""A second name for a file's content: a reflink where the file system has them, else a hard link, else a copy."""
+"""Places a file's content under a second name: by reflink if the file system has it, else hard link, else copy."""
 
 from __future__ import annotations
 
@@ -10,20 +10,20 @@ import shutil
 from pathlib import Path
 
 _FICLONE = 0x40049409
-"""Linux' ioctl that makes two files share their blocks until one of them is written."""
+"""Linux' ioctl that makes two files share their blocks until one of them changes."""
 
 _NO_CLONES = {errno.ENOTTY, errno.EOPNOTSUPP, errno.EINVAL, errno.EXDEV, errno.ENOSYS}
-"""How systems answer where files cannot share blocks."""
+"""The errors of systems on which files cannot share blocks."""
 
 _linked_devices: set[tuple[int, int]] = set()
-"""Devices, of source and target, between which cloning was refused: a build places thousands of files."""
+"""(device of the source, device of the target) for which cloning was refused: a build places thousands of files."""
 
 
 def place(source: Path, target: Path) -> None:
-    """Makes `target`, which must not exist, hold what `source` holds; its folder is made if need be.
+    """Gives `target`, which must not exist, the content of `source`; creates its folder if needed.
 
-    A hard link is one file under two names: writing into it in place changes both. So a file that is taken out of a
-    store must be compared with its digest first.
+    A hard link is one file with two names: writing to it changes both. So a file from a store must be compared with its
+    digest first.
     """
     try:
         _place(source, target)

@@ -1,1 +1,1 @@
-"""What `doit` can do besides building: one command a file, each found through doit's entry points."""
+"""The commands of `doit` besides building, one per file, registered as doit's entry points."""

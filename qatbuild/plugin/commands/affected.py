@@ -25,29 +25,29 @@ _PINS = (
     "requirements*.txt", "constraints*.txt", "uv.lock", "poetry.lock", "pdm.lock", "pylock*.toml", "Pipfile*",
     "environment*.y*ml", ".python-version",
 )  # fmt: skip
-"""Files that pin packages. They stand for the installed packages, which are in no revision."""
+"""Files that pin packages. They represent the installed packages, which git does not contain."""
 
 
 class Affected(SpecCommand):
-    """Prints the labels that have something new to build since a revision."""
+    """Prints the labels whose inputs changed since a revision."""
 
     name = "affected"
     doc_purpose = "print the labels whose inputs changed since a git revision"
     doc_usage = "--since REF [LABEL] ..."
     doc_description = (
-        "Print one label a line. The working tree is compared with the revision: specs and the files they extend, data"
-        " in git, networks and the modules they import, pinned packages. Comments and layout do not count."
+        "Print one label per line. The working tree is compared with the revision: specs and their bases, data in git,"
+        " networks and their imports, pinned packages. Comments and formatting are ignored."
     )
     cmd_options = (
         JSON,
         {"name": "since", "short": "", "long": "since", "type": str, "default": "", "help": "a commit, branch or tag"},
-        {"name": "why", "short": "", "long": "why", "type": bool, "default": False, "help": "say what changed, too"},
+        {"name": "why", "short": "", "long": "why", "type": bool, "default": False, "help": "also print the reasons"},
     )
 
     def run(self, session: Session, options: Any, names: list[str]) -> int:
         """Prints the labels; returns 1 if specs have faults, because they cannot be compared."""
         if not options["since"]:
-            raise SpecError("A revision is missing.", hint="doit affected --since main")
+            raise SpecError("The option --since is missing.", hint="doit affected --since main")
         revision = Revision(session.project.root, options["since"])
         labels, removed = _compare(session, revision)
         if names:
@@ -127,7 +127,7 @@ def _toolchain(then: Path, now: Path, inside: Path, changed: set[str]) -> Iterat
 
 
 def _requirements(file: Path) -> list[Any]:
-    """Returns what a pyproject.toml says about packages to install."""
+    """Returns the packages that a pyproject.toml requires."""
     try:
         document = tomllib.loads(file.read_text(encoding="utf-8"))
     except (OSError, ValueError):

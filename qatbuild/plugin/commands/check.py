@@ -23,8 +23,8 @@ class Check(SpecCommand):
     doc_purpose = "validate the specs"
     doc_usage = "[--audit] [LABEL] ..."
     doc_description = (
-        "Print all faults of all specs, each with its JSON pointer, and run nothing. --audit prints instead the files"
-        " of the project that stages opened without declaring them, as far as Python opened them."
+        "Print all faults of all specs with their JSON pointers; run nothing. With --audit, print instead the files of"
+        " the project that stages opened in Python without declaring them."
     )
     cmd_options = (
         JSON,
@@ -34,7 +34,7 @@ class Check(SpecCommand):
             "long": "audit",
             "type": bool,
             "default": False,
-            "help": "report files that stages opened here without declaring them",
+            "help": "print files that stages opened without declaring them",
         },
     )
 
@@ -79,9 +79,13 @@ def _audit(session: Session, options: Any, names: list[str]) -> int:
     for each in faulty:
         facts = [("reads", name) for name in each.files or ()]
         label = f"{each.stage.labels[0]}:{each.stage.name}"
-        hint = "list it in model.files: its changes then rebuild the stage" if each.stage.name in _NETWORKS else ""
-        sys.stdout.write(SpecError(f"{label} read files that it does not declare.", facts, hint).block() + "\n")
-    sys.stdout.write(f"{len(stages) - not_run - len(faulty)} stages read only what they declare")
-    sys.stdout.write(f", {len(faulty)} read more" if faulty else "")
+        hint = (
+            "list the file in model.files, so that its changes rebuild the stage"
+            if each.stage.name in _NETWORKS
+            else ""
+        )
+        sys.stdout.write(SpecError(f"{label} reads undeclared files.", facts, hint).block() + "\n")
+    sys.stdout.write(f"{len(stages) - not_run - len(faulty)} stages read declared files only")
+    sys.stdout.write(f", {len(faulty)} read undeclared files" if faulty else "")
     sys.stdout.write(f"; {not_run} have not run here\n" if not_run else "\n")
     return 1 if faulty else 0

@@ -1,4 +1,4 @@
-"""Base class of qatbuild's commands: they load the project of the dodo.py in this folder or in one above it."""
+"""Base class of qatbuild's commands, which load the project of the dodo.py in this folder or in a parent folder."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class SpecCommand(Command):  # type: ignore[misc]
         self.cmds = cmds
 
     def get_options(self) -> list[CmdOption]:
-        """The loader's options (-f, -d, -k) and the command's own; the dodo.py may stand in a folder above."""
+        """Returns the options of the loader (-f, -d, -k) and of the command; sets -k below a dodo.py of qatbuild."""
         return [CmdOption(option) for option in (*seeking(self.loader.cmd_options), *self.cmd_options)]
 
     def parse_execute(self, in_args: list[str]) -> Any:
@@ -86,18 +86,20 @@ class SpecCommand(Command):  # type: ignore[misc]
         return status
 
     def _session(self, sessions: list[Session], names: list[str]) -> Session:
-        """Returns the session whose prefix all names have; without names, the only session."""
+        """Returns the session with the prefix of all names; without names, the only session."""
         if not sessions:
-            raise InvalidCommand(f"`doit {self.name}` needs specs of qatbuild, and this dodo.py has none.")
+            raise InvalidCommand(
+                f"`doit {self.name}` needs qatbuild specs, but this dodo.py has no project with specs."
+            )
         fitting = [each for each in sessions if names and all(_begins(name, each.prefix) for name in names)]
         if len(sessions) > 1 and len(fitting) != 1:
             prefixes = ", ".join(each.prefix or "(none)" for each in sessions)
-            message = f"This dodo.py has several projects: name labels of one of them. Prefixes: {prefixes}."
+            message = f"This dodo.py has several projects: write labels with the prefix of one of them ({prefixes})."
             raise InvalidCommand(message)
         return fitting[0] if fitting else sessions[0]
 
     def _is_foreign(self, command: Invocation) -> bool:
-        """Returns whether the command's name is that of a task in a project without specs."""
+        """Returns whether a project without specs has a task with the command's name."""
         return not command.sessions and f"task_{self.name}" in self.loader.namespace
 
     def _task(self, arguments: list[str]) -> Any:
@@ -113,7 +115,7 @@ class SpecCommand(Command):  # type: ignore[misc]
 
 
 def seeking(options: Iterable[Option]) -> list[Option]:
-    """Returns a loader's options with `-k` as the default where a dodo.py of qatbuild's is in a parent folder."""
+    """Returns a loader's options, with `-k` as the default if a parent folder has a dodo.py that uses qatbuild."""
     return [{**option, "default": is_ours_above()} if option["name"] == "seek_file" else option for option in options]
 
 

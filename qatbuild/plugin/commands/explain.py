@@ -15,9 +15,9 @@ class Explain(SpecCommand):
     """Prints the stale stages of labels, each with all its reasons."""
 
     name = "explain"
-    doc_purpose = "say why the stages of a label would run"
+    doc_purpose = "print why the stages of a label would run"
     doc_usage = "[LABEL[:STAGE]] ..."
-    doc_description = "Without a label, explain what plain doit builds. Nothing is run."
+    doc_description = "Without a label, explain what a plain `doit` builds. Nothing is run."
 
     def run(self, session: Session, options: Any, names: list[str]) -> int:
         """Prints the tree; returns 0."""
@@ -30,7 +30,7 @@ class Explain(SpecCommand):
 
 
 def to_json(verdicts: Iterable[Verdict], session: Session) -> dict[str, Any]:
-    """Returns verdicts as plain data: id, name and labels of each stage, what a build will do with it, and why."""
+    """Returns verdicts as plain data: id, name and labels of each stage, the action of a build, and the reasons."""
     stages = [
         {
             "id": verdict.stage.id,
@@ -45,7 +45,7 @@ def to_json(verdicts: Iterable[Verdict], session: Session) -> dict[str, Any]:
 
 
 def tree(verdicts: Sequence[Verdict], session: Session) -> Iterator[str]:
-    """Yields the lines of a tree: each stale stage with its reasons below it, and last the number of current stages."""
+    """Yields the lines of a tree: each stale stage with its reasons, then the number of up-to-date stages."""
     stale = [verdict for verdict in verdicts if verdict.will != CURRENT]
     for verdict in stale:
         yield f"{shown(verdict, session)}  {verdict.will}"
@@ -56,7 +56,7 @@ def tree(verdicts: Sequence[Verdict], session: Session) -> Iterator[str]:
 
 
 def shown(verdict: Verdict, session: Session) -> str:
-    """Returns a stage's task name, and the number of other labels that share the stage."""
+    """Describes a stage: its task name, and the number of other labels that share it."""
     stage = verdict.stage
     more = f" (and {len(stage.labels) - 1} more)" if len(stage.labels) > 1 else ""
     return f"{session.task(stage.labels[0])}:{stage.name}{more}"

@@ -1,4 +1,4 @@
-"""`doit gc`: removes results and files that no spec needs any more, from the store and the build folder."""
+"""`doit gc`: removes results and files that no spec needs, from the store and the build folder."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ _GIB = 1 << 30
 
 
 class Gc(SpecCommand):
-    """Removes old or excess results and leftovers that no present spec needs."""
+    """Removes old or excess results, and leftovers, unless a spec needs them."""
 
     name = "gc"
-    doc_purpose = "free results that no spec needs"
+    doc_purpose = "remove results and files that no spec needs"
     doc_usage = "[--dry-run] [--age DAYS] [--size GIB]"
     doc_description = (
-        "Nothing is removed that a present spec needs, or another checkout that shares the store. Of the rest, gc"
-        " removes what was unused for --age days, and then the oldest results until the store is within --size."
+        "Remove results and leftover files that were not used for --age days, then the oldest results until the store"
+        " is within --size. Everything that a spec needs stays, here and in other checkouts that share the store."
     )
     cmd_options = (
         JSON,
@@ -41,17 +41,17 @@ class Gc(SpecCommand):
             "long": "age",
             "type": float,
             "default": 30.0,
-            "help": "days without use after which a file may be removed [default: %(default)s]",
+            "help": "keep what was used within this number of days [default: %(default)s]",
         },
-        {"name": "size", "short": "", "long": "size", "type": float, "default": None, "help": "most GiB in the store"},
+        {"name": "size", "short": "", "long": "size", "type": float, "default": None, "help": "largest store, in GiB"},
     )  # fmt: skip
 
     def run(self, session: Session, options: Any, names: list[str]) -> int:
         """Removes unneeded files and prints them; returns 0."""
         if names:
-            raise SpecError("gc takes no labels: it removes what no label needs.", [("got", " ".join(names))])
+            raise SpecError("doit gc takes no labels.", [("got", " ".join(names))])
         for name in ("age", "size"):
-            if not (options[name] or 0) >= 0:  # Nor is NaN.
+            if not (options[name] or 0) >= 0:  # Also refuses NaN.
                 raise SpecError(f"--{name} must be at least 0, got {options[name]:g}.")
         if options["dry"]:
             return self._free(session, options)
@@ -67,7 +67,9 @@ class Gc(SpecCommand):
         if session.errors:
             facts = [("spec", name) for name in session.errors]
             raise SpecError(
-                "gc cannot see what specs with faults need.", facts, "run doit check, and mend or remove them"
+                "Specs with faults may need results, so gc removes nothing.",
+                facts,
+                "run doit check, and correct or remove these specs",
             )
         verdicts = session.forecast(session.plan.labels)
         store, build = session.builder.store, session.project.build
@@ -93,7 +95,7 @@ class Gc(SpecCommand):
 def _unneeded(
     store: LocalStore, build: Path, verdicts: Mapping[str, Verdict], oldest: float, most_gib: float | None
 ) -> Iterator[Result]:
-    """Yields removable results: not one that a stage uses or will use, and none of a stage whose next key is open."""
+    """Yields removable results, without those that a stage uses or may use in the next build."""
     needed = {verdict.key for verdict in verdicts.values()}
     records = [Request.path_of(build / verdict.stage.home, verdict.stage.name) for verdict in verdicts.values()]
     records += [path for other in {*store.builds()} - {build} for path in other.rglob("*.request.json")]

@@ -1,4 +1,4 @@
-"""`doit graph`: prints the stages and their dependencies, for a drawing or a script."""
+"""`doit graph`: prints the stages and their dependencies, as a drawing or for scripts."""
 
 from __future__ import annotations
 
@@ -14,12 +14,14 @@ from qatbuild.plugin.session import Session
 
 
 class Graph(SpecCommand):
-    """Prints the graph of stages in one of three languages."""
+    """Prints the graph of stages in one of three formats."""
 
     name = "graph"
     doc_purpose = "print the graph of stages as dot, mermaid or JSON"
     doc_usage = "[--format dot|mermaid|json] [LABEL[:STAGE]] ..."
-    doc_description = "An arrow leads from a stage to a stage that waits for it; a dashed one passes no artifact."
+    doc_description = (
+        "An arrow leads from a stage to a stage that depends on it; a dashed arrow is an order without an artifact."
+    )
     cmd_options = (
         {
             "name": "format",
@@ -56,13 +58,13 @@ def _fields(stage: Stage) -> dict[str, Any]:
 
 
 def _title(stage: Stage) -> tuple[str, str]:
-    """Returns the stage's name, and its first label with the number of others."""
+    """Describes a stage: its name, and its first label with the number of the others."""
     first, *others = stage.labels
     return stage.name, f"{first} (and {len(others)} more)" if others else first
 
 
 def _edges(stage: Stage) -> Iterator[tuple[str, str]]:
-    """Yields (id of a prerequisite, style): '' for an input, mermaid's dashed arrow for one that only comes first."""
+    """Yields (id of a prerequisite, style): '' for an input, mermaid's dashed arrow for a mere order."""
     yield from ((id_, "") for id_ in dict.fromkeys(stage.inputs.values()))
     yield from ((id_, "-.->") for id_ in stage.after if id_ not in stage.inputs.values())
 

@@ -1,7 +1,7 @@
 """doit's own commands, extended for projects of many folders.
 
-A dodo.py with specs is also found in a parent folder, as with -k. An unknown name is answered with the nearest one. A
-project that has a task called `check` keeps it, although qatbuild has a command of that name.
+A dodo.py with specs is also searched in parent folders, as with -k. For an unknown name, the nearest name is suggested.
+A project with a task called `check` keeps it, although qatbuild has a command of this name.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ COMMANDS = ("affected", "check", "explain", "gc", "graph", "layers", "plan")
 
 
 class WithParentSearch(DoitCmdBase):  # type: ignore[misc]
-    """A mixin for doit's commands: searches the dodo.py in parent folders, and suggests names for unknown ones."""
+    """Mixin for doit's commands: searches parent folders for the dodo.py, and suggests names for unknown ones."""
 
     def __init__(self, task_loader: Any, **kwargs: Any) -> None:
         """Called by doit."""
@@ -40,7 +40,7 @@ class WithParentSearch(DoitCmdBase):  # type: ignore[misc]
         super().__init__(task_loader=task_loader, **kwargs)
 
     def get_options(self) -> Any:
-        """Called by doit: the options, with -k as the default below a dodo.py of qatbuild's."""
+        """Called by doit: the options, with -k as the default below a dodo.py that uses qatbuild."""
         options = super().get_options()
         for option in options:
             if option.name == "seek_file":
@@ -52,16 +52,16 @@ class WithParentSearch(DoitCmdBase):  # type: ignore[misc]
         return Invocation(tuple(args))
 
     def execute(self, params: Any, args: list[str]) -> Any:
-        """Called by doit; the dodo.py is loaded below here.
+        """Called by doit: loads the dodo.py and runs the command.
 
-        A build that is interrupted, or whose reader has gone, ends with the signal's exit status. In a project without
-        specs, doit itself handles both.
+        A build that is interrupted, or whose output pipe is closed, ends with the signal's exit status. In a project
+        without specs, doit itself handles both.
         """
         command = self.invocation(params, args)
         try:
             with entered(command):
                 status = super().execute(params, args)
-                sys.stdout.flush()  # It is here that a reader that has gone is noticed.
+                sys.stdout.flush()  # Only here a closed pipe is noticed.
                 return status
         except BrokenPipeError:
             if command.builds and not command.projects:
@@ -168,7 +168,7 @@ class ResetDep(WithParentSearch, DoitResetDep):  # type: ignore[misc]
 
 
 def tasks_of_this_dodo(command: Invocation, tasks: Iterable[Any]) -> list[str] | None:
-    """Returns the names of a dodo.py's tasks that are not below a prefix; None, doit's word for all, if all are."""
+    """Returns the names of a dodo.py's tasks without a prefix; None, which means all to doit, if no task has one."""
     prefixes = {session.prefix for session in command.sessions} - {""}
     names = [task.name for task in tasks]
     mine = [name for name in names if not any(name == each or name.startswith(f"{each}/") for each in prefixes)]

@@ -1,4 +1,4 @@
-"""`doit layers`: prints where a model lost accuracy, layer by layer."""
+"""`doit layers`: prints the accuracy lost in each layer of a model."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ class Layers(SpecCommand):
     """Prints the layers of evaluated models, worst first."""
 
     name = "layers"
-    doc_purpose = "print a model's layers, the one that loses most first"
+    doc_purpose = "print the layers of a model, worst first"
     doc_usage = "[LABEL] ..."
     doc_description = (
-        "dB is the ratio of signal to quantization noise: of the layer alone, with the inputs that it has in the"
-        " .tflite, and of the network up to the layer, against the float and the fake-quantized graph. LSB is the"
-        " largest difference from the fake-quantized graph in steps of the layer's output; with the same inputs, more"
-        ' than 1 is more than rounding. "=" means no loss, "?" no value to compare with.'
+        "dB is the ratio of signal to quantization noise: of the layer alone, with its inputs in the .tflite, and of"
+        " the network up to the layer, against the float and the fake-quantized graph. LSB is the largest difference"
+        " from the fake-quantized graph in steps of the layer's output; with the same inputs, a difference above 1 is"
+        ' more than rounding. "=" means no loss, "?" a missing value.'
     )
 
     def run(self, session: Session, options: Any, names: list[str]) -> int:

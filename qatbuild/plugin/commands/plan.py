@@ -13,12 +13,15 @@ from qatbuild.plugin.session import Session
 
 
 class Plan(SpecCommand):
-    """Prints the stages that a build would run, a line each."""
+    """Prints the stages that a build would run, one per line."""
 
     name = "plan"
-    doc_purpose = "say what doit would run, in order, and run nothing"
+    doc_purpose = "print the stages that doit would run, in order"
     doc_usage = "[LABEL[:STAGE]] ..."
-    doc_description = 'A stage that "may run" is skipped if the stages before it produce the same result as last time.'
+    doc_description = (
+        'Nothing is run. A stage that "may run" is skipped if its upstream stages produce the same results as last'
+        " time."
+    )
 
     def run(self, session: Session, options: Any, names: list[str]) -> int:
         """Prints the plan; returns 0."""

@@ -1,7 +1,7 @@
 """`doit run`, extended for qatbuild's stages.
 
 It loads only specs that may be stale, locks the build folder, and runs stages side by side with -n. In a project
-without specs it is doit's own command.
+without specs it behaves as doit's own command.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ class Run(WithParentSearch, DoitRun):  # type: ignore[misc]
 
     @functools.wraps(DoitRun._execute)  # noqa: SLF001  doit reads the options' names from the signature.
     def _execute(self, *arguments: Any, **options: Any) -> Any:
-        """Called by doit. Specs under a prefix are built when they are named, not by plain doit."""
+        """Called by doit. A plain `doit` does not build specs with a prefix, unless they are named."""
         command = current()
         command.resume_garbage_collection()
         if self.sel_tasks is None:  # type: ignore[has-type]
@@ -70,6 +70,6 @@ class Run(WithParentSearch, DoitRun):  # type: ignore[misc]
 
 
 def _pools(command: Invocation) -> Pools:
-    """Returns the pools of the project; a dodo.py with several projects has those of the last one."""
+    """Returns the pools of the project; of several projects, those of the last one."""
     project = command.projects[-1]
     return Pools.of_machine(dict(project.pools), dict(project.takes), project.threads)

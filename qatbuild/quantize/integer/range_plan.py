@@ -26,7 +26,7 @@ from qatbuild.quantize.rewrite_report import LeftFloat
 
 Place = Literal["input", "output", "weights", "operand"]
 INPUT = -1
-"""The network's input, where others have the index of their fused op."""
+"""Stands for the network's input in place of the index of a fused op."""
 
 
 @dataclass(frozen=True)
@@ -129,7 +129,7 @@ def _overrides_by_op(ops: Sequence[FusedOp], overrides: Iterable[Override]) -> M
         raise RewriteError(
             "An override matches no layer: nothing was changed.",
             [*(("override", pattern) for pattern in unmatched), ("layers", ", ".join(names))],
-            "Write the name of a layer; * in it stands for any letters.",
+            "Write the name of a layer; * matches any letters.",
         )
     return merged
 
@@ -157,14 +157,14 @@ class _Planner:
                 self._group_of[tensor.name] = group
         if self._group_of[self._path.logits.name] is None:
             last = self._ops[-1]
-            why = "it gives the logits, and the model's output would be float"
+            why = "it computes the logits, so the model's output would be float"
             self.unsupported.append(UnsupportedOp(last.layer, "keep_float", why, last.operation))
 
     def _output_group(self, index: int, op: FusedOp, inputs: list[int | None]) -> int | None:
         """Return the group of an op's output from those of its inputs; None if it stays float."""
         override = self._overrides.get(index)
         if None in inputs:
-            self._left_float[index] = "its input comes in float"
+            self._left_float[index] = "its input is float"
         if override is not None and override.keep_float:
             self._left_float[index] = f"the override {override.pattern} keeps it in float"
             return None

@@ -1,4 +1,4 @@
-"""Tar archives as streams, compressed or not, with their checksums verified."""
+"""Tar archives as streams, compressed or not, with verified checksums."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from pathlib import Path
 from typing import IO
 
 DAMAGE = (tarfile.TarError, lzma.LZMAError, zlib.error, EOFError, OSError)
-"""The errors of reading a damaged, truncated, foreign or unreadable archive."""
+"""The errors of reading a damaged, truncated or unreadable archive, or another file."""
 
 _BUFFER_BYTES = 1 << 20
 
 
 @contextmanager
 def open_tar(path: Path) -> Iterator[tarfile.TarFile]:
-    """The archive at `path`, to be read once from front to end; compression is recognised by content.
+    """Open the archive at `path`, to be read once from front to end; its content decides about the compression.
 
-    On leaving, the rest is read too: the compressor's checksum stands at the end, and tarfile's own streams, which
-    stop at the last entry, never look at a gzip's. Raises one of DAMAGE, here or while entries are read.
+    On leaving, the rest is read too, because the compressor's checksum is at the end (tarfile's own streams stop at
+    the last entry and never verify it). Raises one of DAMAGE, here or while entries are read.
     """
     with (
         path.open("rb") as raw,
@@ -47,5 +47,5 @@ def _decompressed(raw: IO[bytes]) -> IO[bytes] | gzip.GzipFile:
     if head.startswith((b"\xfd7zXZ\x00", b"\x5d\x00\x00")):
         return lzma.open(raw)
     if head.startswith(b"\x28\xb5\x2f\xfd"):
-        raise tarfile.ReadError("it is compressed with zstandard; readable are gzip, bzip2, xz and none")
+        raise tarfile.ReadError("it is compressed with zstandard; use gzip, bzip2, xz or no compression")
     return raw

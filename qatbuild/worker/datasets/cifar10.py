@@ -29,7 +29,7 @@ FOLDER = "cifar-10-batches-bin"
 MEMBERS = (*(f"data_batch_{number}.bin" for number in range(1, 6)), "test_batch.bin")
 IMAGES_PER_MEMBER = 10_000
 ROW_BYTES = 1 + 3 * 32 * 32
-"""An image in a member: its label, then 1,024 red, 1,024 green and 1,024 blue bytes."""
+"""One image in a member: its label, then 1,024 red, 1,024 green and 1,024 blue bytes."""
 
 MEMBER_BYTES = IMAGES_PER_MEMBER * ROW_BYTES
 
@@ -38,10 +38,10 @@ _HINT = f"Use the binary version of CIFAR-10 ({URL}), whole; or leave out datase
 
 
 def load(path: Path | None, url: str | None, sha256: str | None, downloads: Path) -> Dataset:
-    """CIFAR-10 from an archive, an unpacked folder, or the network; uint8 [n, 32, 32, 3], channels red, green, blue.
+    """Load CIFAR-10 from an archive, a folder or the network; uint8 [n, 32, 32, 3], channels red, green, blue.
 
-    `path`: the tar archive (uncompressed, .gz, .bz2, .xz; recognised by content, not by name), read without unpacking
-    it to the disk; or the folder cifar-10-batches-bin, or the folder that it is in.
+    `path`: the tar archive (uncompressed, .gz, .bz2, .xz; recognised by content, not by name), which is not
+    unpacked to the disk; or the folder cifar-10-batches-bin, or its parent folder.
 
     Raises DatasetError with the file, the member and what was expected.
     """
@@ -80,7 +80,7 @@ def load(path: Path | None, url: str | None, sha256: str | None, downloads: Path
 
 
 def _archive_members(path: Path) -> Iterator[tuple[str, int, IO[bytes] | None]]:
-    """Name, size and (of CIFAR-10's members) bytes of each file in the archive."""
+    """Yield (name, size, bytes) of each file in the archive; bytes of CIFAR-10's members only."""
     at = "the first"
     try:
         with open_tar(path) as archive:
@@ -108,7 +108,7 @@ def _folder_members(path: Path) -> Iterator[tuple[str, int, IO[bytes] | None]]:
 
 
 def _fill(rows: Images, path: Path, name: str, stream: IO[bytes]) -> Iterator[int]:
-    """Read a member into `rows`, uint8 [10000, 3073]; yields the bytes of each piece."""
+    """Read a member into `rows`, uint8 [10000, 3073]; yield the bytes of each piece."""
     view = rows.reshape(-1).data
     done_bytes = 0
     while done_bytes < MEMBER_BYTES:

@@ -19,7 +19,7 @@ TEST_EVERY = 5
 
 
 def load(path: Path | None, url: str | None, sha256: str | None, downloads: Path) -> Dataset:  # noqa: ARG001
-    """The embedded digits: 1,437 for training and 360 for the test, uint8 [n, 8, 8, 1].
+    """Load the embedded digits: 1,437 for training and 360 for testing, uint8 [n, 8, 8, 1].
 
     Pixels 0..16 become bytes rint(pixel * 255 / 16). Split: sorted by class (stable, so in the source's order within
     a class) every fifth image, from the first on, is a test image; so each class gives a fifth of its images, to
@@ -33,7 +33,7 @@ def load(path: Path | None, url: str | None, sha256: str | None, downloads: Path
     ]
     if fields:
         raise DatasetError(
-            "The digits are embedded; the spec names a source for them.",
+            "The digits are embedded, but the spec names a source.",
             fields,
             'Leave these fields out, or use the dataset "idx", "npz" or "images" to read your own data.',
         )

@@ -1,6 +1,6 @@
-"""Downloads: resumed after a cut, checked by SHA-256, and renamed when complete.
+"""Downloads, resumed after an interruption, verified by SHA-256, and renamed when complete.
 
-Why not pooch: it has hashes, retries and progress, and does not resume.
+Why not pooch: it has hashes, retries and progress, but does not resume.
 """
 
 from __future__ import annotations
@@ -39,21 +39,21 @@ _HINT = (
 
 
 class _CutError(Exception):
-    """The transfer broke off; another attempt may succeed."""
+    """The transfer was interrupted; another attempt may succeed."""
 
 
 def fetch(url: str, sha256: str, folder: Path, *, size_bytes: int | None = None, pause_s: float = 1.0) -> Path:
-    """The file at `url` (http or https), in `folder` under the last part of the URL.
+    """Download `url` (http or https) into `folder`, under the last part of the URL; return the file.
 
-    A file that lies there already with the wanted SHA-256 is used without a connection. A file of that name with
-    other content is left alone; then the new one gets the checksum's first 12 digits before its name.
+    An existing file with the wanted SHA-256 is used without a connection. An existing file with other content stays;
+    the new one is then named with the checksum's first 12 digits in front.
 
-    Bytes arrive in `<name>.<checksum>.part`. An interrupted transfer is resumed there, now or in a later build, and the
-    file is renamed when its checksum is right. Connections that break and passing server errors (408, 429, 5xx) are
-    tried ATTEMPTS times with pauses of `pause_s`, 2 `pause_s`, 4 `pause_s`, ... seconds. Two builds that want one file
-    take turns: the second finds it there.
+    Bytes arrive in `<name>.<checksum>.part`. An interrupted transfer is resumed from it, in this or a later build.
+    The file is renamed when its checksum is verified. Broken connections and temporary server errors (408, 429,
+    5xx) are tried ATTEMPTS times with pauses of `pause_s`, 2 `pause_s`, 4 `pause_s`, ... seconds. Two builds that
+    need the same file take turns: the second one uses the first one's.
 
-    `size_bytes`, where it is known, tells a cut transfer from a wrong file.
+    `size_bytes`, if known, distinguishes an interrupted transfer from a wrong file.
 
     Raises DatasetError with the url and the hint: no connection, refusal by the server, wrong checksum (the part file
     is removed), no room or no right to write.
@@ -96,28 +96,26 @@ def _name(url: str) -> str:
 def _raise_disk_fault(url: str, folder: Path, fault: OSError) -> NoReturn:
     full = fault.errno in (errno.ENOSPC, errno.EDQUOT)
     message = "The disk is full." if full else "The folder for downloads cannot be used."
-    hint = (
-        "Make room and build again: what has arrived is kept." if full else "Give the build the right to write there."
-    )
+    hint = "Free some space and build again: the partial file is kept." if full else "Make the folder writable."
     raise DatasetError(message, [("url", url), ("folder", folder), ("reason", fault)], hint) from fault
 
 
 def _transfer(url: str, sha256: str, part: Path, size_bytes: int | None, pause_s: float) -> None:
-    """Complete the file `part`, or raise DatasetError; OSError only for faults of the disk."""
+    """Complete the file `part`. DatasetError if that fails, OSError only for faults of the disk."""
     for attempt in range(1, ATTEMPTS + 1):
         try:
             got = _attempt(url, sha256, part, size_bytes)
         except _CutError as fault:
             if attempt == ATTEMPTS:
                 facts = [("url", url), ("attempts", attempt), ("reason", fault)]
-                raise DatasetError("The download broke off again and again.", facts, _resume_hint()) from fault
+                raise DatasetError("The download was interrupted repeatedly.", facts, _resume_hint()) from fault
             time.sleep(pause_s * 2 ** (attempt - 1))
             continue
         if got != sha256:
             arrived_bytes = part.stat().st_size
             part.unlink()
             raise DatasetError(
-                "What was downloaded is not the expected file; it was removed.",
+                "The downloaded file does not have the expected SHA-256, and was removed.",
                 [("url", url), ("sha256 got", got), ("sha256 wanted", sha256), ("bytes got", f"{arrived_bytes:,}")],
                 f"Build again in case the transfer was damaged. {_HINT}",
             )
@@ -129,7 +127,7 @@ def _resume_hint() -> str:
 
 
 def _attempt(url: str, sha256: str, part: Path, size_bytes: int | None) -> str:
-    """Fetch the missing rest of `part`; the SHA-256 of the whole file."""
+    """Fetch the missing rest of `part`; return the SHA-256 of the whole file."""
     with part.open("ab") as sink:
         have_bytes = part.stat().st_size
         if size_bytes is not None and have_bytes == size_bytes:
@@ -140,7 +138,7 @@ def _attempt(url: str, sha256: str, part: Path, size_bytes: int | None) -> str:
             if have_bytes and not _continues(response, have_bytes):
                 sink.truncate(0)
                 if response.status == http.client.PARTIAL_CONTENT:
-                    raise _CutError("the server sent another range than the one that was asked for")
+                    raise _CutError("the server sent another range than the requested one")
                 have_bytes = 0
             digest = hashlib.sha256()
             if have_bytes:
@@ -151,7 +149,7 @@ def _attempt(url: str, sha256: str, part: Path, size_bytes: int | None) -> str:
 
 
 def _continues(response: http.client.HTTPResponse, have_bytes: int) -> bool:
-    """Whether the server sends the requested rest, and not the whole file (200) because it supports no ranges."""
+    """Return whether the server sends the requested rest; it sends the whole file (200) if it supports no ranges."""
     if response.status != http.client.PARTIAL_CONTENT:
         return False
     return str(response.headers.get("Content-Range", "")).startswith(f"bytes {have_bytes}-")
@@ -162,7 +160,7 @@ def _settle_unsatisfiable(part: Path, sha256: str) -> str:
     got = file_sha256(part)
     if got != sha256:
         part.unlink()
-        raise _CutError("what was here from an earlier transfer is not a part of the server's file")
+        raise _CutError("the partial file of an earlier transfer is not a part of the server's file")
     return got
 
 
@@ -203,7 +201,7 @@ def _raise_unconnected(url: str, fault: Exception) -> NoReturn:
 def _receive(
     response: http.client.HTTPResponse, sink: IO[bytes], digest: Any, have_bytes: int, size_bytes: int | None
 ) -> None:
-    """Append the response's body to `sink`; _CutError if it ends before the server's own length."""
+    """Append the response's body to `sink`; _CutError if it is shorter than the length stated by the server."""
     total_bytes = have_bytes + response.length if response.length is not None else size_bytes
     name = urllib.parse.urlsplit(response.url).path.rpartition("/")[2]
     with tqdm(

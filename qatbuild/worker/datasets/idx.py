@@ -1,4 +1,4 @@
-"""IDX files: MNIST, and whatever comes in its four files (Fashion-MNIST, Kuzushiji-MNIST, EMNIST, ...).
+"""IDX files: MNIST, and other datasets with the same four files (Fashion-MNIST, Kuzushiji-MNIST, EMNIST, ...).
 
 Source of the format: Y. LeCun, C. Cortes, C. Burges, The MNIST Database ("File formats for the MNIST database").
 """
@@ -36,10 +36,10 @@ _HINT = (
 
 
 def load(path: Path | None, url: str | None, sha256: str | None, downloads: Path) -> Dataset:
-    """A training and a test set from four IDX files, uint8 [n, height, width, 1]; classes are 0..largest label.
+    """Load training and test set from four IDX files, uint8 [n, height, width, 1]; classes are 0..largest label.
 
-    `path`: the folder with the four files under their official names, plain or .gz (`train-images.idx3-ubyte`, as
-    some unpack them, is fine). Without it MNIST is downloaded; `url` is then the folder of a mirror with the same
+    `path`: the folder with the four files under their official names, plain or .gz (also with a dot, as
+    `train-images.idx3-ubyte`). Without `path` MNIST is downloaded; `url` is then the folder of a mirror with the same
     four .gz files.
 
     Raises DatasetError with the file and what was expected.
@@ -95,7 +95,7 @@ def _pair(images_file: Path, labels_file: Path) -> tuple[npt.NDArray[np.uint8], 
 
 
 def _read(file: Path, dimensions: int) -> npt.NDArray[np.uint8]:
-    """The bytes of an IDX file: 2 zero bytes, type, number of dimensions, big-endian sizes, then the values."""
+    """Read the bytes of an IDX file: 2 zero bytes, type, number of dimensions, big-endian sizes, then the values."""
     magic = bytes([0, 0, _UNSIGNED_BYTE, dimensions])
     header_bytes = len(magic) + 4 * dimensions
     try:
@@ -116,12 +116,12 @@ def _read(file: Path, dimensions: int) -> npt.NDArray[np.uint8]:
         more = "at least " if len(body) > math.prod(shape) else ""
         got = f"{more}{header_bytes + len(body):,} bytes"
         expected = f"{header_bytes + math.prod(shape):,} bytes for the sizes {shape} in its header"
-        raise _fault(file, "its length is not what its header says", got, expected)
+        raise _fault(file, "its length differs from its header", got, expected)
     return np.frombuffer(body, np.uint8).reshape(shape)
 
 
 def _body(stream: Any, size_bytes: int) -> bytearray:
-    """Read at most one byte more than expected, which is enough to detect too many; headers may be wrong."""
+    """Read at most one byte more than expected: enough to detect an excess, however wrong the header is."""
     body = bytearray()
     while len(body) <= size_bytes and (chunk := stream.read(min(_CHUNK_BYTES, size_bytes + 1 - len(body)))):
         body += chunk

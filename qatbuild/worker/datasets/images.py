@@ -20,14 +20,14 @@ _HINT = "Lay the pictures out as train/<class>/*.png and test/<class>/*.png (or 
 
 
 def load(path: Path | None, url: str | None, sha256: str | None, downloads: Path) -> Dataset:  # noqa: ARG001
-    """The pictures below `path`, uint8 [n, height, width, channels]: one channel if they are grey, three if RGB.
+    """Load the pictures below `path`, uint8 [n, height, width, channels]: one channel if they are grey, three if RGB.
 
     Classes are the folders of `train`, sorted by name; `test` may have no others. The order is by class, then by file
-    name. Hidden files are passed over. Pictures with a palette, transparency or more than 8 bits are refused, for
-    reading them would change them. JPEG pictures are turned as their Exif says, and their bytes depend on Pillow's
-    decoder: PNG is exact.
+    name. Hidden files are skipped. Pictures with a palette, transparency or more than 8 bits are refused, because
+    a conversion would change their values. JPEG pictures are rotated by their Exif orientation, and their bytes depend
+    on Pillow's decoder; PNG is exact.
 
-    Raises DatasetError with the file; also where Pillow is not installed, or `url` is given in place of `path`.
+    Raises DatasetError with the file; also if Pillow is not installed, or for a `url`.
     """
     if path is None:
         raise DatasetError(
@@ -61,7 +61,7 @@ def _pillow() -> ModuleType:
 
 
 def _files(path: Path, split: str) -> dict[str, list[Path]]:
-    """Class name -> its pictures, both sorted by name."""
+    """Return class name -> its pictures, both sorted by name."""
     folder = path / split
     if not folder.is_dir():
         raise _fault(folder, "the folder is missing", "", "a folder with a folder for each class")
@@ -92,7 +92,7 @@ def _visible(folder: Path) -> list[Path]:
 def _read(
     pillow: ModuleType, files: dict[str, list[Path]], classes: list[str], first: Path, shape: tuple[int, ...]
 ) -> tuple[Images, Labels]:
-    """uint8 [n, *shape] and int32 [n] of one split; every picture must have the shape of `first`."""
+    """Read one split, uint8 [n, *shape] and int32 [n]; every picture must have the shape of `first`."""
     rows = [(file, classes.index(name)) for name, pictures in files.items() for file in pictures]
     images = np.empty((len(rows), *shape), np.uint8)
     for index, (file, _) in enumerate(tqdm(rows, desc="pictures", unit="file", **console.bar())):
@@ -107,7 +107,7 @@ def _read(
 
 
 def _pixels(pillow: ModuleType, file: Path) -> Images:
-    """uint8 [height, width, 1 or 3] of one picture."""
+    """Read one picture, uint8 [height, width, 1 or 3]."""
     try:
         with pillow.Image.open(file) as picture:
             mode = picture.mode

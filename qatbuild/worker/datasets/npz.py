@@ -17,7 +17,7 @@ from qatbuild.worker.datasets.download import fetch
 ARRAYS = ("train_images", "train_labels", "test_images", "test_labels")
 CLASS_NAMES = "class_names"
 
-# What zipfile and numpy.load raise for a damaged file; NotImplementedError: a compression that zipfile does not know.
+# The errors of zipfile and numpy.load for a damaged file; NotImplementedError: a compression unknown to zipfile.
 _DAMAGE = (OSError, EOFError, ValueError, MemoryError, zipfile.BadZipFile, zlib.error, NotImplementedError)
 _HINT = (
     "Write it with numpy.savez(file, train_images=..., train_labels=..., test_images=..., test_labels=...): images "
@@ -27,10 +27,10 @@ _HINT = (
 
 
 def load(path: Path | None, url: str | None, sha256: str | None, downloads: Path) -> Dataset:
-    """The arrays train_images, train_labels, test_images, test_labels and perhaps class_names of an .npz file.
+    """Load train_images, train_labels, test_images, test_labels and perhaps class_names from an .npz file.
 
     Images: uint8 [n, height, width] (one channel) or [n, height, width, channels]. Labels: any integer type [n],
-    0..classes - 1. Without class_names there are as many classes as the training labels show, without gaps.
+    0..classes - 1. Without class_names, the training labels must contain every class 0..classes - 1.
     Without `path` the file comes from `url`, which needs a `sha256`. Pickled objects are never loaded.
 
     Raises DatasetError with the file, the array and what was expected.
@@ -58,7 +58,7 @@ def load(path: Path | None, url: str | None, sha256: str | None, downloads: Path
     for name, labels in (("train_labels", train_labels), ("test_labels", test_labels)):
         if labels.max() >= len(class_names):
             got, expected = f"the label {labels.max()}", f"labels 0..{len(class_names) - 1}"
-            raise _fault(path, name, "a label names no class", got, expected)
+            raise _fault(path, name, "a label is not a class", got, expected)
     return Dataset(train_images, train_labels.astype(np.int32), test_images, test_labels.astype(np.int32), class_names)
 
 
@@ -110,7 +110,7 @@ def _class_names(path: Path, arrays: dict[str, npt.NDArray[Any]], train_labels: 
         present = np.unique(train_labels)
         if present[-1] != len(present) - 1:
             gap = int(np.flatnonzero(present != np.arange(len(present)))[0])
-            got = f"labels up to {present[-1]}, but none {gap}"
+            got = f"labels up to {present[-1]}, but without {gap}"
             expected = "every class in training, or class_names to say how many there are"
             raise _fault(path, "train_labels", "a class has no training images", got, expected)
         return tuple(str(label) for label in range(len(present)))

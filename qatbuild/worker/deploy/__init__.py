@@ -1,7 +1,7 @@
-"""From a built model to a target: each route is a module with one function `build(subject, options, out) -> Outcome`.
+"""Deployment routes: each is a module with one function `build(subject, options, out) -> Outcome`.
 
-A route writes the files for its target below `out`, runs them where that is possible, and compares. It knows tensors
-and files, not specs; what it cannot do is a DeployError with a hint. Its options and what it depends on are declared in
+A route writes the files for its target below `out`, runs them if possible, and compares the outputs. It knows tensors
+and files, not specs. A failure is a DeployError with a hint. The options and dependencies of a route are declared in
 qatbuild.schema.routes.
 """
 
@@ -44,8 +44,8 @@ class Samples(NamedTuple):
 class Subject:
     """The model to deploy.
 
-    A route that does not read them has no `graphs`. `sources` are the route's files by role, `work` is a folder
-    for files that are not published.
+    `graphs` is None if the route does not read them. `sources` are the route's files by role; `work` is a folder for
+    files that are not published.
     """
 
     name: str
@@ -60,17 +60,17 @@ class Subject:
 
     @property
     def integer_images(self) -> NDArray[Any]:
-        """The images as the .tflite takes them: an int8 value is its byte minus 128, that is the highest bit turned."""
+        """Return the images as the .tflite takes them; an int8 value is the byte minus 128."""
         images = self.samples.images
         return images if self.scheme == "uint8" else (images ^ 0x80).view(np.int8)
 
     @property
     def probabilities(self) -> NDArray[np.float64]:
-        """The reference's outputs as real numbers [n, classes]."""
+        """Return the reference's outputs as real numbers [n, classes]."""
         return self.real(self.samples.reference)
 
     def real(self, integers: NDArray[Any]) -> NDArray[np.float64]:
-        """Outputs of the .tflite as real numbers."""
+        """Convert outputs of the .tflite to real numbers."""
         real: NDArray[np.float64] = self.output.real(integers.astype(np.float64))
         return real
 
@@ -79,9 +79,13 @@ class Subject:
 class Outcome:
     """The result of a route.
 
-    `artifact` is the file or folder for the target, `versions` are of the tools. `answers`: file -> its probabilities
-    for the images [n, classes], the main one first; if no file could be run, `why_not_run` says so. `figures` are the
-    route's own, plain data; `notes` are the few that a table shows, in words; `warnings` are sentences for the user.
+    artifact     the file or folder for the target
+    versions     version of each tool
+    answers      file -> its probabilities for the images [n, classes], the main file first
+    why_not_run  the reason if no file could be run, else ''
+    figures      measurements of the route, as plain data
+    notes        a few figures in words, for a table
+    warnings     sentences for the user
     """
 
     artifact: str
@@ -95,20 +99,20 @@ class Outcome:
 
 
 def agreement_percent(ours: NDArray[Any], theirs: NDArray[Any]) -> float:
-    """Share of the rows of two score tables [n, classes] with their highest score at the same class, in percent.
+    """Return the share, in percent, of the rows of two score tables [n, classes] with the same class of highest score.
 
-    Of equal scores the lowest class counts.
+    If scores are equal, the lowest class counts.
     """
     return round(100 * float(np.mean(np.argmax(ours, axis=1) == np.argmax(theirs, axis=1))), 4)
 
 
 def differing_percent(ours: NDArray[Any], theirs: NDArray[Any]) -> float:
-    """Share of the values of two arrays of one shape that differ, in percent."""
+    """Return the share, in percent, of the values in which two arrays of one shape differ."""
     return round(100 * float(np.mean(ours != theirs)), 4)
 
 
 def agreement_gate(wanted: float | None, got: float, reference: str) -> tuple[Gate, ...]:
-    """The gate `min_agreement` with `reference`, in percent, if `wanted` sets one."""
+    """Return the gate `min_agreement` with `reference`, in percent; no gate if `wanted` is None."""
     if wanted is None:
         return ()
     text = f"at least {wanted:g} % with {reference}"

@@ -1,6 +1,6 @@
-"""The .tflite in Arm NN: parsed and run by its reference backend CpuRef, from Debian's packages.
+"""The .tflite in Arm NN, parsed and run by its reference backend CpuRef (Debian's packages).
 
-Arm NN is not on PyPI. Debian's pyarmnn belongs to Debian's own Python, so it runs in a process of that Python.
+Arm NN is not on PyPI. Debian's pyarmnn needs Debian's own Python, so it runs in a process of that Python.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ _FAULTY_PADS = "22."
 
 
 def build(subject: Subject, options: Mapping[str, Any], out: Path) -> Outcome:
-    """Write the model and a program that runs it; gates: no known fault of Arm NN affects the model, and agreement."""
+    """Write the model and a program that runs it. Gates: no known fault of Arm NN affects the model; agreement."""
     hint = f"apt-get update && apt-get install -y --no-install-recommends {_PACKAGES}"
     tools.called([_PYTHON, "-c", _PROBE], "The route armnn needs Debian's Arm NN, which is not installed.", hint)
     model = out / "model.tflite"
@@ -74,7 +74,7 @@ def build(subject: Subject, options: Mapping[str, Any], out: Path) -> Outcome:
 
 
 def biasless(model: inspect.Flatbuffer) -> tuple[str, ...]:
-    """Dense layers without a bias, for which the file has the index -1: Arm NN 20.08 refuses it."""
+    """Return the dense layers without a bias (input index -1 in the file), which Arm NN 20.08 refuses."""
     return tuple(
         model.layer(operator)
         for operator in model.operators
@@ -83,9 +83,9 @@ def biasless(model: inspect.Flatbuffer) -> tuple[str, ...]:
 
 
 def shifted_pads(model: inspect.Flatbuffer) -> tuple[str, ...]:
-    """Layers with a standalone PAD whose zero point is not 0: Arm NN 20.08 pads those with another number than 0.
+    """Return the layers with a standalone PAD and a zero point other than 0, which Arm NN 20.08 pads wrongly.
 
-    A PAD that only CONV_2D reads is left out: Arm NN folds it into the convolution, which pads correctly.
+    A PAD that is only read by CONV_2D is left out: Arm NN folds it into the convolution, which pads correctly.
     """
     pads = []
     for operator in model.operators:

@@ -1,4 +1,4 @@
-"""Run a .tflite in Arm NN: the program for the Python that Debian's pyarmnn belongs to.
+"""Run a .tflite in Arm NN. This program runs in the Python of Debian's pyarmnn.
 
     /usr/bin/python3 armnn_program.py MODEL.tflite IMAGES.npy OUTPUTS.npy
 
@@ -11,7 +11,7 @@ from typing import Any
 
 
 def main(model: str, images_file: str, outputs_file: str) -> None:
-    """Parse, optimize for CpuRef, run image by image."""
+    """Parse the model, optimize it for CpuRef, run the images one by one."""
     import numpy as np  # noqa: PLC0415  Packages of another Python: importing this file must not need them.
     import pyarmnn as ann  # noqa: PLC0415
 
@@ -21,7 +21,7 @@ def main(model: str, images_file: str, outputs_file: str) -> None:
     (image_name,), (result,) = parser.GetSubgraphInputTensorNames(0), parser.GetSubgraphOutputTensorNames(0)
     image_info = parser.GetNetworkInputBindingInfo(0, image_name)
     result_info = parser.GetNetworkOutputBindingInfo(0, result)
-    # One runtime a process: Arm NN 20.08 finds no backend for a second one.
+    # One runtime per process: Arm NN 20.08 finds no backend for a second one.
     runtime = ann.IRuntime(ann.CreationOptions())
     optimized, messages = ann.Optimize(
         network, [ann.BackendId("CpuRef")], runtime.GetDeviceSpec(), ann.OptimizerOptions()

@@ -37,7 +37,7 @@ int main(void) {{
 
 
 def build(subject: Subject, options: Mapping[str, Any], out: Path) -> Outcome:
-    """Write the four files; gates: as C99 and as C++17 they compile without a warning and hold the same bytes."""
+    """Write the four files. Gates: they compile without a warning, as C99 and as C++17, and hold the same bytes."""
     model = inspect.read(subject.tflite)
     data, names = subject.tflite.read_bytes(), _names(options["name"])
     ends = model.tensors[model.inputs[0]], model.tensors[model.outputs[0]]
@@ -53,7 +53,7 @@ def build(subject: Subject, options: Mapping[str, Any], out: Path) -> Outcome:
     versions, gates = {}, []
     for language, compilers in _LANGUAGES.items():
         compiler = tools.program(*compilers, route="c_array", debian="gcc g++")
-        versions[language] = tools.called([compiler, "--version"], "A compiler does not run.").splitlines()[0]
+        versions[language] = tools.called([compiler, "--version"], "The compiler cannot be run.").splitlines()[0]
         back = _round_trip(compiler, language, names, out, subject.work)
         gates.append(_same_bytes(language, data, back))
     rerun = subject.work / "round_trip.tflite"
@@ -153,7 +153,7 @@ def _c_float(value: float) -> str:
 
 
 def _resolver(model: inspect.Flatbuffer) -> list[str]:
-    """TFLite Micro's functions that register the operators: AddConv2D, AddSoftmax."""
+    """Return TFLite Micro's functions that register the operators: AddConv2D, AddSoftmax."""
     names = sorted({operator.name for operator in model.operators})
     adders = ["Add" + "".join(part.capitalize() for part in name.split("_")) for name in names]
     return [adder.replace("2d", "2D").replace("Padv2", "PadV2") for adder in adders]
@@ -187,7 +187,7 @@ def _tables(flat: NDArray[Any]) -> Iterator[str]:
 
 
 def _round_trip(compiler: Path, language: str, names: Mapping[str, str], out: Path, work: Path) -> bytes:
-    """Compile a program with the artifacts and run it; the bytes that it writes."""
+    """Compile and run a program with the artifacts; return the bytes that it writes."""
     kind, standard = ("c", "c99") if language == "C99" else ("c++", "c++17")
     main, program = work / f"main_{kind[-1]}.txt", work / f"round_trip_{standard}"
     main.write_text(_ROUND_TRIP.format(**names), encoding="utf-8")

@@ -1,4 +1,4 @@
-"""The network for Apple's devices: Core ML models of the float graph, with weights quantized to 8 bits.
+"""The network for Apple's devices: Core ML models of the float graph, with 8-bit weights.
 
 As in the guide: Core ML takes no 8-bit TensorFlow model, and a fake-quantized graph becomes chains of float operators.
 `model.mlpackage` is an ML program (iOS 15, macOS 12), `model.mlmodel` a neural network (iOS 13, for the 8 bits). Core
@@ -33,7 +33,7 @@ from qatbuild.worker.deploy import (
 _DATE = "com.github.apple.coremltools.conversion_date"
 _MAC_IMAGES = 100
 _HALF_STEP = 0.51
-"""Half a step, and a margin for rounding."""
+"""Half a quantization step, and a margin for rounding."""
 _WHY = "the weights in the Core ML files cannot be matched to the graph's, and Core ML predicts on macOS only"
 
 _SCRIPT = '''\
@@ -50,8 +50,8 @@ IMAGES, EXPECTED = numpy.load(HERE / "images.npy"), numpy.load(HERE / "expected.
 LABELS = (HERE / "labels.txt").read_text(encoding="utf-8").splitlines()
 
 
-def given(image):
-    """An image as the model takes it."""
+def as_input(image):
+    """Convert an image to the model's input."""
     if not {as_image}:
         return image[numpy.newaxis].astype(numpy.float32)
     return Image.fromarray(image.squeeze(), "L" if image.shape[2] == 1 else "RGB")
@@ -61,7 +61,7 @@ for name in ("model.mlpackage", "model.mlmodel"):
     model = coremltools.models.MLModel(str(HERE / name))
     (taken,) = (each.name for each in model.get_spec().description.input)
     table = model.get_spec().description.predictedProbabilitiesName
-    answers = [model.predict({{taken: given(image)}})[table] for image in IMAGES]
+    answers = [model.predict({{taken: as_input(image)}})[table] for image in IMAGES]
     scores = numpy.array([[answer[label] for label in LABELS] for answer in answers])
     agreed = 100 * numpy.mean(scores.argmax(1) == EXPECTED.argmax(1))
     print(f"{{name}}: top-1 as LiteRT for {{agreed:.1f}} % of {{len(IMAGES)}} images,")
@@ -70,7 +70,7 @@ for name in ("model.mlpackage", "model.mlmodel"):
 
 
 def build(subject: Subject, options: Mapping[str, Any], out: Path) -> Outcome:
-    """Write both models, labels and what a Mac needs; gates: de-quantized weights, and agreement with the float graph.
+    """Write both models, labels and the files for a Mac. Gates: dequantized weights; agreement with the float graph.
 
     Each weight must be within half a step of 8 bits of the float graph's.
     """
@@ -118,13 +118,13 @@ def build(subject: Subject, options: Mapping[str, Any], out: Path) -> Outcome:
             "bytes": sizes,
             "weights": {name: len(weights) for name, weights in quantized.items()},
         },
-        notes=(f"{model.name} {sizes[model.name]:,} bytes", "compared with its weights de-quantized"),
+        notes=(f"{model.name} {sizes[model.name]:,} bytes", "compared with dequantized weights"),
         warnings=("Core ML predicts on macOS only: run predict_on_mac.py there.",),
     )
 
 
 def _converted(coremltools: Any, subject: Subject, options: Mapping[str, Any], graph: Any, kind: str) -> Any:
-    """The float graph as a Core ML model: `kind` mlprogram or neuralnetwork."""
+    """Convert the float graph to a Core ML model; `kind` is mlprogram or neuralnetwork."""
     names, (mean, std_dev) = subject.graphs, subject.samples.scaling
     assert names is not None
     shape = (1, *subject.samples.images.shape[1:])
@@ -159,7 +159,7 @@ def _save(model: Any, path: Path) -> None:
     model.user_defined_metadata.pop(_DATE, None)
     model.save(str(path))
     for part in path.rglob("*.mlmodel"):
-        part.chmod(0o644)  # coremltools makes it readable for its owner only
+        part.chmod(0o644)  # coremltools makes it readable for its owner only.
     manifest = path / "Manifest.json"
     if manifest.is_file():
         text = manifest.read_text(encoding="utf-8")

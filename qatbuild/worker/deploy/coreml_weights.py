@@ -1,4 +1,4 @@
-"""The 8-bit weights of Core ML models: read, dequantized, measured, and put back into the TensorFlow graph.
+"""The 8-bit weights of Core ML models: read, dequantized, compared, and put back into the TensorFlow graph.
 
 Core ML has weights [out, in, height, width] and [out, in]; TensorFlow has [height, width, in, out], depthwise
 [height, width, in, multiplier], and [in, out].
@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from qatbuild.worker import graph_def
 
 _LAYERS = {"Conv2D": (3, 2, 0, 1), "DepthwiseConv2dNative": (2, 3, 0, 1), "MatMul": (1, 0)}
-"""Layers of TensorFlow -> the order of their weights' axes in Core ML."""
+"""TensorFlow's layers -> the axes of their weights in Core ML's order."""
 
 _PASSED_ON = ("Identity", "ReadVariableOp")
 _CLOSE = 1e-4
@@ -25,7 +25,7 @@ _CLOSE = 1e-4
 
 @dataclass(frozen=True, eq=False)  # == of arrays is an array
 class Weights:
-    """A layer's weights [out, ...] in Core ML's order: in float, dequantized, and the step [out] of its 8 bits."""
+    """A layer's weights [out, ...] in Core ML's order, in float and dequantized; and its quantization steps [out]."""
 
     exact: NDArray[np.float32]
     dequantized: NDArray[np.float32]
@@ -33,13 +33,13 @@ class Weights:
 
     @property
     def error_steps(self) -> float:
-        """The largest difference between the two, in steps of its channel."""
+        """Return the largest difference between the two, in quantization steps of the channel."""
         steps = np.maximum(self.step, np.finfo(np.float32).tiny).reshape(-1, *[1] * (self.exact.ndim - 1))
         return float((np.abs(self.exact - self.dequantized) / steps).max())
 
 
 def of_program(tools: Any, exact: Any, quantized: Any) -> dict[str, Weights]:
-    """The weights of an ML program and of its quantized form, by the name of the constant."""
+    """Return the weights of an ML program and of its quantized form, by name of the constant."""
     read = tools.optimize.coreml.get_weights_metadata
     floats = {name: each.val for name, each in read(exact, weight_threshold=0).items()}
     parts = {name: each.val for name, each in read(quantized, weight_threshold=0).items()}
@@ -55,7 +55,7 @@ def of_program(tools: Any, exact: Any, quantized: Any) -> dict[str, Weights]:
 
 
 def of_network(exact: Any, quantized: Any) -> dict[str, Weights]:
-    """The weights of a neural network and of its quantized form, by the name of the layer."""
+    """Return the weights of a neural network and of its quantized form, by name of the layer."""
     exact_layers = {layer.name: layer for layer in exact.get_spec().neuralNetworkClassifier.layers}
     weights = {}
     for layer in quantized.get_spec().neuralNetworkClassifier.layers:
@@ -76,10 +76,10 @@ def of_network(exact: Any, quantized: Any) -> dict[str, Weights]:
 
 
 def put_into(path: Path, weights: Mapping[str, Weights]) -> Any:
-    """The GraphDef of a file, with dequantized weights; None if a layer has no match among them.
+    """Return the GraphDef of a file with dequantized weights; None if a layer matches none of them.
 
-    Core ML folds a batch norm into the weights before it, channel by channel: a match may differ by a factor for each
-    channel, by which the weights are divided.
+    Core ML folds a batch norm into the weights of its layer, channel by channel: a match may differ by a factor per
+    channel, and the weights are divided by this factor.
     """
     definition = graph_def.read(path)
     nodes = graph_def.nodes_by_name(definition)
@@ -114,7 +114,7 @@ def _weights(
 
 
 def _factor(ours: NDArray[np.float32], theirs: NDArray[np.float32]) -> NDArray[np.float32] | None:
-    """The factors [out, 1, ...] with theirs = factor * ours [out, ...], by channel; None if no factors fit."""
+    """Return the factors [out, 1, ...] with theirs = factor * ours [out, ...] per channel; None if no factors fit."""
     if ours.shape != theirs.shape:
         return None
     axes = tuple(range(1, ours.ndim))

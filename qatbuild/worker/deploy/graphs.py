@@ -1,4 +1,4 @@
-"""Run a network's frozen graphs on the sample images of a route."""
+"""Run a network's frozen graphs on a route's sample images."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _BATCH = 100
 
 
 def run(definition: tf.compat.v1.GraphDef, subject: Subject) -> NDArray[np.float32]:
-    """The probabilities [n, classes] that a GraphDef of the subject's network gives for its sample images."""
+    """Return the probabilities [n, classes] of a GraphDef of the subject's network on its sample images."""
     assert subject.graphs is not None
     batches = graph_outputs.real_batches(subject.samples.images, subject.samples.scaling, _BATCH)
     return graph_outputs.run(definition, subject.graphs.input, subject.graphs.output, batches, threads=1)

@@ -1,4 +1,4 @@
-"""The .tflite for phones: with metadata and labels, and a benchmark if litert-benchmark is installed.
+"""The .tflite for phones, with metadata, labels, and a benchmark if litert-benchmark is installed.
 
 `model.tflite` has the outputs of the built model; `labels.txt` holds its classes, one a line. `benchmark.json` is the
 result of litert-benchmark, with the times of this machine.
@@ -22,7 +22,7 @@ _BENCHMARK = "litert-benchmark"
 
 
 def build(subject: Subject, options: Mapping[str, Any], out: Path) -> Outcome:
-    """Write model.tflite, labels.txt and benchmark.json; gates: the same outputs, and the metadata read back."""
+    """Write model.tflite, labels.txt and benchmark.json. Gates: unchanged outputs; the metadata reads back."""
     written = _metadata(subject, options)
     model = out / "model.tflite"
     metadata.write(subject.tflite, written, model)
@@ -41,11 +41,11 @@ def build(subject: Subject, options: Mapping[str, Any], out: Path) -> Outcome:
 
 
 def _metadata(subject: Subject, options: Mapping[str, Any]) -> metadata.Metadata:
-    """The metadata of the model; DeployError if its images have neither 1 nor 3 channels."""
+    """Return the metadata of the model; DeployError if its images have neither 1 nor 3 channels."""
     shape = tuple(int(size) for size in subject.samples.images.shape[1:])
     if shape[2] not in (1, 3):
         facts = [("channels", shape[2])]
-        raise DeployError("TFLite metadata knows images of 1 or 3 channels only.", facts, "leave out deploy.litert")
+        raise DeployError("TFLite metadata supports images of 1 or 3 channels only.", facts, "leave out deploy.litert")
     lowest = 0.0 if subject.scheme == "uint8" else -128.0
     return metadata.Metadata(
         name=subject.name,
@@ -69,7 +69,7 @@ def _gates(same: bool, written: metadata.Metadata, back: metadata.Metadata) -> t
 
 
 def _refusals(scheme: str, channels: int) -> tuple[str, ...]:
-    """Warn of a reader of the metadata that does not take the model: tried with tflite-support 0.4.4."""
+    """Warn about readers of the metadata that refuse the model, as tried with tflite-support 0.4.4."""
     kinds = [*(["int8"] if scheme != "uint8" else []), *(["one-channel"] if channels == 1 else [])]
     if not kinds:
         return ()

@@ -1,9 +1,9 @@
-"""TFLite metadata: a model's purpose, its input's normalization, its outputs' names.
+"""TFLite metadata: a model's purpose, the normalization of its input, the names of its outputs.
 
 The format is that of TFLite Support's metadata_schema.fbs (identifier M001, schema 1.1.0), which Android Studio, the
-Task Library and MediaPipe read: a flatbuffer in the model's metadata entry TFLITE_METADATA, and the files that it names
-in a ZIP archive after the model's end. The package that wrote it, tflite-support, is no longer made; the few tables
-that an image classifier needs are written here, each field by its number in the schema.
+Task Library and MediaPipe read: a flatbuffer in the model's metadata entry TFLITE_METADATA, and its associated files in
+a ZIP archive behind the model. The package for writing it, tflite-support, is no longer maintained. This module writes
+the few tables of an image classifier, each field by its number in the schema.
 """
 
 from __future__ import annotations
@@ -36,8 +36,8 @@ _ZIP_DATE = (1980, 1, 1, 0, 0, 0)
 class Metadata:
     """The metadata of an image classifier.
 
-    `shape` is [height, width, channels]; a byte is normalized as (byte - mean) / std; `lowest` and `highest` are what
-    the input tensor holds.
+    `shape` is [height, width, channels]; a byte is normalized as (byte - mean) / std; `lowest` and `highest` are
+    the limits of the input tensor's values.
     """
 
     name: str
@@ -54,7 +54,7 @@ class Metadata:
 
 
 def write(model: Path, metadata: Metadata, target: Path) -> None:
-    """Write the .tflite file `target`: the model, with metadata and labels. Equal arguments make equal bytes."""
+    """Write the .tflite file `target`: the model with metadata and labels. Equal arguments give equal bytes."""
     content = flatbuffer_utils.read_model(str(model))
     buffer = flatbuffer_utils.schema_fb.BufferT()
     buffer.data = list(_packed(metadata))
@@ -147,7 +147,7 @@ def _packed(metadata: Metadata) -> bytes:
 
 
 class _Writer:
-    """Tables of numbered fields: an offset of something written before, or (kind, number)."""
+    """Writes tables of numbered fields. A field's value is an offset of an earlier object, or (kind, number)."""
 
     def __init__(self) -> None:
         self._builder = flatbuffers.Builder(1024)
@@ -183,7 +183,7 @@ class _Writer:
 
 
 class _Reader:
-    """A table's fields by their number; what is absent is '' or 0 or empty, as the format has it."""
+    """Reads the fields of a table by number. An absent field is '', 0 or empty, as the format defines."""
 
     def __init__(self, table: Any) -> None:
         self._table = table

@@ -1,7 +1,7 @@
 """The .tflite as ONNX: integer inputs and outputs, QuantizeLinear and DequantizeLinear around float operators (QDQ).
 
-onnxruntime and its execution providers fuse these into integer kernels where they can. Otherwise operators compute in
-float, so outputs differ where LiteRT's integer kernels round: one step of a logit can be many of a softmax.
+onnxruntime and its execution providers fuse some of these into integer kernels. Other operators compute in float, so
+outputs differ where LiteRT's integer kernels round: one step of a logit can be many steps of a softmax.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ _BATCH = 100
 
 
 def build(subject: Subject, options: Mapping[str, Any], out: Path) -> Outcome:
-    """Write model.onnx; gates: onnx's checker takes it, and agreement."""
+    """Write model.onnx. Gates: onnx's checker accepts it; agreement."""
     for name in ("onnx", "onnxruntime", "tf2onnx"):
         tools.module(name, "onnx")
     onnx, tf2onnx = tools.module("onnx", "onnx"), tools.module("tf2onnx.convert", "onnx")
@@ -49,7 +49,7 @@ def build(subject: Subject, options: Mapping[str, Any], out: Path) -> Outcome:
 
 
 def _run(path: Path, subject: Subject) -> Any:
-    """The integer outputs of onnxruntime [n, classes]."""
+    """Return the integer outputs of onnxruntime [n, classes]."""
     runtime = tools.module("onnxruntime", "onnx")
     images = subject.integer_images
     try:

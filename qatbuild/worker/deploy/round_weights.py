@@ -1,4 +1,4 @@
-"""Graphs for a smaller download: equal values compress well.
+"""Graphs that compress well, for a smaller download: their weights have few different values.
 
 `rounded_graph.pb` is the result of TensorFlow 1's graph transform round_weights (tools/graph_transforms, in no wheel):
 float constants of at least 16 values, rounded to the middles of num_steps steps between their extremes.
@@ -28,7 +28,7 @@ _ZIP_LEVEL = 9
 
 
 def build(subject: Subject, options: Mapping[str, Any], out: Path) -> Outcome:
-    """Write rounded_graph.pb and baked_graph.pb; gates: baked is bit-identical, rounded agrees with its original."""
+    """Write rounded_graph.pb and baked_graph.pb. Gates: baked is bit-identical; rounded agrees with its original."""
     assert subject.graphs is not None
     frozen_graph, float_graph, _, output = subject.graphs
     original = float_graph if options["graph"] == "float" else frozen_graph
@@ -77,7 +77,7 @@ def rounded_weights(definition: Any, num_steps: int) -> Any:
 
 
 def rounded_values(values: NDArray[np.float32], num_steps: int) -> NDArray[np.float32]:
-    """Values at the middles of `num_steps` equal steps between the least and the highest.
+    """Round values to the middles of `num_steps` equal steps between minimum and maximum.
 
     As in the original transform: the highest is at least the smallest positive float, so that negative values are
     spread up to 0; the highest value itself falls into an additional step; and 0.0 is not kept.
@@ -92,9 +92,9 @@ def rounded_values(values: NDArray[np.float32], num_steps: int) -> NDArray[np.fl
 
 
 def baked_weights(definition: Any, output: str) -> Any:
-    """A GraphDef in which every fake quantization of constants reads its own result.
+    """Return a GraphDef in which every fake quantization of constants reads its own result.
 
-    It stays in the graph, because a converter reads its range; its own result it does not change.
+    The fake quantization stays, because a converter reads its range; it does not change its own results.
     """
     fixed = graph_def.constant_ops(definition.node)
     ops = [node for node in definition.node if node.op in _FAKE_QUANTS and graph_def.op_name(node.input[0]) in fixed]

@@ -1,4 +1,4 @@
-"""The 8-bit graph in a C or C++ program: TensorFlow's own library, from the package that pip installed.
+"""The 8-bit graph in a C or C++ program, with the TensorFlow library of the pip package.
 
 `frozen_graph.pb`, `run_graph.c` that loads and runs it through the C API, and `build.sh` that compiles it. The check
 runs that script, and the program on test images: its outputs are Python's.
@@ -39,7 +39,7 @@ test -n "$TF" || {{ echo "${{PYTHON:-python3}} has no tensorflow: PYTHON=.../bin
 
 
 def build(subject: Subject, options: Mapping[str, Any], out: Path) -> Outcome:
-    """Write graph, program and build.sh; the gate: the program's outputs are Python's, up to `tolerance`."""
+    """Write graph, program and build.sh. Gate: the program's outputs equal Python's, up to `tolerance`."""
     assert subject.graphs is not None
     _check_library()
     graph = out / "frozen_graph.pb"
@@ -62,7 +62,7 @@ def build(subject: Subject, options: Mapping[str, Any], out: Path) -> Outcome:
     answers = np.fromfile(outputs, np.float32).reshape(-1, classes)
     differs = float(np.abs(answers.astype(np.float64) - graphs.run(graph_def.read(graph), subject)).max())
     wanted = f"probabilities that differ by at most {options['tolerance']:g}"
-    version = tools.called([compiler, "--version"], "The compiler does not run.").splitlines()[0]
+    version = tools.called([compiler, "--version"], "The compiler cannot be run.").splitlines()[0]
     return Outcome(
         artifact=graph.name,
         versions={"libtensorflow_cc": printed.splitlines()[-1], "compiler": version},
@@ -79,5 +79,5 @@ def _check_library() -> None:
     missing = [name for name in _LIBRARIES if not (home / name).is_file()]
     if missing:
         facts = [("folder", str(home)), ("missing", ", ".join(missing))]
-        hint = "on Linux the packages tensorflow and tensorflow-cpu of pip have it"
+        hint = "on Linux the pip packages tensorflow and tensorflow-cpu contain it"
         raise DeployError("The installed TensorFlow has no library for C programs.", facts, hint)

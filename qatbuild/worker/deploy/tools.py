@@ -1,4 +1,4 @@
-"""External packages and programs of the routes: found, or an error with the command that installs them."""
+"""External packages and programs of the routes; a missing one is an error with the command that installs it."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from qatbuild.exchange.errors import DeployError
 
 _SHOWN_LINES = 12
 _PACKAGES = {"ethosu": "ethos-u-vela"}
-"""Module -> its package of pip, where the names differ."""
+"""Module -> pip package, if the names differ."""
 
 
 def module(name: str, route: str) -> ModuleType:
-    """Import the module `name`, which the extra of the route's name installs."""
+    """Import the module `name`, a dependency of the extra with the route's name."""
     try:
         return importlib.import_module(name)
     except ImportError as fault:
@@ -30,7 +30,7 @@ def module(name: str, route: str) -> ModuleType:
 
 
 def program(*names: str, route: str, debian: str) -> Path:
-    """The first of some programs that is installed; `debian` names packages with one of them."""
+    """Return the path of the first installed program of several; `debian` names packages with one of them."""
     path = next((path for name in names if (path := shutil.which(name))), None)
     if path is None:
         facts, hint = [("missing", " or ".join(names))], f"apt-get install {debian}"
@@ -39,22 +39,22 @@ def program(*names: str, route: str, debian: str) -> Path:
 
 
 def beside_python(name: str) -> Path | None:
-    """A console script of this environment; None if it is not installed."""
+    """Return the path of a console script of this environment; None if it is not installed."""
     path = Path(sys.executable).with_name(name)
     return path if path.is_file() else None
 
 
 def version(package: str) -> str:
-    """The installed version of a package of pip."""
+    """Return the installed version of a pip package."""
     return metadata.version(package)
 
 
 def called(command: Sequence[object], what: str, hint: str = "", cwd: Path | None = None) -> str:
-    """Run a command and return its output; if it fails, DeployError with the message `what` and the output's end."""
+    """Run a command and return its output; DeployError with `what` and the end of the output if it fails."""
     done = subprocess.run(
         list(map(str, command)), cwd=cwd, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False
     )
-    sys.stdout.write(done.stdout)  # into the stage's log
+    sys.stdout.write(done.stdout)  # Into the stage's log.
     if done.returncode:
         end = _end(done.stdout)
         facts = [("command", Path(str(command[0])).name), ("status", done.returncode), ("its end", end)]
@@ -63,7 +63,7 @@ def called(command: Sequence[object], what: str, hint: str = "", cwd: Path | Non
 
 
 def _end(printed: str) -> str:
-    """The last lines of an output; of a Python traceback only the exception."""
+    """Return the last lines of an output; of a Python traceback, only the exception."""
     before, traceback, after = printed.rpartition("Traceback (most recent call last):\n")
     if traceback:
         raised = [line for line in after.splitlines() if not line.startswith(" ")]
@@ -72,9 +72,9 @@ def _end(printed: str) -> str:
 
 
 def output(*command: str | Path) -> bytes:
-    """Run a command and return the bytes that it writes; DeployError if it fails."""
+    """Run a command and return its output as bytes; DeployError if it fails."""
     done = subprocess.run(list(map(str, command)), stdout=subprocess.PIPE, check=False)
     if done.returncode:
         facts = [("program", Path(command[0]).name), ("status", done.returncode)]
-        raise DeployError("A program that was just compiled fails.", facts)
+        raise DeployError("The compiled program fails.", facts)
     return done.stdout

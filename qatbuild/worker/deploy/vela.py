@@ -1,8 +1,8 @@
-"""The .tflite for an Arm Ethos-U NPU: compiled by Vela, whose estimates are read from its own table.
+"""The .tflite for an Arm Ethos-U NPU, compiled by Vela, with Vela's estimates.
 
-Vela's file holds NPU commands in a custom operator: no interpreter on this machine runs it, so no outputs are compared.
-The gates read the compiled file: its input and output are the model's, and so many of the model's operators have gone
-to the NPU. (Vela counts the operators after its own rewrite, in which one softmax becomes 30.)
+Vela's file holds NPU commands in a custom operator. No interpreter on this machine runs it, so no outputs are compared.
+The gates read the compiled file: it has the model's input and output, and the required share of the model's operators
+runs on the NPU. (Vela counts operators after its own rewrite, which turns one softmax into 30.)
 """
 
 from __future__ import annotations
@@ -35,16 +35,16 @@ _FIGURES = {
 """Columns of Vela's summary -> names with units."""
 
 _NPU_OPERATOR = "CUSTOM"
-"""No model has one before Vela compiles it."""
+"""The type of the operator with NPU commands, which only Vela writes."""
 
 _WHY = (
-    "the compiled model holds NPU commands, which no interpreter on this machine runs; compared is what it takes and"
-    " gives, and which of the model's operators are left in it"
+    "the compiled model holds NPU commands, which no interpreter on this machine runs; instead, its inputs and"
+    " outputs and its remaining operators are compared with the model's"
 )
 
 
 def build(subject: Subject, options: Mapping[str, Any], out: Path) -> Outcome:
-    """Write model_vela.tflite, Vela's summary and its report; the gate: the share of operators on the NPU."""
+    """Write model_vela.tflite, Vela's summary and its report. Gate: the share of operators on the NPU."""
     printed = _compile(subject, options, out)
     (out / "vela.txt").write_text("".join(printed.partition("Network summary")[1:]) or printed, encoding="utf-8")
     compiled = out / f"{subject.tflite.stem}_vela.tflite"
@@ -64,7 +64,7 @@ def build(subject: Subject, options: Mapping[str, Any], out: Path) -> Outcome:
 
 
 def _compile(subject: Subject, options: Mapping[str, Any], out: Path) -> str:
-    """Run Vela; what it printed."""
+    """Run Vela and return its output."""
     tools.module("ethosu.vela", "vela")
     config = subject.sources.get("config")
     if config is not None and not config.is_file():
@@ -73,7 +73,7 @@ def _compile(subject: Subject, options: Mapping[str, Any], out: Path) -> str:
     command += ["--accelerator-config", options["accelerator"], "--config", config or _OWN_CONFIG]
     command += ["--system-config", options["system_config"], "--memory-mode", options["memory_mode"]]
     command += ["--optimise", options["optimise"], "--show-cpu-operations"]
-    return tools.called(command, "Vela cannot compile the model.", "see Vela's last line")
+    return tools.called(command, "Vela cannot compile the model.", "see the last line of Vela's output")
 
 
 def _same_ends(model: inspect.Flatbuffer, result: inspect.Flatbuffer) -> Gate:
@@ -101,7 +101,7 @@ def _notes(figures: Mapping[str, Any]) -> tuple[str, ...]:
 
 
 def on_cpu(compiled: inspect.Flatbuffer) -> tuple[str, ...]:
-    """The operators of a compiled model that run on the CPU, by layer. Vela leaves them unchanged."""
+    """Return the operators of a compiled model that run on the CPU, by layer; Vela leaves them unchanged."""
     rest = [operator for operator in compiled.operators if operator.name != _NPU_OPERATOR]
     return tuple(f"{compiled.layer(operator)} ({operator.name})" for operator in rest)
 
@@ -115,15 +115,15 @@ def _ends(model: inspect.Flatbuffer) -> str:
 
 
 def _counts(printed: str) -> dict[str, int]:
-    """Vela's own counts of operators, after its rewrite."""
+    """Return Vela's own counts of operators, after its rewrite."""
     counts = {kind: int(number) for kind, number in re.findall(r"^(CPU|NPU) operators = (\d+)", printed, re.MULTILINE)}
     if set(counts) != {"CPU", "NPU"}:
-        raise DeployError("Vela does not print where the operators run.", [("its end", printed[-500:])])
+        raise DeployError("Vela's output lacks the numbers of CPU and NPU operators.", [("its end", printed[-500:])])
     return {"vela_npu_operators": counts["NPU"], "vela_cpu_operators": counts["CPU"]}
 
 
 def _reasons(printed: str) -> list[str]:
-    """Why Vela left operators to the CPU, in its own words."""
+    """Return Vela's reasons for operators on the CPU, in its own words."""
     blocks = re.findall(r"^Warning \(.*?\) operator: (\w+),.*\n((?:\S.*\n)*)", printed, re.MULTILINE)
     return list(dict.fromkeys(f"{name}: {' '.join(text.split())}" for name, text in blocks))
 

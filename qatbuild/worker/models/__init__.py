@@ -2,14 +2,14 @@
 
 A network is a function `network(images, classes, *, training, **options) -> logits`:
 
-    images   float32 [batch, height, width, channels], real values, that is (byte - mean) / std_dev
-    classes  how many logits an image gets
-    training whether dropout is there; an inference graph has no trace of it
+    images   float32 [batch, height, width, channels], real values (byte - mean) / std_dev
+    classes  number of logits per image
+    training whether the graph is for training; only then it has dropout
     logits   float32 [batch, classes], before softmax
 
-A shipped network lives in the module of its own name, so that an edit of one network leaves the others' digests
-unchanged. A function of the user's is named "package.module:function" and imported from the project; it may return a
-Keras 3 model instead. Files of Keras (keras_model) and meta graphs of TensorFlow 1 (meta_graph) are networks too.
+Each shipped network is a module of its name, so that an edit of one network does not change the digests of the others.
+A function of the user, "package.module:function", is imported from the project; it may return a Keras 3 model instead
+of logits. Keras files (keras_model) and meta graphs of TensorFlow 1 (meta_graph) are networks, too.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ def build(images: tf.Tensor, classes: int, network: Network, *, training: bool) 
     """Add a network to the default graph and return its logits, float32 [batch, classes].
 
     `images` is float32 [batch, height, width, channels]. StageError if the network does not exist, lacks an option,
-    cannot take images of this shape, or returns something else than logits.
+    cannot take images of this shape, or does not return logits.
     """
     match network:
         case KerasFile(path):
@@ -55,7 +55,7 @@ def build(images: tf.Tensor, classes: int, network: Network, *, training: bool) 
 
 
 def initial(shape: tuple[int, int, int], network: Network) -> dict[str, np.ndarray[Any, Any]] | None:
-    """The trained values of the network's variables by name; None if the network is not a file that holds them.
+    """Return the trained values of a network's variables by name; None unless a file of the network holds them.
 
     `shape` is [height, width, channels] of the images.
     """
@@ -69,7 +69,7 @@ def initial(shape: tuple[int, int, int], network: Network) -> dict[str, np.ndarr
 
 
 def _called(images: tf.Tensor, classes: int, network: Called, *, training: bool) -> tf.Tensor:
-    """The logits of the user's function, which may return a Keras model instead."""
+    """Call the user's function; return the logits, also for a Keras model that the function returns."""
     function = _function(network)
 
     def result(images: tf.Tensor) -> Any:
@@ -81,7 +81,7 @@ def _called(images: tf.Tensor, classes: int, network: Called, *, training: bool)
             raise _failed(network, fault) from fault
 
     keras_model = _part("keras_model")
-    drawn = random.getstate(), np.random.get_state()  # noqa: NPY002  The function may draw from both.
+    drawn = random.getstate(), np.random.get_state()  # noqa: NPY002  The function may use both generators.
     drafted = keras_model.drafted(result, images)
     if drafted is not None:
         return keras_model.build(images, drafted, training=training)
@@ -91,12 +91,12 @@ def _called(images: tf.Tensor, classes: int, network: Called, *, training: bool)
 
 
 def _part(name: str) -> ModuleType:
-    """Import a module of this package that only some networks need; the plan names it for those."""
+    """Import a module of this package that only some networks need; the plan lists it for those networks."""
     return importlib.import_module(f"{__name__}.{name}")
 
 
 def _failed(network: Called, fault: Exception) -> StageError:
-    """The error of a user's function that raised: where, and what; the traceback is in the log."""
+    """Return the error of a function of the user that raised an exception; the traceback is in the log."""
     last = traceback.extract_tb(fault.__traceback__)
     module = str(_module(network)[0].__file__)
     own = [frame for frame in last if frame.filename == module] or last
@@ -111,7 +111,7 @@ def _failed(network: Called, fault: Exception) -> StageError:
 
 
 def predict(logits: tf.Tensor) -> tf.Tensor:
-    """Softmax of logits: float32 [batch, classes] in 0..1, the op <Scope>/Predictions/Softmax.
+    """Return softmax of the logits: float32 [batch, classes] in 0..1, the op <Scope>/Predictions/Softmax.
 
     A rewrite of the graph re-wires consumers, not Python handles: afterwards `predict(logits).op.inputs[0]` is the
     fake-quantized tensor of logits, while `logits` is still the float one.
@@ -123,7 +123,7 @@ def predict(logits: tf.Tensor) -> tf.Tensor:
 
 
 def hints(network: Network) -> Mapping[str, str]:
-    """The table HINTS of a network's module: type of an operation that has no integer form -> what to write instead."""
+    """Return the table HINTS of a network's module: type of an operation without integer form -> hint for the user."""
     if not isinstance(network, Shipped | Called):
         return {}
     texts: Mapping[str, str] = getattr(_module(network)[0], "HINTS", {})
@@ -131,20 +131,20 @@ def hints(network: Network) -> Mapping[str, str]:
 
 
 def shipped() -> list[str]:
-    """The names of the shipped networks, sorted."""
+    """Return the names of the shipped networks, sorted."""
     return sorted(module.name for module in pkgutil.iter_modules(__path__) if module.name not in _PARTS)
 
 
 def _module(network: Shipped | Called) -> tuple[ModuleType, str]:
-    """The module of a network and the name of its function there."""
+    """Return (module of a network, name of its function there)."""
     if isinstance(network, Shipped):
         if network.name not in shipped():
             facts = [("network", network.name), ("there are", ", ".join(shipped()))]
-            raise StageError("There is no such network.", facts)
+            raise StageError("The network does not exist.", facts)
         return importlib.import_module(f"{__name__}.{network.name}"), network.name
     path, colon, function = network.call.partition(":")
     if not (path and colon and function):
-        raise StageError("A network function is not named as package.module:function.", [("model.call", network.call)])
+        raise StageError("A network function must be written package.module:function.", [("model.call", network.call)])
     try:
         return importlib.import_module(path), function
     except ImportError as fault:
@@ -152,11 +152,13 @@ def _module(network: Shipped | Called) -> tuple[ModuleType, str]:
         raise StageError("The module of a network function cannot be imported.", facts, _WHERE) from fault
 
 
-_WHERE = "Modules are imported from the project's root: package.module is package/module.py beside pyproject.toml."
+_WHERE = (
+    "Modules are imported from the project's root: package.module is package/module.py in the folder of pyproject.toml."
+)
 
 
 def _function(network: Shipped | Called) -> Callable[..., tf.Tensor]:
-    """The function of a network; StageError if it does not exist or lacks one of the options."""
+    """Return the function of a network; StageError if it does not exist or lacks one of the options."""
     module, name = _module(network)
     function = getattr(module, name, None)
     if not callable(function):

@@ -1,4 +1,4 @@
-"""DigitsNet: a network that learns 8x8 digits in seconds and has every kind of layer the rewrite knows."""
+"""DigitsNet: a small network for 8x8 digits, trained in seconds, with every kind of layer of the rewrite."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from qatbuild.worker.models import layers
 
 
 def digitsnet(images: tf.Tensor, classes: int, *, training: bool) -> tf.Tensor:
-    """Convolution 3x3x16, depthwise 3x3, convolution 1x1x32, pool, 64 units: logits float32 [batch, classes].
+    """Build conv 3x3x16, depthwise 3x3, conv 1x1x32, pool, 64 units; return logits, float32 [batch, classes].
 
-    `images` is float32 [batch, height, width, channels], at least 4x4; 8x8x1 is what it was made for.
+    `images` is float32 [batch, height, width, channels], at least 4x4; designed for 8x8x1.
     """
     layers.require_pixels(images, network="digitsnet", least_px=4)
     with tf.compat.v1.variable_scope("DigitsNet"):

@@ -1,16 +1,16 @@
-"""Keras 3 models in a TF 1 graph: functional and sequential ones, from a file or out of the user's function.
+"""Keras 3 models in a TF 1 graph: functional and sequential models, from a file or from the user's function.
 
-Keras keeps state where a graph has none, and names what it makes by counters of the process. So a model is never used
-as it is, but copied layer by layer into the graph, and of the copy
+Keras keeps state outside of the graph, and numbers names by counters of the process. So a model is copied into the
+graph layer by layer. In the copy
 
-    names      are <model>/<layer>/<variable> and <model>/<layer>/<operation>: equal in training and inference graph
-    weights    start as the file's (`values`), else at random, from the graph's seed and the layer's name alone; an
-               initializer with a seed of its own keeps it
+    names      are <model>/<layer>/<variable> and <model>/<layer>/<operation>, in training and inference graph
+    weights    begin with the file's (`values`), else with random values from the graph's seed and the layer's name;
+               an initializer with its own seed keeps it
     dropout    and other noise depend on the graph's seed, the layer's name and the global step: see models.layers
-    averages   of batch norms are updated with every step (UPDATE_OPS); frozen layers stay what they are
-    softmax    at the end is left out: what is returned are logits
+    averages   of batch norms are updated in every step (UPDATE_OPS), except in frozen layers
+    softmax    at the end is left out, so the copy returns logits
 
-Regularizers are not copied: train.weight_decay is the one place for that. Safe loading only: no file runs code.
+Regularizers are not copied: use train.weight_decay. Files are only loaded in Keras' safe mode, which runs no code.
 """
 
 from __future__ import annotations
@@ -40,25 +40,25 @@ Result = TypeVar("Result")
 
 @dataclass(frozen=True)
 class Loaded:
-    """A model of a file, outside of every graph, and the values of its variables in the order of model.variables."""
+    """A model loaded from a file, outside of every graph, and its variables' values in the order of model.variables."""
 
     model: keras.Model
     values: tuple[np.ndarray[Any, Any], ...]
 
 
 def load(path: Path) -> Loaded:
-    """The model of a .keras file, or of a Keras 2 .h5; StageError if it cannot be read without running code of it."""
+    """Load a .keras file, or a Keras 2 .h5 file; StageError if that fails or would need to run code of the file."""
     return _load(path, path.stat().st_mtime_ns if path.is_file() else 0)
 
 
 @functools.lru_cache(maxsize=1)
 def _load(path: Path, _mtime_ns: int) -> Loaded:
     if not path.is_file():
-        raise StageError("There is no such Keras file.", [("model.keras", path)], "the path is relative to the spec")
+        raise StageError("The Keras file does not exist.", [("model.keras", path)], "the path is relative to the spec")
 
     def read() -> Loaded:
         try:
-            with warnings.catch_warnings():  # of training settings and optimizers, which are not looked at
+            with warnings.catch_warnings():  # of training settings and optimizers, which are not used
                 warnings.simplefilter("ignore")
                 model = keras.models.load_model(path, compile=False, safe_mode=True)
         except Exception as fault:
@@ -70,10 +70,10 @@ def _load(path: Path, _mtime_ns: int) -> Loaded:
 
 
 def drafted(build: Callable[[tf.Tensor], object], images: tf.Tensor) -> keras.Model | None:
-    """The Keras model that a function of images returns; None if it returns something else.
+    """Return the Keras model that a function of images returns; None if it returns something else.
 
-    The function is called with images of the same shape in a graph that is dropped: the model is only a draft.
-    StageError if the function loads weights into the model, which would be lost.
+    The function is called with images of the same shape in a temporary graph; the model is only read for its layers.
+    StageError if the function loads weights into the model, because they would be lost.
     """
 
     def draft() -> keras.Model | None:
@@ -94,25 +94,25 @@ def drafted(build: Callable[[tf.Tensor], object], images: tf.Tensor) -> keras.Mo
 
 
 def build(images: tf.Tensor, model: keras.Model, *, training: bool) -> tf.Tensor:
-    """A copy of the model in the graph of `images`; logits, float32 [batch, classes].
+    """Copy the model into the graph of `images`; return logits, float32 [batch, classes].
 
-    StageError if it cannot take images of this shape, or has layers that do not belong into a network.
+    StageError if it cannot take images of this shape, or has layers that a network must not have (keras_refusals).
     """
     return _Copy(images, model).logits(training=training)
 
 
 def values(loaded: Loaded, images: tf.Tensor) -> dict[str, np.ndarray[Any, Any]]:
-    """The initial values of a copy's variables by name; the copy is added to the graph of `images`."""
+    """Return the initial values of a copy's variables by name; adds the copy to the graph of `images`."""
     copy = _Copy(images, loaded.model)
     pairs = zip(copy.model.variables, loaded.values, strict=True)
     return {each.value.op.name: value for each, value in pairs if each.name != _NOISE_STATE}
 
 
 def _elsewhere(function: Callable[[], Result]) -> Result:
-    """Call a function in its own thread, and return its result.
+    """Call a function in a thread of its own, and return its result.
 
-    There no graph is active, and Keras, which counts the names that it gives per thread, begins to count anew: names
-    do not depend on what the process has built before.
+    No graph is active in a new thread, and Keras, which numbers the names of each thread, begins at 1: so names do not
+    depend on what the process has built before.
     """
     with ThreadPoolExecutor(1) as thread:
         return thread.submit(function).result()
@@ -120,7 +120,7 @@ def _elsewhere(function: Callable[[], Result]) -> Result:
 
 @dataclass
 class _Copy:
-    """A model's copy in the graph of `images`."""
+    """The copy of a model in the graph of `images`."""
 
     images: tf.Tensor
     source: keras.Model
@@ -157,18 +157,18 @@ class _Copy:
         return output.op.inputs[0] if output.op.type == "Softmax" else output
 
     def _layer(self, layer: keras.Layer) -> keras.Layer:
-        """Copy the layer without its variables, with its name as scope."""
+        """Copy a layer without its variables, with its name as scope."""
         name = self._free(layer.name)
         copy = _again(layer, name, self.graph.seed or 0)
         if hasattr(copy, "seed_generator"):
-            # Past Keras, which would keep the generator's state as a variable.
+            # Bypasses Keras, which would keep the generator's state as a variable.
             object.__setattr__(copy, "seed_generator", _StepSeeds(f"{self.scope}/{name}"))
         for method in ("build", "call"):
             setattr(copy, method, self._inside(getattr(copy, method), f"{self.scope}/{name}/"))
         return copy
 
     def _inside(self, method: Callable[..., Any], prefix: str) -> Callable[..., Any]:
-        """Wrap a method: its operations and variables get the name scope `prefix`."""
+        """Wrap a method so that its operations and variables get the name scope `prefix`."""
 
         @functools.wraps(method)
         def inside(*arguments: Any, **named: Any) -> Any:
@@ -184,7 +184,7 @@ class _Copy:
     def _create(self, create: Callable[..., tf.Variable], **settings: Any) -> tf.Variable:
         if not self._prefixes:
             return create(**settings)
-        # Keras opens scopes by the layers' names again: a scope with "/" behind it is meant as it is.
+        # Keras opens scopes by the layers' names again: a name that ends in "/" is used as it is.
         with v1.name_scope(self._prefixes[-1]):
             return create(**settings)
 
@@ -198,7 +198,7 @@ class _Copy:
         return name
 
     def _sort_out_collections(self) -> None:
-        """Take frozen variables from those that are trained, and states of generators from all."""
+        """Remove frozen variables from the trainable ones, and generator states from all collections."""
         pairs = list(zip(self.source.variables, self.model.variables, strict=True))
         frozen = {copy.value.op.name for source, copy in pairs if not source.trainable}
         unused = {copy.value.op.name for _, copy in pairs if copy.name == _NOISE_STATE}
@@ -210,23 +210,23 @@ class _Copy:
 class _StepSeeds(keras.random.SeedGenerator):  # type: ignore[misc]
     """Seeds for the noise of a layer: a function of the graph's seed, the layer's name and the global step."""
 
-    def __init__(self, name: str) -> None:  # The inherited one makes a variable.
+    def __init__(self, name: str) -> None:  # The inherited method makes a variable.
         self.name = name
         self._drawn = 0
 
     def next(self, ordered: bool = True) -> tf.Tensor:  # noqa: ARG002, FBT001, FBT002  as Keras has it
-        """int64 [2]; a layer that is used twice gets another one each time."""
+        """Return a seed, int64 [2]; a layer that is used twice gets another seed each time."""
         self._drawn += 1
         return layers.step_seed(self.name if self._drawn == 1 else f"{self.name}:{self._drawn}")
 
 
 def _plain(name: str) -> str:
-    """A valid scope name of a graph; Keras takes any name."""
+    """Return a valid scope name for a layer, to which Keras may give any name."""
     return re.sub(r"[^A-Za-z0-9_.-]", "_", name)
 
 
 def _again(layer: keras.Layer, name: str, seed: int) -> keras.Layer:
-    if isinstance(layer, keras.layers.Lambda):  # Out of the user's own module: a file with one is not read.
+    if isinstance(layer, keras.layers.Lambda):  # From the user's own module: a file with a custom class is not loaded.
         function, arguments = layer.function, layer.arguments
         return keras.layers.Lambda(function, output_shape=layer._output_shape, arguments=arguments, name=name)  # noqa: SLF001
     config = {**layer.get_config(), "name": name}
@@ -241,7 +241,7 @@ def _again(layer: keras.Layer, name: str, seed: int) -> keras.Layer:
 
 
 def _seed(config: Any, name: str, seed: int) -> None:
-    """Give the initializers in a layer's configuration that have no seed one of the graph's seed and the name."""
+    """Replace missing seeds of initializers in a layer's configuration, by the graph's seed and the layer's name."""
     if isinstance(config, Mapping):
         inner = config.get("config")
         if "class_name" in config and isinstance(inner, dict) and inner.get("seed", 0) is None:

@@ -17,36 +17,36 @@ _LISTED = 10
 
 
 def is_keras(result: object) -> bool:
-    """Whether a value is a Keras model, also one of Keras 2."""
+    """Return whether a value is a Keras model, of Keras 2 or 3."""
     names = {f"{each.__module__.partition('.')[0]}.{each.__name__}" for each in type(result).__mro__}
     return bool(names & {"keras.Model", "tf_keras.Model"})
 
 
 def check(model: keras.Model, origin: str) -> None:
-    """StageError unless it is a functional or sequential Keras 3 model with one input, one output, no preprocessing."""
+    """Raise StageError unless a model is functional or sequential, of Keras 3, with one input and one output."""
     facts = [("model", origin), ("got", described(model))]
     if not isinstance(model, keras.Model):
         hint = "Build it with `import keras` (Keras 3), or save it as an .h5 file and name that in model.keras."
-        raise StageError("The model is of Keras 2, which TensorFlow 2.21 no longer has.", facts, hint)
+        raise StageError("The model is a Keras 2 model, which TensorFlow 2.21 cannot run.", facts, hint)
     if not _is_made_of_layers(model):
         hint = "Build it as keras.Model(inputs, outputs) or keras.Sequential, so that its layers can be copied."
-        raise StageError("A subclassed Keras model does not tell what it computes.", facts, hint)
+        raise StageError("The network is a subclassed Keras model, whose layers cannot be read.", facts, hint)
     if not model.built or not model.inputs:
         raise StageError(
             "A Keras model has no input yet.", facts, "Begin it with keras.Input((height, width, channels))."
         )
     if len(model.inputs) != 1 or len(model.outputs) != 1:
         counts = [("inputs", len(model.inputs)), ("outputs", len(model.outputs))]
-        raise StageError("A network has one input, the images, and one output, the logits.", [*facts, *counts])
+        raise StageError("The Keras model must have one input (images) and one output (logits).", [*facts, *counts])
     refused = list(_out_of_place(model))
     if refused:
         hint = "; ".join(dict.fromkeys(hint for _, _, hint in refused))
         facts += [(layer.name, f"{type(layer).__name__}: {why}") for layer, why, _ in refused]
-        raise StageError("A Keras model has layers that the spec stands for.", facts, hint)
+        raise StageError("The Keras model has layers for steps that the spec defines.", facts, hint)
 
 
 def described(model: object) -> str:
-    """The version of Keras and the kind of model: "Keras 3.15.1, Functional model "resnet50"."""
+    """Describe a model by Keras' version and its kind: "Keras 3.15.1, Functional model "resnet50"."""
     kind = type(model)
     root = kind.__module__.partition(".")[0]
     version = f"Keras {keras.__version__}"
@@ -58,37 +58,37 @@ def described(model: object) -> str:
 
 
 def unreadable(path: Path, fault: Exception) -> StageError:
-    """The error of a file that cannot be loaded."""
+    """Return the error for a file that cannot be loaded."""
     text = str(fault).strip()
     facts = [("model.keras", path.name), ("Keras", keras.__version__)]
     if "Lambda" in text or "unsafe" in text:
-        hint = "A file must not bring code. Build the model in a function of the project and name that in model.call."
-        return StageError("A Keras file has Lambda layers: to load it would run code out of the file.", facts, hint)
+        hint = "Files must not contain code. Build the model in a function of the project, and name it in model.call."
+        return StageError("The Keras file has Lambda layers: loading it would run code from the file.", facts, hint)
     facts.append(("reason", "\n".join(text.splitlines()[:3]) or type(fault).__name__))
     if "Could not locate" in text or "Unknown" in text or "custom" in text.lower():
-        hint = "Build the model, with its own classes, in a function of the project and name that in model.call."
-        return StageError("A Keras file has classes that Keras itself does not know.", facts, hint)
-    hint = "It is a .keras file of Keras 3, or an .h5 file of a whole Keras 2 model, not of its weights alone."
+        hint = "Build the model, with its custom classes, in a function of the project, and name it in model.call."
+        return StageError("The Keras file has custom classes.", facts, hint)
+    hint = "Use a .keras file of Keras 3, or an .h5 file of a whole Keras 2 model (not of its weights only)."
     return StageError("A Keras file cannot be read.", facts, hint)
 
 
 def loaded_weights(assignments: Iterable[tf.Operation]) -> StageError:
-    """The error of a function that loads weights into the model that it returns."""
+    """Return the error for a function that loads weights into the model that it returns."""
     facts = [("assignments", len(list(assignments)))]
     hint = 'Save the model once (model.save("net.keras")) and name the file: "model": {"keras": "net.keras"}.'
-    return StageError("The network's function gives its Keras model weights, which would be lost.", facts, hint)
+    return StageError("The network's function loads weights into its Keras model; they would be lost.", facts, hint)
 
 
 def not_copied(layer: keras.Layer, fault: Exception) -> StageError:
-    """The error of a layer that cannot be copied from its configuration."""
+    """Return the error for a layer that cannot be copied from its configuration."""
     reason = str(fault).strip().splitlines()[:1] or [type(fault).__name__]
     facts = [("layer", layer.name), ("class", type(layer).__name__), ("reason", reason[0])]
-    hint = "A layer of one's own needs get_config(), with every argument of its __init__."
+    hint = "A custom layer needs get_config(), with every argument of its __init__."
     return StageError("A Keras layer cannot be copied.", facts, hint)
 
 
 def check_shape(model: keras.Model, images: tf.Tensor) -> None:
-    """StageError unless the model takes images [batch, height, width, channels] of the dataset's shape."""
+    """Raise StageError unless the model takes images [batch, height, width, channels] of the dataset's shape."""
     wanted, got = list(model.inputs[0].shape[1:]), images.shape[1:].as_list()
     fits = len(wanted) == len(got) and all(size in {None, mine} for size, mine in zip(wanted, got, strict=True))
     if not fits:
@@ -101,23 +101,21 @@ def check_shape(model: keras.Model, images: tf.Tensor) -> None:
 
 
 def check_randomness(operations: Iterable[tf.Operation]) -> None:
-    """StageError if an operation draws random numbers from a state other than the global step."""
+    """Raise StageError if an operation draws random numbers from a state other than the global step."""
     drawn = [each for each in operations if any("seed_generator_state" in tensor.op.name for tensor in each.inputs)]
     if drawn:
         layers = list(dict.fromkeys(each.name.rpartition("/")[0] for each in drawn))[:_LISTED]
-        hint = "Use keras.layers.Dropout and its kin directly in the model, not inside another layer."
+        hint = "Use keras.layers.Dropout and similar layers directly in the model, not inside another layer."
         facts = [("layers", "\n".join(layers))]
-        raise StageError(
-            "A Keras layer draws random numbers that a resumed training could not draw again.", facts, hint
-        )
+        raise StageError("A Keras layer draws random numbers that a resumed training cannot reproduce.", facts, hint)
 
 
 def check_output(output: tf.Tensor, model: keras.Model) -> None:
-    """StageError if the model ends in an activation other than softmax."""
+    """Raise StageError if the model ends in an activation other than softmax."""
     if output.op.type in _NO_CLASSES:
         facts = [("network", described(model)), ("ends in", output.op.type)]
-        hint = "Let its last layer be a Dense layer with softmax, or without an activation (logits)."
-        raise StageError("The network does not end in one score for each class.", facts, hint)
+        hint = "End it with a Dense layer, with softmax or without an activation (logits)."
+        raise StageError("The network's output is not one score per class.", facts, hint)
 
 
 def _is_made_of_layers(model: keras.Model) -> bool:
@@ -127,18 +125,18 @@ def _is_made_of_layers(model: keras.Model) -> bool:
 
 
 def _out_of_place(model: keras.Model) -> Iterator[tuple[keras.Layer, str, str]]:
-    """Yield (layer, reason, hint) for each layer that does what a part of the spec does."""
+    """Yield (layer, reason, hint) for each layer for scaling, augmentation or preprocessing, which the spec defines."""
     for layer in model.layers:
         kind = type(layer).__name__
         if isinstance(layer, keras.Model):
             yield from _out_of_place(layer)
         elif kind == "Rescaling":
-            yield layer, "input.mean and input.std_dev are the one place for that", _rescaling(layer)
+            yield layer, "input.mean and input.std_dev already scale the images", _rescaling(layer)
         elif kind == "Normalization":
             hint = "leave it out and write input.mean and input.std_dev (one number for all channels)"
-            yield layer, "input.mean and input.std_dev are the one place for that", hint
+            yield layer, "input.mean and input.std_dev already scale the images", hint
         elif kind.startswith("Random") or kind in _AUGMENTS:
-            yield layer, "it changes training images", 'leave it out; "augment" in the spec does such things'
+            yield layer, "it augments images", 'leave it out; use "augment" in the spec'
         elif kind in _PREPARES:
             yield layer, "it prepares images", "leave it out and prepare the dataset"
 

@@ -1,7 +1,7 @@
-"""Layers with the names that slim gave them: <scope>/{weights,biases,BatchNorm}, <scope>/{Conv2D,BiasAdd,Relu}.
+"""Layers with slim's names: <scope>/{weights,biases,BatchNorm}, <scope>/{Conv2D,BiasAdd,Relu}.
 
-Law: what is random here is a function of the graph's seed, the layer's name and, for dropout, the global step. No
-generator has a state, so a training that goes on from a checkpoint draws what it would have drawn.
+Random numbers are a function of the graph's seed, the layer's name and, for dropout, the global step. No generator has
+a state, so a training resumed from a checkpoint draws the same numbers as an uninterrupted one.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ Normalization = Callable[[tf.Tensor], tf.Tensor] | None
 
 
 def truncated_normal(stddev: float) -> Initializer:
-    """Normal values with mean 0, redrawn beyond two standard deviations; drawn from the graph's seed and the name."""
+    """Return normal values with mean 0, redrawn beyond two standard deviations, from the graph's seed and the name."""
 
     def initial(shape: Sequence[int], dtype: tf.DType = tf.float32, **_: Any) -> tf.Tensor:
         name = v1.get_default_graph().get_name_scope()
@@ -31,7 +31,7 @@ def truncated_normal(stddev: float) -> Initializer:
 
 
 def variance_scaling(gain: float = 2.0) -> Initializer:
-    """Truncated normal values with variance gain / fan-in: gain 2 keeps the variance through ReLU.
+    """Return truncated normal values with variance gain / fan-in: gain 2 keeps the variance through ReLU.
 
     He et al. 2015, arXiv:1502.01852, eq. 10. The fan-in is the product of all dimensions but the last; in a
     depthwise kernel [height, width, channels, 1] it is height x width.
@@ -60,7 +60,7 @@ def conv(
     bias: float | None = 0.0,
     norm: Normalization = None,
 ) -> tf.Tensor:
-    """Convolution, bias or None, norm, activation: [n, h, w, c] -> [n, ceil(h/stride), ceil(w/stride), f]."""
+    """Convolve, add bias or not, normalize, activate: [n, h, w, c] -> [n, ceil(h/stride), ceil(w/stride), f]."""
     with v1.variable_scope(scope, use_resource=True):
         kernel = _weights("weights", [size_px, size_px, net.shape[-1], filters], weights)
         net = tf.nn.conv2d(net, kernel, strides=stride, padding="SAME", name="Conv2D")
@@ -78,7 +78,7 @@ def depthwise(
     bias: float | None = 0.0,
     norm: Normalization = None,
 ) -> tf.Tensor:
-    """One filter a channel, bias or None, norm, activation: [n, h, w, c] -> [n, ceil(h/stride), ceil(w/stride), c]."""
+    """Convolve each channel with one filter, like `conv`: [n, h, w, c] -> [n, ceil(h/stride), ceil(w/stride), c]."""
     with v1.variable_scope(scope, use_resource=True):
         kernel = _weights("depthwise_weights", [size_px, size_px, net.shape[-1], 1], weights)
         strides = [1, stride, stride, 1]
@@ -95,18 +95,18 @@ def dense(
     weights: Initializer | None = None,
     bias: float = 0.0,
 ) -> tf.Tensor:
-    """Fully connected layer, bias (that begins as `bias`), activation: [batch, features] -> [batch, units]."""
+    """Multiply by weights, add a bias with the initial value `bias`, activate: [batch, features] -> [batch, units]."""
     with v1.variable_scope(scope, use_resource=True):
         kernel = _weights("weights", [net.shape[-1], units], weights)
         return _finish(tf.matmul(net, kernel, name="MatMul"), bias, activation)
 
 
 def batch_norm(*, training: bool, decay: float = 0.99, epsilon: float = 1e-3) -> Callable[[tf.Tensor], tf.Tensor]:
-    """Batch normalization, for `norm` of a layer: y = gamma (x - mean) / sqrt(variance + epsilon) + beta.
+    """Normalize a layer's batch, for its parameter `norm`: y = gamma (x - mean) / sqrt(variance + epsilon) + beta.
 
-    Ioffe and Szegedy 2015, arXiv:1502.03167. In training mean and variance are those of the batch, over all but the
-    last of four dimensions, and the moving averages (m decay + batch's (1 - decay)) follow in UPDATE_OPS; otherwise
-    they are the moving averages.
+    Ioffe and Szegedy 2015, arXiv:1502.03167. In training, mean and variance are the batch's, over all dimensions but
+    the last, and UPDATE_OPS updates the moving averages: m <- m decay + batch (1 - decay). In inference, mean and
+    variance are the moving averages.
     """
 
     def normalize(net: tf.Tensor) -> tf.Tensor:
@@ -129,20 +129,20 @@ def batch_norm(*, training: bool, decay: float = 0.99, epsilon: float = 1e-3) ->
 
 
 def max_pool(net: tf.Tensor, size_px: int, *, scope: str) -> tf.Tensor:
-    """Maximum of each square of `size_px`, without overlap: [batch, h, w, c] -> [batch, h//size, w//size, c]."""
+    """Return the maximum of squares of `size_px`, without overlap: [batch, h, w, c] -> [batch, h//size, w//size, c]."""
     with v1.variable_scope(scope):
         return tf.nn.max_pool2d(net, size_px, size_px, padding="VALID", name="MaxPool")
 
 
 def global_average_pool(net: tf.Tensor, *, scope: str) -> tf.Tensor:
-    """Mean over all pixels: [batch, h, w, c] -> [batch, 1, 1, c]."""
+    """Return the mean over all pixels: [batch, h, w, c] -> [batch, 1, 1, c]."""
     with v1.variable_scope(scope):
         size = net.shape[1:3].as_list()
         return tf.nn.avg_pool2d(net, size, size, padding="VALID", name="AvgPool")
 
 
 def flatten(net: tf.Tensor, *, scope: str = "Flatten") -> tf.Tensor:
-    """[batch, h, w, c] -> [batch, h*w*c], by a Reshape to a constant shape, which every converter takes."""
+    """Reshape [batch, h, w, c] -> [batch, h*w*c], with a constant shape, which every converter accepts."""
     with v1.variable_scope(scope):
         return tf.reshape(net, [-1, int(net.shape[1:].num_elements())], name="Reshape")
 
@@ -150,8 +150,8 @@ def flatten(net: tf.Tensor, *, scope: str = "Flatten") -> tf.Tensor:
 def dropout(net: tf.Tensor, keep: float, *, training: bool, scope: str) -> tf.Tensor:
     """In training, zero each value with probability 1 - keep and divide the others by keep; else return them unchanged.
 
-    Srivastava et al. 2014, in the form that scales in training and so leaves inference alone. The values that go
-    depend on the graph's seed, the scope and the global step, and on nothing else.
+    Srivastava et al. 2014, in the form that scales in training, so that inference needs no scaling. The dropped values
+    depend on the graph's seed, the scope and the global step only.
     """
     if not training:
         return net
@@ -161,13 +161,13 @@ def dropout(net: tf.Tensor, keep: float, *, training: bool, scope: str) -> tf.Te
 
 
 def step_seed(name: str) -> tf.Tensor:
-    """A seed for the noise of this step: int64 [2], fixed by the graph's seed, a name and the global step."""
+    """Return a seed for the noise of this step: int64 [2], fixed by the graph's seed, a name and the global step."""
     step = tf.cast(v1.train.get_or_create_global_step(), tf.int64)
     return tf.stack([sum(_seed(name)), step])
 
 
 def require_pixels(images: tf.Tensor, *, network: str, least_px: int) -> None:
-    """StageError unless images are at least `least_px` high and wide, naming the network, what it got and wants."""
+    """Raise StageError unless images are at least `least_px` high and wide."""
     height, width, channels = images.shape[1:]
     if min(height, width) < least_px:
         facts = [
@@ -192,5 +192,5 @@ def _finish(net: tf.Tensor, bias: float | None, activation: Activation, norm: No
 
 
 def _seed(name: str) -> tuple[int, int]:
-    """The graph's seed (0 if it has none) and a number that is fixed by a name."""
+    """Return the graph's seed (0 without one) and a number that is fixed by a name."""
     return (v1.get_default_graph().seed or 0, zlib.crc32(name.encode()))

@@ -1,4 +1,4 @@
-"""LeNet for images such as MNIST's: slim's names, shapes and initial values (tensorflow/models d4e1f97)."""
+"""LeNet, for images like MNIST's: slim's names, shapes and initial values (tensorflow/models d4e1f97)."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from qatbuild.worker.models import layers
 
 
 def lenet(images: tf.Tensor, classes: int, *, training: bool) -> tf.Tensor:
-    """Convolutions 5x5x32 and 5x5x64 with pools, 1024 units: logits float32 [batch, classes].
+    """Build convolutions 5x5x32 and 5x5x64 with pools, 1024 units; return logits, float32 [batch, classes].
 
-    `images` is float32 [batch, height, width, channels], at least 8x8; 28x28x1 is what it was made for.
+    `images` is float32 [batch, height, width, channels], at least 8x8; designed for 28x28x1.
     """
     layers.require_pixels(images, network="lenet", least_px=8)
     initial = layers.truncated_normal(0.1)

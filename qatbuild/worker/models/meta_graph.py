@@ -1,13 +1,13 @@
-"""The network in a meta graph of TensorFlow 1: the operations from the images to the logits, as in inference.
+"""Networks from meta graphs of TensorFlow 1.
 
 A .meta file holds the whole graph of a program, with input pipeline, loss and optimizer. Only the operations between
-`input` and `logits` are taken; variables keep their names, so that the checkpoint restores by name. Left out are
+`input` and `logits` are copied. Variables keep their names, so that the checkpoint restores by name. Left out are
 
-    FakeQuants   with their switches: ranges are learnt or calibrated anew
-    dropout      in both graphs: a fine-tuning does not use it
-    control edges, which make inference wait for the updates of moving averages
+    FakeQuants     and their quant_delay: ranges are learnt or calibrated again
+    dropout        in training too: the fine-tuning runs without it
+    control edges  such as the wait for the updates of moving averages
 
-A network that normalizes with its batches is a training graph and is refused: it lacks the operations of inference.
+A training graph, whose batch norms use the batch's statistics, is refused: it lacks the operations of inference.
 """
 
 from __future__ import annotations
@@ -32,10 +32,10 @@ _LISTED = 10
 
 
 def build(images: tf.Tensor, path: Path, *, source: str, logits: str) -> tf.Tensor:
-    """The network of the file in the graph of `images`; the tensor named `logits`.
+    """Add the network of a meta graph to the graph of `images`, and return its tensor `logits`.
 
-    `source` names the tensor that the images take the place of. StageError if the file is no meta graph, has no such
-    tensors, or if the network needs something else than images.
+    `images` replaces the tensor `source`. StageError if the file is not a meta graph, lacks one of the tensors, or is a
+    training graph, and if the network has other inputs than the images.
     """
     meta = _read(path)
     cut = _Cut({node.name: node for node in meta.graph_def.node}, path.name)
@@ -54,7 +54,7 @@ def _read(path: Path) -> tf.compat.v1.MetaGraphDef:
     meta = tf.compat.v1.MetaGraphDef()
     facts = [("model.meta_graph", path)]
     if not path.is_file():
-        raise StageError("There is no such meta graph.", facts, "The path is relative to the spec.")
+        raise StageError("The meta graph does not exist.", facts, "The path is relative to the spec.")
     try:
         meta.ParseFromString(path.read_bytes())
     except (OSError, DecodeError) as fault:
@@ -65,7 +65,7 @@ def _read(path: Path) -> tf.compat.v1.MetaGraphDef:
 
 
 def _trained(meta: tf.compat.v1.MetaGraphDef) -> set[str] | None:
-    """The names of the variables that an optimizer may change, None if the file does not say."""
+    """Return the names of the trainable variables; None if the file has no list of them."""
     if "trainable_variables" not in meta.collection_def:
         return None
     values = meta.collection_def["trainable_variables"].bytes_list.value
@@ -73,12 +73,12 @@ def _trained(meta: tf.compat.v1.MetaGraphDef) -> set[str] | None:
 
 
 Edge = tuple[str, int]
-"""A node's name and the number of its output."""
+"""(name of a node, number of its output)."""
 
 
 @dataclass(frozen=True)
 class _Network:
-    """The nodes from start to end, and the names of the variables that are trained (None: all)."""
+    """A network as a list of nodes. `trained` are the names of its trainable variables; None: all are."""
 
     nodes: list[tf.compat.v1.NodeDef]
     start: Edge
@@ -86,7 +86,7 @@ class _Network:
     trained: set[str] | None
 
     def added_to(self, images: tf.Tensor) -> tf.Tensor:
-        """The end's tensor in the graph of `images`, which stand for the start."""
+        """Add the nodes to the graph of `images`, which replaces the start, and return the end's tensor."""
         feeds = {_name(self.start): images}
         for node in self.nodes:
             if node.op in _VARIABLES:
@@ -101,7 +101,7 @@ class _Network:
 
 
 def _free_batch(nodes: list[tf.compat.v1.NodeDef], graph: tf.Graph, batch: int) -> None:
-    """Let reshapes that were built for a batch of one size take any: their shape is a constant in the file."""
+    """Give the Reshapes that hold a constant batch size a shape for any batch."""
     for node in [each for each in nodes if each.op == "Reshape"]:
         shape = graph.get_operation_by_name(node.name).outputs[0].shape
         if not shape.is_fully_defined() or shape.rank == 0 or shape[0] != batch:
@@ -114,7 +114,7 @@ def _free_batch(nodes: list[tf.compat.v1.NodeDef], graph: tf.Graph, batch: int) 
 
 @dataclass
 class _Cut:
-    """The nodes of a graph by name, and the way through them."""
+    """The graph of the file, from which the network is cut out."""
 
     nodes: dict[str, tf.compat.v1.NodeDef]
     title: str
@@ -127,7 +127,7 @@ class _Cut:
         self._constants = graph_def.constant_ops(self.nodes.values(), random)
 
     def tensor(self, name: str, where: str) -> Edge:
-        """The edge of a tensor's name; the name of a node is its first output. StageError if it does not exist."""
+        """Return the edge of a tensor's name; a node's name means its first output. StageError if it does not exist."""
         edge = _edge(name)
         if edge[0] in self.nodes:
             return edge
@@ -138,11 +138,11 @@ class _Cut:
             or [node.name for node in self.nodes.values() if node.op == "Placeholder"]
         )
         facts = [("meta graph", self.title), (where, name)]
-        facts.append(("there are", "\n".join(near[:_LISTED]) or "none like it"))
+        facts.append(("there are", "\n".join(near[:_LISTED]) or "(no similar names)"))
         raise StageError("The meta graph has no such tensor.", facts)
 
     def shape(self, edge: Edge) -> list[int | None] | None:
-        """The static shape of a tensor, as far as the file says it."""
+        """Return the static shape of a tensor, None if the file does not give it."""
         attributes = self.nodes[edge[0]].attr
         shapes = list(attributes["_output_shapes"].list.shape) if "_output_shapes" in attributes else []
         if not shapes and "shape" in attributes:
@@ -150,7 +150,7 @@ class _Cut:
         return tf.TensorShape(shapes[edge[1]]).as_list() if shapes and not shapes[edge[1]].unknown_rank else None
 
     def between(self, start: Edge, end: Edge) -> list[tf.compat.v1.NodeDef]:
-        """Copies of the nodes that `end` needs, up to `start`, in the file's order; StageError if more is needed."""
+        """Return copies of the nodes between `start` and `end`, in the file's order; StageError for other inputs."""
         needed: dict[str, tf.compat.v1.NodeDef] = {}
         reached = False
         waiting = [end[0]]
@@ -179,19 +179,19 @@ class _Cut:
         fed = [node for node in needed if not node.input and node.op not in {*_VARIABLES, "Const"}]
         if fed:
             rows = [(node.op, node.name) for node in fed[:_LISTED]]
-            hint = "Name the tensor of real images behind the input pipeline, in the graph of an inference."
-            raise StageError("The network needs something else than the images.", [*facts, *rows], hint)
+            hint = "Set model.input to the tensor of real images behind the input pipeline, in an inference graph."
+            raise StageError("The network has other inputs than the images.", [*facts, *rows], hint)
         training = [node for node in needed if _normalizes_with_batch(node)]
         if training:
             rows = [(node.op, node.name) for node in training[:_LISTED]]
-            hint = "Save the graph once with is_training=False (Saver.export_meta_graph) and name that file."
-            message = "The network normalizes with its batches: this is the graph of a training."
+            hint = "Build the network with is_training=False, and export its graph with Saver.export_meta_graph."
+            message = "The meta graph is a training graph: its batch norms use the batch's statistics."
             raise StageError(message, [*facts, *rows], hint)
 
     def _through(self, edge: Edge) -> Edge:
-        """What stands behind FakeQuants, their gates and dropout, looking towards the input."""
+        """Return the edge in front of FakeQuants, their quant_delay and dropout."""
         if edge not in self._seen_through:
-            self._seen_through[edge] = edge  # a loop ends here
+            self._seen_through[edge] = edge  # Stops at a loop.
             before = self._before(edge)
             self._seen_through[edge] = edge if before is None else self._through(before)
         return self._seen_through[edge]
@@ -211,7 +211,7 @@ class _Cut:
         return None
 
     def _unscaled(self, edge: Edge) -> Edge:
-        """Dropout's values before they were divided by the share that is kept."""
+        """Return the input of dropout's division by the share of kept values; other edges unchanged."""
         node = self.nodes[edge[0]]
         inputs = [_edge(each) for each in node.input if not each.startswith("^")]
         if node.op in _SCALES and len(inputs) == 2 and "dropout" in node.name:  # noqa: PLR2004
@@ -223,7 +223,7 @@ class _Cut:
         return name in self._constants
 
     def _is_random(self, name: str) -> bool:
-        """Whether random numbers are in a value, and nothing of the images but their shape."""
+        """Return whether a value depends on random numbers, and on the images at most by their shape."""
         if name not in self._random:
             self._random[name] = False
             node = self.nodes[name]
@@ -249,12 +249,12 @@ def _name(edge: Edge) -> str:
 def _normalizes_with_batch(node: tf.compat.v1.NodeDef) -> bool:
     if node.op.startswith("FusedBatchNorm"):
         return bool(node.attr["is_training"].b)
-    # Of an unfused one: the variance of the batch, into which the network's own values go.
+    # The variance of an unfused batch norm that normalizes with its batch.
     return bool(node.op == "SquaredDifference")
 
 
 def _variable(node: tf.compat.v1.NodeDef, *, trainable: bool) -> tf.Tensor:
-    """A variable of the node's name and shape, and what its readers read: a value, or the handle of it."""
+    """Make a variable with the node's name and shape; return its handle for a VarHandleOp, else its value."""
     shape = [size.size for size in node.attr["shape"].shape.dim]
     dtype = tf.as_dtype(node.attr["dtype"].type)
     with v1.name_scope(None):
@@ -265,7 +265,7 @@ def _variable(node: tf.compat.v1.NodeDef, *, trainable: bool) -> tf.Tensor:
 
 
 def _renamed(definition: tf.compat.v1.GraphDef, graph: tf.Graph) -> dict[str, str]:
-    """New names for the nodes whose names the graph has already: its own, and the reads of variables."""
+    """Rename the nodes whose names the graph already has; return their new names by old name."""
     taken = {operation.name for operation in graph.get_operations()} & {node.name for node in definition.node}
     names = {name: f"{name}_of_meta_graph" for name in taken}
     for node in definition.node:

@@ -1,4 +1,4 @@
-"""The quantize stage with the method ptq: the float weights, with ranges measured on training images."""
+"""The quantize stage with the method ptq: the float weights, and ranges measured on training images."""
 
 from __future__ import annotations
 
@@ -86,7 +86,7 @@ def _measure(
     *,
     threads: int,
 ) -> dict[str, NDArray[np.float32]]:
-    """The values of the range variables by name, measured in the float graph with the weights of a checkpoint."""
+    """Return the values of the range variables by name, measured in the float graph with a checkpoint's weights."""
     built = inference(target)
     plan = plan_inference(built.graph, asked, input=built.input, logits=built.logits)
 
@@ -107,7 +107,7 @@ def _measure(
 def _write_checkpoint(
     target: Classifier, rewrite: Rewrite, values: dict[str, NDArray[np.float32]], weights: Path, prefix: Path
 ) -> RewriteReport:
-    """Write the checkpoint that the rewritten inference graph restores; the report of the rewrite."""
+    """Write the checkpoint for the rewritten inference graph; return the report of the rewrite."""
     reports: list[RewriteReport] = []
 
     def noted(graph: tf.Graph, source: str, logits: str) -> None:

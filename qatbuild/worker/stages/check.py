@@ -1,4 +1,4 @@
-"""The check stage: whether a network can become fully integer, before a training spends hours on it.
+"""The check stage: whether a network can become fully integer, before any training.
 
 A stage of its own, so that a change of the check does not make a training stale.
 """

@@ -50,7 +50,7 @@ def run(request: Request) -> ConvertFacts:
 
 
 def _refusal(draft: Path, unsupported: Sequence[inspect.UnsupportedOp], failed: Iterable[Gate]) -> ConversionError:
-    """One error for all failed gates; the operations replace the gate that counts them."""
+    """Return one error for all failed gates; the list of operations replaces the gate that counts them."""
     rows = [gate.row for gate in failed if not (unsupported and gate.name == FULLY_INTEGER)]
     rows.append(("refused file", str(draft)))
     if not unsupported:

@@ -19,7 +19,7 @@ from qatbuild.worker.datasets import Dataset, Images
 FILE = "dataset.npz"
 
 HOLD_OUT_SEED = 20180912
-"""Part of the meaning of `dataset.validation`: the same fraction is the same images, in every build."""
+"""Seed of the split, part of the meaning of `dataset.validation`: a fraction is the same images in every build."""
 
 MAX_VALIDATION = 0.5
 
@@ -62,7 +62,7 @@ def run(request: Request) -> DatasetFacts:
 
 
 def _splits(dataset: Dataset, validation: float) -> dict[str, npt.NDArray[Any]]:
-    """Train, validation and test arrays by name: validation is the tail of a permutation of the training set.
+    """Return train, validation and test arrays by name: validation is the tail of a permutation of the training set.
 
     Both parts keep the source's order. A larger fraction holds out the same images and some more.
     """
@@ -89,7 +89,7 @@ def _splits(dataset: Dataset, validation: float) -> dict[str, npt.NDArray[Any]]:
 
 
 def _write(path: Path, arrays: dict[str, npt.NDArray[Any]]) -> None:
-    """numpy.savez dates its members 1980-01-01 and keeps their order, so equal arrays make equal bytes."""
+    """Write equal arrays as equal bytes: numpy.savez dates its members 1980-01-01 and keeps their order."""
     try:
         np.savez(path, allow_pickle=False, **arrays)
     except OSError as fault:
@@ -103,7 +103,7 @@ def _write(path: Path, arrays: dict[str, npt.NDArray[Any]]) -> None:
 
 
 def _statistics(images: Images) -> Statistics:
-    """Statistics of images uint8 [n, height, width, channels], exact up to the final rounding."""
+    """Return statistics of images uint8 [n, height, width, channels], exact up to the final rounding."""
     channels = images.shape[3]
     histogram = np.zeros((channels, 256), np.int64)
     for start in range(0, len(images), _CHUNK_IMAGES):
@@ -116,7 +116,7 @@ def _statistics(images: Images) -> Statistics:
 
 
 def _moments(histogram: list[int]) -> tuple[float, float]:
-    """Mean and standard deviation of bytes, `histogram[v]` of them with the value v; integers until the division."""
+    """Return mean and standard deviation of bytes; `histogram[v]` is the number of bytes with the value v."""
     count = sum(histogram)
     first = sum(value * times for value, times in enumerate(histogram))
     second = sum(value * value * times for value, times in enumerate(histogram))

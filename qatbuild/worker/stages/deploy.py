@@ -27,7 +27,7 @@ from qatbuild.worker.deploy import Graphs, Outcome, Samples, Subject, agreement_
 from qatbuild.worker.tflite.interpret import Model
 
 _MANY = 100
-"""Images that are enough to compare on, and the number for a route without the option `images`."""
+"""The least number of images for a comparison, and the number for routes without the option `images`."""
 
 
 def run(request: Request) -> DeployFacts:
@@ -51,7 +51,7 @@ def run(request: Request) -> DeployFacts:
 
 
 def _subject(request: Request, count: int) -> Subject:
-    """The model of a request with `count` test images, fewer if the dataset has fewer."""
+    """Return the model of a request with `count` test images, fewer if the dataset has fewer."""
     converted, dataset = request.inputs["convert"].manifest, request.inputs["dataset"].manifest
     path = dataset.file("dataset.npz")
     with np.load(path) as arrays:
@@ -82,7 +82,7 @@ def _graphs(request: Request) -> Graphs | None:
 
 
 def _spread(rows: NDArray[Any], count: int) -> NDArray[Any]:
-    """`count` rows, evenly spread over the whole test set, which may be sorted by class."""
+    """Return `count` rows, evenly spread over the whole test set, which may be sorted by class."""
     return rows[np.linspace(0, len(rows) - 1, min(count, len(rows))).round().astype(int)]
 
 

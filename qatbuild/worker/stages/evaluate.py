@@ -1,4 +1,4 @@
-"""The evaluate stage: the float graph, the fake-quantized graph and the .tflite, on the whole test set.
+"""The evaluate stage: float graph, fake-quantized graph and .tflite on the whole test set.
 
 Accuracy is top-1 in percent. Of equal scores the lowest class counts, in all three: the 256 values of a quantized
 softmax are often equal. Each layer is measured on a sample of the images.
@@ -47,7 +47,7 @@ _NAMED_LAYERS = 3
 
 
 def run(request: Request) -> EvaluateFacts:
-    """Write report.json; the facts are the same without the latencies.
+    """Write report.json; return the facts, which are the same without the latencies.
 
     AcceptanceError if a gate of the spec fails; the report is written nevertheless.
     """
@@ -98,13 +98,13 @@ def _accept(facts: EvaluateFacts, report: Path) -> None:
 
 
 def top_class(scores: NDArray[Any]) -> NDArray[np.int64]:
-    """The class [n] of the highest of scores [n, classes]; of equal ones, the lowest class."""
+    """Return the class [n] with the highest of scores [n, classes]; if scores are equal, the lowest class."""
     highest: NDArray[np.int64] = np.argmax(scores, axis=1)
     return highest
 
 
 def _test_set(dataset: Manifest) -> tuple[NDArray[np.uint8], NDArray[np.int32]]:
-    """Images uint8 [n, height, width, channels] and labels [n]."""
+    """Return images uint8 [n, height, width, channels] and labels [n]."""
     path = dataset.file("dataset.npz")
     with np.load(path) as arrays:
         images, labels = arrays["test_images"], arrays["test_labels"]
@@ -116,7 +116,7 @@ def _test_set(dataset: Manifest) -> tuple[NDArray[np.uint8], NDArray[np.int32]]:
 def _layers(
     model: Path, frozen: Manifest, images: NDArray[np.uint8], scaling: Scaling, *, threads: int
 ) -> list[dict[str, Any]]:
-    """A row for each layer (see `tflite.layers`), measured on images spread over the whole test set."""
+    """Return a row for each layer (see `tflite.layers`), measured on images spread over the whole test set."""
     count = min(_LAYER_IMAGES, layers.affordable(model))
     chosen = images[np.unique(np.linspace(0, len(images) - 1, count, dtype=int))]
     reals = scaling.real(chosen.astype(np.float32))
@@ -138,7 +138,7 @@ def _top1_percent(scores: NDArray[Any], labels: NDArray[Any]) -> float:
 
 
 def _max_lsb(scores: NDArray[np.float32], outputs: NDArray[Any], output: IntegerTensor) -> float:
-    """The largest difference between the probabilities of graph and .tflite, in steps of the .tflite's output.
+    """Return the largest difference of a probability between graph and .tflite, in steps of the .tflite's output.
 
     Two decimals: further digits depend on the machine's order of summation.
     """
@@ -155,7 +155,7 @@ def _bytes(frozen: Manifest, converted: Manifest) -> ModelBytes:
 def _latencies(
     request: Request, graph: FreezeFacts, tflite: ConvertFacts, image: NDArray[np.uint8], scaling: Scaling
 ) -> list[dict[str, Any]]:
-    """Rows for the model, and for a .tflite of the float graph if the converter takes all its operations."""
+    """Return latency rows for the model, and for a float .tflite if the converter accepts all its operations."""
     frozen, converted = request.inputs["freeze"].manifest, request.inputs["convert"].manifest
     models: list[tuple[str, Path, NDArray[Any]]] = [(tflite.input.dtype, converted.file("model.tflite"), image)]
     float_graph, to = frozen.file("float_graph.pb"), request.work / "float.tflite"
@@ -171,7 +171,7 @@ def _latencies(
 
 
 def _gates(wanted: Mapping[str, Any], top1: Top1, agreement: Agreement) -> list[Gate]:
-    """The gates that the spec sets, on the rounded figures that the report shows."""
+    """Return the gates of the spec, on the rounded figures of the report."""
     limit, drop = wanted["max_accuracy_drop"], round(top1.float - top1.tflite, _DECIMALS)
     gates = [Gate("max_accuracy_drop", f"at most {limit} points", f"{drop} points", passed=drop <= limit)]
     for name, got in (("min_top1", top1.tflite), ("min_agreement", agreement.top1_percent)):

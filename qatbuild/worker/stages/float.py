@@ -1,4 +1,4 @@
-"""The float stage: train the network as it is."""
+"""The float stage: train the network without quantization."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def run(request: Request) -> FloatFacts:
 
 
 def _own_weights(request: Request, target: Classifier) -> Path | None:
-    """Write the weights in the network's own file as a checkpoint in the work folder; None if it has none."""
+    """Write the weights of the network's own file as a checkpoint in the work folder; None if it has no weights."""
     values = models.initial(target.shape, target.network)
     if values is None:
         return None
@@ -39,7 +39,7 @@ def _own_weights(request: Request, target: Classifier) -> Path | None:
 
 
 def _prefix(path: Path) -> Path:
-    """The path of a checkpoint without suffix; StageError if no checkpoint lies there."""
+    """Return the path of a checkpoint without suffix; StageError if it does not exist."""
     prefix = path.with_suffix("") if path.suffix == ".index" else path
     if not prefix.with_name(f"{prefix.name}.index").is_file():
         hint = "model.weights is the path before .index of a TensorFlow checkpoint, relative to the spec"

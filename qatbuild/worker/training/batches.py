@@ -1,4 +1,4 @@
-"""The examples of a step: pure functions of (seed, step), vectorised in NumPy.
+"""The examples of each step: pure functions of (seed, step), vectorised in NumPy.
 
 Random numbers come from Philox (Salmon et al. 2011, "Parallel random numbers: as easy as 1, 2, 3"), a generator that
 is a function of its key and counter: the key is (seed, epoch or step), the counter's last word the use.
@@ -20,7 +20,7 @@ _ORDER, _AUGMENTATION = 1, 2
 
 
 class Batch(NamedTuple):
-    """`images`: uint8 [batch, height, width, channels], 0..255; `labels`: int32 [batch]."""
+    """`images`: uint8 [batch, height, width, channels], 0..255. `labels`: int32 [batch]."""
 
     images: Images
     labels: Labels
@@ -28,9 +28,9 @@ class Batch(NamedTuple):
 
 @dataclass(frozen=True)
 class Augmentation:
-    """Random changes of a training image: shifted by up to `pad_crop` pixels each way, mirrored half the time.
+    """Random changes of training images: shifts by up to `pad_crop` pixels each way, and mirroring half the time.
 
-    Uncovered pixels get the byte `fill`: the input's mean, which is 0.0 for the network.
+    Uncovered pixels get the byte `fill`, the input's mean, which means 0.0.
     """
 
     pad_crop: int = 0
@@ -40,10 +40,10 @@ class Augmentation:
 
 @dataclass
 class Batches:
-    """The training examples, batch by batch: call it with a step (0 is the first).
+    """The training examples, batch by batch. Calling it with a step (the first is 0) returns that step's batch.
 
-    The data is one endless row of epochs, each a permutation of all examples; step s takes the s-th slice of
-    `batch_size` from that row, so a batch may reach from one epoch into the next and nothing is left out.
+    The data is an endless sequence of epochs, each a permutation of all examples. Step s takes the s-th slice of
+    `batch_size` examples, so a batch may span two epochs, and no example is left out.
     """
 
     images: Images
@@ -54,12 +54,12 @@ class Batches:
     _orders: dict[int, Indices] = field(default_factory=dict, repr=False)
 
     def __call__(self, step: int) -> Batch:
-        """The examples of the step that follows `step` done ones."""
+        """Return the examples of the step after `step` completed ones."""
         index = self.index(step)
         return Batch(self._augmented(index, step), self.labels[index])
 
     def index(self, step: int) -> Indices:
-        """Indices of the examples of a step: int64 [batch]."""
+        """Return the indices of the examples of a step: int64 [batch]."""
         count = len(self.images)
         row = np.arange(step * self.batch_size, (step + 1) * self.batch_size)
         epochs = row // count

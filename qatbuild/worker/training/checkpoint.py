@@ -21,12 +21,12 @@ _SUFFIXES = (".index", ".data-00000-of-00001")
 
 
 def prefix(folder: Path, step: int) -> Path:
-    """The path of a step's published checkpoint, without the suffixes of its files."""
+    """Return the path of a step's published checkpoint, without the suffixes of its files."""
     return folder / f"model.ckpt-{step}"
 
 
 def files(prefix: Path) -> list[Path]:
-    """The files of one checkpoint."""
+    """Return the files of one checkpoint."""
     return [prefix.with_name(prefix.name + suffix) for suffix in _SUFFIXES]
 
 
@@ -40,11 +40,11 @@ def save(session: tf.compat.v1.Session, saver: tf.compat.v1.train.Saver, prefix:
             with contextlib.suppress(OSError):
                 file.unlink(missing_ok=True)
         facts = [("file", prefix), ("reason", str(fault).splitlines()[0])]
-        raise StageError("A checkpoint cannot be written.", facts, "Is there space left on the disk?") from fault
+        raise StageError("A checkpoint cannot be written.", facts, "Check the free space on the disk.") from fault
 
 
 def write(values: Mapping[str, np.ndarray[Any, Any]], prefix: Path) -> None:
-    """Write a checkpoint of values by name; StageError if it cannot be written."""
+    """Write a checkpoint from values by name; StageError if it cannot be written."""
     with tf.Graph().as_default(), v1.Session() as session:
         fed = {name: v1.placeholder(value.dtype, value.shape) for name, value in values.items()}
         variables = {name: v1.Variable(fed[name], trainable=False, use_resource=True) for name in values}
@@ -54,7 +54,7 @@ def write(values: Mapping[str, np.ndarray[Any, Any]], prefix: Path) -> None:
 
 
 def link(files: Iterable[Path], folder: Path) -> None:
-    """Hard-link files into another folder; copy where the disk has no links."""
+    """Hard-link files into another folder; copy them if the file system has no links."""
     folder.mkdir(parents=True, exist_ok=True)
     for file in files:
         target = folder / file.name
@@ -93,22 +93,22 @@ def values(prefix: Path, shapes: Mapping[str, Iterable[int]]) -> dict[str, np.nd
     return {name: reader.get_tensor(name) for name in shapes}
 
 
-_ANOTHER = "The checkpoint is of another network, of other options of it, or of another number of classes."
+_ANOTHER = "The checkpoint belongs to another network, or to other options or another number of classes."
 _TRAINING_ONLY = re.compile(r"^global_step$|/(Momentum|Adam(_1)?|ExponentialMovingAverage)$")
 
 
 def explain(variables: Iterable[tf.Variable], *, restored: Iterable[tf.Variable], new: Iterable[tf.Variable]) -> None:
-    """StageError naming each variable that is neither restored from a checkpoint nor in `new`."""
+    """Raise StageError naming each variable that is neither restored from a checkpoint nor in `new`."""
     explained = {variable.op.name for variable in (*restored, *new)}
     unexplained = sorted(variable.op.name for variable in variables if variable.op.name not in explained)
     if unexplained:
         facts = [("variables", "\n".join(unexplained))]
-        hint = "They would silently begin with other values. A network makes all its variables in its own function."
-        raise StageError("Variables are neither in the checkpoint nor known to begin anew.", facts, hint)
+        hint = "They would begin with wrong values. A network must make all its variables in its own function."
+        raise StageError("Variables are neither in the checkpoint nor new in every training.", facts, hint)
 
 
 def restore(session: tf.compat.v1.Session, variables: Iterable[tf.Variable], prefix: Path) -> None:
-    """Give each variable its value in the checkpoint, by name; raises what `values` raises."""
+    """Give each variable its value in the checkpoint, by name; raise the errors of `values`."""
     by_name = {variable.op.name: variable for variable in variables}
     values(prefix, {name: variable.shape.as_list() for name, variable in by_name.items()})
     v1.train.Saver(by_name).restore(session, str(prefix))

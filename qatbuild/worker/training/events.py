@@ -15,19 +15,19 @@ v1 = tf.compat.v1
 class Events:
     """Scalars by step in a folder's event files; a context manager.
 
-    A training that continues from step s opens a second file and makes TensorBoard drop later steps of the first: they
-    were lost with the process that was killed.
+    A training that continues from step s opens a second file, and makes TensorBoard drop later steps of the first
+    file: they were lost with the killed process.
     """
 
     def __init__(self, folder: Path, step: int) -> None:
-        """Event files in `folder`, of a training that has done `step` steps."""
+        """Open event files in `folder`, for a training that has completed `step` steps."""
         folder.mkdir(parents=True, exist_ok=True)
         self._folder = folder
         self._step = step
 
     def __enter__(self) -> Self:
         with tf.Graph().as_default():
-            # TensorFlow names a file by the second: one that goes on at once would overwrite the one it follows.
+            # TensorFlow names a file by the second: a training resumed at once would overwrite the first file.
             self._writer = v1.summary.FileWriter(str(self._folder), filename_suffix=f".from-{self._step}")
         start = v1.SessionLog(status=v1.SessionLog.START)
         self._writer.add_session_log(start, global_step=self._step + 1)
@@ -42,5 +42,5 @@ class Events:
         self._writer.add_summary(v1.Summary(value=values), step)
 
     def flush(self) -> None:
-        """Let readers see all that was written."""
+        """Flush everything written, so that readers see it."""
         self._writer.flush()

@@ -21,13 +21,13 @@ _VARIABLES = ("VarHandleOp", "VariableV2")
 
 
 def without_weights(target: Inference) -> tf.compat.v1.GraphDef:
-    """The part of a graph that the output depends on: variables are operations, without initial values."""
+    """Return the part of a graph on which the output depends: variables are operations, without initial values."""
     definition = target.graph.as_graph_def()
     return v1.graph_util.extract_sub_graph(definition, [target.output])
 
 
 def freeze(graph: Path, weights: Path, output: str) -> bytes:
-    """Replace the variables of a file's graph by a checkpoint's values; a binary GraphDef.
+    """Replace the variables in a file's graph by a checkpoint's values; return a binary GraphDef.
 
     `weights` is a path without suffix, `output` the name of the operation to keep. A constant has its variable's
     name; equal files and values give equal bytes. StageError if the file is not a graph, or the checkpoint lacks
@@ -41,14 +41,14 @@ def freeze(graph: Path, weights: Path, output: str) -> bytes:
     frozen.versions.CopyFrom(definition.versions)
     for node in definition.node:
         frozen.node.add().CopyFrom(_frozen(node, values))
-    # Reads of variables have become identities: they are removed, with those of the training.
+    # Reads of variables are identities now: they are removed, with the nodes for training.
     lean = v1.graph_util.remove_training_nodes(frozen, protected_nodes=[output])
     content: bytes = lean.SerializeToString(deterministic=True)
     return content
 
 
 def _frozen(node: tf.compat.v1.NodeDef, values: dict[str, Any]) -> tf.compat.v1.NodeDef:
-    """The node, or its replacement in a graph without variables."""
+    """Return the node, or its replacement in a graph without variables."""
     if node.op in _VARIABLES:
         return graph_def.new_constant(node.name, values[node.name])
     if node.op == "ReadVariableOp":

@@ -1,4 +1,4 @@
-"""The network as a graph that learns.
+"""The network as a training graph.
 
 The order matters: the network, then fake quantization, then the loss on the rewritten graph, then the optimizer. In any
 other order the gradients would bypass the fake quantization without an error.
@@ -22,7 +22,7 @@ v1 = tf.compat.v1
 
 @dataclass(frozen=True)
 class Training:
-    """A training graph, its inputs and outputs, and its variables by owner.
+    """A training graph: its inputs and outputs, and its variables by owner.
 
     images         uint8 [batch, height, width, channels], fed
     labels         int32 [batch], fed
@@ -31,7 +31,7 @@ class Training:
     step           the operation that does one step
     model          the network's own variables, those of a float checkpoint
     ranges         minimum and maximum of each fake-quantized tensor, by its name: scalars, or float32 [channels]
-    new            variables that begin anew in every training: ranges and their averages, counters, the optimizer's
+    new            variables with fresh values in every training: ranges and their averages, counters, the optimizer's
     """
 
     graph: tf.Graph
@@ -46,7 +46,7 @@ class Training:
 
     @property
     def published(self) -> dict[str, tf.Variable]:
-        """The variables of a published checkpoint by name: the network, its ranges, the global step."""
+        """Return the variables of a published checkpoint by name: the network's, its ranges, the global step."""
         ends = [end for pair in self.ranges.values() for end in pair]
         return {variable.op.name: variable for variable in [*self.model, *ends, v1.train.get_global_step(self.graph)]}
 

@@ -1,4 +1,4 @@
-"""The network as it will be deployed: no dropout, no augmentation, no optimizer."""
+"""The network for inference: no dropout, no augmentation, no optimizer."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def inference(target: Classifier, rewrite: Callable[[tf.Graph, str, str], object
     """Build the inference graph of a network, in float or changed in place by `rewrite` (graph, input, logits)."""
     graph = tf.Graph()
     with graph.as_default():
-        # Initial values are never used here, but where kernels must be deterministic TensorFlow wants a seed for them.
+        # Initial values are never used here, but TensorFlow needs a seed for them if kernels must be deterministic.
         v1.set_random_seed(1)
         images = v1.placeholder(tf.float32, [None, *target.shape], name=INPUT)
         logits = models.build(images, target.classes, target.network, training=False)

@@ -1,4 +1,4 @@
-"""Signals that stop a training between two steps, so that the saved state is that of a whole step."""
+"""Signals that stop a training between two steps, so that the saved state is that of a complete step."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class Interrupt:
     """
 
     def __init__(self) -> None:
-        """No request yet; `requested` will be the number of the signal."""
+        """Begin without a request; `requested` will be the number of the signal."""
         self.requested: int | None = None
 
     def __enter__(self) -> Self:
@@ -31,7 +31,7 @@ class Interrupt:
         self._restore()
 
     def obey(self) -> None:
-        """After a request, end the process: KeyboardInterrupt, or SystemExit with 128 + the signal's number."""
+        """End the process after a request: KeyboardInterrupt, or SystemExit with 128 + the signal's number."""
         if self.requested == signal.SIGINT:
             raise KeyboardInterrupt
         if self.requested is not None:

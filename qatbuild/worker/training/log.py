@@ -1,4 +1,4 @@
-"""Lines about a training: stdout, which in a build is the stage's log.txt."""
+"""Lines about a training, printed to stdout: in a build, the stage's log.txt."""
 
 from __future__ import annotations
 
@@ -6,6 +6,6 @@ import sys
 
 
 def write(line: str) -> None:
-    """Write one line, at once."""
+    """Write one line at once."""
     sys.stdout.write(f"{line}\n")
     sys.stdout.flush()

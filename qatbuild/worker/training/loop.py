@@ -30,7 +30,7 @@ v1 = tf.compat.v1
 
 @dataclass(frozen=True)
 class Course:
-    """Length, learning rate and number format of a training, and how often it saves and logs; in steps."""
+    """Length, learning rate and number format of a training, and the intervals of saving and logging; in steps."""
 
     steps: int
     learning_rate: Schedule
@@ -55,10 +55,10 @@ def train(
 
     While it runs, both are in `state`; TensorBoard can be pointed there.
 
-    `batches` gives the examples of a step. The network's own variables begin as in the checkpoint `start_from` (a
-    path without suffix), or at random; everything else (ranges, optimizer, steps) always begins anew. `top1` measures
-    a published checkpoint, in percent. A saved training in the folder `state` is continued. Sessions have `threads`
-    threads. StageError if the loss is no longer a number, or a checkpoint cannot be read or written.
+    `batches` returns the examples of a step. The network's own variables begin with the values of the checkpoint
+    `start_from` (a path without suffix) or random values; all others (ranges, optimizer, steps) begin fresh. `top1`
+    measures a published checkpoint, in percent. A saved training in the folder `state` is continued. Sessions have
+    `threads` threads. StageError if the loss is no longer a number, or a checkpoint cannot be read or written.
     """
     resume = Resume(state)
     progress = resume.load()
@@ -142,7 +142,7 @@ class _Run:
         self.events.scalars(self.progress.step, named)
 
     def _checkpoint(self, note: str) -> None:
-        """Publish, validate, and save the state that stands for both."""
+        """Publish and validate a checkpoint, and save the state that includes both."""
         progress = self.progress
         prefix = checkpoint.prefix(self.resume.folder, progress.step)
         checkpoint.save(self.session, self.published, prefix)
@@ -174,7 +174,7 @@ class _Mean:
 
 
 class _Clock:
-    """Steps per second since it was last asked, and the share of all time that was spent waiting for data."""
+    """Measures steps per second since the last call, and the share of all time spent waiting for data."""
 
     def __init__(self, made: Prefetch) -> None:
         self._made = made

@@ -14,7 +14,7 @@ v1 = tf.compat.v1
 
 @dataclass(frozen=True)
 class Optimizer:
-    """`sgd`, `momentum` (with `nesterov` in Nesterov's form) or `adam`; numbers as in TensorFlow."""
+    """`sgd`, `momentum` (with `nesterov` in Nesterov's form) or `adam`; constants as in TensorFlow."""
 
     name: str = "momentum"
     momentum: float = 0.9
@@ -24,7 +24,7 @@ class Optimizer:
     epsilon: float = 1e-8
 
     def build(self, learning_rate: tf.Tensor) -> tf.compat.v1.train.Optimizer:
-        """A fresh optimizer; `learning_rate` is a float32 scalar that is fed at each step."""
+        """Make an optimizer; `learning_rate` is a float32 scalar, fed at each step."""
         if self.name == "sgd":
             return v1.train.GradientDescentOptimizer(learning_rate)
         if self.name == "momentum":
@@ -32,14 +32,14 @@ class Optimizer:
         if self.name == "adam":
             return v1.train.AdamOptimizer(learning_rate, self.beta1, self.beta2, self.epsilon)
         facts = [("optimizer", self.name), ("there are", "sgd, momentum, adam")]
-        raise StageError("There is no such optimizer.", facts)
+        raise StageError("The optimizer does not exist.", facts)
 
 
 def loss(labels: tf.Tensor, logits: tf.Tensor, kernels: Iterable[tf.Variable], weight_decay: float) -> tf.Tensor:
-    """Mean softmax cross entropy + weight_decay * sum of |w|^2 / 2 over the kernels: float32 scalar.
+    """Return mean softmax cross entropy + weight_decay * sum of |w|^2 / 2 over the kernels: float32 scalar.
 
     `labels` is int32 [batch], `logits` float32 [batch, classes]. Biases and ranges do not decay. The decay is of the
-    float weights, also where the network reads fake-quantized ones.
+    float weights, even if the network reads fake-quantized ones.
     """
     entropy = tf.nn.sparse_softmax_cross_entropy_with_logits(labels, logits)
     total = tf.reduce_mean(entropy, name="cross_entropy")

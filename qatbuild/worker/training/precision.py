@@ -1,4 +1,4 @@
-"""The number format of a training: float32, or bfloat16 where the processor has instructions for it.
+"""The number format of a training: float32, or bfloat16 if the processor has instructions for it.
 
 In bfloat16 (8 bits of exponent as float32, 8 of significand: Kalamkar et al. 2019, arXiv:1905.12322) TensorFlow's own
 graph pass casts around convolutions, dense layers and what lies between them, forward and backward. Weights, their
@@ -19,11 +19,11 @@ FLOAT32, BFLOAT16 = "float32", "bfloat16"
 
 _ON = 1  # RewriterConfig.ON
 _FLAGS = {"avx512_bf16", "amx_bf16", "bf16", "avx_ne_convert"}
-"""Linux' names of the instructions, on x86 and Arm; without them bfloat16 is emulated, slower than float32."""
+"""Linux' names of the bfloat16 instructions, on x86 and Arm; emulation without them is slower than float32."""
 
 
 def available(wanted: str) -> str:
-    """The wanted format, or float32 with a line in the log if this machine would have to emulate it."""
+    """Return the wanted format, or float32 (with a line in the log) if this machine would have to emulate it."""
     if wanted == BFLOAT16 and not _FLAGS & _processor_flags():
         log.write(f"This processor ({platform.machine()}) has no bfloat16 instructions: the training is in float32.")
         return FLOAT32
@@ -31,7 +31,7 @@ def available(wanted: str) -> str:
 
 
 def configure(config: tf.compat.v1.ConfigProto, precision: str) -> None:
-    """Let sessions with this configuration compute in `precision`."""
+    """Make sessions with this configuration compute in `precision`."""
     if precision == BFLOAT16:
         config.graph_options.rewrite_options.auto_mixed_precision_onednn_bfloat16 = _ON
 

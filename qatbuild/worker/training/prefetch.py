@@ -1,4 +1,4 @@
-"""Batches made in advance in a thread, so that the training does not wait for them."""
+"""Batches made in advance by a thread, so that the training does not wait for them."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ _AHEAD = 8
 
 
 class Prefetch:
-    """The batches of steps `start` to `stop` - 1 in order, at most a few ahead of their use.
+    """An iterator over the batches of steps `start` to `stop` - 1, made at most a few batches ahead.
 
     A context manager and an iterator, which raises the errors of `make`. `waited_s` is the time that the consumer has
     waited so far, in seconds.
     """
 
     def __init__(self, make: Callable[[int], Batch], start: int, stop: int) -> None:
-        """Batches of `make`, which is called in a thread, with `start`, `start` + 1, ... `stop` - 1."""
+        """Prepare batches by calling `make` in a thread with `start`, `start` + 1, ... `stop` - 1."""
         self.waited_s = 0.0
         self._make = make
         self._steps = range(start, stop)

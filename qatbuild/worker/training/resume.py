@@ -1,7 +1,7 @@
-"""The saved state of a training, which survives a kill: every variable, and the progress of the loop.
+"""The saved state of a training, for resuming it after a kill: every variable, and the progress of the loop.
 
-The state file is written last, by rename, and holds the digests of all files of the state. So one whole state exists at
-any time, and a truncated or edited file is detected.
+The state file is written last, by rename, and holds the digests of all files of the state. So a complete state always
+exists, and a truncated or edited file is detected.
 """
 
 from __future__ import annotations
@@ -31,13 +31,13 @@ class Progress:
 
     @property
     def best(self) -> int | None:
-        """The step with the highest validation top-1, the earliest of equal ones; None without validation."""
+        """Return the step with the highest validation top-1, the earliest of equal ones; None without validation."""
         if not self.validation_top1:
             return None
         return max(self.validation_top1, key=lambda row: (row[1], -row[0]))[0]
 
     def keep(self, step: int, top1: float | None) -> None:
-        """Note a published checkpoint: any of them may be frozen, so all are kept."""
+        """Record a published checkpoint: any of them may be frozen, so all are kept."""
         if top1 is not None:
             self.validation_top1.append((step, top1))
         self.kept.append(step)
@@ -45,13 +45,13 @@ class Progress:
 
 @dataclass(frozen=True)
 class Resume:
-    """The folder of a training's state, with its published checkpoints and its event files so far."""
+    """The state folder of a training, with its published checkpoints and its event files so far."""
 
     folder: Path
 
     @property
     def events(self) -> Path:
-        """The folder of the training's event files: they are part of its state, for a worker's `out` begins empty."""
+        """The folder of event files. They are part of the state, because a worker's `out` begins empty."""
         return self.folder / "events"
 
     @property
@@ -62,7 +62,7 @@ class Resume:
         return self.folder / f"full.ckpt-{step}"
 
     def load(self) -> Progress | None:
-        """Read the saved progress, None without one; a damaged state is removed with a line in the log."""
+        """Load the saved progress, None without one; a damaged state is removed with a line in the log."""
         if not self._state.exists():
             shutil.rmtree(self.folder, ignore_errors=True)
             return None
@@ -80,11 +80,11 @@ class Resume:
         return None
 
     def restore(self, session: tf.compat.v1.Session, saver: tf.compat.v1.train.Saver, progress: Progress) -> None:
-        """Give every variable the value it had when `progress` was saved."""
+        """Give every variable its value in the saved state of `progress`."""
         saver.restore(session, str(self._full(progress.step)))
 
     def save(self, session: tf.compat.v1.Session, saver: tf.compat.v1.train.Saver, progress: Progress) -> None:
-        """Save every variable and the progress; the older state is removed after that."""
+        """Save every variable and the progress; then remove the older state."""
         checkpoint.save(session, saver, self._full(progress.step))
         prefixes = [self._full(progress.step), *(checkpoint.prefix(self.folder, step) for step in progress.kept)]
         unchanged = self._digests()
@@ -96,7 +96,7 @@ class Resume:
                 file.unlink()
 
     def _digests(self) -> Mapping[str, str]:
-        """Digests of published checkpoints in the former state: those files have not changed since."""
+        """Return digests of published checkpoints from the previous state: those files have not changed since."""
         try:
             former = json.loads(self._state.read_text(encoding="utf-8"))["files"]
         except (OSError, ValueError, KeyError):

@@ -1,6 +1,6 @@
 """A change of the graph between network and loss, passed in by the quantize stage.
 
-The training room does not import the quantizer, so that a change of it does not make float trainings stale.
+This room does not import the quantizer, so that a change of the quantizer does not make float trainings stale.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import tensorflow as tf
 
 @dataclass(frozen=True)
 class Rewrite:
-    """Two functions of (graph, input, logits) that change the graph in place; both name the range variables alike.
+    """Two functions of (graph, input, logits) that change a graph in place, with equal names of range variables.
 
     `input` and `logits` are names of operations: the float32 real values, and what the softmax reads.
 

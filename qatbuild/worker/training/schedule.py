@@ -1,4 +1,4 @@
-"""Learning rates: formulas of the step, computed in Python, so that no state is saved."""
+"""Learning rates as formulas of the step, computed in Python, so that no state is saved."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class Schedule:
     def __post_init__(self) -> None:
         facts = [("schedule", self.schedule)]
         if self.schedule not in ("constant", "step", "exponential", "cosine"):
-            raise StageError("There is no such learning-rate schedule.", facts)
+            raise StageError("The learning-rate schedule does not exist.", facts)
         if self.schedule == "exponential" and not (self.decay_steps and self.decay_rate):
             raise StageError("The learning-rate schedule lacks decay_steps or decay_rate.", facts)
         if self.schedule == "step" and len(self.values) != len(self.boundaries):
@@ -42,7 +42,7 @@ class Schedule:
             raise StageError("The learning-rate schedule needs one value for each boundary.", [*facts, *rows])
 
     def rate(self, step: int, steps: int) -> float:
-        """The learning rate of the step that follows `step` done ones, in a training of `steps` steps."""
+        """Return the learning rate of the step after `step` completed ones, in a training of `steps` steps."""
         if step < self.warm_up_steps:
             return self.initial * (step + 1) / self.warm_up_steps
         since = step - self.warm_up_steps

@@ -1,4 +1,4 @@
-"""Sessions: how many threads, and the same bits each time."""
+"""Sessions: number of threads, and reproducible bits."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from qatbuild.worker.training.precision import FLOAT32, configure
 
 
 def deterministic() -> None:
-    """Make the process build and run graphs that give the same bits each time.
+    """Make the process build and run graphs with bit-identical results each time.
 
     Needed before a graph is built, too: TensorFlow then chooses other operations for some functions.
     """

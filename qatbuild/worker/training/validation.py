@@ -1,4 +1,4 @@
-"""Top-1 of a published checkpoint in the inference graph, so that the files themselves are measured."""
+"""Top-1 of published checkpoints in the inference graph, so that the files themselves are measured."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _BATCH = 500
 
 @dataclass
 class Validation:
-    """Images uint8 [n, height, width, channels] and labels int32 [n], to measure checkpoints with `threads` threads."""
+    """Measures checkpoints on images uint8 [n, height, width, channels] and labels int32 [n]."""
 
     target: Classifier
     images: Images
@@ -30,20 +30,20 @@ class Validation:
     _open: tuple[Inference, tf.compat.v1.Session, tf.compat.v1.train.Saver] | None = field(default=None, repr=False)
 
     def top1(self, prefix: Path) -> float:
-        """Share of the images, in percent, whose highest probability is that of their label."""
+        """Return the share of the images, in percent, whose highest probability is that of their label."""
         if self._open is None:
             built = inference(self.target, self.rewrite.inference if self.rewrite else None)
             with built.graph.as_default():
                 self._open = built, session(built.graph, self.threads), v1.train.Saver()
         built, opened, saver = self._open
-        with built.graph.as_default():  # Outside of a graph a Saver assumes that TensorFlow is eager.
+        with built.graph.as_default():  # Outside of a graph, a Saver assumes eager mode.
             saver.restore(opened, str(prefix))
         batches = real_batches(self.images, self.target.scaling, _BATCH)
         probabilities = outputs(opened, built.input, built.output, batches)
         return 100.0 * int((probabilities.argmax(axis=1) == self.labels).sum()) / len(self.images)
 
     def close(self) -> None:
-        """Free the session; the next measurement opens another."""
+        """Close the session; the next measurement opens another."""
         if self._open is not None:
             self._open[1].close()
             self._open = None
