@@ -133,7 +133,7 @@ def _former(plan: Plan, rebuilder: Rebuilder, label: str, name: str) -> Request 
 def _own(
     plan: Plan, rebuilder: Rebuilder, stage: Stage, inputs: Mapping[str, Input]
 ) -> tuple[list[Reason], str | None]:
-    """Returns (reasons, key of the request) of a stage with these inputs; the key is None without a request."""
+    """Returns (reasons, key of the request) of a stage with these inputs; without a request, None for the key."""
     try:
         request = rebuilder.draft(stage, inputs)
         return freshness(plan, rebuilder, stage, request).reasons, request.key

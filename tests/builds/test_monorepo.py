@@ -93,7 +93,7 @@ def test_several_projects_in_one_dodo_differ_by_their_prefixes(guest: ToyProject
     assert guest.doit("explain", "audio/kws").stdout == "8 up to date\n"
     done = guest.doit("explain")
     assert done.returncode == 3
-    assert "Prefixes: models, audio" in done.stderr or "Prefixes: audio, models" in done.stderr
+    assert "(models, audio)" in done.stderr or "(audio, models)" in done.stderr
 
 
 def documents(toy: ToyProject, *files: str) -> None:

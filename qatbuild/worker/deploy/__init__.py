@@ -44,7 +44,7 @@ class Samples(NamedTuple):
 class Subject:
     """The model to deploy.
 
-    `graphs` is None if the route does not read them. `sources` are the route's files by role; `work` is a folder for
+    `graphs` may be None: only some routes read them. `sources` are the route's files by role; `work` is a folder for
     files that are not published.
     """
 
@@ -112,7 +112,7 @@ def differing_percent(ours: NDArray[Any], theirs: NDArray[Any]) -> float:
 
 
 def agreement_gate(wanted: float | None, got: float, reference: str) -> tuple[Gate, ...]:
-    """Return the gate `min_agreement` with `reference`, in percent; no gate if `wanted` is None."""
+    """Return the gate `min_agreement` with `reference`, in percent; no gate without `wanted`."""
     if wanted is None:
         return ()
     text = f"at least {wanted:g} % with {reference}"
