@@ -142,8 +142,9 @@ class Builder:
     def is_current(self, stage: Stage) -> bool:
         """Returns whether the stage is up to date; if not, records `reasons` and `restorable` for it."""
         result = self._freshness(stage)
-        if result.reasons and self._lock is not None and self._lock.take():
-            result = self._freshness(stage)  # The build that held the lock may have built it.
+        with contextlib.suppress(OSError):  # build() reports a lock that cannot be taken.
+            if result.reasons and self._lock is not None and self._lock.take():
+                result = self._freshness(stage)  # The build that held the lock may have built it.
         self.reasons[stage.id] = result.reasons
         self._current[stage.id] = result
         return not result.reasons

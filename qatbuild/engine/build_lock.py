@@ -31,8 +31,14 @@ class BuildLock:
         """
         if self._owners:
             return False
-        self._owners = [Owner(file) for file in sorted(set(self._files))]
-        waited = [owner.take() for owner in self._owners]
+        owners = [Owner(file) for file in sorted(set(self._files))]
+        try:
+            waited = [owner.take() for owner in owners]
+        except BaseException:  # A lock that was not taken must not count as held.
+            for owner in owners:
+                owner.give_back()
+            raise
+        self._owners = owners
         return any(waited)
 
     def give_back(self) -> None:

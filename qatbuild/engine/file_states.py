@@ -8,6 +8,7 @@ fork fails, one process checks all files.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import threading
 from array import array
@@ -25,6 +26,8 @@ _FORK_FROM = 20_000
 
 _INODE = (1 << 63) - 1
 _BLOCK = 512 * WIDTH
+_END = b"."
+"""Sent last: without it the forked process has died."""
 
 
 def states(paths: Sequence[bytes], expected: array[int] | None = None) -> array[int]:
@@ -55,24 +58,31 @@ def _with_fork(mine: Sequence[bytes], others: Sequence[bytes], expected: array[i
     """
     try:
         source, target = os.pipe()
-        child = os.fork()
     except OSError:
         return _states(mine), None
+    try:
+        child = os.fork()
+    except OSError:
+        os.close(source)
+        os.close(target)
+        return _states(mine), None
     if child == 0:
-        failed = 1
         try:
+            os.close(source)  # If the parent dies, writing must fail, not wait for a reader for ever.
             now = _states(others)
             with open(target, "wb") as pipe:  # noqa: PTH123  A descriptor.
-                pipe.write(b"" if now == expected else now.tobytes())
-            failed = 0
+                pipe.write((b"" if now == expected else now.tobytes()) + _END)
         finally:
-            os._exit(failed)
+            os._exit(0)
     os.close(target)
-    result = _states(mine)
-    with open(source, "rb") as pipe:  # noqa: PTH123
-        data = pipe.read()
-    failed = os.waitpid(child, 0)[1]
-    return result, None if failed else data
+    try:
+        result = _states(mine)
+    finally:
+        with open(source, "rb") as pipe:  # noqa: PTH123
+            data = pipe.read()
+        with contextlib.suppress(ChildProcessError):  # Where SIGCHLD is ignored, the system has reaped it.
+            os.waitpid(child, 0)
+    return result, data[: -len(_END)] if len(data) % (8 * WIDTH) == len(_END) else None
 
 
 def _states(paths: Sequence[bytes]) -> array[int]:

@@ -72,6 +72,7 @@ class Project:
     @classmethod
     def at(cls, root: Path) -> Project:
         """Reads the project whose root folder is `root`. SpecError for invalid settings."""
+        root = Path(os.path.abspath(root))  # noqa: PTH100  Recipes and requests name files by their absolute paths.
         file = root / "pyproject.toml"
         settings = _settings(file) if file.is_file() else {}
         default = settings.get("default")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
@@ -57,7 +58,8 @@ def write_text(path: Path, text: str) -> None:
             _write(draft, text)
         os.replace(draft, path)  # noqa: PTH105  Several times a stage: a Path would take longer than the call.
     except BaseException:
-        Path(draft).unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # On a read-only disk the first error says more.
+            Path(draft).unlink(missing_ok=True)
         raise
 
 

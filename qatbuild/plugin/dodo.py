@@ -62,7 +62,8 @@ def _listed(project: Project, command: Invocation) -> tuple[DoitConfig, TaskCrea
     if result is None or not result.recorded:
         return None
     session = Session.load(project, None, Only(result.load))
-    if session.errors:  # Their tasks get unique names.
+    defaults = {spec_of(name) for name in project.default or ()}
+    if session.errors or defaults.intersection(result.load):  # Their tasks get unique names.
         return None
     command.sessions.append(session)
 
@@ -107,8 +108,13 @@ def _loaded(
     context = BuildContext(Pages(project, loaded.plan, fast_path), builder.reasons, builder.restorable, unloaded)
     config = {**_config(project, fast_path, context), "check_file_uptodate": checker(builder.rebuilder.digests)}
 
+    def parts() -> bool:
+        """Returns whether the command line, a default or another task of the dodo.py may name a part of a label."""
+        defaults = config.get("default_tasks") or ()  # The dodo.py may have replaced them.
+        return not command.builds or command.names_parts(defaults) or command.has_other_tasks()
+
     def task_specs() -> Iterator[dict[str, Any]]:
-        yield from tasks(loaded, builder, parts=not command.builds or command.names_parts(project.default or ()))
+        yield from tasks(loaded, builder, parts=parts())
         yield from _placeholders(fast_path)
 
     return config, task_specs

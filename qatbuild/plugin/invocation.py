@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import contextlib
 import gc
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextvars import ContextVar
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from qatbuild.engine.build_lock import BuildLock
 
@@ -24,8 +24,8 @@ if TYPE_CHECKING:
 class Invocation:
     """One command: its names, whether it builds (`doit run`), and whether it runs every stage (-a).
 
-    With `lists` it only prints names and descriptions of labels (`doit list`).
-
+    With `lists` it only prints names and descriptions of labels (`doit list`). `namespace` returns the names that the
+    dodo.py defines, once doit has imported it.
     `projects` are the projects of the dodo.py; `sessions` are the loaded ones among them.
     """
 
@@ -33,6 +33,7 @@ class Invocation:
     builds: bool = False
     always: bool = False
     lists: bool = False
+    namespace: Callable[[], Mapping[str, Any]] = dict
     lock: BuildLock = field(default_factory=BuildLock)
     projects: list[Project] = field(default_factory=list)
     sessions: list[Session] = field(default_factory=list)
@@ -60,6 +61,11 @@ class Invocation:
     def names_parts(self, default: Iterable[str]) -> bool:
         """Returns whether the command line, or else `default`, has names of parts of labels, or patterns."""
         return any(character in name for name in self.names or default for character in ":*")
+
+    def has_other_tasks(self) -> bool:
+        """Returns whether the dodo.py has tasks besides those of its specs; they may depend on parts of labels."""
+        names = self.namespace().items()
+        return sum(name.startswith("task_") or hasattr(value, "create_doit_tasks") for name, value in names) > 1
 
     def at_end(self, action: Callable[[], None]) -> None:
         """Registers `action`, to be called when all stages have run, successfully or not."""

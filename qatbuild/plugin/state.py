@@ -96,10 +96,22 @@ class WriteThrough(SqliteDB):  # type: ignore[misc]
         if dependency in _LAST and time.monotonic() - self._written_s >= _WRITE_EVERY_S:
             self._write()
 
+    def _get_task_data(self, task_id: str) -> Any:
+        """Called by doit: a task's values; none if the file cannot be read, as on a full disk."""
+        import sqlite3  # noqa: PLC0415
+
+        try:
+            return super()._get_task_data(task_id)
+        except sqlite3.OperationalError:
+            return {}
+
     def remove(self, task_id: str) -> None:
         """Removes a task and commits."""
-        super().remove(task_id)
-        self._conn.commit()
+        import sqlite3  # noqa: PLC0415
+
+        with contextlib.suppress(sqlite3.OperationalError):
+            super().remove(task_id)
+            self._conn.commit()
 
     def dump(self) -> None:
         """Writes the remaining values and closes the file."""

@@ -192,6 +192,8 @@ def _variants(
                 having = [f"{label}:{name}" for label in labels if name in plan.labels[label]]
                 if having:
                     yield _part(spec, name, having)
+            if routes:
+                yield _part(spec, "deploy", [f"{label}:deploy" for label in labels if plan.routes[label]])
 
 
 def _failing(errors: Mapping[str, QatbuildError], taken: set[str]) -> Iterator[dict[str, Any]]:

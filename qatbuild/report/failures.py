@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -48,9 +49,11 @@ def update(file: Path, failed: Iterable[Failure], succeeded: Iterable[str]) -> d
     for key in succeeded:
         now.pop(key, None)
     if not now:
-        file.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            file.unlink(missing_ok=True)
     elif now != before:
-        write_text(file, json.dumps([each._asdict() for each in now.values()], indent=1) + "\n")
+        with contextlib.suppress(OSError):  # A full or read-only disk: the failures have been printed.
+            write_text(file, json.dumps([each._asdict() for each in now.values()], indent=1) + "\n")
     return now
 
 

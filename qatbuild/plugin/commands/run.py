@@ -29,7 +29,12 @@ class Run(WithParentSearch, DoitRun):  # type: ignore[misc]
 
     def invocation(self, params: Any, args: list[str]) -> Invocation:
         """Returns the invocation of a build."""
-        return Invocation(tuple(args), builds=True, always=bool(params.get("always")))
+        return Invocation(
+            tuple(args),
+            builds=True,
+            always=bool(params.get("always")),
+            namespace=lambda: getattr(self.loader, "namespace", {}),
+        )
 
     @functools.wraps(DoitRun._execute)  # noqa: SLF001  doit reads the options' names from the signature.
     def _execute(self, *arguments: Any, **options: Any) -> Any:

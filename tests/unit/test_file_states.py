@@ -1,0 +1,55 @@
+"""The states of files, half of which a forked process reads."""
+
+from __future__ import annotations
+
+import os
+import signal
+from array import array
+from pathlib import Path
+
+import pytest
+
+from qatbuild.engine import file_states
+
+
+@pytest.fixture
+def files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[bytes]:
+    """Files whose states are read by two processes."""
+    monkeypatch.setattr(file_states, "_FORK_FROM", 2)
+    for number in range(8):
+        (tmp_path / str(number)).write_text(str(number))
+    return [os.fsencode(tmp_path / str(number)) for number in range(8)]
+
+
+def one_process(files: list[bytes], monkeypatch: pytest.MonkeyPatch) -> array[int]:
+    with monkeypatch.context() as patch:
+        patch.setattr(file_states, "_FORK_FROM", len(files) + 1)
+        return file_states.states(files)
+
+
+def open_descriptors() -> int:
+    return len(list(Path("/proc/self/fd").iterdir()))
+
+
+def test_states_read_by_two_processes_are_those_of_one_where_the_system_reaps_children(
+    files: list[bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    former = signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+    try:
+        assert file_states.states(files) == one_process(files, monkeypatch)
+    finally:
+        signal.signal(signal.SIGCHLD, former)
+
+
+def test_states_are_complete_if_no_process_can_be_forked(files: list[bytes], monkeypatch: pytest.MonkeyPatch) -> None:
+    refused = []
+
+    def refuse() -> int:
+        refused.append("fork")
+        raise BlockingIOError
+
+    before = open_descriptors()
+    monkeypatch.setattr(os, "fork", refuse)
+    assert file_states.states(files) == one_process(files, monkeypatch)
+    assert refused
+    assert open_descriptors() == before
