@@ -27,7 +27,7 @@ from qatbuild.engine.fast_path import FastPath, Verified
 from qatbuild.engine.forecast import freshness
 from qatbuild.engine.loaded import LoadedProject
 from qatbuild.engine.outcome import Fate, Outcome, Outcomes, failure_text, not_built_line, shown, start_line
-from qatbuild.engine.plan import Plan, Stage
+from qatbuild.engine.plan import Plan, Stage, prerequisites
 from qatbuild.engine.project import Everything, Project
 from qatbuild.engine.reason import Reason
 from qatbuild.engine.rebuild import Freshness, Rebuilder
@@ -100,16 +100,6 @@ def build(
             builder.finish()
             lock.give_back()
     return Result(outcomes, errors)
-
-
-def prerequisites(plan: Plan, stage: Stage) -> list[str]:
-    """Returns the ids of the stages that must succeed before this one.
-
-    They are its inputs, the checks before a training, and for a route the evaluation of its model, which must not be
-    deployed if a gate refuses it.
-    """
-    judge = [plan.labels[stage.labels[0]]["evaluate"]] if stage.route else []
-    return list(dict.fromkeys([*stage.inputs.values(), *stage.after, *judge]))
 
 
 class Builder:
