@@ -30,6 +30,9 @@ from qatbuild.exchange.files import read_bytes, write_text
 from qatbuild.exchange.manifest import Manifest
 from qatbuild.exchange.request import Input, Request, Source
 
+_MOST_PLACES = 5_000
+"""Places that are kept in memory; a build of thousands of models asks for most within one stretch of time."""
+
 
 class Freshness(NamedTuple):
     """Whether a stage is up to date: the reasons if not, else the names of its artifacts, all verified as published."""
@@ -86,6 +89,8 @@ class Rebuilder:
         if place is None:
             folder = self.build / stage.home
             place = Place(folder, Manifest.path_of(folder, stage.name), Request.path_of(folder, stage.name))
+            if len(self._places) >= _MOST_PLACES:
+                self._places.clear()
             self._places[stage.id] = place
         return place
 
