@@ -27,7 +27,7 @@ from qatbuild.engine.fast_path import FastPath, Verified
 from qatbuild.engine.forecast import freshness
 from qatbuild.engine.loaded import LoadedProject
 from qatbuild.engine.outcome import Fate, Outcome, Outcomes, failure_text, not_built_line, shown, start_line
-from qatbuild.engine.plan import Plan, Stage, prerequisites
+from qatbuild.engine.plan import Plan, Stage
 from qatbuild.engine.project import Everything, Project
 from qatbuild.engine.reason import Reason
 from qatbuild.engine.rebuild import Freshness, Rebuilder

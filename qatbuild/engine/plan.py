@@ -105,16 +105,6 @@ def plan(variants: Iterable[Variant], root: PurePath) -> Plan:
     return result
 
 
-def prerequisites(plan: Plan, stage: Stage) -> list[str]:
-    """Returns the ids of the stages that must succeed before this one.
-
-    They are its inputs, the checks before a training, and for a route the evaluation of its model, which must not be
-    deployed if a gate refuses it.
-    """
-    judge = [plan.labels[stage.labels[0]]["evaluate"]] if stage.route else []
-    return list(dict.fromkeys([*stage.inputs.values(), *stage.after, *judge]))
-
-
 class _Chain(NamedTuple):
     """The stages of one variant by name, added in the order of their dependencies."""
 

@@ -44,8 +44,9 @@ _WRITE_EVERY_S = 0.2
 
 
 class WriteThrough(SqliteDB):  # type: ignore[misc]
-    """doit's sqlite database in doit's own format, committed after each task, or five times a second.
+    """doit's sqlite database in doit's own format, committed at most five times a second.
 
+    What a killed build has not committed costs time only: manifests and requests beside the artifacts are the truth.
     In WAL mode readers do not wait for a build. The file is opened on first use; a build with nothing to do never opens
     it. A broken file is replaced; a file that cannot be opened or written is not used.
     """
@@ -86,7 +87,7 @@ class WriteThrough(SqliteDB):  # type: ignore[misc]
         connection = self._sqlite3(name)
         connection.execute("pragma busy_timeout = 10000")
         connection.execute("pragma journal_mode = wal")
-        # A killed process loses nothing; a file broken by a power cut is replaced.
+        # What was committed survives a killed process; a file broken by a power cut is replaced.
         connection.execute("pragma synchronous = off")
         return connection
 

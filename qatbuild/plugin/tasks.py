@@ -15,7 +15,7 @@ from doit.exceptions import BaseFail, TaskError, TaskFailed
 from qatbuild.engine.build import Builder
 from qatbuild.engine.loaded import LoadedProject
 from qatbuild.engine.outcome import Fate
-from qatbuild.engine.plan import STAGES, Plan, Stage, prerequisites
+from qatbuild.engine.plan import STAGES, Plan, Stage
 from qatbuild.engine.up_to_date_record import Recorded
 from qatbuild.exchange.errors import AcceptanceError, QatbuildError
 from qatbuild.plugin.reporter import Refused
