@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import threading
 from array import array
 from pathlib import Path
 
@@ -16,6 +17,8 @@ from qatbuild.engine import file_states
 def files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[bytes]:
     """Files whose states are read by two processes."""
     monkeypatch.setattr(file_states, "_FORK_FROM", 2)
+    monkeypatch.setattr(threading, "active_count", lambda: 1)  # pytest-xdist has threads of its own.
+    monkeypatch.setattr(os, "cpu_count", lambda: 2)
     for number in range(8):
         (tmp_path / str(number)).write_text(str(number))
     return [os.fsencode(tmp_path / str(number)) for number in range(8)]
