@@ -43,7 +43,7 @@ def timed(action):
         nonlocal stages
         wall, cpu = time.perf_counter(), time.process_time()
         result = action(builder, stage)
-        stages = stages or open("stages.txt", "a")
+        stages = stages or open("stages.txt", "a", buffering=1)
         stages.write(f"{time.perf_counter() - wall} {time.process_time() - cpu}\\n")
         return result
 
