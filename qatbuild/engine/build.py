@@ -79,7 +79,8 @@ def build(
     lock = BuildLock(project.state.lock)
     builder = Builder(loaded, executor, lock=lock, always=always)
     outcomes = Outcomes.empty(fast_path.count_stages(loaded.plan.stages) if fast_path else 0)
-    names = [name for name in labels if fast_path is None or name not in fast_path.up_to_date] or loaded.default
+    skipped = fast_path.up_to_date if fast_path else ()
+    names = [name for name in labels if name not in skipped] if labels else loaded.default
     ids, errors = _select(loaded, names)
     if fast_path:
         fast_path.seed_code_digests(builder.rebuilder)
