@@ -1,4 +1,4 @@
-"""Writes that fail, on a full or read-only disk, cost no more than they must. A file in a folder's place stands for them."""
+"""Failing writes, on a full or read-only disk, cost no more than they must. A file stands for the folder."""
 
 from __future__ import annotations
 
