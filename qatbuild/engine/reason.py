@@ -6,11 +6,14 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from qatbuild.exchange.errors import printable
 from qatbuild.exchange.files import canonical_json
 from qatbuild.exchange.request import Request
 
 Tables = Callable[[str], Mapping[str, str]]
 """Code digest -> module -> fingerprint; empty for an unrecorded digest."""
+
+_LONGEST_VALUE = 200
 
 
 class Reason(NamedTuple):
@@ -37,12 +40,15 @@ class Reason(NamedTuple):
 
     @property
     def text(self) -> str:
-        """The reason in a few words: 'train.learning_rate.initial: 0.05 -> 0.1'."""
+        """The reason in a few words, on one printable line: 'train.learning_rate.initial: 0.05 -> 0.1'."""
+        return printable(self._text())
+
+    def _text(self) -> str:
         match self.kind:
             case "never":
                 return "not built yet"
             case "setting":
-                return f"{self.where}: {canonical_json(self.former)} -> {canonical_json(self.now)}"
+                return f"{self.where}: {_value(self.former)} -> {_value(self.now)}"
             case "package" | "threads":
                 return f"{self.where or self.kind}: {self.former or 'absent'} -> {self.now or 'absent'}"
             case "label":
@@ -66,6 +72,10 @@ class Reason(NamedTuple):
     def to_json(self) -> dict[str, Any]:
         """Returns the reason as plain data, with its text, for scripts."""
         return {**self._asdict(), "text": self.text}
+
+
+def _value(value: Any) -> str:
+    return printable(canonical_json(value), _LONGEST_VALUE)
 
 
 def changes(former: Request, now: Request, tables: Tables) -> list[Reason]:

@@ -23,9 +23,29 @@ from collections.abc import Iterable
 from typing import Any
 
 WIDTH = 110
+LINES = 20
+"""Largest number of lines of an error's block."""
+
+_LONGEST_LINE = 400
+_LONGEST_LABEL = 200
+_WIDEST_LABEL = 60
 
 Facts = Iterable[tuple[str, object]]
 """Rows (label, value) of an error, in the order in which they are read; labels may repeat."""
+
+
+def printable(text: str, longest: int = 0, keep: str = "") -> str:
+    """Return a text as one line that any terminal, file and page can show.
+
+    Line breaks, ESC and other control characters, changes of direction and lone surrogates become Python's escapes,
+    except the characters in `keep`. A text longer than `longest` loses its middle; with 0 none is too long.
+    """
+    if longest and len(text) > longest:
+        end = longest // 3
+        text = f"{text[: longest - end]} ... {text[-end:]}"
+    if text.isprintable():
+        return text
+    return "".join(each if each.isprintable() or each in keep else ascii(each)[1:-1] for each in text)
 
 
 class QatbuildError(Exception):
@@ -39,16 +59,21 @@ class QatbuildError(Exception):
         self.hint = hint
 
     def block(self) -> str:
-        """Return the error as text: message, aligned facts, hint."""
-        width = max((len(label) for label, _ in self.facts), default=0)
-        lines = textwrap.wrap(self.message, WIDTH) or [""]
-        for label, value in self.facts:
-            first, *rest = value.splitlines() or [""]
-            lines.append(f"  {label:<{width}}  {first}")
-            lines += [f"  {'':<{width}}  {line}" for line in rest]
+        """Return the error as text, with at most LINES printable lines: message, aligned facts, hint."""
+        first = textwrap.wrap(_paragraph(self.message), WIDTH) or [""]
+        last: list[str] = []
         if self.hint:
-            lines += textwrap.wrap(self.hint, WIDTH, initial_indent="  hint: ", subsequent_indent="        ")
-        return "\n".join(lines)
+            last = textwrap.wrap(_paragraph(self.hint), WIDTH, initial_indent="  hint: ", subsequent_indent="        ")
+        rows = [
+            (printable(label, _LONGEST_LABEL) if number == 0 else "", printable(line.expandtabs(), _LONGEST_LINE))
+            for label, value in self.facts
+            for number, line in enumerate(value.splitlines() or [""])
+        ]
+        room = LINES - len(first) - len(last)
+        shown = rows if len(rows) <= room else rows[: room - 1]
+        width = min(max((len(label) for label, _ in shown), default=0), _WIDEST_LABEL)
+        more = [f"  and {len(rows) - len(shown)} more"] if len(shown) < len(rows) else []
+        return "\n".join([*first, *(f"  {label:<{width}}  {line}" for label, line in shown), *more, *last])
 
     def __str__(self) -> str:
         return self.block()
@@ -101,6 +126,10 @@ def from_json(text: str) -> QatbuildError:
     kinds = {kind.__name__: kind for kind in _tree(QatbuildError)}
     kind = kinds.get(fields["kind"], StageError)
     return kind(fields["message"], [(label, value) for label, value in fields["facts"]], fields["hint"])
+
+
+def _paragraph(text: str) -> str:
+    return printable(" ".join(text.split()), _LONGEST_LINE)
 
 
 def _tree(root: type[QatbuildError]) -> list[type[QatbuildError]]:

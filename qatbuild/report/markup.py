@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-_SPECIAL = {"&": "&amp;", "<": "&lt;", ">": "&gt;", '"': "&quot;", "'": "&#x27;"}
-_FORBIDDEN = (*range(0x09), 0x0B, 0x0C, *range(0x0E, 0x20), *range(0xD800, 0xE000), 0xFFFE, 0xFFFF)
-"""Characters that XML forbids, such as the escape codes of a tool's colours."""
+from qatbuild.exchange.errors import printable
 
-_TEXT = dict.fromkeys(_FORBIDDEN, "\ufffd") | {ord(each): name for each, name in _SPECIAL.items()}
-_ATTRIBUTE = _TEXT | {ord(each): f"&#{ord(each)};" for each in "\t\n\r"}
+_TEXT = {ord(each): name for each, name in zip("&<>\"'", ("&amp;", "&lt;", "&gt;", "&quot;", "&#x27;"), strict=True)}
+_LINES = "\t\n\r"
+_ATTRIBUTE = _TEXT | {ord(each): f"&#{ord(each)};" for each in _LINES}
 
 
 def escape(text: str) -> str:
-    """Returns the text for an element, or for an attribute in HTML, where line breaks need no escape."""
-    return text.translate(_TEXT)
+    """Returns the text for an element, or for an attribute in HTML, where line breaks need no escape.
+
+    Characters that XML forbids, such as the escape codes of a tool's colours, are among those that cannot be printed.
+    """
+    return printable(text, keep=_LINES).translate(_TEXT)
 
 
 def attribute(text: str) -> str:
     """Returns the text as a quoted attribute in XML."""
-    return f'"{text.translate(_ATTRIBUTE)}"'
+    return f'"{printable(text, keep=_LINES).translate(_ATTRIBUTE)}"'

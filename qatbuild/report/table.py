@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
+from qatbuild.exchange.errors import printable
 from qatbuild.report.failures import Failure
 
 _HEAD = (
@@ -37,7 +38,7 @@ def routes(paths: Iterable[Path], failures: Iterable[Failure] = ()) -> str:
     head = ("route", "bytes", "agreement %", "most LSB", "verdict")
     rows = sorted([*(_route(each) for each in read), *failed])
     lines = aligned((head, *rows), left={0, len(head) - 1})
-    lines += dict.fromkeys(f"{each['route']}: {warning}" for each in read for warning in each["warnings"])
+    lines += dict.fromkeys(printable(f"{each['route']}: {warning}") for each in read for warning in each["warnings"])
     return "\n".join(lines) + "\n"
 
 
@@ -50,8 +51,9 @@ def _route(route: dict[str, Any]) -> tuple[str, ...]:
 
 def aligned(rows: Sequence[Sequence[str]], left: set[int]) -> list[str]:
     """Returns lines from rows of equal length; columns in `left` are aligned left, the others right."""
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    return [_line(row, widths, left) for row in rows]
+    cells = [[printable(cell) for cell in row] for row in rows]
+    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+    return [_line(row, widths, left) for row in cells]
 
 
 def _row(report: dict[str, Any]) -> tuple[str, ...]:

@@ -41,3 +41,42 @@ def test_error_crosses_the_process_boundary_unchanged(kind: str) -> None:
 
 def test_every_error_is_drawn_in_the_docstring() -> None:
     assert all(kind in str(errors.__doc__) for kind in KINDS)
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("plain, \u00fcber, \U0001f600", "plain, \u00fcber, \U0001f600"),
+        ("\x1b[31mred", r"\x1b[31mred"),
+        ("two\nlines\t\x00\x7f\x9b", r"two\nlines\t\x00\x7f\x9b"),
+        ("\u202eevil\u2066\u200f", r"\u202eevil\u2066\u200f"),
+        ("\u2028\ufeff\ud800", r"\u2028\ufeff\ud800"),
+    ],
+)
+def test_printable_text_has_no_character_that_moves_or_colours_others(text: str, shown: str) -> None:
+    assert errors.printable(text) == shown
+    assert errors.printable(text, keep="\n\t").replace("\n", r"\n").replace("\t", r"\t") == shown
+
+
+def test_a_long_text_loses_its_middle() -> None:
+    shown = errors.printable("a" * 1000 + "b" * 1000, 30)
+    assert shown == f"{'a' * 20} ... {'b' * 10}"
+
+
+def test_a_block_of_anything_has_at_most_20_printable_lines() -> None:
+    evil = "\x1b[31m\u202e" + "x" * 100_000
+    facts = [(f"{number}{evil}", f"{evil}\n{evil}") for number in range(50)]
+    lines = errors.SpecError(evil, facts, evil).block().split("\n")
+    assert len(lines) == errors.LINES
+    assert all(line.isprintable() and len(line) < 1000 for line in lines)
+    assert any(line.startswith("  and ") and line.endswith(" more") for line in lines)
+    assert lines[-1].endswith("x")
+
+
+def test_a_block_with_room_for_all_facts_shows_all() -> None:
+    facts = [("fact", number) for number in range(errors.LINES - 1)]
+    assert errors.SpecError("Message.", facts).block().split("\n")[-1] == "  fact  18"
+    assert errors.SpecError("Message.", [*facts, ("fact", 19)]).block().split("\n")[-2:] == [
+        "  fact  17",
+        "  and 2 more",
+    ]

@@ -10,11 +10,13 @@ from xml.etree import ElementTree as ET
 
 import pytest
 
+from qatbuild.engine.reason import Reason
 from qatbuild.report.failures import Failure, load, update
 from qatbuild.report.html import page
 from qatbuild.report.junit import junit
+from qatbuild.report.markup import attribute, escape
 from qatbuild.report.models import read_models
-from qatbuild.report.table import routes
+from qatbuild.report.table import aligned, routes
 
 
 def gate(name: str, *, passed: bool = True) -> dict[str, Any]:
@@ -130,6 +132,16 @@ def test_a_failure_is_listed_until_its_stage_succeeds(build: Path) -> None:
     assert not file.exists()
     file.write_text('[{"what": 1}]')
     assert load(file) == {}
+
+
+def test_no_page_or_table_has_a_character_that_moves_or_colours_others() -> None:
+    evil = "\x1b[31m\u202e\x9b\ud800"
+    texts = [escape(f"{evil}\n<b>"), attribute(f"{evil}\n<b>"), *aligned([(evil, "a"), ("b", evil)], left={0})]
+    assert texts[0] == r"\x1b[31m\u202e\x9b\ud800" + "\n&lt;b&gt;"
+    assert texts[1] == r'"\x1b[31m\u202e\x9b\ud800&#10;&lt;b&gt;"'
+    assert all(line.isprintable() for text in texts for line in text.split("\n"))
+    assert Reason("setting", "deploy.litert.description", "a", evil[:-1]).text.isprintable()
+    assert len(Reason("setting", "quantize.overrides", ["a" * 1000], None).text) < 300
 
 
 def test_page_without_models_says_0_models() -> None:
