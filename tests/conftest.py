@@ -20,6 +20,9 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 
 ON_ONE_BUILD = {f"tests/e2e/test_{name}.py" for name in ("deploy", "digits", "docs")}
 
+IN_PARTS = "tests/properties/test_any_spec.py"
+"""A long file whose tests share nothing: each goes to the next free process."""
+
 SHARED = Path(__file__).resolve().parents[2] / "shared"
 """A folder beside the repository with data too large for it. CI has it, a user's clone has not."""
 
@@ -30,11 +33,14 @@ UNAVAILABLE = pytest.StashKey[dict[str, int]]()
 
 
 class Scheduling(LoadFileScheduling):
-    """A file's tests share a process and its fixtures; so do the files that look at the one build of the digits."""
+    """A file's tests share a process and its fixtures; so do the files that look at the one build of the digits.
+
+    Only IN_PARTS is divided.
+    """
 
     def _split_scope(self, nodeid: str) -> str:
         file = super()._split_scope(nodeid)
-        return "digits" if file in ON_ONE_BUILD else file
+        return "digits" if file in ON_ONE_BUILD else nodeid if file == IN_PARTS else file
 
 
 def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:

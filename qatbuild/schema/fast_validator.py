@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
+from functools import cache
 from typing import Any
 
 
@@ -34,6 +35,16 @@ def is_valid(document: Any, schema: Mapping[str, Any]) -> bool:
         return _is_valid(document, schema, schema)
     except KeyError:  # A keyword or a type that is not implemented.
         return False
+
+
+def matches(pattern: str, text: str) -> bool:
+    """Returns whether a JSON Schema's pattern matches: there `$` is the end; in Python a line break may follow it."""
+    return _compiled(pattern).search(text) is not None
+
+
+@cache
+def _compiled(pattern: str) -> re.Pattern[str]:
+    return re.compile(re.sub(r"(?<!\\)\$", r"\\Z", pattern))
 
 
 def _is_valid(value: Any, schema: Any, root: Mapping[str, Any]) -> bool:
@@ -99,7 +110,7 @@ _RULES: dict[str, _Rule] = {
     "minItems": _of("array", lambda value, least: len(value) >= least),
     "maxItems": _of("array", lambda value, most: len(value) <= most),
     "minLength": _of("string", lambda value, least: len(value) >= least),
-    "pattern": _of("string", lambda value, pattern: re.search(pattern, value) is not None),
+    "pattern": _of("string", lambda value, pattern: matches(pattern, value)),
     "minimum": _of("number", lambda value, least: value >= least),
     "maximum": _of("number", lambda value, most: value <= most),
     "exclusiveMinimum": _of("number", lambda value, limit: value > limit),

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import itertools
 import json
 from collections.abc import Iterable, Iterator, Sequence
 from functools import cache
@@ -15,15 +16,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from qatbuild.exchange.files import canonical_json, write_text
-from qatbuild.schema.fast_validator import is_valid
+from qatbuild.schema.fast_validator import is_valid, matches
 from qatbuild.schema.nearest import suggest
 
 if TYPE_CHECKING:
-    from jsonschema import Draft202012Validator
     from jsonschema.exceptions import ValidationError
+    from jsonschema.protocols import Validator
 
 SCHEMA_PATH = Path(__file__).with_name("spec.schema.json")
 HINT = "x-hint"
+MOST = 100
+"""Largest number of faults of a spec that are described. Describing one may take a millisecond."""
+
 _JSON_TYPES = {
     "object": "an object",
     "array": "a list",
@@ -55,11 +59,23 @@ class Layer(NamedTuple):
 
 
 @cache
-def validator() -> Draft202012Validator:
+def validator() -> Validator:
     """Returns the validator of spec.schema.json. jsonschema is imported here, because only faults need it."""
     from jsonschema import Draft202012Validator  # noqa: PLC0415
+    from jsonschema.exceptions import ValidationError  # noqa: PLC0415
+    from jsonschema.validators import extend  # noqa: PLC0415
 
-    return Draft202012Validator(_schema())
+    every_item = Draft202012Validator.VALIDATORS["items"]
+
+    def items(*arguments: Any) -> Iterator[ValidationError]:
+        return itertools.islice(every_item(*arguments), MOST)  # An anyOf collects the errors of a long list.
+
+    def pattern(_: Any, wanted: str, text: Any, __: Any) -> Iterator[ValidationError]:
+        if isinstance(text, str) and not matches(wanted, text):
+            yield ValidationError(f"does not match {wanted}")
+
+    kind: type[Validator] = extend(Draft202012Validator, {"items": items, "pattern": pattern})  # type: ignore[no-untyped-call]
+    return kind(_schema())
 
 
 @cache
@@ -115,7 +131,7 @@ def _schema_sha256() -> str:
 
 
 def of_schema(document: object, valid: ValidDocuments) -> list[Fault]:
-    """Returns all schema faults of a merged document; a document in `valid` is not validated again."""
+    """Returns the schema faults of a merged document, at most MOST; one in `valid` is not validated again."""
     key = _key(document)
     if not (valid.contains(key) or is_valid(document, _schema())) and (faults := _of_schema(document)):
         return faults
@@ -124,9 +140,10 @@ def of_schema(document: object, valid: ValidDocuments) -> list[Fault]:
     return []
 
 
-def _of_schema(document: object) -> list[Fault]:
-    errors = sorted(validator().iter_errors(document), key=lambda error: [str(key) for key in error.absolute_path])
-    return [fault for error in errors for fault in _faults(error)]
+def _of_schema(document: Any) -> list[Fault]:
+    errors = itertools.islice(validator().iter_errors(document), MOST)
+    in_order = sorted(errors, key=lambda error: [str(key) for key in error.absolute_path])
+    return list(itertools.islice((fault for error in in_order for fault in _faults(error)), MOST))
 
 
 def pointer(path: Iterable[str | int]) -> str:
@@ -209,6 +226,11 @@ _LIMITS = {
     "pattern": "must match",
     "const": "must be",
 }
+
+
+def no_object(path: tuple[str | int, ...], value: object) -> Fault:
+    """Returns the fault of a value where an object belongs."""
+    return Fault(path, f"must be an object, got {_shown(value)}.")
 
 
 def _phrase(error: ValidationError, wanted: Any) -> str:

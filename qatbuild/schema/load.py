@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import json
-import math
 import os
 import re
 from collections.abc import Iterable, Iterator, Mapping
@@ -16,12 +14,12 @@ from qatbuild.schema import faults, matrix, model
 from qatbuild.schema.faults import Fault, Layer, ValidDocuments
 from qatbuild.schema.matrix import Cell, Combination
 from qatbuild.schema.methods import without_other_method
+from qatbuild.schema.read import read_json
 from qatbuild.schema.rules import AllowedPaths, rule_violations
 from qatbuild.schema.typed import each, typed
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
-_DEEPEST = 32
-_DIGITS = 18
+_LONGEST_LABEL = 255
 _FOLDERS = {"shared", "work", "downloads"}
 _COMMANDS = {
     "auto", "clean", "dumpdb", "forget", "help", "ignore", "info", "list", "reset-dep", "run", "strace",
@@ -70,39 +68,57 @@ def load_with_documents(
     name: str, file: Path, allowed_paths: AllowedPaths, valid: ValidDocuments
 ) -> tuple[list[model.Variant], tuple[Path, ...]]:
     """Returns the variants of a spec, as `load` does, and the files that were read: its own and all that it extends."""
-    layers = list(_layers(file, allowed_paths))
-    return _variants(name, file, allowed_paths, layers, valid), tuple(layer.file for layer in layers)
+    try:
+        layers = list(_layers(file, allowed_paths))
+        return _variants(name, file, allowed_paths, layers, valid), tuple(layer.file for layer in layers)
+    except OSError as fault:  # A disk that fails, or a limit of its own: the other specs are not affected.
+        facts = [("file", file), ("path", fault.filename), ("reason", fault.strerror)]
+        raise SpecError("A path of a spec cannot be looked at.", facts) from fault
 
 
 def _variants(
     name: str, file: Path, allowed_paths: AllowedPaths, layers: list[Layer], valid: ValidDocuments
 ) -> list[model.Variant]:
-    merged, patches = _merged(layers)
     errors: _Errors = {(file, "/", text): None for text in name_errors(name)}
+    merged, patches = _merged(layers, errors)
     if patches is not None:
         _note(errors, [*faults.of_schema({**merged, "variants": patches}, valid)], layers, only="variants")
     combined = _combinations(merged.pop("matrix", None), merged, layers, errors, valid)
     if not isinstance(patches, dict) or not patches:
         patches = {"": {}}
-    if len(patches) * len(combined) > matrix.LIMIT:
-        errors[file, "/matrix", f"makes, with `variants`, more than {matrix.LIMIT} variants."] = None
+    count = len(patches) * len(combined)
+    if text := matrix.too_many(count, count * matrix.size(merged) + len(combined) * matrix.size(patches)):
+        errors[file, "/variants" if len(combined) == 1 else "/matrix", text] = None
         raise _error(file, errors)
     variants = []
+    with_faults = 0
     for (variant, patch), combination in itertools.product(patches.items(), combined):
-        document = patched(merged, patch if isinstance(patch, dict) else {})
-        for cell in combination.cells:
-            document = patched(document, cell.patch)
+        document = merged
+        for part in (patch if isinstance(patch, dict) else {}, *(cell.patch for cell in combination.cells)):
+            _note(errors, [*replaced(document, part)], layers)
+            document = patched(document, part)
         over = [Layer(_holder(layers, cell), cell.place, cell.patch, len(cell.field)) for cell in combination.cells]
         if variant:
             over += [Layer(layer.file, ("variants", variant), _variant(layer.document, variant)) for layer in layers]
-        mine = faults.of_schema(document, valid) + list(rule_violations(document, file.parent, allowed_paths))
+        label = "@".join(filter(None, (name, ",".join(filter(None, (variant, combination.name))))))
+        mine = [*faults.of_schema(document, valid), *_label_faults(label, variant)]
+        mine += itertools.islice(rule_violations(document, file.parent, allowed_paths), faults.MOST)
         _note(errors, mine, [*over, *layers])
+        with_faults += bool(mine)
+        if max(len(errors), with_faults) >= faults.MOST:
+            break
         if not errors:
-            label = ",".join(filter(None, (variant, combination.name)))
-            variants.append(typed(f"{name}@{label}" if label else name, file, document))
+            variants.append(typed(label, file, document))
     if errors:
         raise _error(file, errors)
     return variants
+
+
+def _label_faults(label: str, variant: str) -> Iterator[Fault]:
+    """Yields a fault for a label that is no name of a folder."""
+    if len(label.rpartition("/")[2]) > _LONGEST_LABEL:
+        path = ("variants", variant) if variant else ()
+        yield Fault(path, f"makes a label that is longer than {_LONGEST_LABEL} characters, a folder's name.")
 
 
 def name_errors(name: str) -> Iterator[str]:
@@ -126,7 +142,7 @@ def _combinations(
     mine = [fault for fault in faults.of_schema({**merged, "matrix": cells}, valid) if fault.path[:1] == ("matrix",)]
     combined: list[Combination] = []
     if not mine:
-        combined, mine = matrix.combinations(cells)
+        combined, mine = matrix.combinations(cells, merged)
     _note(errors, mine, layers)
     return combined or [Combination()]
 
@@ -157,12 +173,25 @@ def patched(document: Any, patch: Any) -> Any:
     return merge_patch(without_other_method(document, patch), patch)
 
 
-def _merged(layers: list[Layer]) -> tuple[Any, Any]:
+def replaced(document: Any, patch: Any, path: tuple[str, ...] = ()) -> Iterator[Fault]:
+    """Yields a fault for each value that is no object, but that a patch of its fields would replace without a word."""
+    if not isinstance(patch, dict) or path == ("model", "options"):
+        return
+    if isinstance(document, dict):
+        for key in sorted(document.keys() & patch.keys()):
+            yield from replaced(document[key], patch[key], (*path, key))
+    elif document is not None:
+        yield faults.no_object(path, document)
+
+
+def _merged(layers: list[Layer], errors: _Errors) -> tuple[Any, Any]:
     """Returns (document, patches of its variants or None) of layers, the strongest of which comes first."""
     merged: Any = {}
     patches: Any = None
-    for layer in reversed(layers):
-        merged = patched(merged, {key: value for key, value in layer.document.items() if key != "variants"})
+    for number, layer in reversed([*enumerate(layers)]):
+        own = {key: value for key, value in layer.document.items() if key != "variants"}
+        _note(errors, [*replaced(merged, own)], layers[number + 1 :])
+        merged = patched(merged, own)
         if "variants" in layer.document:
             patches = merge_patch(patches, layer.document["variants"], keep_null=True)
     if isinstance(patches, dict):  # A null removes a variant of the base.
@@ -170,71 +199,9 @@ def _merged(layers: list[Layer]) -> tuple[Any, Any]:
     return merged, patches
 
 
-def read_json(file: Path) -> Any:
-    """Reads a JSON file. SpecError for invalid JSON (with line and column), duplicate keys, NaN and deep nesting."""
-    try:
-        text = file.read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError) as fault:
-        raise SpecError("A spec cannot be read.", [("file", file), ("reason", fault)]) from fault
-    try:
-        value = json.loads(
-            text,
-            object_pairs_hook=_no_duplicates,
-            parse_constant=_no_constant,
-            parse_float=_finite,
-            parse_int=_countable,
-        )
-    except json.JSONDecodeError as fault:
-        line = "".join(text.splitlines()[fault.lineno - 1 : fault.lineno])
-        facts = [
-            ("file", file),
-            ("line", f"{fault.lineno}, column {fault.colno}: {fault.msg}"),
-            ("reads", line.strip()),
-        ]
-        raise SpecError(
-            "A spec is not JSON.", facts, "JSON has no comments and no comma after the last item."
-        ) from fault
-    except ValueError as fault:
-        raise SpecError("A spec is not JSON.", [("file", file), ("reason", fault)]) from fault
-    except RecursionError as fault:
-        raise SpecError("A spec is nested too deeply.", [("file", file)]) from fault
-    if _deeper_than(value, _DEEPEST):
-        raise SpecError("A spec is nested too deeply.", [("file", file), ("levels", f"more than {_DEEPEST}")])
-    return value
-
-
-def _deeper_than(value: Any, levels: int) -> bool:
-    parts = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
-    return levels == 0 or any(_deeper_than(part, levels - 1) for part in parts)
-
-
-def _finite(text: str) -> float:
-    if math.isinf(value := float(text)):
-        raise ValueError(f"{text} is too large a number")
-    return value
-
-
-def _countable(text: str) -> int:
-    if len(text) > _DIGITS:
-        raise ValueError(f"{text[:_DIGITS]}... is too large a number")
-    return int(text)
-
-
-def _no_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    names = [name for name, _ in pairs]
-    doubled = sorted({name for name in names if names.count(name) > 1})
-    if doubled:
-        raise ValueError(f"the key {doubled[0]!r} occurs twice in one object")
-    return dict(pairs)
-
-
-def _no_constant(text: str) -> None:
-    raise ValueError(f"{text} is not a JSON number")
-
-
 def _layers(file: Path, allowed_paths: AllowedPaths) -> Iterator[Layer]:
     """Yields a spec file and the files that it extends, strongest first. Paths become relative to the first."""
-    seen: list[Path] = []
+    seen: dict[str, str] = {}
     folder = file.parent
     while True:
         document = read_json(file)
@@ -249,19 +216,17 @@ def _layers(file: Path, allowed_paths: AllowedPaths) -> Iterator[Layer]:
         yield Layer(file, (), document)
         if base is None:
             return
-        seen.append(file.resolve())
-        here, file = file, file.parent / base
-        facts = [("file", here), ("/extends", base)]
-        if file.resolve() in seen:
-            raise SpecError(
-                "A spec extends itself.", [*facts, ("circle", " -> ".join(path.name for path in [*seen, file]))]
-            )
-        if not file.is_file():
-            raise SpecError(
-                "A spec extends a file that does not exist.", facts, "the path is relative to the spec that names it"
-            )
+        seen[os.path.realpath(file)] = file.name  # A path too long for the system is one that does not exist.
+        file = file.parent / base
+        facts = [("file", file), ("/extends", base)]
+        if os.path.realpath(file) in seen:
+            circle = " -> ".join([*seen.values(), file.name])
+            raise SpecError("A spec extends itself.", [*facts, ("circle", circle)])
         if not allowed_paths.holds(file):
             raise SpecError("A spec extends a file outside the project.", facts)
+        if not os.path.isfile(file):  # noqa: PTH113  Path.is_file fails for a name that is too long.
+            what = "no file" if os.path.lexists(file) else "a file that does not exist"
+            raise SpecError(f"A spec extends {what}.", facts, "the path is relative to the spec that names it")
 
 
 def _rebase(document: Any, folder: Path, home: Path) -> None:
@@ -304,7 +269,7 @@ def _variant(document: Any, name: str) -> Any:
 
 def _note(errors: _Errors, mine: list[Fault], layers: list[Layer], only: str = "") -> None:
     for fault in mine:
-        if not only or fault.path[:1] == (only,):
+        if len(errors) < faults.MOST and (not only or fault.path[:1] == (only,)):
             layer, where = faults.place(fault.path, layers)
             errors[layer.file, where, fault.text] = None
 
@@ -312,4 +277,6 @@ def _note(errors: _Errors, mine: list[Fault], layers: list[Layer], only: str = "
 def _error(file: Path, errors: _Errors) -> SpecError:
     facts = [(where if at == file else f"{at.name} {where}", text) for at, where, text in errors]
     count = "1 fault" if len(facts) == 1 else f"{len(facts)} faults"
+    if len(facts) >= faults.MOST:
+        count = f"{faults.MOST} faults or more"
     return SpecError(f"A spec has {count}.", [("file", file), *facts])

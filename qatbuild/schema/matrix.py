@@ -20,7 +20,13 @@ from qatbuild.exchange.files import canonical_json
 from qatbuild.schema.faults import Fault
 
 LIMIT = 10_000
-"""Largest number of combinations. A larger one is a mistake, and would take minutes to plan."""
+"""Largest number of variants of a spec. A larger one is a mistake, and would take minutes to plan."""
+
+_LARGEST_BYTES = 64 << 20
+"""Largest size of all variants of a spec together, as JSON."""
+
+_MOST_FIELDS = 200
+"""Largest number of fields of a combination: more than a spec has, and each is merged on its own."""
 
 _LISTS = ("exclude", "include")
 _LONGEST_VALUE = 40
@@ -50,12 +56,34 @@ class Combination(NamedTuple):
     cells: tuple[Cell, ...] = ()
 
 
-def combinations(matrix: Mapping[str, Any]) -> tuple[list[Combination], list[Fault]]:
-    """Returns (combinations, faults) of a matrix that is valid under the schema, in order of its fields and values."""
+def too_many(count: int, total_bytes: int) -> str:
+    """Returns a sentence if a spec makes too many variants, or too large ones, in all; else ''."""
+    if count > LIMIT:
+        return f"makes more than {LIMIT} variants."
+    if total_bytes > _LARGEST_BYTES:
+        return f"makes {count} variants of {total_bytes >> 20} MiB together, more than {_LARGEST_BYTES >> 20}."
+    return ""
+
+
+def size(document: object) -> int:
+    """Returns the size of a document as JSON, in characters."""
+    return len(canonical_json(document))
+
+
+def combinations(matrix: Mapping[str, Any], spec: object = None) -> tuple[list[Combination], list[Fault]]:
+    """Returns (combinations, faults) of a matrix that is valid under the schema, in order of its fields and values.
+
+    `spec` is the document that they are combinations of.
+    """
     axes = {field: values for field, values in matrix.items() if field not in _LISTS}
+    extras = matrix.get("include", ())
+    if max(len(axes), *map(len, extras), 0) > _MOST_FIELDS:
+        return [], [Fault(("matrix",), f"has combinations of more than {_MOST_FIELDS} fields.")]
+    count = math.prod(len(values) for values in axes.values()) + len(extras)
     faults = [*_overlaps(axes), *_doubles(axes)]
-    if math.prod(len(values) for values in axes.values()) > LIMIT:
-        return [], [*faults, Fault(("matrix",), f"makes more than {LIMIT} variants.")]
+    each_bytes = size(spec) + size(matrix.get("exclude")) + sum(max(map(size, values)) for values in axes.values())
+    if text := too_many(count, count * each_bytes + size(extras)):
+        return [], [*faults, Fault(("matrix",), text)]
     rows = [
         tuple(Cell(_keys(field), values[number], ("matrix", field, number)) for (field, values), number in chosen)
         for chosen in (list(zip(axes.items(), numbers, strict=True)) for numbers in _indices(axes))
@@ -65,7 +93,7 @@ def combinations(matrix: Mapping[str, Any]) -> tuple[list[Combination], list[Fau
         if len(kept) == len(rows):
             faults.append(Fault(("matrix", "exclude", number), "excludes nothing: no combination has these values."))
         rows = kept
-    for number, extra in enumerate(matrix.get("include", ())):
+    for number, extra in enumerate(extras):
         rows.append(
             tuple(Cell(_keys(field), value, ("matrix", "include", number, field)) for field, value in extra.items())
         )
@@ -83,9 +111,11 @@ def _keys(field: str) -> tuple[str, ...]:
 
 
 def _overlaps(axes: Mapping[str, Any]) -> Iterator[Fault]:
-    for field, other in itertools.permutations(axes, 2):
-        if field.startswith(f"{other}."):
-            yield Fault(("matrix", field), f'lies inside "{other}", another field of the matrix.')
+    for field in axes:
+        keys = _keys(field)
+        for other in (".".join(keys[:count]) for count in range(1, len(keys))):
+            if other in axes:
+                yield Fault(("matrix", field), f'lies inside "{other}", another field of the matrix.')
 
 
 def _doubles(axes: Mapping[str, Sequence[Any]]) -> Iterator[Fault]:
@@ -125,15 +155,12 @@ def _named(rows: Sequence[tuple[Cell, ...]], faults: list[Fault]) -> list[Combin
 
 def _short(fields: set[tuple[str, ...]]) -> dict[tuple[str, ...], str]:
     """Returns the shortest unique name of each field: as many of its last keys as needed."""
-    short = {}
-    for field in fields:
-        ends = (field[-count:] for count in range(1, len(field) + 1))
-        short[field] = ".".join(next(end for end in ends if _is_own(end, fields)))
-    return short
+    uses = Counter(end for field in fields for end in _ends(field))
+    return {field: ".".join(next(end for end in _ends(field) if uses[end] == 1 or end == field)) for field in fields}
 
 
-def _is_own(end: tuple[str, ...], fields: set[tuple[str, ...]]) -> bool:
-    return Counter(field[-len(end) :] == end for field in fields)[True] == 1
+def _ends(field: tuple[str, ...]) -> Iterator[tuple[str, ...]]:
+    return (field[-count:] for count in range(1, len(field) + 1))
 
 
 def _text(value: Any) -> str:

@@ -20,10 +20,10 @@ def without_other_method(document: Any, patch: Any) -> Any:
     former, wanted = _method(document) or DEFAULT, _method(patch)
     if wanted is None or wanted == former or former not in FIELDS_OF_METHOD:
         return document
-    kept = {
-        name: value for name, value in (document.get("quantize") or {}).items() if name not in FIELDS_OF_METHOD[former]
-    }
-    return {**document, "quantize": kept}
+    fields = document.get("quantize") if isinstance(document, dict) else None
+    if not isinstance(fields, dict):  # The schema reports a value of another type.
+        return document
+    return {**document, "quantize": {name: fields[name] for name in fields if name not in FIELDS_OF_METHOD[former]}}
 
 
 def _method(document: Any) -> str | None:

@@ -7,7 +7,7 @@ type, and the rules ignore it.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -19,6 +19,7 @@ from qatbuild.schema.routes import MEMORY_MODES, SYSTEM_CONFIGS
 
 _BITS = 8
 _ENDS = 2
+_NAME_BYTES, _PATH_BYTES = 255, 4095
 _NARROWEST, _WIDEST = 2.0**-8, 2.0**16
 
 
@@ -28,16 +29,17 @@ class AllowedPaths(NamedTuple):
     root: Path
     allowed: tuple[Path, ...] = ()
 
-    def holds(self, path: Path) -> bool:
+    def holds(self, path: Path | str) -> bool:
         """Returns whether a path is allowed. Links are not resolved: a link inside the project may lead anywhere."""
-        normal = Path(os.path.normpath(path))
-        return any(normal.is_relative_to(place) for place in (self.root, *self.allowed))
+        normal = f"{os.path.normpath(path)}{os.sep}"
+        return any(normal.startswith(os.path.join(place, "")) for place in (self.root, *self.allowed))  # noqa: PTH118
 
     def module(self, name: str) -> Path | None:
         """Returns the file of a Python module below the root, or None."""
-        stem = self.root.joinpath(*name.split("."))
-        candidates = (stem.with_suffix(".py"), stem / "__init__.py")
-        return next((path for path in candidates if path.is_file()), None)
+        parts = name.split(".")
+        stem = self.root.joinpath(*parts)
+        candidates = (stem.with_suffix(".py"), stem / "__init__.py") if all(map(str.isidentifier, parts)) else ()
+        return next((path for path in candidates if os.path.isfile(path)), None)  # noqa: PTH113  Names may be too long.
 
 
 def rule_violations(document: Any, folder: Path, allowed_paths: AllowedPaths) -> Iterator[Fault]:
@@ -232,12 +234,11 @@ def _deploy(document: Any) -> Iterator[Fault]:
 def _places(document: Any, folder: Path, allowed_paths: AllowedPaths) -> Iterator[Fault]:
     for path in PATHS:
         named = _at(document, *path)
-        for name in named if isinstance(named, list) else [named]:
-            if isinstance(name, str) and name and not allowed_paths.holds(folder / name):
-                hint = "Link it into the project, or list it in [tool.qatbuild] allow."
-                yield Fault(path, f"lies outside the project: {name}. {hint}")
+        names = [name for name in (named if isinstance(named, list) else [named]) if isinstance(name, str) and name]
+        yield from (Fault(path, text) for text in _misplaced(names, folder, allowed_paths))
     config = _at(document, "deploy", "vela", "config")
-    if isinstance(config, str) and config and allowed_paths.holds(folder / config) and not (folder / config).is_file():
+    file = folder / config if isinstance(config, str) and config else None
+    if file and allowed_paths.holds(file) and not os.path.isfile(file):  # noqa: PTH113  The name may be too long.
         yield Fault(
             ("deploy", "vela", "config"), f"the file {config} does not exist (the path is relative to the spec)."
         )
@@ -248,6 +249,23 @@ def _places(document: Any, folder: Path, allowed_paths: AllowedPaths) -> Iterato
     call = _at(document, "model", "call")
     if isinstance(call, str) and ":" in call and allowed_paths.module(call.partition(":")[0]) is None:
         yield Fault(("model", "call"), f"the project has no module {call.partition(':')[0]}.")
+
+
+def _misplaced(names: Iterable[str], folder: Path, allowed_paths: AllowedPaths) -> Iterator[str]:
+    """Yields a sentence for each path that a spec must not name."""
+    for name in names:
+        place = os.path.join(folder, name)  # noqa: PTH118  A list may have thousands.
+        if not allowed_paths.holds(place):
+            hint = "Link it into the project, or list it in [tool.qatbuild] allow."
+            yield f"lies outside the project: {name}. {hint}"
+        elif _is_too_long(place):
+            yield f"is too long: a name has at most {_NAME_BYTES} bytes, a path {_PATH_BYTES}."
+
+
+def _is_too_long(path: str) -> bool:
+    """Returns whether Linux refuses a path, whatever is there: every look at it would fail."""
+    text = os.fsencode(os.path.abspath(path))  # noqa: PTH100  See its call.
+    return len(text) > _PATH_BYTES or max(map(len, text.split(b"/"))) > _NAME_BYTES
 
 
 def _at(document: Any, *path: str) -> Any:

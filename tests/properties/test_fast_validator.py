@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 
 from qatbuild.schema.fast_validator import is_valid
-from qatbuild.schema.faults import SCHEMA_PATH
+from qatbuild.schema.faults import SCHEMA_PATH, validator
 
 SCHEMA = json.loads(SCHEMA_PATH.read_text())
 VALIDATOR = Draft202012Validator(SCHEMA)
@@ -55,6 +55,13 @@ def documents(draw: st.DrawFn) -> Any:
 @given(documents())
 def test_fast_validator_agrees_with_jsonschema_on_any_document(document: Any) -> None:
     assert is_valid(document, SCHEMA) == VALIDATOR.is_valid(document)
+
+
+@pytest.mark.parametrize("pattern", ["^a*$", "^(a|b)$", "a$"])
+def test_the_end_of_a_pattern_is_not_before_a_last_line_break(pattern: str) -> None:
+    assert is_valid("a", {"pattern": pattern})
+    assert not is_valid("a\n", {"pattern": pattern})
+    assert not validator().is_valid({**SPECS[0], "variants": {"a\n": {}}})
 
 
 @pytest.mark.parametrize("schema", [{"uniqueItems": True}, {"type": "file"}, {"not": {"format": "date"}}])

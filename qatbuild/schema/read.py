@@ -1,0 +1,134 @@
+"""Reads a JSON file that may hold anything: any bytes, any size, any depth, or be no file at all."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import math
+import os
+import re
+import stat
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from qatbuild.exchange.errors import SpecError
+from qatbuild.schema.faults import MOST, pointer
+
+LARGEST_BYTES = 2 << 20
+_DEEPEST = 32
+_DIGITS = 18
+_AROUND = 60
+"""Characters that are shown on each side of a syntax error."""
+
+_ODD = re.compile("[\0\ud800-\udfff]")
+_ODD_ESCAPE = re.compile(r"\\u(0000|d[89a-f])", re.IGNORECASE)
+
+
+def read_json(file: Path) -> Any:
+    """Reads a JSON file.
+
+    SpecError for what is no regular file or too large, invalid JSON (with line and column), duplicate keys, NaN, deep
+    nesting, and texts that no file name, tool or model file can hold.
+    """
+    try:
+        text = _content(file).decode("utf-8-sig")
+    except OSError as fault:
+        raise SpecError("A spec cannot be read.", [("file", file), ("reason", fault.strerror)]) from fault
+    except UnicodeDecodeError as fault:
+        raise SpecError("A spec cannot be read.", [("file", file), ("reason", fault)], "save it as UTF-8") from fault
+    value = _parsed(file, text)
+    if _is_deep(value):
+        raise SpecError("A spec is nested too deeply.", [("file", file), ("levels", f"more than {_DEEPEST}")])
+    # Only an escape can write such a character: UTF-8 and JSON have no other way.
+    if _ODD_ESCAPE.search(text) and (odd := list(itertools.islice(_odd_texts(value, ()), MOST))):
+        raise SpecError("A spec has a character that no text may have.", [("file", file), *odd])
+    return value
+
+
+def _content(file: Path) -> bytes:
+    """Returns the bytes of a regular file. A pipe is opened without waiting for its writer, and not read."""
+    descriptor = os.open(file, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    try:
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            raise SpecError("A spec cannot be read.", [("file", file), ("reason", "it is a folder, pipe or device")])
+        data = b""
+        while len(data) <= LARGEST_BYTES and (chunk := os.read(descriptor, LARGEST_BYTES + 1 - len(data))):
+            data += chunk
+    finally:
+        os.close(descriptor)
+    if len(data) > LARGEST_BYTES:
+        facts = [("file", file), ("bytes", f"more than {LARGEST_BYTES:,}")]
+        raise SpecError("A spec is too large.", facts, "a matrix writes many variants in few lines")
+    return data
+
+
+def _parsed(file: Path, text: str) -> Any:
+    try:
+        return json.loads(
+            text,
+            object_pairs_hook=_no_duplicates,
+            parse_constant=_no_constant,
+            parse_float=_finite,
+            parse_int=_countable,
+        )
+    except json.JSONDecodeError as fault:
+        start, end = text.rfind("\n", 0, fault.pos) + 1, text.find("\n", fault.pos)
+        line = text[max(start, fault.pos - _AROUND) : min(end if end >= 0 else len(text), fault.pos + _AROUND)]
+        facts = [
+            ("file", file),
+            ("line", f"{fault.lineno}, column {fault.colno}: {fault.msg}"),
+            ("reads", line.strip()),
+        ]
+        raise SpecError(
+            "A spec is not JSON.", facts, "JSON has no comments and no comma after the last item."
+        ) from fault
+    except ValueError as fault:
+        raise SpecError("A spec is not JSON.", [("file", file), ("reason", fault)]) from fault
+    except RecursionError as fault:
+        raise SpecError("A spec is nested too deeply.", [("file", file)]) from fault
+
+
+def _is_deep(value: Any) -> bool:
+    """Returns whether a value has more than _DEEPEST levels; looks at one level after the other, without recursion."""
+    level = [value]
+    for _ in range(_DEEPEST):
+        parts = (each.values() if isinstance(each, dict) else each for each in level if isinstance(each, dict | list))
+        level = list(itertools.chain.from_iterable(parts))
+    return bool(level)
+
+
+def _odd_texts(value: Any, path: tuple[str | int, ...]) -> Iterator[tuple[str, str]]:
+    """Yields (JSON pointer, sentence) of each key and text with a character that encodes to nothing or ends a name."""
+    if isinstance(value, str) and (odd := _ODD.search(value)):
+        what = "ends a text in most programs" if odd[0] == "\0" else "is half of a character"
+        yield pointer(path), f"{odd[0]!a} {what}: remove it."
+    for key, part in value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ():
+        if isinstance(key, str):
+            yield from ((pointer([*path, key]), text) for _, text in _odd_texts(key, ()))
+        yield from _odd_texts(part, (*path, key))
+
+
+def _finite(text: str) -> float:
+    if math.isinf(value := float(text)):
+        raise ValueError(f"{text} is too large a number")
+    return value
+
+
+def _countable(text: str) -> int:
+    if len(text) > _DIGITS:
+        raise ValueError(f"{text[:_DIGITS]}... is too large a number")
+    return int(text)
+
+
+def _no_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    value = dict(pairs)
+    if len(value) < len(pairs):
+        (name, _), *_ = Counter(name for name, _ in pairs).most_common(1)
+        raise ValueError(f"the key {json.dumps(name)} occurs twice in one object")
+    return value
+
+
+def _no_constant(text: str) -> None:
+    raise ValueError(f"{text} is not a JSON number")
