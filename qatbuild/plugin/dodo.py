@@ -117,6 +117,7 @@ def _loaded(
         yield from tasks(loaded, builder, parts=parts())
         yield from _placeholders(fast_path)
 
+    command.creators.append(task_specs)
     return config, task_specs
 
 

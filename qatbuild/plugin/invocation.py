@@ -26,7 +26,8 @@ class Invocation:
 
     With `lists` it only prints names and descriptions of labels (`doit list`). `namespace` returns the names that the
     dodo.py defines, once doit has imported it.
-    `projects` are the projects of the dodo.py; `sessions` are the loaded ones among them.
+    `projects` are the projects of the dodo.py; `sessions` are the loaded ones among them; `creators` are the functions
+    that make the tasks of its specs.
     """
 
     names: tuple[str, ...] = ()
@@ -37,6 +38,7 @@ class Invocation:
     lock: BuildLock = field(default_factory=BuildLock)
     projects: list[Project] = field(default_factory=list)
     sessions: list[Session] = field(default_factory=list)
+    creators: list[Callable[[], Any]] = field(default_factory=list)
     _at_end: list[Callable[[], None]] = field(default_factory=list)
     _collects: bool = False
 

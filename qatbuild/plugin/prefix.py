@@ -20,7 +20,7 @@ from qatbuild.engine.project import Project
 from qatbuild.exchange.errors import QatbuildError
 from qatbuild.plugin import invocation
 from qatbuild.plugin.session import Session
-from qatbuild.plugin.tasks import tasks
+from qatbuild.plugin.tasks import faulty, tasks
 
 if TYPE_CHECKING:
     from qatbuild.engine.execute import Executor
@@ -44,7 +44,12 @@ def qatbuild_tasks(prefix: str, root: str | Path = ".", executor: Executor | Non
     except QatbuildError as error:
         raise InvalidDodoFile(error.block()) from error
     command.sessions.append(session)
-    return lambda: _prefixed(session, tasks(session.loaded, session.builder))
+
+    def creator() -> Iterator[dict[str, Any]]:
+        return _prefixed(session, tasks(session.loaded, session.builder))
+
+    command.creators.append(creator)
+    return creator
 
 
 def _prefixed(session: Session, unprefixed: Iterable[dict[str, Any]]) -> Iterator[dict[str, Any]]:
@@ -54,7 +59,7 @@ def _prefixed(session: Session, unprefixed: Iterable[dict[str, Any]]) -> Iterato
     stage. The stages' own check is sufficient.
     """
     prefix = session.prefix
-    names = [*session.plan.labels, *session.errors]
+    names = [*session.plan.labels, *faulty(session.loaded)]
     yield {
         "basename": prefix,
         "actions": None,
@@ -65,7 +70,7 @@ def _prefixed(session: Session, unprefixed: Iterable[dict[str, Any]]) -> Iterato
         moved = {**task, "basename": f"{prefix}/{task['basename']}"}
         if "task_dep" in task:
             moved["task_dep"] = [f"{prefix}/{name}" for name in task["task_dep"]]
-        if "meta" in task:
+        if "stage" in task.get("meta", ()):
             moved |= {"file_dep": [], "title": lambda running: _title(session, running)}
         yield moved
 

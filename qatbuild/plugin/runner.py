@@ -14,6 +14,7 @@ from typing import Any
 from doit.runner import Runner
 
 from qatbuild.engine.pools import Pools
+from qatbuild.plugin.tasks import is_faulty
 
 
 class PoolRunner(Runner):  # type: ignore[misc]
@@ -73,7 +74,8 @@ class PoolRunner(Runner):  # type: ignore[misc]
                 return
             stage = (node.task.meta or {}).get("stage")
             taken = None
-            if len(self._running) < self.places:
+            is_next = not is_faulty(node.task) or not (self._running or self._ready)  # Its failure ends the build.
+            if is_next and len(self._running) < self.places:
                 taken = self.pools.take(stage.name) if stage else {}
             if taken is None:
                 self._ready.append(node)
@@ -84,8 +86,9 @@ class PoolRunner(Runner):  # type: ignore[misc]
             self._running[node.task.name] = taken  # From here on _wait waits for it.
             threading.Thread(target=self._perform, args=(node,), daemon=True).start()
 
-    def _place(self, node: Any) -> int:
-        return self._rank.get(node.task.name, len(self._rank))  # doit creates some tasks during the run.
+    def _place(self, node: Any) -> tuple[bool, int]:
+        rank = self._rank.get(node.task.name, len(self._rank))  # doit creates some tasks during the run.
+        return is_faulty(node.task), rank
 
     def _perform(self, node: Any) -> None:
         try:

@@ -9,6 +9,7 @@ from qatbuild.engine.build import Builder
 from qatbuild.engine.forecast import Verdict, forecast
 from qatbuild.engine.loaded import LoadedProject
 from qatbuild.engine.project import Everything, Project, Selection
+from qatbuild.schema.label import spec_of
 
 if TYPE_CHECKING:
     from qatbuild.engine.build_lock import BuildLock
@@ -72,11 +73,25 @@ class Session(NamedTuple):
     def select(self, names: Iterable[str]) -> list[str]:
         """Returns the ids of the stages that task names select; without names, those of a plain `doit`.
 
-        Raises the error of a spec that could not be read, and SpecError for an unknown name.
+        Raises the error of a named spec that could not be read, and SpecError for an unknown name.
         """
-        labels = self.without_prefix(names)
-        everything = [*self.plan.labels, *self.errors]
-        return self.loaded.select(labels or (everything if self.prefix else self.loaded.default))
+        good = (name for name in self._default if self._faulty(name) not in self.errors)
+        return self.loaded.select(self.without_prefix(names) or good)
+
+    def faults(self, names: Iterable[str]) -> list[QatbuildError]:
+        """Returns the errors of the specs that a selection without names leaves out."""
+        if self.without_prefix(names):
+            return []
+        return [self.errors[name] for name in dict.fromkeys(map(self._faulty, self._default)) if name in self.errors]
+
+    def _faulty(self, name: str) -> str:
+        """Returns the spec's name in a label; the name itself if it is a spec's that makes no label, such as a:b."""
+        return name if name in self.errors else spec_of(name)
+
+    @property
+    def _default(self) -> list[str]:
+        """The labels and specs of a plain `doit`; with a prefix, all."""
+        return [*self.plan.labels, *self.errors] if self.prefix else self.loaded.default
 
     def forecast(self, names: Iterable[str]) -> dict[str, Verdict]:
         """Predicts what a build would do with the selected stages and everything they depend on, by stage id."""

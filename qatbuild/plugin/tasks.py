@@ -17,10 +17,14 @@ from qatbuild.engine.loaded import LoadedProject
 from qatbuild.engine.outcome import Fate
 from qatbuild.engine.plan import STAGES, Plan, Stage
 from qatbuild.engine.up_to_date_record import Recorded
-from qatbuild.exchange.errors import AcceptanceError, QatbuildError
+from qatbuild.exchange.errors import AcceptanceError, QatbuildError, printable
 from qatbuild.plugin.reporter import Refused
 from qatbuild.schema.label import SHARED, Label
 from qatbuild.schema.load import RESERVED
+
+_LONGEST_DOC = 400
+_FAULT = "fault"
+"""Key in `meta` of the tasks of a spec with faults."""
 
 _SHARED_GROUP = {"basename": SHARED, "doc": "all stages that several models share"}
 
@@ -34,7 +38,7 @@ def tasks(loaded: LoadedProject, builder: Builder, *, parts: bool = True) -> Ite
     # doit keeps a group's sub-tasks only if the group itself comes before them.
     yield from _groups(loaded.plan, loaded.descriptions, parts=parts)
     yield from _stage_tasks(loaded.plan, builder)
-    yield from _failing(loaded.errors, set(loaded.descriptions))
+    yield from _failing(faulty(loaded))
 
 
 def listed(recorded: Mapping[str, Recorded], *, shared: bool) -> Iterator[dict[str, Any]]:
@@ -164,11 +168,12 @@ def _groups(plan: Plan, descriptions: Mapping[str, str], *, parts: bool) -> Iter
 
 def _doc(label: str, description: str) -> str:
     variant = Label.parse(label).variant
-    return f"{description or f'build {label}'} ({variant})" if variant else description or f"build {label}"
+    text = printable(description, _LONGEST_DOC) or f"build {label}"
+    return f"{text} ({variant})" if variant else text
 
 
 def _doc_of_variants(spec: str, description: str) -> str:
-    return description or f"build all variants of {spec}"
+    return printable(description, _LONGEST_DOC) or f"build all variants of {spec}"
 
 
 def _part(group: str, name: str, tasks: list[str]) -> dict[str, Any]:
@@ -196,25 +201,33 @@ def _variants(
                 yield _part(spec, "deploy", [f"{label}:deploy" for label in labels if plan.routes[label]])
 
 
-def _failing(errors: Mapping[str, QatbuildError], taken: set[str]) -> Iterator[dict[str, Any]]:
-    """Yields failing tasks for a spec with faults; the other specs are not affected."""
-    for spec, error in errors.items():
+def faulty(loaded: LoadedProject) -> dict[str, QatbuildError]:
+    """Returns the errors of specs with faults by the names of their tasks.
+
+    A spec's name may make no name of a task: doit reads "a=b" as a variable and "list" as a command.
+    """
+    names: dict[str, QatbuildError] = {}
+    for spec, error in loaded.errors.items():
+        folder, *rest = re.sub(r"[^A-Za-z0-9_./-]", "_", spec).split("/")
+        while (name := "/".join([folder, *rest])) in loaded.descriptions or name in names or folder in RESERVED:
+            folder += "_"
+        names[name] = error
+    return names
+
+
+def is_faulty(task: Any) -> bool:
+    """Returns whether a task of doit is a spec's with faults, which can only fail."""
+    return _FAULT in (task.meta or {})
+
+
+def _failing(errors: Mapping[str, QatbuildError]) -> Iterator[dict[str, Any]]:
+    """Yields failing tasks for specs with faults; the other specs are not affected."""
+    for name, error in errors.items():
 
         def fail(block: str = error.block()) -> TaskFailed:
             return TaskFailed(block)
 
-        # The name itself may be invalid: doit reads "a=b" as a variable and "list" as a command.
-        label = re.sub(r"[^A-Za-z0-9_./-]", "_", spec)
-        while label.partition("/")[0] in RESERVED or label in taken:
-            label += "_"
-        taken.add(label)
-        yield {"basename": label, "name": None, "doc": f"cannot be built: {error.message}"}
-        yield {"basename": label, "name": "spec", "actions": [fail], "doc": error.message}
-        for name in (*STAGES, "deploy"):
-            yield {
-                "basename": label,
-                "name": name,
-                "actions": None,
-                "task_dep": [f"{label}:spec"],
-                "doc": error.message,
-            }
+        doc, meta = printable(error.message, _LONGEST_DOC), {_FAULT: True}
+        yield {"basename": name, "name": None, "doc": f"cannot be built: {doc}", "meta": meta}
+        yield {"basename": name, "name": "spec", "actions": [fail], "doc": doc, "meta": meta}
+        yield from (_part(name, part, [f"{name}:spec"]) | {"doc": doc, "meta": meta} for part in (*STAGES, "deploy"))

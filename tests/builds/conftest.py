@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import shlex
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -54,6 +55,20 @@ class ToyProject:
         environment = {**os.environ, "PYTHONPATH": str(REPOSITORY), "COLUMNS": "200"}
         pipe = subprocess.PIPE
         return subprocess.Popen(command, cwd=self.root, env=environment, stdout=pipe, stderr=pipe, text=True)
+
+    def module(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        """Runs qatbuild's own commands, whatever tasks the dodo.py has."""
+        command = [sys.executable, "-m", "qatbuild.plugin", *arguments]
+        environment = {**os.environ, "PYTHONPATH": str(REPOSITORY)}
+        return subprocess.run(command, cwd=self.root, env=environment, capture_output=True, text=True, check=False)
+
+    def shell(self, arguments: str) -> subprocess.CompletedProcess[str]:
+        """Runs doit in a shell, which redirects its streams."""
+        environment = {**os.environ, "PYTHONPATH": str(REPOSITORY)}
+        command = f"{shlex.quote(sys.executable)} -m doit {arguments}"
+        return subprocess.run(
+            command, shell=True, cwd=self.root, env=environment, capture_output=True, text=True, check=False
+        )
 
     @contextlib.contextmanager
     def taken(self) -> Iterator[int]:

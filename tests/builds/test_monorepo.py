@@ -175,6 +175,62 @@ def test_a_project_without_qatbuild_keeps_its_tasks_called_like_a_command(toy: T
     assert "check" in toy.doit("list").stdout
 
 
+OWN = (
+    "def task_{name}():\n    return {{'actions': ['echo own >> said.txt']}}\n",
+    "def task_other():\n    yield {{'basename': '{name}', 'actions': ['echo own >> said.txt']}}\n",
+    "own = lambda: {{'basename': '{name}', 'actions': ['echo own >> said.txt']}}\nown.create_doit_tasks = own\n",
+)
+"""Three ways in which a dodo.py defines a task."""
+
+
+@pytest.mark.parametrize("own", OWN, ids=["function", "basename", "object"])
+def test_a_dodo_s_own_task_is_never_shadowed_by_a_command(guest: ToyProject, own: str) -> None:
+    for name in ("check", "plan", "graph", "explain", "affected", "gc", "layers"):
+        (guest.root / "dodo.py").write_text(DODO + own.format(name=name))
+        assert guest.built(name) == []
+        assert said(guest) == ["own"], name
+
+
+def test_a_command_beside_a_task_with_its_name_is_reached_by_the_module(guest: ToyProject) -> None:
+    (guest.root / "dodo.py").write_text(DODO + OWN[0].format(name="check"))
+    done = guest.module("check", "models", "--json")
+    assert json.loads(done.stdout)["labels"] == ["models/net"]
+    assert guest.doit("plan", "models/net").returncode == 0
+    assert said(guest) == []
+
+
+def test_a_task_called_like_a_command_takes_options_and_builds_what_it_waits_for(guest: ToyProject) -> None:
+    parameters = "[{'name': 'json', 'long': 'json', 'type': bool, 'default': False}]"
+    task = f"{{'actions': ['echo %(json)s >> said.txt'], 'params': {parameters}, 'task_dep': ['models/net:float']}}"
+    (guest.root / "dodo.py").write_text(f"{DODO}\ndef task_check():\n    return {task}\n")
+    assert guest.built("check", "--json", "hello") == ["dataset", "check", "float"]
+    assert sorted(said(guest)) == ["True", "hello"]
+    assert guest.built("-f", str(guest.root / "dodo.py"), "check") == []
+    assert said(guest) == ["False"]
+
+
+def test_a_prefix_called_like_a_command_is_a_task(guest: ToyProject) -> None:
+    (guest.root / "dodo.py").write_text(DODO.replace('"models"', '"check"').partition("def task_ship")[0])
+    assert "convert" in guest.built("check")
+
+
+def test_doit_s_other_commands_know_tasks_called_like_a_command(guest: ToyProject) -> None:
+    hello = "def task_hello():\n    'Greets.'\n    return {'actions': ['true']}\n"
+    (guest.root / "dodo.py").write_text(OWN[0].format(name="check") + hello)
+    assert guest.doit("tabcompletion", "--hardcode-tasks").returncode == 0
+    assert guest.doit("help", "hello").stdout == "hello  Greets.\n"
+
+
+def test_specs_whose_names_make_no_label_leave_a_prefix_and_other_tasks_alone(guest: ToyProject) -> None:
+    for name in ("a b", "list", "a=b"):
+        guest.spec(name)
+    assert guest.built("hello") == []
+    done = guest.doit("models")
+    assert done.returncode == 1
+    assert "evaluate" in guest.runs()
+    assert "cannot be named" in done.stdout
+
+
 def test_unchanged_specs_in_many_folders_are_not_read_and_new_folders_are_seen(toy: ToyProject) -> None:
     (toy.root / "pyproject.toml").write_text("[tool.qatbuild]\nstore = false\nspecs = ['*/specs', 'audio/*/nets']\n")
     (toy.root / "vision/specs").mkdir(parents=True)

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import getopt
 import json
+import os
 import signal
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, ClassVar
 
-from doit.cmd_base import Command
+from doit.cmd_base import Command, DodoTaskLoader
 from doit.cmdparse import CmdOption
 from doit.exceptions import InvalidCommand
+from doit.loader import load_tasks
 
 from qatbuild.exchange.errors import ArtifactError, QatbuildError
-from qatbuild.plugin.commands.inherited import is_ours_above, silence_stdout
+from qatbuild.plugin.commands.inherited import is_ours_above, make_streams_usable, silence_stdout
 from qatbuild.plugin.invocation import Invocation, entered
 from qatbuild.plugin.session import Session
 
@@ -30,17 +32,25 @@ JSON: Option = {
 }
 
 
+_OPTION_SIZES = (("-", "short"), ("--", "long"))
+
+
 class SpecCommand(Command):  # type: ignore[misc]
     """A command about specs. A subclass defines `name`, the `doc_` texts, `cmd_options`, and `run`."""
 
     name: ClassVar[str]
     cmd_options: ClassVar[Sequence[Option]] = (JSON,)
+    even_beside_a_task: ClassVar[bool] = False
+    """Whether the command runs although the dodo.py has a task with its name (plugin/__main__.py)."""
 
     def __init__(self, task_loader: Any, cmds: Any = None, **kwargs: Any) -> None:
         """Called by doit. `task_loader` finds and imports the dodo.py."""
         super().__init__(**kwargs)
+        make_streams_usable()
         self.loader = task_loader
         self.cmds = cmds
+        self._arguments: list[str] = []
+        """The arguments without the loader's options, for a task with the command's name."""
 
     def get_options(self) -> list[CmdOption]:
         """Returns the options of the loader (-f, -d, -k) and of the command; sets -k below a dodo.py of qatbuild."""
@@ -48,25 +58,28 @@ class SpecCommand(Command):  # type: ignore[misc]
 
     def parse_execute(self, in_args: list[str]) -> Any:
         """Parses options before, between and after labels."""
+        self._arguments = in_args
         try:
             options, names = getopt.gnu_getopt(in_args, self.cmdparser.get_short(), self.cmdparser.get_long())
         except getopt.GetoptError as fault:
             with entered(Invocation()) as command:
                 self.loader.setup(self.cmdparser.parse([])[0])
-                if self._is_foreign(command):
-                    return self._task(in_args)
+                is_foreign = self._is_foreign(command)
+            if is_foreign:
+                return self._task(command)
             raise InvalidCommand(f"doit {self.name}: {fault}. See: doit help {self.name}") from fault
-        arguments = [part for option, value in options for part in ((option, value) if value else (option,))]
-        return super().parse_execute([*arguments, "--", *names])
+        loaders = {f"{dashes}{option[size]}" for option in self.loader.cmd_options for dashes, size in _OPTION_SIZES}
+        self._arguments = [*_joined(each for each in options if each[0] not in loaders), *names]
+        return super().parse_execute([*_joined(options), "--", *names])
 
     def execute(self, opt_values: Any, pos_args: list[str]) -> Any:
         """Loads the dodo.py and runs the command. An expected error is printed as one block, without a traceback."""
         try:
             with entered(Invocation(tuple(pos_args))) as command:
                 self.loader.setup(opt_values)
-                if self._is_foreign(command):
-                    return self._task(pos_args)
-                return self._status(command, opt_values, pos_args)
+                if not self._is_foreign(command):
+                    return self._status(command, opt_values, pos_args)
+            return self._task(command)
         except KeyboardInterrupt:
             sys.stderr.write("\ninterrupted\n")
             raise SystemExit(128 + signal.SIGINT) from None
@@ -99,15 +112,29 @@ class SpecCommand(Command):  # type: ignore[misc]
         return fitting[0] if fitting else sessions[0]
 
     def _is_foreign(self, command: Invocation) -> bool:
-        """Returns whether a project without specs has a task with the command's name."""
-        return not command.sessions and f"task_{self.name}" in self.loader.namespace
+        """Returns whether the dodo.py has a task of its own with the command's name, which doit has to run.
 
-    def _task(self, arguments: list[str]) -> Any:
-        """Runs the task with the command's name."""
+        Only its tasks tell: any function may make a task of any name. Those of its specs never have such a name, unless
+        it is their prefix.
+        """
+        if self.even_beside_a_task:
+            return False
+        ours = set(map(id, command.creators))
+        others = {name: value for name, value in self.loader.namespace.items() if id(value) not in ours}
+        tasks = load_tasks(others, (), allow_delayed=True, config=self.loader.config)
+        return self.name in {*(task.name for task in tasks), *(session.prefix for session in command.sessions)}
+
+    def _task(self, command: Invocation) -> Any:
+        """Runs the task with the command's name, in a build: it imports a dodo.py with specs again, to lock them."""
+        options = dict(self.opt_vals)
+        if isinstance(self.loader, DodoTaskLoader):  # Where it found the dodo.py; it is in its folder by now.
+            options |= {"dodoFile": self.loader.namespace["__file__"], "cwdPath": os.getcwd()}  # noqa: PTH109
+            if command.projects:
+                sys.modules.pop(self.loader.namespace["__name__"])
         run = self.cmds.get_plugin("run")(
-            task_loader=self.loader, config=self.config, bin_name=self.bin_name, cmds=self.cmds, opt_vals=self.opt_vals
+            task_loader=self.loader, config=self.config, bin_name=self.bin_name, cmds=self.cmds, opt_vals=options
         )
-        return run.parse_execute([self.name, *arguments])
+        return run.parse_execute([self.name, *self._arguments])
 
     def run(self, session: Session, options: Any, names: list[str]) -> int:
         """Does the command's work and returns its exit status."""
@@ -119,8 +146,20 @@ def seeking(options: Iterable[Option]) -> list[Option]:
     return [{**option, "default": is_ours_above()} if option["name"] == "seek_file" else option for option in options]
 
 
+def _joined(options: Iterable[tuple[str, str]]) -> Iterator[str]:
+    """Yields options with their values as arguments."""
+    return (part for pair in options for part in pair if part)
+
+
 def _begins(name: str, prefix: str) -> bool:
     return not prefix or name == prefix or name.startswith(f"{prefix}/")
+
+
+def write_faults(session: Session, names: Iterable[str]) -> int:
+    """Prints on stderr why specs are left out of a selection without names; returns the exit status."""
+    faults = session.faults(names)
+    sys.stderr.writelines(f"{error.block()}\n" for error in faults)
+    return 1 if faults else 0
 
 
 def write_json(value: object) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from qatbuild.engine.forecast import CURRENT, Verdict
-from qatbuild.plugin.commands.command import SpecCommand, write_json
+from qatbuild.plugin.commands.command import SpecCommand, write_faults, write_json
 from qatbuild.plugin.session import Session
 
 
@@ -20,13 +20,13 @@ class Explain(SpecCommand):
     doc_description = "Without a label, explain what a plain `doit` builds. Nothing is run."
 
     def run(self, session: Session, options: Any, names: list[str]) -> int:
-        """Prints the tree; returns 0."""
+        """Prints the tree; returns 1 if specs with faults are left out."""
         verdicts = list(session.forecast(names).values())
         if options["json"]:
             write_json(to_json(verdicts, session))
         else:
             sys.stdout.writelines(f"{line}\n" for line in tree(verdicts, session))
-        return 0
+        return write_faults(session, names)
 
 
 def to_json(verdicts: Iterable[Verdict], session: Session) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from typing import Any
 
 from qatbuild.engine.forecast import needed
 from qatbuild.engine.plan import Stage
-from qatbuild.plugin.commands.command import SpecCommand, write_json
+from qatbuild.plugin.commands.command import SpecCommand, write_faults, write_json
 from qatbuild.plugin.session import Session
 
 
@@ -35,7 +35,7 @@ class Graph(SpecCommand):
     )
 
     def run(self, session: Session, options: Any, names: list[str]) -> int:
-        """Prints the graph; returns 0."""
+        """Prints the graph; returns 1 if specs with faults are left out."""
         stages = list(needed(session.plan, session.select(names)))
         if options["format"] == "json":
             write_json(
@@ -44,7 +44,7 @@ class Graph(SpecCommand):
         else:
             lines = _dot(stages) if options["format"] == "dot" else _mermaid(stages)
             sys.stdout.writelines(f"{line}\n" for line in lines)
-        return 0
+        return write_faults(session, names)
 
 
 def _fields(stage: Stage) -> dict[str, Any]:

@@ -1,12 +1,14 @@
 """doit's own commands, extended for projects of many folders.
 
 A dodo.py with specs is also searched in parent folders, as with -k. For an unknown name, the nearest name is suggested.
-A project with a task called `check` keeps it, although qatbuild has a command of this name.
+A project with a task called `check` keeps it, although qatbuild has a command of this name: for doit a task must not be
+called like a command, so the names of qatbuild's commands are taken from the list before tasks are loaded.
 """
 
 from __future__ import annotations
 
 import functools
+import io
 import os
 import re
 import signal
@@ -17,11 +19,14 @@ from typing import Any
 
 from doit.cmd_base import DoitCmdBase, check_tasks_exist
 from doit.cmd_clean import Clean as DoitClean
+from doit.cmd_completion import TabCompletion as DoitTabCompletion
 from doit.cmd_forget import Forget as DoitForget
+from doit.cmd_help import Help as DoitHelp
 from doit.cmd_ignore import Ignore as DoitIgnore
 from doit.cmd_info import Info as DoitInfo
 from doit.cmd_list import List as DoitList
 from doit.cmd_resetdep import ResetDep as DoitResetDep
+from doit.cmd_strace import Strace as DoitStrace
 from doit.exceptions import InvalidCommand
 
 from qatbuild.plugin.invocation import Invocation, entered
@@ -30,6 +35,8 @@ from qatbuild.schema.nearest import nearest
 COMMANDS = ("affected", "check", "explain", "gc", "graph", "layers", "plan")
 """The commands that qatbuild adds."""
 
+_STDERR = 2
+
 
 class WithParentSearch(DoitCmdBase):  # type: ignore[misc]
     """Mixin for doit's commands: searches parent folders for the dodo.py, and suggests names for unknown ones."""
@@ -37,6 +44,7 @@ class WithParentSearch(DoitCmdBase):  # type: ignore[misc]
     def __init__(self, task_loader: Any, **kwargs: Any) -> None:
         """Called by doit."""
         task_loader.cmd_names = [name for name in task_loader.cmd_names if name not in COMMANDS]
+        make_streams_usable()
         super().__init__(task_loader=task_loader, **kwargs)
 
     def get_options(self) -> Any:
@@ -45,6 +53,8 @@ class WithParentSearch(DoitCmdBase):  # type: ignore[misc]
         for option in options:
             if option.name == "seek_file":
                 option.set_default(is_ours_above())
+            if option.name == "outfile" and option.default is None:  # Its default is what stdout was at first.
+                option.set_default(sys.stdout)
         return options
 
     def invocation(self, params: Any, args: list[str]) -> Invocation:  # noqa: ARG002
@@ -108,6 +118,18 @@ def is_ours_above() -> bool:
         return False
 
 
+def make_streams_usable() -> None:
+    """Makes stdout and stderr take any text: closed ones go nowhere, characters without an encoding are escaped."""
+    if sys.stdout is None or sys.stderr is None:
+        # The next opened file would get the number of a closed stream, and then what other programs print.
+        while os.open(os.devnull, os.O_RDWR) <= _STDERR:
+            pass
+        nowhere = Path(os.devnull).open("w", encoding="utf-8")  # noqa: SIM115  Until the process ends.
+        sys.stdout, sys.stderr = sys.stdout or nowhere, sys.stderr or nowhere
+    if isinstance(sys.stdout, io.TextIOWrapper) and sys.stdout.errors == "strict":
+        sys.stdout.reconfigure(errors="backslashreplace")
+
+
 def silence_stdout() -> None:
     """Redirects stdout to /dev/null after its reader closed the pipe (`| head`), so that Python's exit cannot fail."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -165,6 +187,24 @@ class ResetDep(WithParentSearch, DoitResetDep):  # type: ignore[misc]
     """`doit reset-dep`."""
 
     name = "reset-dep"
+
+
+class Help(WithParentSearch, DoitHelp):  # type: ignore[misc]
+    """`doit help`."""
+
+    name = "help"
+
+
+class Strace(WithParentSearch, DoitStrace):  # type: ignore[misc]
+    """`doit strace`."""
+
+    name = "strace"
+
+
+class TabCompletion(WithParentSearch, DoitTabCompletion):  # type: ignore[misc]
+    """`doit tabcompletion`."""
+
+    name = "tabcompletion"
 
 
 def tasks_of_this_dodo(command: Invocation, tasks: Iterable[Any]) -> list[str] | None:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from qatbuild.exchange.errors import ArtifactError
-from qatbuild.plugin.commands.command import SpecCommand, write_json
+from qatbuild.plugin.commands.command import SpecCommand, write_faults, write_json
 from qatbuild.plugin.session import Session
 from qatbuild.report.layers import layer_table
 
@@ -27,7 +27,10 @@ class Layers(SpecCommand):
     )
 
     def run(self, session: Session, options: Any, names: list[str]) -> int:
-        """Prints a table for each model and returns 0. ArtifactError for a model that was not evaluated."""
+        """Prints a table for each model; returns 1 if specs with faults are left out.
+
+        ArtifactError for a model that was not evaluated.
+        """
         stages = [session.plan.stages[id_] for id_ in session.select(names)]
         models = {
             stage.labels[0]: _layers(session.project.build / stage.home / "report.json", stage.labels[0])
@@ -36,10 +39,10 @@ class Layers(SpecCommand):
         }
         if options["json"]:
             write_json(models)
-            return 0
+            return write_faults(session, names)
         for label, layers in models.items():
             sys.stdout.write(f"{label}\n{layer_table({'layers': layers})}")
-        return 0
+        return write_faults(session, names)
 
 
 def _layers(report: Path, label: str) -> Any:

@@ -7,7 +7,7 @@ from collections import Counter
 from typing import Any
 
 from qatbuild.engine.forecast import CURRENT
-from qatbuild.plugin.commands.command import SpecCommand, write_json
+from qatbuild.plugin.commands.command import SpecCommand, write_faults, write_json
 from qatbuild.plugin.commands.explain import shown, to_json
 from qatbuild.plugin.session import Session
 
@@ -24,16 +24,16 @@ class Plan(SpecCommand):
     )
 
     def run(self, session: Session, options: Any, names: list[str]) -> int:
-        """Prints the plan; returns 0."""
+        """Prints the plan; returns 1 if specs with faults are left out."""
         verdicts = list(session.forecast(names).values())
         counts = Counter(verdict.will for verdict in verdicts)
         if options["json"]:
             write_json({**to_json(verdicts, session), "counts": counts})
-            return 0
+            return write_faults(session, names)
         for verdict in verdicts:
             if verdict.will != CURRENT:
                 reasons = "; ".join(reason.text for reason in verdict.reasons)
                 sys.stdout.write(f"{verdict.will:7}  {shown(verdict, session)}: {reasons}\n")
         summary = ", ".join(f"{count} {'up to date' if will == CURRENT else will}" for will, count in counts.items())
         sys.stdout.write(f"{summary}\n")
-        return 0
+        return write_faults(session, names)

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import itertools
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -43,6 +45,8 @@ class Run(WithParentSearch, DoitRun):  # type: ignore[misc]
         command.resume_garbage_collection()
         if self.sel_tasks is None:  # type: ignore[has-type]
             self.sel_tasks = tasks_of_this_dodo(command, self.task_list)
+        elif command.projects:
+            self.sel_tasks = _faulty_last(self.sel_tasks, self.task_list, command)
         if not command.projects or not options["num_process"] or options["single"]:
             return super()._execute(*arguments, **options)
         return self._side_by_side(command, **options)
@@ -72,6 +76,19 @@ class Run(WithParentSearch, DoitRun):  # type: ignore[misc]
                 stop=command.interrupt,
             )
             return int(runner.run_all(self.control.task_dispatcher()))
+
+
+def _faulty_last(names: list[str], tasks: Iterable[Any], command: Invocation) -> list[str]:
+    """Returns selected names with specs with faults after all others: doit stops after the first failure."""
+    from qatbuild.plugin.tasks import is_faulty  # noqa: PLC0415  A build with nothing to do has none.
+
+    faulty = {task.name for task in tasks if is_faulty(task)}
+    if not faulty or any(name.startswith("-") for name in names):  # An option belongs to the task before it.
+        return names
+    # doit would begin with the shortest way down from a prefix, which is that to a spec with faults.
+    whole = {each.prefix: map(each.task, each.plan.labels) for each in command.sessions if each.prefix in names}
+    faulty.update(whole)
+    return sorted([*names, *itertools.chain.from_iterable(whole.values())], key=faulty.__contains__)
 
 
 def _pools(command: Invocation) -> Pools:
