@@ -103,8 +103,8 @@ def _upstream_changes(rebuilder: Rebuilder, former: Request, now: Request) -> li
 
 def _recorded(path: Path) -> Request | None:
     try:
-        return Request.from_json(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, KeyError, TypeError):
+        return Request.read(path)
+    except (OSError, ValueError):
         return None
 
 

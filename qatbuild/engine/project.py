@@ -15,6 +15,7 @@ from qatbuild.engine.pools import POOLS
 from qatbuild.engine.state_folder import StateFolder
 from qatbuild.engine.walk import tree
 from qatbuild.exchange.errors import ArtifactError, SpecError
+from qatbuild.exchange.files import read_text
 
 _ELSEWHERE = "set [tool.qatbuild] build to another folder"
 
@@ -74,7 +75,7 @@ class Project:
         """Reads the project whose root folder is `root`. SpecError for invalid settings."""
         root = Path(os.path.abspath(root))  # noqa: PTH100  Recipes and requests name files by their absolute paths.
         file = root / "pyproject.toml"
-        settings = _settings(file) if file.is_file() else {}
+        settings = _settings(file) if os.path.lexists(file) else {}
         default = settings.get("default")
         specs = settings.get("specs", "specs")
         return cls(
@@ -172,8 +173,8 @@ def _store(root: Path, settings: dict[str, Any]) -> Path | None:
 
 def _settings(file: Path) -> dict[str, Any]:
     try:
-        settings = tomllib.loads(file.read_text(encoding="utf-8")).get("tool", {}).get("qatbuild", {})
-    except (OSError, ValueError) as fault:
+        settings = dict(tomllib.loads(read_text(file)).get("tool", {}).get("qatbuild", {}))
+    except (OSError, ValueError, TypeError, AttributeError, RecursionError) as fault:
         raise SpecError("The project's settings cannot be read.", [("file", file), ("reason", fault)]) from fault
     facts: list[tuple[str, object]] = []
     for name, value in settings.items():

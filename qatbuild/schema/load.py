@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from qatbuild.exchange.errors import SpecError
+from qatbuild.exchange.files import read_bytes
 from qatbuild.schema import faults, matrix, model
 from qatbuild.schema.faults import Fault, Layer, ValidDocuments
 from qatbuild.schema.matrix import Cell, Combination
@@ -173,7 +174,7 @@ def _merged(layers: list[Layer]) -> tuple[Any, Any]:
 def read_json(file: Path) -> Any:
     """Reads a JSON file. SpecError for invalid JSON (with line and column), duplicate keys, NaN and deep nesting."""
     try:
-        text = file.read_text(encoding="utf-8-sig")
+        text = read_bytes(file).decode("utf-8-sig")
     except (OSError, UnicodeDecodeError) as fault:
         raise SpecError("A spec cannot be read.", [("file", file), ("reason", fault)]) from fault
     try:

@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import contextlib
 import importlib
-import json
 import os
 import selectors
 import signal
@@ -23,6 +22,7 @@ import sys
 import threading
 from pathlib import Path
 
+from qatbuild.exchange.files import read_json
 from qatbuild.worker import run
 
 
@@ -59,7 +59,7 @@ def serve() -> None:
 
 def _start(line: str, running: dict[int, str], lifeline: tuple[int, int]) -> None:
     path = Path(line)
-    toolchain = json.loads(path.read_text(encoding="utf-8"))["toolchain"]
+    toolchain = read_json(path)["toolchain"]
     heavy = "tensorflow" in toolchain
     if heavy:
         _preload()

@@ -6,6 +6,7 @@ A stage that crashes, is killed or fails is one StageError and affects no other 
 from __future__ import annotations
 
 import atexit
+import contextlib
 import os
 import signal
 import subprocess
@@ -14,7 +15,7 @@ import threading
 from pathlib import Path
 
 from qatbuild.exchange.errors import StageError, from_json
-from qatbuild.exchange.files import write_text
+from qatbuild.exchange.files import discard, make_folder, read_bytes, read_text, write_text
 from qatbuild.exchange.request import Request
 
 _LOG_LINES = 12
@@ -39,18 +40,17 @@ class LocalExecutor:
 
     def run(self, request: Request) -> None:
         """Runs a request in a process of its own. Raises the stage's error, or StageError for a crash."""
-        path = request.work / "request.json"
-        request.work.mkdir(parents=True, exist_ok=True)
-        (request.work / "error.json").unlink(missing_ok=True)
+        path, error = request.work / "request.json", request.work / "error.json"
+        make_folder(request.work)
+        discard(error)
         write_text(path, request.to_json())
         status = self._current().submit(str(path))
         if status == 0:
             return
         if abs(status) in {signal.SIGINT, 128 + signal.SIGINT}:
             raise KeyboardInterrupt
-        error = request.work / "error.json"
-        if error.is_file():
-            raise from_json(error.read_text(encoding="utf-8"))
+        with contextlib.suppress(OSError, ValueError):
+            raise from_json(read_text(error))
         raise _crash(request, status)
 
     def stop(self) -> None:
@@ -142,7 +142,7 @@ def _crash(request: Request, status: int) -> StageError:
         how, hint = "failed unexpectedly: this is a bug in qatbuild or in the network's code", ""
     log = request.folder / "log.txt"
     try:
-        lines = log.read_text(encoding="utf-8", errors="replace").splitlines()[-_LOG_LINES:]
+        lines = read_bytes(log).decode(errors="replace").splitlines()[-_LOG_LINES:]
     except OSError:
         lines = []
     facts: list[tuple[str, object]] = [("log", os.path.relpath(log))]
