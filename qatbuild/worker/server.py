@@ -29,7 +29,9 @@ from qatbuild.worker import run
 def serve() -> None:
     """Fork a process for each request named on stdin, until stdin closes."""
     # Ctrl-C reaches the whole process group: the stages and doit handle it, the server stays to report their end.
+    # It was blocked until here, where it is ignored.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
     # Answers have their own descriptor, so that printed text is never read as an answer.
     answers = os.dup(1)
     os.dup2(2, 1)
@@ -54,7 +56,11 @@ def serve() -> None:
                         _start(line.decode(), running, lifeline)
                 else:
                     os.read(ended, 1 << 16)
-            _reap(running, answers)
+            try:
+                _reap(running, answers)
+            except BrokenPipeError:  # doit was killed.
+                _stop(running)
+                return
 
 
 def _start(line: str, running: dict[int, str], lifeline: tuple[int, int]) -> None:

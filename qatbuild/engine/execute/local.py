@@ -75,9 +75,14 @@ class _Server:
         self._waiting: dict[str, tuple[threading.Event, list[int]]] = {}
         # -P: a queue.py in the project must not shadow the standard library's.
         command = [sys.executable, "-P", "-m", "qatbuild.worker.server"]
-        self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=_environment())
+        # A Ctrl-C before the server ignores it would print a traceback; it inherits the blocked signal.
+        former = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+        try:
+            self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=_environment())
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, former)
         threading.Thread(target=self._listen, daemon=True).start()
-        atexit.register(self.close)
+        atexit.register(self._close_at_exit)
 
     def is_mine_and_alive(self) -> bool:
         """Returns whether requests can be submitted: a forked child inherits the object, but not the answers."""
@@ -116,8 +121,15 @@ class _Server:
         """Makes the server stop its stages and exit."""
         if self._owner == os.getpid() and self._process.poll() is None:
             assert self._process.stdin is not None
-            self._process.stdin.close()
+            with contextlib.suppress(OSError):  # It has died meanwhile.
+                self._process.stdin.close()
             self._process.wait()
+
+    def _close_at_exit(self) -> None:
+        """Closes the server; a Ctrl-C this late has nothing left to interrupt."""
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGINT, signal.SIG_IGN)
+        self.close()
 
 
 def _environment() -> dict[str, str]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import getopt
 import json
-import signal
 import sys
 from collections.abc import Iterable, Sequence
 from typing import Any, ClassVar
@@ -13,10 +12,11 @@ from doit.cmd_base import Command
 from doit.cmdparse import CmdOption
 from doit.exceptions import InvalidCommand
 
-from qatbuild.exchange.errors import ArtifactError, QatbuildError
-from qatbuild.plugin.commands.inherited import is_ours_above, silence_stdout
+from qatbuild.exchange.errors import QatbuildError
+from qatbuild.plugin.commands.inherited import is_ours_above
 from qatbuild.plugin.invocation import Invocation, entered
 from qatbuild.plugin.session import Session
+from qatbuild.plugin.streams import guarded
 
 Option = dict[str, Any]
 
@@ -61,29 +61,18 @@ class SpecCommand(Command):  # type: ignore[misc]
 
     def execute(self, opt_values: Any, pos_args: list[str]) -> Any:
         """Loads the dodo.py and runs the command. An expected error is printed as one block, without a traceback."""
-        try:
-            with entered(Invocation(tuple(pos_args))) as command:
-                self.loader.setup(opt_values)
-                if self._is_foreign(command):
-                    return self._task(pos_args)
-                return self._status(command, opt_values, pos_args)
-        except KeyboardInterrupt:
-            sys.stderr.write("\ninterrupted\n")
-            raise SystemExit(128 + signal.SIGINT) from None
+        command = Invocation(tuple(pos_args))
+        with guarded(command), entered(command):
+            self.loader.setup(opt_values)
+            if self._is_foreign(command):
+                return self._task(pos_args)
+            return self._status(command, opt_values, pos_args)
 
     def _status(self, command: Invocation, opt_values: Any, pos_args: list[str]) -> int:
         try:
-            status = self.run(self._session(command.sessions, pos_args), opt_values, pos_args)
-            sys.stdout.flush()
+            return self.run(self._session(command.sessions, pos_args), opt_values, pos_args)
         except QatbuildError as error:
             raise InvalidCommand(error.block()) from error
-        except BrokenPipeError:
-            silence_stdout()
-            return 0
-        except OSError as fault:
-            facts = [("file", fault.filename), ("reason", fault.strerror)]
-            raise InvalidCommand(ArtifactError("A file cannot be written or read.", facts).block()) from fault
-        return status
 
     def _session(self, sessions: list[Session], names: list[str]) -> Session:
         """Returns the session with the prefix of all names; without names, the only session."""

@@ -7,9 +7,7 @@ A project with a task called `check` keeps it, although qatbuild has a command o
 from __future__ import annotations
 
 import functools
-import os
 import re
-import signal
 import sys
 from collections.abc import Iterable
 from pathlib import Path
@@ -25,6 +23,7 @@ from doit.cmd_resetdep import ResetDep as DoitResetDep
 from doit.exceptions import InvalidCommand
 
 from qatbuild.plugin.invocation import Invocation, entered
+from qatbuild.plugin.streams import guarded
 from qatbuild.schema.nearest import nearest
 
 COMMANDS = ("affected", "check", "explain", "gc", "graph", "layers", "plan")
@@ -54,27 +53,14 @@ class WithParentSearch(DoitCmdBase):  # type: ignore[misc]
     def execute(self, params: Any, args: list[str]) -> Any:
         """Called by doit: loads the dodo.py and runs the command.
 
-        A build that is interrupted, or whose output pipe is closed, ends with the signal's exit status. In a project
-        without specs, doit itself handles both.
+        A build that is interrupted, or whose output pipe is closed, ends with the signal's exit status.
         """
         command = self.invocation(params, args)
+        if "outfile" in params:  # doit takes its default when it is imported.
+            params["outfile"] = params["outfile"] or sys.stdout
         try:
-            with entered(command):
-                status = super().execute(params, args)
-                sys.stdout.flush()  # Only here a closed pipe is noticed.
-                return status
-        except BrokenPipeError:
-            if command.builds and not command.projects:
-                raise
-            silence_stdout()
-            if command.builds:
-                raise SystemExit(128 + signal.SIGPIPE) from None
-            return 0
-        except KeyboardInterrupt:
-            if command.builds and not command.projects:
-                raise
-            sys.stderr.write("\ninterrupted; run doit again to go on\n" if command.builds else "\ninterrupted\n")
-            raise SystemExit(128 + signal.SIGINT) from None
+            with guarded(command), entered(command):
+                return super().execute(params, args)
         except InvalidCommand as error:
             name = error.not_found or next(iter(re.findall(r"^'(.*)' is not a task", str(error))), None)
             names = [*(task.name for task in getattr(self, "task_list", ())), *COMMANDS]
@@ -106,11 +92,6 @@ def is_ours_above() -> bool:
         return b"qatbuild" in file.read_bytes()
     except OSError:
         return False
-
-
-def silence_stdout() -> None:
-    """Redirects stdout to /dev/null after its reader closed the pipe (`| head`), so that Python's exit cannot fail."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 class Clean(WithParentSearch, DoitClean):  # type: ignore[misc]
