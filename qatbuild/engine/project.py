@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 from qatbuild.engine.pools import POOLS
 from qatbuild.engine.state_folder import StateFolder
 from qatbuild.engine.walk import tree
-from qatbuild.exchange.errors import ArtifactError, SpecError
+from qatbuild.exchange.errors import ArtifactError, SpecError, system_hint
 from qatbuild.exchange.files import read_text
 
 _ELSEWHERE = "set [tool.qatbuild] build to another folder"
@@ -175,7 +175,8 @@ def _settings(file: Path) -> dict[str, Any]:
     try:
         settings = dict(tomllib.loads(read_text(file)).get("tool", {}).get("qatbuild", {}))
     except (OSError, ValueError, TypeError, AttributeError, RecursionError) as fault:
-        raise SpecError("The project's settings cannot be read.", [("file", file), ("reason", fault)]) from fault
+        hint = system_hint(fault) if isinstance(fault, OSError) else ""
+        raise SpecError("The project's settings cannot be read.", [("file", file), ("reason", fault)], hint) from fault
     facts: list[tuple[str, object]] = []
     for name, value in settings.items():
         wanted = _SETTINGS.get(name)

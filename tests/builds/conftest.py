@@ -91,13 +91,18 @@ class ToyProject:
         return folder
 
 
+def toy_at(root: Path) -> ToyProject:
+    """Makes the project of the fixture `toy` in a folder."""
+    (root / "pyproject.toml").write_text("[tool.qatbuild]\nstore = false\n")
+    (root / "dodo.py").write_text(DODO)
+    project = ToyProject(root)
+    (root / "specs").mkdir()
+    (root / "specs" / "data.bin").write_text("pixels")
+    project.spec("net")
+    return project
+
+
 @pytest.fixture
 def toy(tmp_path: Path) -> ToyProject:
     """A project with one spec, `net`, and nothing built. It has no store, so stale stages run and are not restored."""
-    (tmp_path / "pyproject.toml").write_text("[tool.qatbuild]\nstore = false\n")
-    (tmp_path / "dodo.py").write_text(DODO)
-    project = ToyProject(tmp_path)
-    (tmp_path / "specs").mkdir()
-    (tmp_path / "specs" / "data.bin").write_text("pixels")
-    project.spec("net")
-    return project
+    return toy_at(tmp_path)
