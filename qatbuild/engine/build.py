@@ -166,7 +166,7 @@ class Builder:
             if result.reasons and self.store is not None and self.store.text(request.key) is not None:
                 self.restorable.add(stage.id)
         except QatbuildError as error:
-            result = Freshness([Reason("blocked", now=error.message)])
+            result = Freshness([Reason("blocked", now=error.in_one_line())])
         self.rebuilder.save_if_due()
         return result
 

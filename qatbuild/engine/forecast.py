@@ -138,9 +138,7 @@ def _own(
         request = rebuilder.draft(stage, inputs)
         return freshness(plan, rebuilder, stage, request).reasons, request.key
     except QatbuildError as error:
-        return [Reason("blocked", now=error.message)], None
-    except OSError as fault:
-        return [Reason("blocked", now=f"{fault.filename}: {fault.strerror}")], None
+        return [Reason("blocked", now=error.in_one_line())], None
 
 
 def _input(rebuilder: Rebuilder, upstream: Stage, result: str | None) -> Input:

@@ -51,6 +51,11 @@ class QatbuildError(Exception):
             lines += textwrap.wrap(self.hint, WIDTH, initial_indent="  hint: ", subsequent_indent="        ")
         return "\n".join(lines)
 
+    def in_one_line(self) -> str:
+        """Return the message, and the values of the facts in brackets."""
+        values = "; ".join(value for _, value in self.facts)
+        return f"{self.message} ({values})" if values else self.message
+
     def __str__(self) -> str:
         return self.block()
 

@@ -42,18 +42,18 @@ class ToyProject:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(json.dumps({**SPEC, **fields}))
 
-    def doit(self, *arguments: str) -> subprocess.CompletedProcess[str]:
-        """Runs doit in the project; stdout and stderr are texts."""
-        process = self.started(*arguments)
+    def doit(self, *arguments: str, **options: Any) -> subprocess.CompletedProcess[str]:
+        """Runs doit in the project; stdout and stderr are texts. `options` are Popen's."""
+        process = self.started(*arguments, **options)
         said = process.communicate()
         return subprocess.CompletedProcess(process.args, process.returncode, *said)
 
-    def started(self, *arguments: str) -> subprocess.Popen[str]:
-        """Starts doit in the project."""
+    def started(self, *arguments: str, **options: Any) -> subprocess.Popen[str]:
+        """Starts doit in the project; `options` are Popen's."""
         command = [sys.executable, "-m", "doit", *arguments]
         environment = {**os.environ, "PYTHONPATH": str(REPOSITORY), "COLUMNS": "200"}
-        pipe = subprocess.PIPE
-        return subprocess.Popen(command, cwd=self.root, env=environment, stdout=pipe, stderr=pipe, text=True)
+        streams = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, **options}
+        return subprocess.Popen(command, cwd=self.root, env=environment, text=True, **streams)
 
     @contextlib.contextmanager
     def taken(self) -> Iterator[int]:

@@ -5,12 +5,15 @@ Each case puts one intruder in the place of one file of a finished build, and bu
 
 from __future__ import annotations
 
+import errno
+import fcntl
 import os
 import shutil
 import signal
 import socket
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -29,7 +32,7 @@ from tests.builds.toolchain import ToyExecutor
 Intruder = Callable[[Path], object]
 
 LONGEST_S = 60
-"""What takes longer hangs: a case takes less than a tenth of a second."""
+"""A test that takes longer hangs: a case takes less than a tenth of a second."""
 
 
 def full_folder(path: Path) -> None:
@@ -123,10 +126,16 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 @pytest.fixture
 def root(built: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """The project, as the working directory; what hangs is ended."""
+
+    def fail(*_: object) -> None:
+        raise AssertionError("it hangs")
+
     monkeypatch.chdir(built)
+    former = signal.signal(signal.SIGALRM, fail)
     signal.alarm(LONGEST_S)
     yield built
     signal.alarm(0)
+    signal.signal(signal.SIGALRM, former)
 
 
 def replaced(path: Path, intruder: str) -> None:
@@ -192,3 +201,60 @@ def test_what_makes_a_build_impossible_is_named(root: Path, place: str) -> None:
         remove(root / place)
         (root / "aside").rename(root / place)
         assert errors_of_a_build(root) == "", intruder
+
+
+WRITES = ("open", "write", "replace", "rename", "mkdir", "link")
+"""The functions of os by which the engine changes the disk."""
+
+
+class Disk:
+    """A disk that is full, or fails, from one of its changes on; for one call only if `once`."""
+
+    def __init__(self, patch: pytest.MonkeyPatch, number: int, fails_at: int, *, once: bool) -> None:
+        self.number = number
+        self.fails_at = fails_at
+        self.once = once
+        self.calls = 0
+        for name in WRITES:
+            patch.setattr(os, name, self.failing(getattr(os, name), reads=name == "open"))
+
+    def failing(self, function: Callable[..., Any], *, reads: bool) -> Callable[..., Any]:
+        def call(*arguments: Any, **options: Any) -> Any:
+            if not (reads and not arguments[1] & (os.O_WRONLY | os.O_RDWR)):
+                self.calls += 1
+                if self.calls == self.fails_at or (self.calls > self.fails_at and not self.once):
+                    raise OSError(self.number, os.strerror(self.number))
+            return function(*arguments, **options)
+
+        return call
+
+
+@pytest.mark.parametrize(("number", "once"), [(errno.ENOSPC, True), (errno.EIO, False)])
+def test_disk_that_fails_at_any_write_is_named_and_costs_no_more(root: Path, number: int, *, once: bool) -> None:
+    for fails_at in range(1, 200, 3):
+        ToyProject(root).spec("net", train={"steps": fails_at, "learning_rate": {"initial": 0.1}})
+        with pytest.MonkeyPatch.context() as patch:
+            disk = Disk(patch, number, fails_at, once=once)
+            error = errors_of_a_build(root)
+        assert not error or (os.strerror(number) in error and "hint:" in error), error
+        assert errors_of_a_build(root) == "", fails_at
+        if disk.calls < fails_at:
+            return
+    raise AssertionError("the disk was never used to the end")
+
+
+@pytest.mark.parametrize("number", [errno.ENOLCK, errno.EIO])
+def test_disk_without_locks_is_named_where_something_must_be_built(
+    root: Path, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    def refuse(*_: object) -> None:
+        raise OSError(number, os.strerror(number))
+
+    assert errors_of_a_build(root) == ""
+    monkeypatch.setattr(fcntl, "flock", refuse)
+    assert errors_of_a_build(root) == ""  # Nothing is changed.
+    ToyProject(root).spec("net", evaluate={"min_top1": number + 0.5})
+    error = errors_of_a_build(root)
+    assert "build/.qatbuild/lock" in error
+    assert os.strerror(number) in error
+    assert "hint:" in error
