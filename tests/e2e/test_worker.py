@@ -106,13 +106,14 @@ def test_other_things_in_a_stage_s_work_folder_make_way(executor: LocalExecutor,
 def test_other_thing_in_the_place_of_a_stage_s_folder_is_named(
     executor: LocalExecutor, tmp_path: Path, intruder: Callable[[Path], object]
 ) -> None:
-    for place in ("net", "work"):
+    for place in ("work", "net"):
         item = replace(request(tmp_path, "net"), folder=tmp_path / "net" / "a", work=tmp_path / "work" / "a")
         intruder(tmp_path / place)
         with pytest.raises((StageError, OSError), match=f"(?m){tmp_path / place}'?$") as caught:
             executor.run(item)
         assert not isinstance(caught.value, StageError) or "hint:" in caught.value.block()
-        (tmp_path / place).unlink()
+        for name in ("work", "net"):
+            remove(tmp_path / name)
 
 
 def test_server_dies_silently_with_a_build_that_was_killed(tmp_path: Path) -> None:
