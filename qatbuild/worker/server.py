@@ -38,8 +38,24 @@ def serve() -> None:
     ended, woken = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
     signal.set_wakeup_fd(woken)
     signal.signal(signal.SIGCHLD, lambda *_: None)
-    lifeline = os.pipe()
     running: dict[int, str] = {}
+    signal.signal(signal.SIGTERM, _interrupt_imports)
+    with contextlib.suppress(_StoppedError, BrokenPipeError):  # BrokenPipeError: doit was killed.
+        _answer(running, answers, ended)
+    _stop(running)
+
+
+class _StoppedError(BaseException):
+    """doit ends while the server imports TensorFlow. No library may take it for an error of its own."""
+
+
+def _interrupt_imports(*_: object) -> None:
+    raise _StoppedError
+
+
+def _answer(running: dict[int, str], answers: int, ended: int) -> None:
+    """Start the requests named on stdin, and answer those that have ended, until stdin closes."""
+    lifeline = os.pipe()
     with selectors.DefaultSelector() as selector:
         selector.register(0, selectors.EVENT_READ)
         selector.register(ended, selectors.EVENT_READ)
@@ -49,18 +65,13 @@ def serve() -> None:
                 if key.fd == 0:
                     read = os.read(0, 1 << 16)
                     if not read:
-                        _stop(running)
                         return
                     *lines, pending = (pending + read).split(b"\n")
                     for line in lines:
                         _start(line.decode(), running, lifeline)
                 else:
                     os.read(ended, 1 << 16)
-            try:
-                _reap(running, answers)
-            except BrokenPipeError:  # doit was killed.
-                _stop(running)
-                return
+            _reap(running, answers)
 
 
 def _start(line: str, running: dict[int, str], lifeline: tuple[int, int]) -> None:
@@ -69,10 +80,12 @@ def _start(line: str, running: dict[int, str], lifeline: tuple[int, int]) -> Non
     heavy = "tensorflow" in toolchain
     if heavy:
         _preload()
+    former = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})  # Python's own work at a fork would swallow it.
     process = os.fork()
     if process == 0:
         _run_stage(path, lifeline)
     running[process] = line
+    signal.pthread_sigmask(signal.SIG_SETMASK, former)
     if not heavy:  # Import while the light stage runs: the next stage probably needs it.
         _preload()
 
@@ -97,6 +110,8 @@ def _run_stage(path: Path, lifeline: tuple[int, int]) -> None:
     try:
         signal.set_wakeup_fd(-1)
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
         signal.signal(signal.SIGINT, signal.default_int_handler)
         os.close(lifeline[1])
         os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
@@ -125,6 +140,7 @@ def _reap(running: dict[int, str], answers: int) -> None:
 
 
 def _stop(running: dict[int, str]) -> None:
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)  # A second one would cut short a training that saves its state.
     for process in running:
         os.kill(process, signal.SIGTERM)
     for process in running:

@@ -134,6 +134,26 @@ def test_server_dies_silently_with_a_build_that_was_killed(tmp_path: Path) -> No
     assert server.returncode == 0
 
 
+def test_server_that_imports_ends_with_its_build(tmp_path: Path) -> None:
+    path = tmp_path / "request.json"
+    path.write_text(request(tmp_path, "net", images=0).to_json())
+    (tmp_path / "work" / "net").mkdir(parents=True)
+    imports_for_ever = "lambda: (os.write(2, b'importing'), signal.pause())"
+    code = (
+        f"import os, signal; from qatbuild.worker import server; server._preload = {imports_for_ever}; server.serve()"
+    )
+    pipe = subprocess.PIPE
+    with subprocess.Popen([sys.executable, "-c", code], stdin=pipe, stdout=pipe, stderr=pipe, text=True) as server:
+        assert server.stdin is not None
+        assert server.stderr is not None
+        server.stdin.write(f"{path}\n")
+        server.stdin.flush()
+        assert server.stderr.read(len("importing")) == "importing"
+        server.terminate()
+        assert server.communicate() == ("", "")
+    assert server.returncode == 0
+
+
 def test_next_request_is_served_after_the_server_was_killed(tmp_path: Path) -> None:
     others, executor = servers(), LocalExecutor()
     executor.run(request(tmp_path, "first"))

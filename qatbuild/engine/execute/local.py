@@ -123,6 +123,7 @@ class _Server:
             assert self._process.stdin is not None
             with contextlib.suppress(OSError):  # It has died meanwhile.
                 self._process.stdin.close()
+                self._process.terminate()  # If it imports TensorFlow, it would read the end of stdin only afterwards.
             self._process.wait()
 
     def _close_at_exit(self) -> None:
