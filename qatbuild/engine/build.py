@@ -28,6 +28,7 @@ from qatbuild.engine.loaded import LoadedProject
 from qatbuild.engine.outcome import Fate, Outcome, Outcomes, failure_text, not_built_line, shown, start_line
 from qatbuild.engine.plan import Plan, Stage
 from qatbuild.engine.project import Everything, Project
+from qatbuild.engine.publish import show_refused, withdraw
 from qatbuild.engine.reason import Reason
 from qatbuild.engine.rebuild import Freshness, Rebuilder
 from qatbuild.engine.scratch import Scratch
@@ -41,7 +42,7 @@ from qatbuild.exchange.errors import (
     system_hint,
 )
 from qatbuild.exchange.file_state import TICK_NS
-from qatbuild.exchange.files import discard, make_folder, put, remove, write_text
+from qatbuild.exchange.files import write_text
 from qatbuild.exchange.lock import held
 from qatbuild.exchange.manifest import Manifest
 from qatbuild.exchange.request import Request
@@ -261,13 +262,7 @@ class Builder:
         try:
             self.executor.run(request)
         except AcceptanceError:
-            # The refused model is moved into place without a manifest: it does not count as built.
-            make_folder(request.folder)
-            discard(Manifest.path_of(request.folder, request.stage))
-            for path in request.out.glob("*"):
-                if path.is_dir():
-                    remove(request.folder / path.name)
-                put(str(path), str(request.folder / path.name))
+            show_refused(request.stage, request.out, request.folder)
             raise
 
     def _publish(self, request: Request, stage: Stage, *, keep: bool) -> bytes:
@@ -293,17 +288,11 @@ class Builder:
             raise ArtifactError("An artifact cannot be removed.", system_facts(fault), system_hint(fault)) from fault
 
     def _clean(self, stage: Stage) -> None:
-        folder, path, record = self.rebuilder.place(stage)
+        folder, _, record = self.rebuilder.place(stage)
         with contextlib.suppress(OSError, ValueError):
             if self.store is not None:
                 self.store.forget(Request.read(record).key)
-        try:
-            names = list(Manifest.read(path).files)
-        except ArtifactError:
-            names = []
-        for name in [*names, path.name, record.name, f"{stage.name}.run.json"]:
-            with contextlib.suppress(IsADirectoryError):  # Not the stage's own.
-                (folder / name).unlink(missing_ok=True)
+        withdraw(stage.name, folder)
 
 
 def _local_executor() -> Executor:

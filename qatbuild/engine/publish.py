@@ -10,7 +10,7 @@ import os
 from pathlib import Path
 
 from qatbuild.exchange.errors import ArtifactError
-from qatbuild.exchange.files import make_folder, put, remove, write_text
+from qatbuild.exchange.files import discard, make_folder, put, remove, write_text
 from qatbuild.exchange.manifest import LOGS, Manifest
 
 
@@ -45,6 +45,24 @@ def publish(manifest: Manifest, file: Path, folder: Path, record: tuple[Path, st
     else:
         put(str(file), target)
     return Manifest(manifest.stage, folder, manifest.files, manifest.facts)
+
+
+def show_refused(stage: str, source: Path, folder: Path) -> None:
+    """Moves a refused model into place without a manifest: it can be looked at, and does not count as built."""
+    make_folder(folder)
+    discard(Manifest.path_of(folder, stage))
+    for path in source.glob("*"):
+        if path.is_dir():
+            remove(folder / path.name)
+        put(str(path), str(folder / path.name))
+
+
+def withdraw(stage: str, folder: Path) -> None:
+    """Removes the artifacts and records of a stage from its folder."""
+    manifest = Manifest.path_of(folder, stage)
+    for name in [*_names(manifest), manifest.name, f"{stage}.request.json", f"{stage}.run.json"]:
+        with contextlib.suppress(IsADirectoryError, NotADirectoryError):  # Not the stage's own.
+            (folder / name).unlink(missing_ok=True)
 
 
 def _names(file: Path) -> set[str]:
