@@ -14,8 +14,8 @@ from typing import Any, NamedTuple
 from qatbuild.engine.pools import POOLS
 from qatbuild.engine.state_folder import StateFolder
 from qatbuild.engine.walk import tree
-from qatbuild.exchange.errors import ArtifactError, SpecError, system_hint
-from qatbuild.exchange.files import read_text
+from qatbuild.exchange.errors import ArtifactError, SpecError, system_facts, system_hint
+from qatbuild.exchange.files import make_folder, read_text
 
 _ELSEWHERE = "set [tool.qatbuild] build to another folder"
 
@@ -104,9 +104,9 @@ class Project:
                 "The build folder's path has characters that TensorFlow reads as a pattern.", facts, _ELSEWHERE
             )
         try:
-            project.state.path.mkdir(parents=True, exist_ok=True)
+            make_folder(project.state.path)
         except OSError as fault:
-            facts = [("folder", project.build), ("reason", fault.strerror)]
+            facts = [("folder", project.build), *system_facts(fault)]
             raise ArtifactError(
                 "The build folder cannot be created.", facts, f"make it writable, or {_ELSEWHERE}"
             ) from fault

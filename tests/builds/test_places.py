@@ -103,7 +103,16 @@ SHORTCUTS = (
 )
 """Files without which a build succeeds."""
 
-FOLDERS = ("build/.qatbuild/lock", "build/net", "build/shared", "build/work", "build/.store", "build/.qatbuild/code")
+FOLDERS = (
+    "build",
+    "build/.qatbuild",
+    "build/.qatbuild/lock",
+    "build/net",
+    "build/shared",
+    "build/work",
+    "build/.store",
+    "build/.qatbuild/code",
+)
 """Places of folders and of the lock; with something else there, a build may be impossible."""
 
 USERS = ("specs/net.json", "specs/data.bin", "pyproject.toml")

@@ -60,6 +60,23 @@ def test_data_that_cannot_be_read_are_named_by_every_command(toy: ToyProject, pl
     assert "8 built, 8 up to date" in doit(toy).stdout
 
 
+def test_module_that_cannot_be_read_is_named_by_every_command(toy: ToyProject) -> None:
+    (toy.root / "net.py").write_text("import layers\n\n\ndef network(inputs, training):\n    return inputs\n")
+    (toy.root / "layers.py").write_text("def conv():\n    pass\n")
+    toy.spec("net", model={"call": "net:network"})
+    toy.built()
+    (toy.root / "layers.py").chmod(0)
+    done = doit(toy)
+    assert done.returncode != 0
+    assert "A module cannot be read." in done.stdout
+    assert "layers.py" in done.stdout
+    assert "hint: change its permissions" in done.stdout
+    for command in COMMANDS:
+        doit(toy, *command.split())
+    (toy.root / "layers.py").chmod(0o644)
+    assert doit(toy).returncode == 0
+
+
 @pytest.fixture
 def read_only(toy: ToyProject) -> Iterator[ToyProject]:
     """A finished project in which nothing can be written."""
