@@ -31,7 +31,7 @@ def database_files(path: Path) -> list[Path]:
 
 
 def free_of_others(path: Path) -> None:
-    """Removes what is in the place of a file of an SQLite database and is none: reading a FIFO would never end."""
+    """Removes what is no file from the places of an SQLite database: reading a FIFO would never end."""
     for file in database_files(path):
         with contextlib.suppress(OSError):  # Then it cannot be opened either, and is not used.
             make_way(file)

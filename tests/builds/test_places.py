@@ -240,7 +240,7 @@ class Disk:
 
 @pytest.mark.parametrize(("number", "once"), [(errno.ENOSPC, True), (errno.EIO, False)])
 def test_disk_that_fails_at_any_write_is_named_and_costs_no_more(root: Path, number: int, *, once: bool) -> None:
-    for fails_at in range(1, 200, 3):
+    for fails_at in range(1, 400, 5):
         ToyProject(root).spec("net", train={"steps": fails_at, "learning_rate": {"initial": 0.1}})
         with pytest.MonkeyPatch.context() as patch:
             disk = Disk(patch, number, fails_at, once=once)
