@@ -80,10 +80,14 @@ def guarded(command: Invocation) -> Iterator[None]:
             if isinstance(fault, BrokenPipeError):
                 raise SystemExit(128 + signal.SIGPIPE if command.builds else 0) from None
             raise InvalidCommand(ArtifactError("The output cannot be written.", system_facts(fault)).block()) from fault
-        if hint := system_hint(fault):
-            error = ArtifactError("A file cannot be written or read.", system_facts(fault), hint)
-            raise InvalidCommand(error.block()) from fault
+        if system_hint(fault):
+            raise InvalidCommand(of_file(fault).block()) from fault
         raise
+
+
+def of_file(fault: OSError) -> ArtifactError:
+    """Returns the error for a file that the system refused."""
+    return ArtifactError("A file cannot be written or read.", system_facts(fault), system_hint(fault))
 
 
 def _is_foreign(command: Invocation) -> bool:

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from qatbuild.exchange.errors import SpecError
+from qatbuild.exchange.errors import SpecError, system_facts, system_hint
 from qatbuild.exchange.files import read_bytes
 from qatbuild.schema import faults, matrix, model
 from qatbuild.schema.faults import Fault, Layer, ValidDocuments
@@ -175,8 +175,10 @@ def read_json(file: Path) -> Any:
     """Reads a JSON file. SpecError for invalid JSON (with line and column), duplicate keys, NaN and deep nesting."""
     try:
         text = read_bytes(file).decode("utf-8-sig")
-    except (OSError, UnicodeDecodeError) as fault:
-        raise SpecError("A spec cannot be read.", [("file", file), ("reason", fault)]) from fault
+    except OSError as fault:
+        raise SpecError("A spec cannot be read.", system_facts(fault), system_hint(fault)) from fault
+    except UnicodeDecodeError as fault:
+        raise SpecError("A spec cannot be read.", [("file", file), ("reason", fault)], "save it as UTF-8") from fault
     try:
         value = json.loads(
             text,

@@ -16,7 +16,7 @@ from qatbuild.exchange.errors import QatbuildError
 from qatbuild.plugin.commands.inherited import is_ours_above
 from qatbuild.plugin.invocation import Invocation, entered
 from qatbuild.plugin.session import Session
-from qatbuild.plugin.streams import guarded
+from qatbuild.plugin.streams import guarded, of_file
 
 Option = dict[str, Any]
 
@@ -73,6 +73,10 @@ class SpecCommand(Command):  # type: ignore[misc]
             return self.run(self._session(command.sessions, pos_args), opt_values, pos_args)
         except QatbuildError as error:
             raise InvalidCommand(error.block()) from error
+        except OSError as fault:
+            if fault.filename is None:  # stdout's
+                raise
+            raise InvalidCommand(of_file(fault).block()) from fault
 
     def _session(self, sessions: list[Session], names: list[str]) -> Session:
         """Returns the session with the prefix of all names; without names, the only session."""
