@@ -11,7 +11,6 @@ Both take the build lock, use the store and leave the same files. doit schedules
 from __future__ import annotations
 
 import contextlib
-import shutil
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -29,11 +28,19 @@ from qatbuild.engine.loaded import LoadedProject
 from qatbuild.engine.outcome import Fate, Outcome, Outcomes, failure_text, not_built_line, shown, start_line
 from qatbuild.engine.plan import Plan, Stage
 from qatbuild.engine.project import Everything, Project
+from qatbuild.engine.publish import show_refused, withdraw
 from qatbuild.engine.reason import Reason
 from qatbuild.engine.rebuild import Freshness, Rebuilder
 from qatbuild.engine.scratch import Scratch
 from qatbuild.engine.store import Store
-from qatbuild.exchange.errors import AcceptanceError, ArtifactError, QatbuildError, StageError
+from qatbuild.exchange.errors import (
+    AcceptanceError,
+    ArtifactError,
+    QatbuildError,
+    StageError,
+    system_facts,
+    system_hint,
+)
 from qatbuild.exchange.file_state import TICK_NS
 from qatbuild.exchange.files import write_text
 from qatbuild.exchange.lock import held
@@ -160,7 +167,7 @@ class Builder:
             if result.reasons and self.store is not None and self.store.text(request.key) is not None:
                 self.restorable.add(stage.id)
         except QatbuildError as error:
-            result = Freshness([Reason("blocked", now=error.message)])
+            result = Freshness([Reason("blocked", now=error.in_one_line())])
         self.rebuilder.save_if_due()
         return result
 
@@ -170,6 +177,8 @@ class Builder:
         Returns BUILT, RESTORED or UP_TO_DATE; raises the stage's error, StageError if a file cannot be read or written.
         """
         try:
+            if self._is_still_current(stage):
+                return Fate.UP_TO_DATE
             with self._alone():
                 recent = self._recent_request(stage)
                 request = recent or self.request(stage)
@@ -182,9 +191,14 @@ class Builder:
                     self._run(request)
                 self._finished[stage.id] = self._publish(request, stage, keep=not restored) if stale else None
         except OSError as fault:
-            facts = [("stage", stage.id), ("file", fault.filename), ("reason", fault.strerror)]
-            raise StageError("An artifact cannot be written or read.", facts) from fault
+            facts = [("stage", stage.id), *system_facts(fault)]
+            raise StageError("A file of the build cannot be written or read.", facts, system_hint(fault)) from fault
         return Fate.RESTORED if restored else Fate.BUILT if stale else Fate.UP_TO_DATE
+
+    def _is_still_current(self, stage: Stage) -> bool:
+        """Returns whether a stage that was up to date is so now: then no lock is needed, as in a read-only folder."""
+        was_current = self.reasons.get(stage.id) == [] and not self.always
+        return was_current and not self.rebuilder.freshness(self.request(stage)).reasons
 
     def _recent_request(self, stage: Stage) -> Request | None:
         """Returns the request that `is_current` made, if no other build can run and that was a moment ago.
@@ -236,7 +250,10 @@ class Builder:
 
     def _restore(self, request: Request) -> bool:
         """Fetches the result of the request from the store, and publishes it; returns whether the store had it."""
-        manifest = None if self.store is None else self.store.fetch(request.key, request.out)
+        manifest = None
+        if self.store is not None:
+            with contextlib.suppress(OSError):  # The stage then runs, and reports a folder that cannot be written.
+                manifest = self.store.fetch(request.key, request.out)
         if manifest is not None:
             write_text(Manifest.path_of(request.work, request.stage), manifest.to_json())
         return manifest is not None
@@ -245,12 +262,7 @@ class Builder:
         try:
             self.executor.run(request)
         except AcceptanceError:
-            # The refused model is moved into place without a manifest: it does not count as built.
-            request.folder.mkdir(parents=True, exist_ok=True)
-            Manifest.path_of(request.folder, request.stage).unlink(missing_ok=True)
-            for path in request.out.glob("*"):
-                shutil.rmtree(request.folder / path.name, ignore_errors=True)
-                path.replace(request.folder / path.name)
+            show_refused(request.stage, request.out, request.folder)
             raise
 
     def _publish(self, request: Request, stage: Stage, *, keep: bool) -> bytes:
@@ -273,20 +285,14 @@ class Builder:
             self._cleaning.take()
             self._clean(stage)
         except OSError as fault:
-            facts = [("file", fault.filename), ("reason", fault.strerror)]
-            raise ArtifactError("An artifact cannot be removed.", facts) from fault
+            raise ArtifactError("An artifact cannot be removed.", system_facts(fault), system_hint(fault)) from fault
 
     def _clean(self, stage: Stage) -> None:
-        folder, path, record = self.rebuilder.place(stage)
+        folder, _, record = self.rebuilder.place(stage)
         with contextlib.suppress(OSError, ValueError):
             if self.store is not None:
-                self.store.forget(Request.from_json(record.read_text(encoding="utf-8")).key)
-        try:
-            names = list(Manifest.read(path).files)
-        except ArtifactError:
-            names = []
-        for name in [*names, path.name, record.name, f"{stage.name}.run.json"]:
-            (folder / name).unlink(missing_ok=True)
+                self.store.forget(Request.read(record).key)
+        withdraw(stage.name, folder)
 
 
 def _local_executor() -> Executor:

@@ -18,6 +18,7 @@ from importlib.util import resolve_name
 from pathlib import Path
 
 from qatbuild.engine.file_cache import FileCache
+from qatbuild.exchange.errors import StageError, system_facts, system_hint
 from qatbuild.exchange.file_state import TICK_NS
 from qatbuild.exchange.files import canonical_json
 
@@ -152,17 +153,19 @@ class Code:
         return self.looked[path]
 
     def _read(self, module: str, file: Path) -> tuple[str, list[str]]:
-        status = file.stat()
-        row = self.cache.get(str(file), status)
+        try:
+            status = file.stat()
+            row = self.cache.get(str(file), status)
+            source = file.read_bytes() if row is None else b""
+        except OSError as fault:
+            raise StageError("A module cannot be read.", system_facts(fault), system_hint(fault)) from fault
         if row is None:
-            source = file.read_bytes()
+            package = module if file.name == "__init__.py" else module.rpartition(".")[0]
             try:
                 tree = ast.parse(source)
-            except (SyntaxError, ValueError):  # The stage will report it. Any change counts.
-                fingerprint, imports = hashlib.sha256(source).hexdigest(), []
-            else:
-                package = module if file.name == "__init__.py" else module.rpartition(".")[0]
                 fingerprint, imports = _fingerprint(tree), sorted(set(_imports(tree, package)))
+            except (SyntaxError, ValueError, RecursionError, MemoryError):  # The stage reports it. Any change counts.
+                fingerprint, imports = hashlib.sha256(source).hexdigest(), []
             row = json.dumps([fingerprint, imports])
             self.cache.put(str(file), status, row)
         fingerprint, imports = json.loads(row)

@@ -36,10 +36,13 @@ class Digests:
         return digest
 
     def tree_sha256(self, path: Path) -> str:
-        """Returns the SHA-256 of a file, or of all files below a folder with their relative names, links followed."""
+        """Returns the SHA-256 of a file, or of all files below a folder with their relative names, links followed.
+
+        OSError if one of them cannot be read.
+        """
         if not path.is_dir():
             return self.sha256(path)
-        files = sorted(file for file in map(Path, tree(str(path))[1]) if file.is_file())
+        files = sorted(file for file in map(Path, tree(str(path), unreadable=_refuse)[1]) if file.is_file())
         rows = [[file.relative_to(path).as_posix(), self.sha256(file)] for file in files]
         return hashlib.sha256(canonical_json(rows).encode()).hexdigest()
 
@@ -59,3 +62,7 @@ class Digests:
             except OSError:
                 faults.append(f"{name}: missing")
         return faults
+
+
+def _refuse(fault: OSError) -> None:
+    raise fault

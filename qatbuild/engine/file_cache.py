@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from qatbuild.exchange.file_state import TICK_NS, identity
+from qatbuild.exchange.files import make_way
 
 if TYPE_CHECKING:
     import sqlite3
@@ -22,6 +23,18 @@ if TYPE_CHECKING:
 _WRITE_EVERY_S = 1.0
 _MOST_ROWS = 5_000
 """Rows that are also kept in memory. Even a build of thousands of models uses most files within a short time."""
+
+
+def database_files(path: Path) -> list[Path]:
+    """Returns the files of an SQLite database, each of which it may open."""
+    return [path.with_name(path.name + end) for end in ("", "-wal", "-shm", "-journal")]
+
+
+def free_of_others(path: Path) -> None:
+    """Removes what is no file from the places of an SQLite database: reading a FIFO would never end."""
+    for file in database_files(path):
+        with contextlib.suppress(OSError):  # Then it cannot be opened either, and is not used.
+            make_way(file)
 
 
 class FileCache:
@@ -92,6 +105,7 @@ class FileCache:
             import sqlite3  # noqa: PLC0415  A build with nothing to do needs no database.
 
             assert self.path is not None
+            free_of_others(self.path)
             self._process = os.getpid()
             self._opened = connection = sqlite3.connect(self.path, timeout=10, check_same_thread=False)
             connection.execute("pragma journal_mode = wal")
@@ -112,6 +126,6 @@ class FileCache:
         except sqlite3.DatabaseError:
             assert self.path is not None
             self._opened = None
-            for name in ("", "-wal", "-shm"):
+            for file in database_files(self.path):
                 with contextlib.suppress(OSError):
-                    self.path.with_name(self.path.name + name).unlink()
+                    file.unlink()

@@ -10,9 +10,11 @@ from __future__ import annotations
 
 import contextlib
 import os
+import signal
 import threading
 from array import array
 from collections.abc import Iterator, Sequence
+from typing import NoReturn
 
 WIDTH = 3
 """Numbers in a state."""
@@ -23,6 +25,9 @@ UNKNOWN = (0, 0, 0)
 
 _FORK_FROM = 20_000
 """Least number of files for a fork; a fork takes as long as checking a few thousand files."""
+
+_FILES_A_LOOK = 1_000
+"""Files that a forked process reads before it looks whether its parent lives: a network's disk may take seconds."""
 
 _INODE = (1 << 63) - 1
 _BLOCK = 512 * WIDTH
@@ -60,20 +65,18 @@ def _with_fork(mine: Sequence[bytes], others: Sequence[bytes], expected: array[i
         source, target = os.pipe()
     except OSError:
         return _states(mine), None
+    parent = os.getpid()
+    former = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})  # The child must not run the parent's handlers.
     try:
         child = os.fork()
+        if child == 0:
+            _answer(others, expected, parent, source, target)
     except OSError:
         os.close(source)
         os.close(target)
         return _states(mine), None
-    if child == 0:
-        try:
-            os.close(source)  # If the parent dies, writing must fail, not wait for a reader for ever.
-            now = _states(others)
-            with open(target, "wb") as pipe:  # noqa: PTH123  A descriptor.
-                pipe.write((b"" if now == expected else now.tobytes()) + _END)
-        finally:
-            os._exit(0)
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, former)
     os.close(target)
     try:
         result = _states(mine)
@@ -83,6 +86,21 @@ def _with_fork(mine: Sequence[bytes], others: Sequence[bytes], expected: array[i
         with contextlib.suppress(ChildProcessError):  # Where SIGCHLD is ignored, the system has reaped it.
             os.waitpid(child, 0)
     return result, data[: -len(_END)] if len(data) % (8 * WIDTH) == len(_END) else None
+
+
+def _answer(paths: Sequence[bytes], expected: array[int], parent: int, source: int, target: int) -> NoReturn:
+    """Sends the states of files from the forked process, which ends; early, if its parent has died."""
+    try:
+        os.close(source)  # If the parent dies, writing must fail, not wait for a reader for ever.
+        now = array("q")
+        for start in range(0, len(paths), _FILES_A_LOOK):
+            if os.getppid() != parent:
+                os._exit(1)
+            now += _states(paths[start : start + _FILES_A_LOOK])
+        with open(target, "wb") as pipe:
+            pipe.write((b"" if now == expected else now.tobytes()) + _END)
+    finally:
+        os._exit(0)
 
 
 def _states(paths: Sequence[bytes]) -> array[int]:

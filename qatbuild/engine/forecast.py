@@ -103,8 +103,8 @@ def _upstream_changes(rebuilder: Rebuilder, former: Request, now: Request) -> li
 
 def _recorded(path: Path) -> Request | None:
     try:
-        return Request.from_json(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, KeyError, TypeError):
+        return Request.read(path)
+    except (OSError, ValueError):
         return None
 
 
@@ -138,9 +138,7 @@ def _own(
         request = rebuilder.draft(stage, inputs)
         return freshness(plan, rebuilder, stage, request).reasons, request.key
     except QatbuildError as error:
-        return [Reason("blocked", now=error.message)], None
-    except OSError as fault:
-        return [Reason("blocked", now=f"{fault.filename}: {fault.strerror}")], None
+        return [Reason("blocked", now=error.in_one_line())], None
 
 
 def _input(rebuilder: Rebuilder, upstream: Stage, result: str | None) -> Input:

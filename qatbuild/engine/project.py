@@ -14,7 +14,8 @@ from typing import Any, NamedTuple
 from qatbuild.engine.pools import POOLS
 from qatbuild.engine.state_folder import StateFolder
 from qatbuild.engine.walk import tree
-from qatbuild.exchange.errors import ArtifactError, SpecError
+from qatbuild.exchange.errors import ArtifactError, SpecError, system_facts, system_hint
+from qatbuild.exchange.files import make_folder, read_text
 
 _ELSEWHERE = "set [tool.qatbuild] build to another folder"
 
@@ -74,7 +75,7 @@ class Project:
         """Reads the project whose root folder is `root`. SpecError for invalid settings."""
         root = Path(os.path.abspath(root))  # noqa: PTH100  Recipes and requests name files by their absolute paths.
         file = root / "pyproject.toml"
-        settings = _settings(file) if file.is_file() else {}
+        settings = _settings(file) if os.path.lexists(file) else {}
         default = settings.get("default")
         specs = settings.get("specs", "specs")
         return cls(
@@ -103,9 +104,9 @@ class Project:
                 "The build folder's path has characters that TensorFlow reads as a pattern.", facts, _ELSEWHERE
             )
         try:
-            project.state.path.mkdir(parents=True, exist_ok=True)
+            make_folder(project.state.path)
         except OSError as fault:
-            facts = [("folder", project.build), ("reason", fault.strerror)]
+            facts = [("folder", project.build), *system_facts(fault)]
             raise ArtifactError(
                 "The build folder cannot be created.", facts, f"make it writable, or {_ELSEWHERE}"
             ) from fault
@@ -172,9 +173,10 @@ def _store(root: Path, settings: dict[str, Any]) -> Path | None:
 
 def _settings(file: Path) -> dict[str, Any]:
     try:
-        settings = tomllib.loads(file.read_text(encoding="utf-8")).get("tool", {}).get("qatbuild", {})
-    except (OSError, ValueError) as fault:
-        raise SpecError("The project's settings cannot be read.", [("file", file), ("reason", fault)]) from fault
+        settings = dict(tomllib.loads(read_text(file)).get("tool", {}).get("qatbuild", {}))
+    except (OSError, ValueError, TypeError, AttributeError, RecursionError) as fault:
+        hint = system_hint(fault) if isinstance(fault, OSError) else ""
+        raise SpecError("The project's settings cannot be read.", [("file", file), ("reason", fault)], hint) from fault
     facts: list[tuple[str, object]] = []
     for name, value in settings.items():
         wanted = _SETTINGS.get(name)

@@ -1,14 +1,16 @@
-"""Publishes a stage: moves its artifacts from its work folder into place, the manifest last."""
+"""Publishes a stage: moves its artifacts from its work folder into place, the manifest last.
+
+Whatever has come to lie in an artifact's place makes way.
+"""
 
 from __future__ import annotations
 
 import contextlib
 import os
-import shutil
 from pathlib import Path
 
 from qatbuild.exchange.errors import ArtifactError
-from qatbuild.exchange.files import write_text
+from qatbuild.exchange.files import discard, make_folder, put, remove, write_text
 from qatbuild.exchange.manifest import LOGS, Manifest
 
 
@@ -23,29 +25,44 @@ def publish(manifest: Manifest, file: Path, folder: Path, record: tuple[Path, st
     source, place = str(manifest.folder), str(folder)
     target = str(Manifest.path_of(folder, manifest.stage))
     retired = f"{target.removesuffix('.json')}.former"
-    with contextlib.suppress(FileNotFoundError):
-        _move(target, retired)
+    if os.path.isfile(target):  # noqa: PTH113
+        put(target, retired)
     write_text(*record)
     for name in manifest.files:
         if "/" in name:
-            (folder / name).parent.mkdir(parents=True, exist_ok=True)
-        _move(f"{source}/{name}", f"{place}/{name}")
+            make_folder((folder / name).parent)
+        put(f"{source}/{name}", f"{place}/{name}")
     for name in LOGS:
         if os.path.isdir(f"{source}/{name}"):  # noqa: PTH112
-            shutil.rmtree(folder / name, ignore_errors=True)
-            _move(f"{source}/{name}", f"{place}/{name}")
-    if os.path.exists(retired):  # noqa: PTH110  Also the manifest of a build that was killed while it published.
+            remove(folder / name)
+            put(f"{source}/{name}", f"{place}/{name}")
+    if os.path.isfile(retired):  # noqa: PTH113  Also the manifest of a build that was killed while it published.
         for name in _names(Path(retired)) - set(manifest.files):
-            (folder / name).unlink(missing_ok=True)
-        _move(str(file), target)
+            with contextlib.suppress(OSError):  # Not a file of the stage's; it is in no manifest any more.
+                (folder / name).unlink()
+        put(str(file), target)
         Path(retired).unlink()
     else:
-        _move(str(file), target)
+        put(str(file), target)
     return Manifest(manifest.stage, folder, manifest.files, manifest.facts)
 
 
-def _move(source: str, target: str) -> None:
-    os.replace(source, target)  # noqa: PTH105  Several times a stage: a Path would take longer than the call.
+def show_refused(stage: str, source: Path, folder: Path) -> None:
+    """Moves a refused model into place without a manifest: it can be looked at, and does not count as built."""
+    make_folder(folder)
+    discard(Manifest.path_of(folder, stage))
+    for path in source.glob("*"):
+        if path.is_dir():
+            remove(folder / path.name)
+        put(str(path), str(folder / path.name))
+
+
+def withdraw(stage: str, folder: Path) -> None:
+    """Removes the artifacts and records of a stage from its folder."""
+    manifest = Manifest.path_of(folder, stage)
+    for name in [*_names(manifest), manifest.name, f"{stage}.request.json", f"{stage}.run.json"]:
+        with contextlib.suppress(IsADirectoryError, NotADirectoryError):  # Not the stage's own.
+            (folder / name).unlink(missing_ok=True)
 
 
 def _names(file: Path) -> set[str]:

@@ -26,7 +26,7 @@ from qatbuild.engine.reason import Reason, changes
 from qatbuild.engine.source import source_sha256
 from qatbuild.engine.state_folder import StateFolder
 from qatbuild.exchange.errors import ArtifactError, StageError
-from qatbuild.exchange.files import read_bytes, write_text
+from qatbuild.exchange.files import read_bytes, read_json, read_text, write_text
 from qatbuild.exchange.manifest import Manifest
 from qatbuild.exchange.request import Input, Request, Source
 
@@ -125,13 +125,14 @@ class Rebuilder:
         """Compares a request with the one that made the artifacts, and the artifacts with their manifest."""
         record = Request.path_of(request.folder, request.stage)
         try:
-            text = read_bytes(Manifest.path_of(request.folder, request.stage)).decode()
+            text = read_text(Manifest.path_of(request.folder, request.stage))
             manifest = Manifest.parse(text, request.folder)
-            fields = json.loads(read_bytes(record))
+            fields = read_json(record)
             former = Request.of(fields)
+            reasons = changes(former, request, self.code_table)
         except (OSError, ValueError):
             return Freshness([Reason("never")])
-        if reasons := changes(former, request, self.code_table):
+        if reasons:
             return Freshness(reasons)
         if fields.get("seal") != _seal(former, text):
             manifest_name = f"{request.stage}.manifest.json"
@@ -190,9 +191,10 @@ class Rebuilder:
             if current == digest:
                 return self.code.table(modules)
         try:
-            return dict(json.loads(self._table_path(digest).read_text(encoding="utf-8")))
-        except (OSError, ValueError, TypeError):
+            table = read_json(self._table_path(digest))
+        except (OSError, ValueError):
             return {}
+        return table if isinstance(table, dict) else {}
 
     def _keep_table(self, digest: str) -> None:
         """Writes the modules of a digest, so that a later build can name the module that changed."""
@@ -200,7 +202,7 @@ class Rebuilder:
             return
         self._tables.add(digest)
         path = self._table_path(digest)
-        if not path.exists():
+        if not path.is_file():
             with contextlib.suppress(OSError):
                 write_text(path, json.dumps(self.code_table(digest)))
 

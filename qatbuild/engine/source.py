@@ -12,11 +12,19 @@ from pathlib import Path
 
 from qatbuild.engine.digests import Digests
 from qatbuild.engine.walk import tree
+from qatbuild.exchange.errors import StageError, system_facts, system_hint
 from qatbuild.exchange.files import canonical_json
 
 
 def source_sha256(path: Path, digests: Digests) -> str:
-    """Returns the SHA-256 of a source's content; '' if it does not exist."""
+    """Returns the SHA-256 of a source's content; '' if it does not exist. StageError if it cannot be read."""
+    try:
+        return _sha256(path, digests)
+    except OSError as fault:
+        raise StageError("An input cannot be read.", system_facts(fault), system_hint(fault)) from fault
+
+
+def _sha256(path: Path, digests: Digests) -> str:
     if path.exists():
         return digests.tree_sha256(path)
     parts = sorted(path.parent.glob(f"{glob.escape(path.name)}.*")) if path.parent.is_dir() else []

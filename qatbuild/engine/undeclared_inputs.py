@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import NamedTuple
 
 from qatbuild.engine.plan import Stage
 from qatbuild.engine.rebuild import Rebuilder
 from qatbuild.engine.source import holds
+from qatbuild.exchange.files import read_json
 from qatbuild.exchange.request import Request
 
 
@@ -23,9 +23,9 @@ def undeclared_inputs(rebuilder: Rebuilder, stage: Stage) -> UndeclaredInputs:
     """Returns the files that the stage's last run opened, without its sources, its code and other stages' artifacts."""
     folder = rebuilder.place(stage).folder
     try:
-        ran = json.loads((folder / f"{stage.name}.run.json").read_text(encoding="utf-8"))
-        record = Request.from_json(Request.path_of(folder, stage.name).read_text(encoding="utf-8"))
-        opened = ran["opened"] if ran["key"] == record.key else None
+        ran = read_json(folder / f"{stage.name}.run.json")
+        record = Request.read(Request.path_of(folder, stage.name))
+        opened = [str(name) for name in ran["opened"]] if ran["key"] == record.key else None
     except (OSError, ValueError, KeyError, TypeError):
         opened = None
     if opened is None:  # The artifacts came from the store.

@@ -32,6 +32,7 @@ from typing import NamedTuple
 
 from qatbuild.engine.file_states import MISSING, UNKNOWN, WIDTH, changed, states
 from qatbuild.exchange.file_state import TICK_NS
+from qatbuild.exchange.files import make_way, parse_json, read_bytes
 
 ENGINE, PACKAGES, ABSENT, FOLDERS = "engine", "packages", "absent", "folders"
 GLOBAL = {ENGINE, PACKAGES, ABSENT, FOLDERS}
@@ -80,9 +81,9 @@ class Record:
     def load(cls, path: Path, environment: str) -> Record | None:
         """Loads the record in a file; None if it is missing, broken or of another environment."""
         try:
-            data = path.read_bytes()
+            data = read_bytes(path)
             end = data.index(b"\n")
-            fields, rest = json.loads(data[:end]), memoryview(data)[end + 1 :]
+            fields, rest = parse_json(data[:end]), memoryview(data)[end + 1 :]
             if fields["environment"] != environment or fields["crc"] != zlib.crc32(rest):
                 return None
             ends = [0, *accumulate(fields["lengths"])]
@@ -224,6 +225,7 @@ class Record:
         draft = path.with_name(f".{path.name}.{os.getpid()}")
         try:
             draft.write_bytes(json.dumps(head).encode() + b"\n" + rest)
+            make_way(path)
             path.unlink(missing_ok=True)  # ext4 would flush a file that replaces another, which is slow.
             draft.replace(path)
         except OSError:

@@ -17,6 +17,7 @@ say where, the hint says what to write or do. Any other exception is a bug and k
 
 from __future__ import annotations
 
+import errno
 import json
 import textwrap
 from collections.abc import Iterable
@@ -75,6 +76,11 @@ class QatbuildError(Exception):
         more = [f"  and {len(rows) - len(shown)} more"] if len(shown) < len(rows) else []
         return "\n".join([*first, *(f"  {label:<{width}}  {line}" for label, line in shown), *more, *last])
 
+    def in_one_line(self) -> str:
+        """Return the message, and the values of the facts in brackets."""
+        values = "; ".join(value for _, value in self.facts)
+        return f"{self.message} ({values})" if values else self.message
+
     def __str__(self) -> str:
         return self.block()
 
@@ -120,12 +126,47 @@ class AcceptanceError(StageError):
     """A built model does not pass a gate of its spec."""
 
 
+def system_facts(fault: OSError) -> list[tuple[str, object]]:
+    """Return the file that the system refused, and its reason."""
+    file = fault.filename2 or fault.filename
+    named = [] if file is None else [("file", file)]
+    return [*named, ("reason", fault.strerror or fault)]
+
+
+def system_hint(fault: OSError) -> str:
+    """Return what the user can do about a fault of the disk; '' where that depends."""
+    for numbers, hint in _SYSTEM_HINTS.items():
+        if fault.errno in numbers:
+            return hint
+    return ""
+
+
+_SYSTEM_HINTS = {
+    (errno.ENOSPC, errno.EDQUOT): "make room and run doit again",
+    (errno.EACCES, errno.EPERM): "change its permissions, or those of its folder",
+    (errno.EROFS,): "the disk is read-only: mount it for writing, or copy the project to another disk",
+    (errno.EISDIR, errno.ENOTDIR, errno.EEXIST, errno.ENOTEMPTY, errno.ENOTSUP, errno.ENXIO, errno.ELOOP): (
+        "something else is in the place of a file or a folder: move or remove it, and run doit again"
+    ),
+    (errno.ENOLCK, errno.ENOSYS): (
+        "its file system has no locks, which keep two builds apart: mount it with them, or name a folder on another"
+        " disk as `build` in [tool.qatbuild] of pyproject.toml"
+    ),
+    (errno.EIO, errno.ESTALE): "the disk, or the connection to it, is faulty: check it, and run doit again",
+    (errno.EMFILE, errno.ENFILE): "allow more open files (ulimit -n)",
+}
+"""errno -> what to do."""
+
+
 def from_json(text: str) -> QatbuildError:
-    """Read the error that `to_json` wrote; an unknown kind becomes a StageError."""
+    """Read the error that `to_json` wrote; an unknown kind becomes a StageError. ValueError for another text."""
     fields: dict[str, Any] = json.loads(text)
     kinds = {kind.__name__: kind for kind in _tree(QatbuildError)}
-    kind = kinds.get(fields["kind"], StageError)
-    return kind(fields["message"], [(label, value) for label, value in fields["facts"]], fields["hint"])
+    try:
+        kind = kinds.get(fields["kind"], StageError)
+        return kind(fields["message"], [(label, value) for label, value in fields["facts"]], fields["hint"])
+    except (KeyError, TypeError) as fault:
+        raise ValueError(f"not an error: {fault}") from fault
 
 
 def _paragraph(text: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import json
 import os
@@ -11,38 +12,70 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import IO
 
-_FLAGS = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC
+from qatbuild.exchange.files import check_regular, make_folder, read_json
+
+_FLAGS = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NONBLOCK
+"""O_NONBLOCK is for what is no file; a file is not opened differently."""
 
 
 @contextlib.contextmanager
 def held(path: Path, *, shared: bool = False) -> Iterator[None]:
     """Hold the lock on `path`, after waiting for it; alone, or `shared` with others who share it.
 
-    The file stays: if it were removed, two processes could hold the lock.
+    The file stays: if it were removed, two processes could hold the lock. So nothing else in its place is removed
+    either: OSError, with the path, for that and for a file that cannot be opened or locked.
     """
     try:
-        descriptor = os.open(path, _FLAGS, 0o666)
-    except FileNotFoundError:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        descriptor = os.open(path, _FLAGS, 0o666)
+        descriptor = _opened(path)
+    except OSError as fault:
+        if not shared or fault.errno not in {errno.EACCES, errno.EROFS}:
+            raise
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)  # A folder that can only be read.
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_SH if shared else fcntl.LOCK_EX)
+        _flock(descriptor, path, fcntl.LOCK_SH if shared else fcntl.LOCK_EX)
         yield
     finally:
         os.close(descriptor)
 
 
+def _opened(path: Path) -> int:
+    try:
+        descriptor = os.open(path, _FLAGS, 0o666)
+    except FileNotFoundError:
+        make_folder(path.parent)
+        descriptor = os.open(path, _FLAGS, 0o666)
+    try:
+        check_regular(descriptor, path)
+    except OSError:
+        os.close(descriptor)
+        raise
+    return descriptor
+
+
+def _flock(descriptor: int, path: Path, how: int) -> None:
+    """Locks an open file. OSError, with the path, where the file system has no locks."""
+    try:
+        fcntl.flock(descriptor, how)
+    except OSError as fault:
+        fault.filename = str(path)
+        raise
+
+
 def busy(path: Path) -> bool:
     """Whether a process holds the lock on `path` now. No file is created."""
     try:
-        with path.open("r+") as file:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return True
+        descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC | os.O_NONBLOCK)
     except OSError:  # Without a file no process holds the lock.
         return False
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except OSError:
+        return False
+    finally:
+        os.close(descriptor)
     return False
 
 
@@ -55,43 +88,53 @@ class Owner:
     def __init__(self, path: Path) -> None:
         """A lock file `path`, not yet locked."""
         self.path = path
-        self._file: IO[str] | None = None
+        self._descriptor: int | None = None
 
     @property
     def is_me(self) -> bool:
         """Whether this process holds the lock."""
-        return self._file is not None
+        return self._descriptor is not None
 
     def take(self) -> bool:
-        """Take the lock; returns whether it had to wait. While it waits, stderr names the holder."""
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        file = self.path.open("a+", encoding="utf-8")
-        waited = False
+        """Take the lock; returns whether it had to wait. While it waits, stderr names the holder.
+
+        OSError, with the path, if it cannot be taken.
+        """
+        descriptor = _opened(self.path)
         try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            sys.stderr.write(f"waiting for another build of this folder: {self.holder()}\n")
-            sys.stderr.flush()
-            fcntl.flock(file, fcntl.LOCK_EX)
-            waited = True
-        file.truncate(0)
+            waited = self._wait(descriptor)
+        except BaseException:
+            os.close(descriptor)
+            raise
         command = shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]])
         holder = json.dumps({"pid": os.getpid(), "command": command, "since": time.strftime("%H:%M:%S")})
         with contextlib.suppress(OSError):  # On a full disk the stages report the fault.
-            os.write(file.fileno(), holder.encode())
-        self._file = file
+            os.ftruncate(descriptor, 0)
+            os.write(descriptor, holder.encode())
+        self._descriptor = descriptor
         return waited
+
+    def _wait(self, descriptor: int) -> bool:
+        try:
+            _flock(descriptor, self.path, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            with contextlib.suppress(OSError):  # The wait goes on where stderr cannot be written.
+                sys.stderr.write(f"waiting for another build of this folder: {self.holder()}\n")
+                sys.stderr.flush()
+            _flock(descriptor, self.path, fcntl.LOCK_EX)
+            return True
+        return False
 
     def holder(self) -> str:
         """The process that holds the lock, or held it last, in words."""
         try:
-            fields = json.loads(self.path.read_text(encoding="utf-8"))
+            fields = read_json(self.path)
             return f"process {fields['pid']}, {fields['command']}, since {fields['since']}"
         except (OSError, ValueError, KeyError, TypeError):
             return "unknown"
 
     def give_back(self) -> None:
         """Release the lock."""
-        if self._file is not None:
-            self._file.close()
-            self._file = None
+        if self._descriptor is not None:
+            os.close(self._descriptor)
+            self._descriptor = None

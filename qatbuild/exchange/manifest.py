@@ -6,7 +6,6 @@ is written last, by rename: all files that it names are complete. A file that di
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -14,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from qatbuild.exchange.errors import ArtifactError
-from qatbuild.exchange.files import file_sha256, lined_json, read_bytes
+from qatbuild.exchange.files import file_sha256, lined_json, parse_json, read_text
 
 LOGS = ("events",)
 """Published folders that are not in the manifest: TensorBoard events contain clocks."""
@@ -50,7 +49,7 @@ class Manifest:
     def read_with_text(cls, path: Path) -> tuple[Manifest, str]:
         """Read a manifest: (manifest, its text); ArtifactError if it is missing or invalid."""
         try:
-            text = read_bytes(path).decode()
+            text = read_text(path)
             return cls.parse(text, path.parent), text
         except (OSError, ValueError) as fault:
             raise ArtifactError("A manifest cannot be read.", [("file", path), ("reason", fault)]) from fault
@@ -59,12 +58,12 @@ class Manifest:
     def parse(cls, text: str | bytes, folder: Path) -> Manifest:
         """Parse the text of a manifest of artifacts in `folder`; ValueError if it is invalid."""
         try:
-            fields = json.loads(text)
+            fields = parse_json(text)
             files = {name: (int(size), str(digest)) for name, (size, digest) in fields["files"].items()}
-            if any(name.startswith("/") or ".." in name.split("/") for name in files):
-                raise ValueError("a name leads out of the folder")
-            return cls(fields["stage"], folder, files, fields["facts"])
-        except (KeyError, TypeError, AttributeError) as fault:
+            if not all(map(is_inside, files)):
+                raise ValueError("a name is no path in the folder")
+            return cls(str(fields["stage"]), folder, files, {**fields["facts"]})
+        except (KeyError, TypeError, AttributeError, OverflowError) as fault:
             raise ValueError(f"no manifest: {fault}") from fault
 
     @classmethod
@@ -87,3 +86,8 @@ class Manifest:
         if name not in self.files:
             raise ArtifactError(f"The stage {self.stage} left no {name}.", [("it left", ", ".join(self.files))])
         return self.folder / name
+
+
+def is_inside(name: str) -> bool:
+    """Whether a name is a relative path that stays in its folder; ValueError if no file can have the name."""
+    return b"\0" not in os.fsencode(name) and {"", ".", ".."}.isdisjoint(name.split("/"))

@@ -7,14 +7,13 @@ folders, on which no result depends.
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from qatbuild.exchange.files import canonical_json, lined_json
+from qatbuild.exchange.files import canonical_json, lined_json, parse_json, read_json
 from qatbuild.exchange.manifest import Manifest
 
 
@@ -113,19 +112,24 @@ class Request:
     @classmethod
     def from_json(cls, text: str) -> Request:
         """Read the request that `to_json` wrote; ValueError for any other text."""
-        return cls.of(json.loads(text))
+        return cls.of(parse_json(text))
+
+    @classmethod
+    def read(cls, path: Path) -> Request:
+        """Read the file that `to_json` wrote; OSError if it cannot be read, ValueError for any other text."""
+        return cls.of(read_json(path))
 
     @classmethod
     def of(cls, fields: Any) -> Request:
         """Make the request from the fields that `to_json` writes; ValueError for anything else."""
         try:
             return cls(
-                stage=fields["stage"],
+                stage=str(fields["stage"]),
                 settings={**fields["settings"]},
-                inputs={name: Input(Path(path), sha256) for name, (path, sha256) in fields["inputs"].items()},
-                sources={name: Source(Path(path), sha256) for name, (path, sha256) in fields["sources"].items()},
-                toolchain={**fields["toolchain"]},
-                code=fields["code"],
+                inputs={name: Input(Path(path), str(sha256)) for name, (path, sha256) in fields["inputs"].items()},
+                sources={name: Source(Path(path), str(sha256)) for name, (path, sha256) in fields["sources"].items()},
+                toolchain={name: str(version) for name, version in fields["toolchain"].items()},
+                code=str(fields["code"]),
                 threads=fields["threads"],
                 project=Path(fields["project"]),
                 downloads=Path(fields["downloads"]),

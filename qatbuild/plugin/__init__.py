@@ -17,7 +17,12 @@ from __future__ import annotations
 
 from typing import Any
 
+from qatbuild.plugin import streams
+
 __all__ = ["door", "project_tasks", "qatbuild_tasks"]
+
+
+streams.prepare()
 
 
 def __getattr__(name: str) -> Any:

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from qatbuild.engine.build_lock import BuildLock
+from qatbuild.plugin.streams import ignore_interrupts
 
 if TYPE_CHECKING:
     from qatbuild.engine.project import Project
@@ -100,6 +101,9 @@ def entered(invocation: Invocation) -> Iterator[Invocation]:
     try:
         try:
             yield invocation
+        except KeyboardInterrupt:
+            ignore_interrupts()
+            raise
         finally:
             invocation.end()
     finally:

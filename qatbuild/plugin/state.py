@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 from doit.dependency import FileChangedChecker, SqliteDB
 
+from qatbuild.engine.file_cache import database_files, free_of_others
+
 if TYPE_CHECKING:
     from qatbuild.engine.digests import Digests
 
@@ -69,6 +71,7 @@ class WriteThrough(SqliteDB):  # type: ignore[misc]
 
             from doit.dependency import DatabaseException  # noqa: PLC0415
 
+            free_of_others(Path(self.name))
             try:
                 self._opened = self._connected(self.name)
             except (sqlite3.DatabaseError, DatabaseException) as fault:
@@ -78,9 +81,9 @@ class WriteThrough(SqliteDB):  # type: ignore[misc]
 
     def _anew(self) -> Any:
         """Replaces a file that is not a database."""
-        for suffix in ("", "-wal", "-shm"):
+        for file in database_files(Path(self.name)):
             with contextlib.suppress(OSError):
-                Path(self.name + suffix).unlink()
+                file.unlink()
         return self._connected(self.name)
 
     def _connected(self, name: str) -> Any:

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
-from qatbuild.exchange.files import write_text
+from qatbuild.exchange.files import discard, read_json, write_text
 from qatbuild.schema.label import route_of
 
 
@@ -50,7 +50,7 @@ def update(file: Path, failed: Iterable[Failure], succeeded: Iterable[str]) -> d
         now.pop(key, None)
     if not now:
         with contextlib.suppress(OSError):
-            file.unlink(missing_ok=True)
+            discard(file)
     elif now != before:
         with contextlib.suppress(OSError):  # A full or read-only disk: the failures have been printed.
             write_text(file, json.dumps([each._asdict() for each in now.values()], indent=1) + "\n")
@@ -60,10 +60,11 @@ def update(file: Path, failed: Iterable[Failure], succeeded: Iterable[str]) -> d
 def load(file: Path) -> dict[str, Failure]:
     """Reads a file of failures, by key; an unreadable file counts as empty."""
     try:
-        rows = json.loads(file.read_text(encoding="utf-8"))
-        return {each.key: each for each in (Failure(**row) for row in rows)}
+        failures = [Failure(**row) for row in read_json(file)]
     except (OSError, ValueError, TypeError):
         return {}
+    sound = all(isinstance(each.label, str) and isinstance(each.stage, str) for each in failures)
+    return {each.key: each._replace(block=str(each.block)) for each in failures} if sound else {}
 
 
 def of(label: str, failures: Mapping[str, Failure]) -> dict[str, Failure]:

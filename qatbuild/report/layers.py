@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from qatbuild.exchange.files import read_json
 from qatbuild.report.table import aligned
 
 _HEAD = (
@@ -34,7 +34,7 @@ def worst_layers(path: Path, most: int = 5) -> str:
     """Returns the worst layers of a refused model's report, for printing; '' if it has none."""
     if not path.is_file():
         return ""
-    report = json.loads(path.read_text(encoding="utf-8"))
+    report = read_json(path)
     text = layer_table(report, most)
     return f"\nworst layers of {report['label']}\n{text}" if text else ""
 

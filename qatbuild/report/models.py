@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from qatbuild.exchange.files import write_text
+from qatbuild.exchange.files import read_bytes, read_json, write_text
 from qatbuild.exchange.manifest import Manifest
 from qatbuild.exchange.request import Request
 from qatbuild.report import failures
@@ -75,7 +75,7 @@ def _inputs(record: Path) -> list[tuple[str, str]]:
 
 def _sha256(path: Path) -> str:
     try:
-        return hashlib.sha256(path.read_bytes()).hexdigest()
+        return hashlib.sha256(read_bytes(path)).hexdigest()
     except OSError:
         return ""
 
@@ -86,7 +86,11 @@ def update_labels(file: Path, labels: Mapping[str, Iterable[str]], unknown: Iter
     The labels are in the order of their specs, whichever specs this build loaded.
     """
     before, specs = _read_object(file) or {}, set(unknown)
-    kept = {label: routes for label, routes in before.items() if spec_of(label) in specs}
+    kept = {
+        label: list(map(str, routes))
+        for label, routes in before.items()
+        if spec_of(label) in specs and isinstance(routes, list)
+    }
     merged = kept | {label: list(routes) for label, routes in labels.items()}
     now = dict(sorted(merged.items(), key=lambda item: spec_of(item[0])))
     if now != before:
@@ -101,7 +105,7 @@ def _read(path: Path) -> dict[str, Any] | None:
 
 def _read_object(path: Path) -> dict[str, Any] | None:
     try:
-        value = json.loads(path.read_text(encoding="utf-8"))
+        value = read_json(path)
     except (OSError, ValueError):
         return None
     return value if isinstance(value, dict) else None

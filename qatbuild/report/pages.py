@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from qatbuild.exchange.file_state import TICK_NS, identity
-from qatbuild.exchange.files import write_text
+from qatbuild.exchange.files import read_text, write_text
 from qatbuild.report import html, junit, markup
 from qatbuild.report.failures import Failure
 from qatbuild.report.models import MODEL, read_models
@@ -127,7 +127,7 @@ def _state(build: str, label: str, routes: Iterable[str], now: int) -> str:
 
 def _load(cache: Path) -> dict[str, _Rendered]:
     try:
-        version, *texts = cache.read_text(encoding="utf-8").split(_COLUMN)
+        version, *texts = read_text(cache).split(_COLUMN)
         if version != _version():
             return {}
         columns = _Columns._make(text.split(_CELL) for text in texts)

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
 from qatbuild.exchange.errors import printable
+from qatbuild.exchange.files import read_json
 from qatbuild.report.failures import Failure
 
 _HEAD = (
@@ -18,7 +18,7 @@ _HEAD = (
 
 def table(reports: Iterable[Path], build: Path) -> str:
     """Returns the table of these report.json files below `build`, with each accepted model's path; '' without files."""
-    read = [(path, json.loads(path.read_text(encoding="utf-8"))) for path in reports]
+    read = [(path, read_json(path)) for path in reports]
     if not read:
         return ""
     rows = [_row(report) for _, report in read]
@@ -31,7 +31,7 @@ def table(reports: Iterable[Path], build: Path) -> str:
 
 def routes(paths: Iterable[Path], failures: Iterable[Failure] = ()) -> str:
     """Returns the table of these route.json files and failed routes, each warning once below it; '' without any."""
-    read = [json.loads(path.read_text(encoding="utf-8")) for path in paths]
+    read = [read_json(path) for path in paths]
     failed = [(each.key, "-", "-", "-", each.verdict) for each in failures]
     if not read and not failed:
         return ""

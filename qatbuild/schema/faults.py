@@ -15,7 +15,7 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from qatbuild.exchange.files import canonical_json, write_text
+from qatbuild.exchange.files import canonical_json, read_text, write_text
 from qatbuild.schema.fast_validator import is_valid, matches
 from qatbuild.schema.nearest import suggest
 
@@ -96,7 +96,7 @@ class ValidDocuments:
         self._visited: set[str] = set()
         if file is not None:
             with contextlib.suppress(OSError, ValueError):
-                self._valid = set(file.read_text(encoding="utf-8").split())
+                self._valid = set(read_text(file).split())
 
     def contains(self, key: str) -> bool:
         """Returns whether a document with this key is on record."""

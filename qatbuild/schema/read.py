@@ -5,15 +5,14 @@ from __future__ import annotations
 import itertools
 import json
 import math
-import os
 import re
-import stat
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from qatbuild.exchange.errors import SpecError
+from qatbuild.exchange.errors import SpecError, system_facts, system_hint
+from qatbuild.exchange.files import read_bytes
 from qatbuild.schema.faults import MOST, pointer
 
 LARGEST_BYTES = 2 << 20
@@ -35,7 +34,7 @@ def read_json(file: Path) -> Any:
     try:
         text = _content(file).decode("utf-8-sig")
     except OSError as fault:
-        raise SpecError("A spec cannot be read.", [("file", file), ("reason", fault.strerror)]) from fault
+        raise SpecError("A spec cannot be read.", system_facts(fault), system_hint(fault)) from fault
     except UnicodeDecodeError as fault:
         raise SpecError("A spec cannot be read.", [("file", file), ("reason", fault)], "save it as UTF-8") from fault
     value = _parsed(file, text)
@@ -48,16 +47,8 @@ def read_json(file: Path) -> Any:
 
 
 def _content(file: Path) -> bytes:
-    """Returns the bytes of a regular file. A pipe is opened without waiting for its writer, and not read."""
-    descriptor = os.open(file, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-    try:
-        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-            raise SpecError("A spec cannot be read.", [("file", file), ("reason", "it is a folder, pipe or device")])
-        data = b""
-        while len(data) <= LARGEST_BYTES and (chunk := os.read(descriptor, LARGEST_BYTES + 1 - len(data))):
-            data += chunk
-    finally:
-        os.close(descriptor)
+    """Returns the bytes of a regular file; SpecError for one that is too large, without reading it to its end."""
+    data = read_bytes(file, LARGEST_BYTES)
     if len(data) > LARGEST_BYTES:
         facts = [("file", file), ("bytes", f"more than {LARGEST_BYTES:,}")]
         raise SpecError("A spec is too large.", facts, "a matrix writes many variants in few lines")

@@ -6,6 +6,7 @@ Progress goes to the terminal of the build, whose file descriptor the worker inh
 
 from __future__ import annotations
 
+import io
 import os
 import sys
 from typing import Any, TextIO
@@ -20,8 +21,23 @@ def stream() -> TextIO:
     """Return the stream for progress: the build's terminal, or stderr outside a build."""
     number = int(os.environ.get(FILENO_VARIABLE, "2"))
     if number not in _streams:
-        _streams[number] = sys.stderr if number == 2 else os.fdopen(number, "w", encoding="utf-8", closefd=False)  # noqa: PLR2004
+        _streams[number] = sys.stderr if number == 2 else _text(number)  # noqa: PLR2004
     return _streams[number]
+
+
+def _text(number: int) -> TextIO:
+    return io.TextIOWrapper(io.BufferedWriter(_Terminal(number, "w", closefd=False)), encoding="utf-8")
+
+
+class _Terminal(io.FileIO):
+    """A file whose writes cannot fail: progress that no reader waits for must not end a training."""
+
+    def write(self, data: Any) -> int:
+        """Write what can be written."""
+        try:
+            return super().write(data) or len(data)
+        except OSError:
+            return len(data)
 
 
 def bar() -> dict[str, Any]:

@@ -13,16 +13,15 @@ import importlib
 import json
 import os
 import resource
-import shutil
 import sys
 import time
 import traceback
 from collections.abc import Iterator
 from pathlib import Path
 
-from qatbuild.exchange.errors import Facts, QatbuildError, StageError
+from qatbuild.exchange.errors import Facts, QatbuildError, StageError, system_facts, system_hint
 from qatbuild.exchange.facts import StageFacts
-from qatbuild.exchange.files import write_text
+from qatbuild.exchange.files import make_folder, make_way, remove, write_text
 from qatbuild.exchange.lock import held
 from qatbuild.exchange.manifest import Manifest
 from qatbuild.exchange.request import Request
@@ -35,7 +34,6 @@ _RESERVE_BYTES = 1 << 16
 """Bytes reserved on the disk while a stage runs, so that its error can be written when the disk is full."""
 
 _NO_SPACE = {errno.ENOSPC, errno.EDQUOT}
-_NO_WRITING = {errno.EACCES, errno.EPERM, errno.EROFS}
 
 
 def main(arguments: list[str]) -> int:
@@ -48,10 +46,11 @@ def main(arguments: list[str]) -> int:
 
 def run(path: Path) -> int:
     """Run the request at `path`: return 0, or EXPECTED_FAILURE with error.json in its work folder. A bug is raised."""
-    request = Request.from_json(path.read_text(encoding="utf-8"))
+    request = Request.read(path)
     try:
         try:
             with held(request.work / "lock"), _logged(request):
+                make_way(request.work / "reserve")
                 (request.work / "reserve").write_bytes(bytes(_RESERVE_BYTES))
                 _perform(request)
         except OSError as fault:
@@ -65,8 +64,8 @@ def run(path: Path) -> int:
 
 def _perform(request: Request) -> None:
     started = time.time()
-    shutil.rmtree(request.out, ignore_errors=True)
-    request.out.mkdir(parents=True)
+    remove(request.out)
+    make_folder(request.out)
     # The user's own network is imported from the project.
     sys.path.insert(0, str(request.project))
     module = request.stage.partition(".")[0]  # deploy.vela is the stage deploy on the route vela
@@ -79,15 +78,12 @@ def _perform(request: Request) -> None:
 
 def _expected(request: Request, fault: OSError) -> Exception:
     """Return an error with a hint for a fault that the user can correct; any other fault unchanged."""
-    if fault.errno in _NO_SPACE:
-        return StageError("No space is left on the device.", _where(request, fault), "make room and run doit again")
-    if fault.errno in _NO_WRITING:
-        return StageError("A file cannot be written or read.", _where(request, fault), "change its permissions")
-    return fault
-
-
-def _where(request: Request, fault: OSError) -> Facts:
-    return [("stage", request.stage), ("folder", fault.filename or request.folder), ("reason", fault.strerror)]
+    if not (hint := system_hint(fault)):
+        return fault
+    full = fault.errno in _NO_SPACE
+    message = "No space is left on the device." if full else "A file cannot be written or read."
+    where: Facts = [] if fault.filename else [("folder", request.folder)]
+    return StageError(message, [("stage", request.stage), *where, *system_facts(fault)], hint)
 
 
 def _write_run(request: Request, seconds: float, opened: list[str]) -> None:
@@ -108,7 +104,8 @@ def _write_run(request: Request, seconds: float, opened: list[str]) -> None:
 @contextlib.contextmanager
 def _logged(request: Request) -> Iterator[None]:
     """Redirect stdout and stderr, with their descriptors, to log.txt; progress still goes to the terminal."""
-    request.folder.mkdir(parents=True, exist_ok=True)
+    make_folder(request.folder)
+    make_way(request.folder / "log.txt")
     sys.stdout.flush()
     sys.stderr.flush()
     terminal = os.dup(2)

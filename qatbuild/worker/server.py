@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import contextlib
 import importlib
-import json
 import os
 import selectors
 import signal
@@ -23,21 +22,40 @@ import sys
 import threading
 from pathlib import Path
 
+from qatbuild.exchange.files import read_json
 from qatbuild.worker import run
 
 
 def serve() -> None:
     """Fork a process for each request named on stdin, until stdin closes."""
     # Ctrl-C reaches the whole process group: the stages and doit handle it, the server stays to report their end.
+    # It was blocked until here, where it is ignored.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
     # Answers have their own descriptor, so that printed text is never read as an answer.
     answers = os.dup(1)
     os.dup2(2, 1)
     ended, woken = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
     signal.set_wakeup_fd(woken)
     signal.signal(signal.SIGCHLD, lambda *_: None)
-    lifeline = os.pipe()
     running: dict[int, str] = {}
+    signal.signal(signal.SIGTERM, _interrupt_imports)
+    with contextlib.suppress(_StoppedError, BrokenPipeError):  # BrokenPipeError: doit was killed.
+        _answer(running, answers, ended)
+    _stop(running)
+
+
+class _StoppedError(BaseException):
+    """doit ends while the server imports TensorFlow. No library may take it for an error of its own."""
+
+
+def _interrupt_imports(*_: object) -> None:
+    raise _StoppedError
+
+
+def _answer(running: dict[int, str], answers: int, ended: int) -> None:
+    """Start the requests named on stdin, and answer those that have ended, until stdin closes."""
+    lifeline = os.pipe()
     with selectors.DefaultSelector() as selector:
         selector.register(0, selectors.EVENT_READ)
         selector.register(ended, selectors.EVENT_READ)
@@ -47,7 +65,6 @@ def serve() -> None:
                 if key.fd == 0:
                     read = os.read(0, 1 << 16)
                     if not read:
-                        _stop(running)
                         return
                     *lines, pending = (pending + read).split(b"\n")
                     for line in lines:
@@ -59,14 +76,16 @@ def serve() -> None:
 
 def _start(line: str, running: dict[int, str], lifeline: tuple[int, int]) -> None:
     path = Path(line)
-    toolchain = json.loads(path.read_text(encoding="utf-8"))["toolchain"]
+    toolchain = read_json(path)["toolchain"]
     heavy = "tensorflow" in toolchain
     if heavy:
         _preload()
+    former = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})  # Python's own work at a fork would swallow it.
     process = os.fork()
     if process == 0:
         _run_stage(path, lifeline)
     running[process] = line
+    signal.pthread_sigmask(signal.SIG_SETMASK, former)
     if not heavy:  # Import while the light stage runs: the next stage probably needs it.
         _preload()
 
@@ -91,6 +110,8 @@ def _run_stage(path: Path, lifeline: tuple[int, int]) -> None:
     try:
         signal.set_wakeup_fd(-1)
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
         signal.signal(signal.SIGINT, signal.default_int_handler)
         os.close(lifeline[1])
         os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
@@ -119,6 +140,7 @@ def _reap(running: dict[int, str], answers: int) -> None:
 
 
 def _stop(running: dict[int, str]) -> None:
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)  # A second one would cut short a training that saves its state.
     for process in running:
         os.kill(process, signal.SIGTERM)
     for process in running:

@@ -43,18 +43,18 @@ class ToyProject:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(json.dumps({**SPEC, **fields}))
 
-    def doit(self, *arguments: str) -> subprocess.CompletedProcess[str]:
-        """Runs doit in the project; stdout and stderr are texts."""
-        process = self.started(*arguments)
+    def doit(self, *arguments: str, **options: Any) -> subprocess.CompletedProcess[str]:
+        """Runs doit in the project; stdout and stderr are texts. `options` are Popen's."""
+        process = self.started(*arguments, **options)
         said = process.communicate()
         return subprocess.CompletedProcess(process.args, process.returncode, *said)
 
-    def started(self, *arguments: str) -> subprocess.Popen[str]:
-        """Starts doit in the project."""
+    def started(self, *arguments: str, **options: Any) -> subprocess.Popen[str]:
+        """Starts doit in the project; `options` are Popen's."""
         command = [sys.executable, "-m", "doit", *arguments]
         environment = {**os.environ, "PYTHONPATH": str(REPOSITORY), "COLUMNS": "200"}
-        pipe = subprocess.PIPE
-        return subprocess.Popen(command, cwd=self.root, env=environment, stdout=pipe, stderr=pipe, text=True)
+        streams = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, **options}
+        return subprocess.Popen(command, cwd=self.root, env=environment, text=True, **streams)
 
     def module(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         """Runs qatbuild's own commands, whatever tasks the dodo.py has."""
@@ -106,13 +106,18 @@ class ToyProject:
         return folder
 
 
+def toy_at(root: Path) -> ToyProject:
+    """Makes the project of the fixture `toy` in a folder."""
+    (root / "pyproject.toml").write_text("[tool.qatbuild]\nstore = false\n")
+    (root / "dodo.py").write_text(DODO)
+    project = ToyProject(root)
+    (root / "specs").mkdir()
+    (root / "specs" / "data.bin").write_text("pixels")
+    project.spec("net")
+    return project
+
+
 @pytest.fixture
 def toy(tmp_path: Path) -> ToyProject:
     """A project with one spec, `net`, and nothing built. It has no store, so stale stages run and are not restored."""
-    (tmp_path / "pyproject.toml").write_text("[tool.qatbuild]\nstore = false\n")
-    (tmp_path / "dodo.py").write_text(DODO)
-    project = ToyProject(tmp_path)
-    (tmp_path / "specs").mkdir()
-    (tmp_path / "specs" / "data.bin").write_text("pixels")
-    project.spec("net")
-    return project
+    return toy_at(tmp_path)

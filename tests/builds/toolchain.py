@@ -68,7 +68,9 @@ class ToyExecutor:
         content: dict[str, Any] = {"settings": request.settings}
         content["inputs"] = {role: sorted(item.manifest.files.values()) for role, item in request.inputs.items()}
         content["sources"] = {
-            role: item.path.read_text().lower() for role, item in request.sources.items() if item.path.is_file()
+            role: item.path.read_text(errors="replace").lower()
+            for role, item in request.sources.items()
+            if item.path.is_file()
         }
         return json.dumps(content, sort_keys=True)
 

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
+import os
 import socket
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -11,6 +14,7 @@ import pytest
 
 from qatbuild.exchange.errors import DatasetError
 from qatbuild.worker import datasets
+from qatbuild.worker.datasets import download
 from qatbuild.worker.datasets.download import ATTEMPTS, fetch
 from tests.datasets.conftest import CifarArchive, Server
 
@@ -68,6 +72,16 @@ def test_present_file_with_other_content_is_left_alone(url: str, tmp_path: Path)
     assert path.read_bytes() == CONTENT
     assert (tmp_path / "data.bin").read_bytes() == b"of another spec"
     assert get(url, tmp_path) == path
+
+
+@pytest.mark.parametrize("intruder", [os.mkfifo, Path.mkdir, lambda path: path.symlink_to("nowhere")])
+def test_other_things_in_the_places_of_file_and_part_do_not_stop_a_download(
+    url: str, tmp_path: Path, intruder: Callable[[Path], object]
+) -> None:
+    for name in ("data.bin", f"{DIGEST[:12]}-data.bin", f"data.bin.{DIGEST[:12]}.part"):
+        intruder(tmp_path / name)
+    assert get(url, tmp_path).read_bytes() == CONTENT
+    assert not (tmp_path / "data.bin").is_file()  # What was there stays.
 
 
 def test_cut_connection_is_resumed_where_it_stopped(url: str, server: Server, tmp_path: Path) -> None:
@@ -177,10 +191,11 @@ def test_url_that_names_no_file_on_the_web_is_refused(url: str, tmp_path: Path) 
     assert "http:// or https://" in str(fault(url, tmp_path))
 
 
-def test_full_disk_is_an_error_with_the_folder(url: str, tmp_path: Path) -> None:
-    if not Path("/dev/full").exists():
-        pytest.skip("there is no /dev/full on this system")
-    (tmp_path / f"data.bin.{DIGEST[:12]}.part").symlink_to("/dev/full")
+def test_full_disk_is_an_error_with_the_folder(url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def receive(*_: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(download, "_receive", receive)
     error = fault(url, tmp_path)
     assert error.message == "The disk is full."
     assert ("folder", str(tmp_path)) in error.facts

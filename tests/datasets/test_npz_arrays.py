@@ -143,6 +143,59 @@ def test_member_that_is_no_array_is_named(path: Path) -> None:
     assert "test_labels" in fault(path)
 
 
+def with_header(path: Path, header: bytes) -> None:
+    """Writes arrays of which the test labels have another header than NumPy's."""
+    np.savez(path, **arrays(test_labels=None))
+    with zipfile.ZipFile(path, "a") as archive:
+        archive.writestr(
+            "test_labels.npy", b"\x93NUMPY\x01\x00" + len(header).to_bytes(2, "little") + header + bytes(64)
+        )
+
+
+HEADERS = {
+    "absurd": "{'descr': '<i8', 'fortran_order': False, 'shape': (1125899906842624, 1024), }\n",
+    "negative": "{'descr': '<i8', 'fortran_order': False, 'shape': (-5,), }\n",
+    "longer than its data": "{'descr': '<i8', 'fortran_order': False, 'shape': (9999,), }\n",
+    "objects": "{'descr': '|O', 'fortran_order': False, 'shape': (4,), }\n",
+    "no type": "{'descr': 'pixels', 'fortran_order': False, 'shape': (4,), }\n",
+    "nested": "(" * 5000 + "\n",
+    "unfinished": "{'descr': '<i8', 'fortran_order': (\n",
+    "a call": "__import__('os').getcwd()\n",
+    "nothing": "\n",
+}
+
+
+@pytest.mark.parametrize("header", HEADERS)
+def test_array_with_a_header_that_lies_is_named(path: Path, header: str) -> None:
+    with_header(path, HEADERS[header].encode())
+    assert "test_labels" in fault(path)
+
+
+@pytest.mark.parametrize(("field", "value", "expected"), [(6, 1, "encrypted"), (8, 99, "compression method")])
+def test_member_that_is_encrypted_or_compressed_in_another_way_is_named(
+    path: Path, field: int, value: int, expected: str
+) -> None:
+    np.savez(path, **arrays())
+    content = bytearray(path.read_bytes())
+    for signature, at in ((b"PK\x03\x04", field), (b"PK\x01\x02", field + 2)):
+        content[content.index(signature) + at] = value
+    path.write_bytes(content)
+    text = fault(path)
+    assert "train_images" in text
+    assert expected in text
+
+
+def test_wrong_byte_anywhere_is_an_error_or_changes_nothing(path: Path) -> None:
+    np.savez_compressed(path, **arrays())
+    content = path.read_bytes()
+    for at in range(0, len(content), 7):
+        path.write_bytes(content[:at] + bytes([content[at] ^ 0xFF]) + content[at + 1 :])
+        try:
+            load(path)
+        except DatasetError as error:
+            assert str(path) in str(error)  # noqa: PT017  Some bytes have no meaning.
+
+
 def test_url_with_checksum_replaces_the_path(server: Server, tmp_path: Path) -> None:
     np.savez(tmp_path / "own.npz", **arrays())
     server.files["/own.npz"] = content = (tmp_path / "own.npz").read_bytes()

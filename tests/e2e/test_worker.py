@@ -6,7 +6,9 @@ import contextlib
 import os
 import signal
 import subprocess
+import sys
 import threading
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,6 +17,7 @@ import pytest
 
 from qatbuild.engine.execute.local import LocalExecutor
 from qatbuild.exchange.errors import DatasetError, StageError
+from qatbuild.exchange.files import remove
 from qatbuild.exchange.request import Request, Source
 
 
@@ -82,6 +85,73 @@ def test_stage_that_does_not_exist_is_a_crash_with_its_log(executor: LocalExecut
     with pytest.raises(StageError, match="failed unexpectedly") as caught:
         executor.run(bad)
     assert "ModuleNotFoundError" in caught.value.block()
+
+
+def test_other_things_in_a_stage_s_work_folder_make_way(executor: LocalExecutor, tmp_path: Path) -> None:
+    item = request(tmp_path, "net")
+    intruders: list[Callable[[Path], object]] = [Path.mkdir, os.mkfifo, lambda path: path.symlink_to(path.name)]
+    places = [item.work / name for name in ("request.json", "error.json", "reserve", "out", "dataset.manifest.json")]
+    places += [item.folder / name for name in ("log.txt", "dataset.run.json")]
+    for intruder in intruders:
+        for place in places:
+            place.parent.mkdir(parents=True, exist_ok=True)
+            remove(place)
+            intruder(place)
+        executor.run(item)
+        assert (item.out / "dataset.npz").is_file()
+        assert "== dataset" in (item.folder / "log.txt").read_text()
+
+
+@pytest.mark.parametrize("intruder", [Path.touch, os.mkfifo, lambda path: path.symlink_to("nowhere")])
+def test_other_thing_in_the_place_of_a_stage_s_folder_is_named(
+    executor: LocalExecutor, tmp_path: Path, intruder: Callable[[Path], object]
+) -> None:
+    for place in ("work", "net"):
+        item = replace(request(tmp_path, "net"), folder=tmp_path / "net" / "a", work=tmp_path / "work" / "a")
+        intruder(tmp_path / place)
+        with pytest.raises((StageError, OSError), match=f"(?m){tmp_path / place}'?$") as caught:
+            executor.run(item)
+        assert not isinstance(caught.value, StageError) or "hint:" in caught.value.block()
+        for name in ("work", "net"):
+            remove(tmp_path / name)
+
+
+def test_server_dies_silently_with_a_build_that_was_killed(tmp_path: Path) -> None:
+    path = tmp_path / "request.json"
+    path.write_text(request(tmp_path, "net", images=0).to_json())
+    (tmp_path / "work" / "net").mkdir(parents=True)
+    without_tensorflow = "from qatbuild.worker import server; server._preload = lambda: None; server.serve()"
+    command = [sys.executable, "-c", without_tensorflow]
+    pipe = subprocess.PIPE
+    with subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=pipe, text=True) as server:
+        assert server.stdin is not None
+        assert server.stdout is not None
+        assert server.stderr is not None
+        server.stdout.close()  # as after a SIGKILL, before stdin is seen to be closed
+        server.stdin.write(f"{path}\n")
+        server.stdin.flush()
+        assert server.stderr.read() == ""
+    assert server.returncode == 0
+
+
+def test_server_that_imports_ends_with_its_build(tmp_path: Path) -> None:
+    path = tmp_path / "request.json"
+    path.write_text(request(tmp_path, "net", images=0).to_json())
+    (tmp_path / "work" / "net").mkdir(parents=True)
+    imports_for_ever = "lambda: (os.write(2, b'importing'), signal.pause())"
+    code = (
+        f"import os, signal; from qatbuild.worker import server; server._preload = {imports_for_ever}; server.serve()"
+    )
+    pipe = subprocess.PIPE
+    with subprocess.Popen([sys.executable, "-c", code], stdin=pipe, stdout=pipe, stderr=pipe, text=True) as server:
+        assert server.stdin is not None
+        assert server.stderr is not None
+        server.stdin.write(f"{path}\n")
+        server.stdin.flush()
+        assert server.stderr.read(len("importing")) == "importing"
+        server.terminate()
+        assert server.communicate() == ("", "")
+    assert server.returncode == 0
 
 
 def test_next_request_is_served_after_the_server_was_killed(tmp_path: Path) -> None:

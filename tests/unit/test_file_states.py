@@ -56,3 +56,17 @@ def test_states_are_complete_if_no_process_can_be_forked(files: list[bytes], mon
     assert file_states.states(files) == one_process(files, monkeypatch)
     assert refused
     assert open_descriptors() == before
+
+
+def test_process_whose_parent_has_died_ends_early(files: list[bytes], monkeypatch: pytest.MonkeyPatch) -> None:
+    states = one_process(files, monkeypatch)
+    own = array("q", states[: len(states) // 2])
+    monkeypatch.setattr(os, "getppid", lambda: 1)
+    middle = len(files) // 2
+    assert file_states._with_fork(files[:middle], files[middle:], array("q")) == (own, None)  # noqa: SLF001
+    assert file_states.states(files) == states
+
+
+def test_ctrl_c_is_blocked_for_the_forked_process_alone(files: list[bytes]) -> None:
+    file_states.states(files)
+    assert signal.SIGINT not in signal.pthread_sigmask(signal.SIG_BLOCK, [])

@@ -6,6 +6,7 @@ A stage that crashes, is killed or fails is one StageError and affects no other 
 from __future__ import annotations
 
 import atexit
+import contextlib
 import os
 import signal
 import subprocess
@@ -14,7 +15,7 @@ import threading
 from pathlib import Path
 
 from qatbuild.exchange.errors import StageError, from_json
-from qatbuild.exchange.files import write_text
+from qatbuild.exchange.files import discard, make_folder, read_bytes, read_text, write_text
 from qatbuild.exchange.request import Request
 
 _LOG_LINES = 12
@@ -39,18 +40,17 @@ class LocalExecutor:
 
     def run(self, request: Request) -> None:
         """Runs a request in a process of its own. Raises the stage's error, or StageError for a crash."""
-        path = request.work / "request.json"
-        request.work.mkdir(parents=True, exist_ok=True)
-        (request.work / "error.json").unlink(missing_ok=True)
+        path, error = request.work / "request.json", request.work / "error.json"
+        make_folder(request.work)
+        discard(error)
         write_text(path, request.to_json())
         status = self._current().submit(str(path))
         if status == 0:
             return
         if abs(status) in {signal.SIGINT, 128 + signal.SIGINT}:
             raise KeyboardInterrupt
-        error = request.work / "error.json"
-        if error.is_file():
-            raise from_json(error.read_text(encoding="utf-8"))
+        with contextlib.suppress(OSError, ValueError):
+            raise from_json(read_text(error))
         raise _crash(request, status)
 
     def stop(self) -> None:
@@ -75,9 +75,14 @@ class _Server:
         self._waiting: dict[str, tuple[threading.Event, list[int]]] = {}
         # -P: a queue.py in the project must not shadow the standard library's.
         command = [sys.executable, "-P", "-m", "qatbuild.worker.server"]
-        self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=_environment())
+        # A Ctrl-C before the server ignores it would print a traceback; it inherits the blocked signal.
+        former = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+        try:
+            self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=_environment())
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, former)
         threading.Thread(target=self._listen, daemon=True).start()
-        atexit.register(self.close)
+        atexit.register(self._close_at_exit)
 
     def is_mine_and_alive(self) -> bool:
         """Returns whether requests can be submitted: a forked child inherits the object, but not the answers."""
@@ -116,8 +121,16 @@ class _Server:
         """Makes the server stop its stages and exit."""
         if self._owner == os.getpid() and self._process.poll() is None:
             assert self._process.stdin is not None
-            self._process.stdin.close()
+            with contextlib.suppress(OSError):  # It has died meanwhile.
+                self._process.stdin.close()
+                self._process.terminate()  # If it imports TensorFlow, it would read the end of stdin only afterwards.
             self._process.wait()
+
+    def _close_at_exit(self) -> None:
+        """Closes the server; a Ctrl-C this late has nothing left to interrupt."""
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGINT, signal.SIG_IGN)
+        self.close()
 
 
 def _environment() -> dict[str, str]:
@@ -142,7 +155,7 @@ def _crash(request: Request, status: int) -> StageError:
         how, hint = "failed unexpectedly: this is a bug in qatbuild or in the network's code", ""
     log = request.folder / "log.txt"
     try:
-        lines = log.read_text(encoding="utf-8", errors="replace").splitlines()[-_LOG_LINES:]
+        lines = read_bytes(log).decode(errors="replace").splitlines()[-_LOG_LINES:]
     except OSError:
         lines = []
     facts: list[tuple[str, object]] = [("log", os.path.relpath(log))]

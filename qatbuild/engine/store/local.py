@@ -22,9 +22,9 @@ from typing import Any, NamedTuple
 
 from qatbuild.engine.store.place import place, takes_links
 from qatbuild.engine.walk import tree
-from qatbuild.exchange.files import file_sha256, read_bytes, write_text
+from qatbuild.exchange.files import file_sha256, make_folder, make_way, put, read_json, write_text
 from qatbuild.exchange.lock import held
-from qatbuild.exchange.manifest import LOGS, Manifest
+from qatbuild.exchange.manifest import LOGS, Manifest, is_inside
 
 Files = dict[str, tuple[int, str]]
 
@@ -55,24 +55,38 @@ class LocalStore:
         return None if entry is None else str(entry["manifest"])
 
     def fetch(self, key: str, folder: Path) -> Manifest | None:
-        """See Store. A blob with other content than its name is removed, with the entry that refers to it."""
+        """See Store. A blob with other content than its name is removed, with the entry that refers to it.
+
+        OSError if `folder` cannot be written.
+        """
         if (entry := self._entry(key)) is None:
             return None
         manifest = _manifest(entry, folder)
         with held(self._lock, shared=True):
-            try:
-                for name, (_, digest) in _content(entry, manifest).items():
-                    place(Path(self._blob(digest)), folder / name)
-                    if file_sha256(folder / name) != digest:
-                        Path(self._blob(digest)).unlink(missing_ok=True)
-                        raise FileNotFoundError(name)
-            except OSError:
-                shutil.rmtree(folder, ignore_errors=True)
-                folder.mkdir(parents=True)
+            files = _content(entry, manifest).items()
+            if all(self._fetched(Path(self._blob(digest)), digest, folder / name) for name, (_, digest) in files):
+                with contextlib.suppress(OSError):  # A store that cannot be written can still be read.
+                    os.utime(self._index(key))
+                return manifest
+            with contextlib.suppress(OSError):
                 self._index(key).unlink(missing_ok=True)
-                return None
-            os.utime(self._index(key))
-        return manifest
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir(parents=True)
+        return None
+
+    def _fetched(self, blob: Path, digest: str, target: Path) -> bool:
+        """Gives `target` the content of a blob; returns False, without the blob, if that is damaged or no file."""
+        try:
+            place(blob, target)
+            if file_sha256(target) == digest:
+                return True
+        except OSError:
+            if blob.is_file():  # The fault is the target's.
+                raise
+        with contextlib.suppress(OSError):
+            make_way(blob)
+            blob.unlink(missing_ok=True)
+        return False
 
     def keep(self, key: str, manifest: Manifest) -> None:
         """See Store."""
@@ -92,8 +106,8 @@ class LocalStore:
     def builds(self) -> Iterator[Path]:
         """The build folders of all existing projects that keep results here."""
         for path in sorted(self.root.glob("projects/*.json")):
-            with contextlib.suppress(OSError, ValueError, KeyError):
-                if (build := Path(json.loads(path.read_text(encoding="utf-8"))["build"])).is_dir():
+            with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
+                if (build := Path(read_json(path)["build"])).is_dir():
                     yield build
 
     def results(self) -> Iterator[Result]:
@@ -110,11 +124,12 @@ class LocalStore:
             return
         with held(self._lock):
             for key in keys:
-                self._index(key).unlink(missing_ok=True)
+                self.forget(key)
             needed = {digest for result in self.results() for digest in result.blobs}
             for path in self.root.glob("blobs/*/*"):
                 if path.name not in needed:
-                    path.unlink(missing_ok=True)
+                    with contextlib.suppress(IsADirectoryError):  # Not the store's own.
+                        path.unlink(missing_ok=True)
             for draft in self.root.glob("draft-*"):
                 if draft.is_dir():  # as earlier versions left them
                     shutil.rmtree(draft, ignore_errors=True)
@@ -146,10 +161,10 @@ class LocalStore:
         try:
             place(Path(path), draft)
             try:
-                draft.replace(blob)
+                put(str(draft), blob)
             except FileNotFoundError:
-                Path(blob).parent.mkdir(parents=True, exist_ok=True)
-                draft.replace(blob)
+                make_folder(Path(blob).parent)
+                put(str(draft), blob)
         except BaseException:
             draft.unlink(missing_ok=True)
             raise
@@ -162,28 +177,26 @@ class LocalStore:
 
     def _entry(self, key: str) -> dict[str, Any] | None:
         try:
-            entry = json.loads(read_bytes(self._index(key)))
+            entry = read_json(self._index(key))
             _content(entry, _manifest(entry, Path()))
-        except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        except (OSError, ValueError, KeyError, TypeError, AttributeError, OverflowError):
             return None
         return dict(entry)
 
 
 def _manifest(entry: Mapping[str, Any], folder: Path) -> Manifest:
-    fields = json.loads(entry["manifest"])
-    files = {name: (int(size), str(digest)) for name, (size, digest) in fields["files"].items()}
-    return Manifest(fields["stage"], folder, files, fields["facts"])
+    return Manifest.parse(entry["manifest"], folder)
 
 
 def _content(entry: Mapping[str, Any], manifest: Manifest) -> Files:
-    """Yields every file of a result: those of the manifest, with the digests of clocked files, and the logs.
+    """Returns every file of a result: those of the manifest, with the digests of clocked files, and the logs.
 
     ValueError for a name outside of the folder.
     """
     extra = {name: (int(size), str(digest)) for name, (size, digest) in entry["extra"].items()}
     files = {**manifest.files, **extra}
-    if any(".." in Path(name).parts or Path(name).is_absolute() for name in files):
-        raise ValueError("a name that leads out of the folder")
+    if not all(map(is_inside, extra)):
+        raise ValueError("a name is no path in the folder")
     return files
 
 
@@ -193,7 +206,7 @@ def _linked(path: str, blob: str) -> bool:
         try:
             os.link(path, blob)
         except FileNotFoundError:
-            Path(blob).parent.mkdir(parents=True, exist_ok=True)
+            make_folder(Path(blob).parent)
             os.link(path, blob)
         return True
     return False

@@ -7,7 +7,10 @@ import errno
 import fcntl
 import os
 import shutil
+import stat
 from pathlib import Path
+
+from qatbuild.exchange.files import make_folder
 
 _FICLONE = 0x40049409
 """Linux' ioctl that makes two files share their blocks until one of them changes."""
@@ -28,7 +31,7 @@ def place(source: Path, target: Path) -> None:
     try:
         _place(source, target)
     except FileNotFoundError:
-        target.parent.mkdir(parents=True, exist_ok=True)
+        make_folder(target.parent)
         _place(source, target)
 
 
@@ -38,7 +41,10 @@ def takes_links(device: int) -> bool:
 
 
 def _place(source: Path, target: Path) -> None:
-    devices = os.stat(source).st_dev, os.stat(target.parent).st_dev  # noqa: PTH116  Often.
+    status = os.stat(source)  # noqa: PTH116  Often.
+    if not stat.S_ISREG(status.st_mode):  # A FIFO could be linked, and opening it would wait.
+        raise OSError(errno.ENOTSUP, "Not a regular file", str(source))
+    devices = status.st_dev, os.stat(target.parent).st_dev  # noqa: PTH116
     if devices not in _linked_devices and _cloned(source, target, devices):
         return
     try:

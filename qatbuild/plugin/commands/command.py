@@ -5,7 +5,6 @@ from __future__ import annotations
 import getopt
 import json
 import os
-import signal
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, ClassVar
@@ -15,10 +14,11 @@ from doit.cmdparse import CmdOption
 from doit.exceptions import InvalidCommand
 from doit.loader import load_tasks
 
-from qatbuild.exchange.errors import ArtifactError, QatbuildError
-from qatbuild.plugin.commands.inherited import is_ours_above, make_streams_usable, silence_stdout
+from qatbuild.exchange.errors import QatbuildError
+from qatbuild.plugin.commands.inherited import is_ours_above
 from qatbuild.plugin.invocation import Invocation, entered
 from qatbuild.plugin.session import Session
+from qatbuild.plugin.streams import guarded, of_file
 
 Option = dict[str, Any]
 
@@ -46,7 +46,6 @@ class SpecCommand(Command):  # type: ignore[misc]
     def __init__(self, task_loader: Any, cmds: Any = None, **kwargs: Any) -> None:
         """Called by doit. `task_loader` finds and imports the dodo.py."""
         super().__init__(**kwargs)
-        make_streams_usable()
         self.loader = task_loader
         self.cmds = cmds
         self._arguments: list[str] = []
@@ -74,29 +73,23 @@ class SpecCommand(Command):  # type: ignore[misc]
 
     def execute(self, opt_values: Any, pos_args: list[str]) -> Any:
         """Loads the dodo.py and runs the command. An expected error is printed as one block, without a traceback."""
-        try:
-            with entered(Invocation(tuple(pos_args))) as command:
+        command = Invocation(tuple(pos_args))
+        with guarded(command):
+            with entered(command):
                 self.loader.setup(opt_values)
                 if not self._is_foreign(command):
                     return self._status(command, opt_values, pos_args)
             return self._task(command)
-        except KeyboardInterrupt:
-            sys.stderr.write("\ninterrupted\n")
-            raise SystemExit(128 + signal.SIGINT) from None
 
     def _status(self, command: Invocation, opt_values: Any, pos_args: list[str]) -> int:
         try:
-            status = self.run(self._session(command.sessions, pos_args), opt_values, pos_args)
-            sys.stdout.flush()
+            return self.run(self._session(command.sessions, pos_args), opt_values, pos_args)
         except QatbuildError as error:
             raise InvalidCommand(error.block()) from error
-        except BrokenPipeError:
-            silence_stdout()
-            return 0
         except OSError as fault:
-            facts = [("file", fault.filename), ("reason", fault.strerror)]
-            raise InvalidCommand(ArtifactError("A file cannot be written or read.", facts).block()) from fault
-        return status
+            if fault.filename is None:  # stdout's
+                raise
+            raise InvalidCommand(of_file(fault).block()) from fault
 
     def _session(self, sessions: list[Session], names: list[str]) -> Session:
         """Returns the session with the prefix of all names; without names, the only session."""

@@ -117,8 +117,8 @@ def _keys(records: Iterable[Path]) -> Iterator[str]:
     """Yields the keys of recorded requests; unreadable records are skipped."""
     for record in records:
         try:
-            yield Request.from_json(record.read_text(encoding="utf-8")).key
-        except (OSError, ValueError, KeyError, TypeError):
+            yield Request.read(record).key
+        except (OSError, ValueError):
             continue
 
 

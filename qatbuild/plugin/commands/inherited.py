@@ -8,10 +8,7 @@ called like a command, so the names of qatbuild's commands are taken from the li
 from __future__ import annotations
 
 import functools
-import io
-import os
 import re
-import signal
 import sys
 from collections.abc import Iterable
 from pathlib import Path
@@ -30,12 +27,11 @@ from doit.cmd_strace import Strace as DoitStrace
 from doit.exceptions import InvalidCommand
 
 from qatbuild.plugin.invocation import Invocation, entered
+from qatbuild.plugin.streams import guarded
 from qatbuild.schema.nearest import nearest
 
 COMMANDS = ("affected", "check", "explain", "gc", "graph", "layers", "plan")
 """The commands that qatbuild adds."""
-
-_STDERR = 2
 
 
 class WithParentSearch(DoitCmdBase):  # type: ignore[misc]
@@ -44,7 +40,6 @@ class WithParentSearch(DoitCmdBase):  # type: ignore[misc]
     def __init__(self, task_loader: Any, **kwargs: Any) -> None:
         """Called by doit."""
         task_loader.cmd_names = [name for name in task_loader.cmd_names if name not in COMMANDS]
-        make_streams_usable()
         super().__init__(task_loader=task_loader, **kwargs)
 
     def get_options(self) -> Any:
@@ -53,8 +48,6 @@ class WithParentSearch(DoitCmdBase):  # type: ignore[misc]
         for option in options:
             if option.name == "seek_file":
                 option.set_default(is_ours_above())
-            if option.name == "outfile" and option.default is None:  # Its default is what stdout was at first.
-                option.set_default(sys.stdout)
         return options
 
     def invocation(self, params: Any, args: list[str]) -> Invocation:  # noqa: ARG002
@@ -64,27 +57,14 @@ class WithParentSearch(DoitCmdBase):  # type: ignore[misc]
     def execute(self, params: Any, args: list[str]) -> Any:
         """Called by doit: loads the dodo.py and runs the command.
 
-        A build that is interrupted, or whose output pipe is closed, ends with the signal's exit status. In a project
-        without specs, doit itself handles both.
+        A build that is interrupted, or whose output pipe is closed, ends with the signal's exit status.
         """
         command = self.invocation(params, args)
+        if "outfile" in params:  # doit takes its default when it is imported.
+            params["outfile"] = params["outfile"] or sys.stdout
         try:
-            with entered(command):
-                status = super().execute(params, args)
-                sys.stdout.flush()  # Only here a closed pipe is noticed.
-                return status
-        except BrokenPipeError:
-            if command.builds and not command.projects:
-                raise
-            silence_stdout()
-            if command.builds:
-                raise SystemExit(128 + signal.SIGPIPE) from None
-            return 0
-        except KeyboardInterrupt:
-            if command.builds and not command.projects:
-                raise
-            sys.stderr.write("\ninterrupted; run doit again to go on\n" if command.builds else "\ninterrupted\n")
-            raise SystemExit(128 + signal.SIGINT) from None
+            with guarded(command), entered(command):
+                return super().execute(params, args)
         except InvalidCommand as error:
             name = error.not_found or next(iter(re.findall(r"^'(.*)' is not a task", str(error))), None)
             names = [*(task.name for task in getattr(self, "task_list", ())), *COMMANDS]
@@ -116,23 +96,6 @@ def is_ours_above() -> bool:
         return b"qatbuild" in file.read_bytes()
     except OSError:
         return False
-
-
-def make_streams_usable() -> None:
-    """Makes stdout and stderr take any text: closed ones go nowhere, characters without an encoding are escaped."""
-    if sys.stdout is None or sys.stderr is None:
-        # The next opened file would get the number of a closed stream, and then what other programs print.
-        while os.open(os.devnull, os.O_RDWR) <= _STDERR:
-            pass
-        nowhere = Path(os.devnull).open("w", encoding="utf-8")  # noqa: SIM115  Until the process ends.
-        sys.stdout, sys.stderr = sys.stdout or nowhere, sys.stderr or nowhere
-    if isinstance(sys.stdout, io.TextIOWrapper) and sys.stdout.errors == "strict":
-        sys.stdout.reconfigure(errors="backslashreplace")
-
-
-def silence_stdout() -> None:
-    """Redirects stdout to /dev/null after its reader closed the pipe (`| head`), so that Python's exit cannot fail."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 class Clean(WithParentSearch, DoitClean):  # type: ignore[misc]

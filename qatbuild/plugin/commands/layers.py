@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from pathlib import Path
 from typing import Any
 
 from qatbuild.exchange.errors import ArtifactError
+from qatbuild.exchange.files import read_json
 from qatbuild.plugin.commands.command import SpecCommand, write_faults, write_json
 from qatbuild.plugin.session import Session
 from qatbuild.report.layers import layer_table
@@ -47,6 +47,6 @@ class Layers(SpecCommand):
 
 def _layers(report: Path, label: str) -> Any:
     try:
-        return json.loads(report.read_text(encoding="utf-8"))["layers"]
-    except (OSError, ValueError, KeyError) as fault:
+        return read_json(report)["layers"]
+    except (OSError, ValueError, KeyError, TypeError) as fault:
         raise ArtifactError("The model has no report with layers.", [("file", report)], f"doit {label}") from fault

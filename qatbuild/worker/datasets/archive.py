@@ -1,19 +1,30 @@
-"""Tar archives as streams, compressed or not, with verified checksums."""
+"""Archives that may be damaged; tar archives as streams, compressed or not, with verified checksums."""
 
 from __future__ import annotations
 
 import bz2
 import gzip
 import lzma
+import struct
 import tarfile
+import tokenize
+import zipfile
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
 
-DAMAGE = (tarfile.TarError, lzma.LZMAError, zlib.error, EOFError, OSError)
-"""The errors of reading a damaged, truncated or unreadable archive, or another file."""
+DAMAGE: tuple[type[Exception], ...] = (
+    *(tarfile.TarError, zipfile.BadZipFile, zipfile.LargeZipFile, lzma.LZMAError, zlib.error, struct.error),
+    *(OSError, EOFError, ValueError, ArithmeticError, LookupError, TypeError, AttributeError, SyntaxError, MemoryError),
+    tokenize.TokenError,  # NumPy's for an array's header
+    RuntimeError,  # zipfile's for an encrypted member; NotImplementedError for an unknown compression
+)
+"""The errors of reading a damaged, truncated, encrypted or unreadable archive, array or picture, or another file.
+
+Their readers are written in Python and believe what a file says: a wrong byte may end in any of these.
+"""
 
 _BUFFER_BYTES = 1 << 20
 

@@ -99,6 +99,8 @@ def _folder_members(path: Path) -> Iterator[tuple[str, int, IO[bytes] | None]]:
         if file.name not in MEMBERS:
             yield file.name, 0, None
             continue
+        if not file.is_file():  # Opening a FIFO would wait.
+            raise _fault(folder, file.name, "a member cannot be opened", "not a file")
         try:
             stream = file.open("rb")
         except OSError as fault:

@@ -8,20 +8,21 @@ from __future__ import annotations
 import errno
 import hashlib
 import http.client
+import os
 import ssl
 import time
 import urllib.error
 import urllib.parse
 import urllib.request
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any, NoReturn
 
 from tqdm import tqdm
 
-from qatbuild.exchange.errors import DatasetError
-from qatbuild.exchange.files import file_sha256
+from qatbuild.exchange.errors import DatasetError, system_hint
+from qatbuild.exchange.files import file_sha256, make_folder, make_way, put
 from qatbuild.exchange.lock import held
 from qatbuild.worker import console
 
@@ -61,18 +62,21 @@ def fetch(url: str, sha256: str, folder: Path, *, size_bytes: int | None = None,
     sha256 = sha256.lower()
     name = _name(url)
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        make_folder(folder)
         with held(folder / f".{name}.lock"):
             target = folder / name
             for place in (target, folder / f"{sha256[:12]}-{name}"):
                 target = place
-                if not target.exists():
+                if not os.path.lexists(target):
                     break
-                if file_sha256(target) == sha256:
-                    return target
+                with suppress(OSError):  # Something else than a file also stays.
+                    if file_sha256(target) == sha256:
+                        return target
             part = folder / f"{name}.{sha256[:12]}.part"
+            make_way(part)
             _transfer(url, sha256, part, size_bytes, pause_s)
-            return part.replace(target)
+            put(str(part), str(target))
+            return target
     except OSError as fault:
         _raise_disk_fault(url, folder, fault)
 
@@ -96,7 +100,7 @@ def _name(url: str) -> str:
 def _raise_disk_fault(url: str, folder: Path, fault: OSError) -> NoReturn:
     full = fault.errno in (errno.ENOSPC, errno.EDQUOT)
     message = "The disk is full." if full else "The folder for downloads cannot be used."
-    hint = "Free some space and build again: the partial file is kept." if full else "Make the folder writable."
+    hint = "Free some space and build again: the partial file is kept." if full else system_hint(fault)
     raise DatasetError(message, [("url", url), ("folder", folder), ("reason", fault)], hint) from fault
 
 

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import gzip
 import math
-import zlib
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +15,7 @@ import numpy.typing as npt
 
 from qatbuild.exchange.errors import DatasetError
 from qatbuild.worker.datasets import Dataset
+from qatbuild.worker.datasets.archive import DAMAGE
 from qatbuild.worker.datasets.download import fetch
 
 URL = "https://storage.googleapis.com/cvdf-datasets/mnist/"
@@ -110,8 +110,10 @@ def _read(file: Path, dimensions: int) -> npt.NDArray[np.uint8]:
             if 0 in shape:
                 raise _fault(file, "it is declared empty", f"sizes {shape}", "sizes of at least 1")
             body = _body(stream, math.prod(shape))
-    except (OSError, EOFError, zlib.error) as fault:
-        raise _fault(file, "it is damaged or truncated", str(fault), "a whole IDX file, plain or gzip") from fault
+    except DAMAGE as fault:
+        raise _fault(
+            file, "it is damaged or truncated", str(fault) or type(fault).__name__, "a whole IDX file, plain or gzip"
+        ) from fault
     if len(body) != math.prod(shape):
         more = "at least " if len(body) > math.prod(shape) else ""
         got = f"{more}{header_bytes + len(body):,} bytes"

@@ -12,6 +12,7 @@ from tqdm import tqdm
 from qatbuild.exchange.errors import DatasetError
 from qatbuild.worker import console
 from qatbuild.worker.datasets import Dataset, Images, Labels
+from qatbuild.worker.datasets.archive import DAMAGE
 
 ENDINGS = (".png", ".jpg", ".jpeg")
 
@@ -114,8 +115,10 @@ def _pixels(pillow: ModuleType, file: Path) -> Images:
             if mode in _CHANNELS:
                 pixels = np.asarray(pillow.ImageOps.exif_transpose(picture))
                 return pixels.reshape(*pixels.shape[:2], _CHANNELS[mode])
-    except (OSError, ValueError, SyntaxError, EOFError, pillow.Image.DecompressionBombError) as fault:
-        raise _fault(file, "it is damaged, or not a picture", str(fault), "a whole PNG or JPEG file") from fault
+    except (*DAMAGE, pillow.Image.DecompressionBombError) as fault:
+        raise _fault(
+            file, "it is damaged, or not a picture", str(fault) or type(fault).__name__, "a whole PNG or JPEG file"
+        ) from fault
     raise _fault(
         file, "its colour mode is not supported", mode, "8-bit grey (L) or RGB, without palette or transparency"
     )

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import zipfile
-import zlib
 from pathlib import Path
 from typing import Any
 
@@ -12,13 +10,12 @@ import numpy.typing as npt
 
 from qatbuild.exchange.errors import DatasetError
 from qatbuild.worker.datasets import Dataset, Images
+from qatbuild.worker.datasets.archive import DAMAGE
 from qatbuild.worker.datasets.download import fetch
 
 ARRAYS = ("train_images", "train_labels", "test_images", "test_labels")
 CLASS_NAMES = "class_names"
 
-# The errors of zipfile and numpy.load for a damaged file; NotImplementedError: a compression unknown to zipfile.
-_DAMAGE = (OSError, EOFError, ValueError, MemoryError, zipfile.BadZipFile, zlib.error, NotImplementedError)
 _HINT = (
     "Write it with numpy.savez(file, train_images=..., train_labels=..., test_images=..., test_labels=...): images "
     "uint8 [n, height, width] or [n, height, width, channels], labels integers [n] from 0 on, and where wanted "
@@ -80,7 +77,7 @@ def _read(path: Path) -> dict[str, npt.NDArray[Any]]:
                     if not isinstance(arrays[name], np.ndarray):
                         raise _fault(path, name, "a member is not an array", "other bytes", "a NumPy array")
             return arrays
-    except _DAMAGE as fault:
+    except DAMAGE as fault:
         expected = "an undamaged .npz file without pickled objects"
         raise _fault(
             path, name, "it is damaged, or not an .npz file", str(fault) or type(fault).__name__, expected

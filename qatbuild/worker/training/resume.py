@@ -7,14 +7,13 @@ exists, and a truncated or edited file is detected.
 from __future__ import annotations
 
 import json
-import shutil
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import tensorflow as tf
 
-from qatbuild.exchange.files import file_sha256, write_text
+from qatbuild.exchange.files import file_sha256, read_json, remove, write_text
 from qatbuild.worker.training import checkpoint, log
 
 
@@ -64,10 +63,10 @@ class Resume:
     def load(self) -> Progress | None:
         """Load the saved progress, None without one; a damaged state is removed with a line in the log."""
         if not self._state.exists():
-            shutil.rmtree(self.folder, ignore_errors=True)
+            remove(self.folder)
             return None
         try:
-            fields = json.loads(self._state.read_text(encoding="utf-8"))
+            fields = read_json(self._state)
             damaged = [name for name, digest in fields["files"].items() if file_sha256(self.folder / name) != digest]
             if not damaged:
                 rows = [(int(step), float(top1)) for step, top1 in fields["validation_top1"]]
@@ -76,7 +75,7 @@ class Resume:
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as reason:
             fault = reason
         log.write(f"The saved state of the training cannot be used ({fault}): it begins anew.")
-        shutil.rmtree(self.folder)
+        remove(self.folder)
         return None
 
     def restore(self, session: tf.compat.v1.Session, saver: tf.compat.v1.train.Saver, progress: Progress) -> None:
@@ -98,7 +97,7 @@ class Resume:
     def _digests(self) -> Mapping[str, str]:
         """Return digests of published checkpoints from the previous state: those files have not changed since."""
         try:
-            former = json.loads(self._state.read_text(encoding="utf-8"))["files"]
-        except (OSError, ValueError, KeyError):
+            former = read_json(self._state)["files"]
+        except (OSError, ValueError, KeyError, TypeError, AttributeError):
             return {}
         return {name: digest for name, digest in former.items() if name.startswith("model.")}
