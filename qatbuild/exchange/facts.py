@@ -5,8 +5,7 @@ A manifest holds the facts as JSON: `to_json` writes it, `of` reads it. Figures 
 
 from __future__ import annotations
 
-import operator
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple, Protocol
 
 Json = Mapping[str, Any]
@@ -41,29 +40,6 @@ class Gate(NamedTuple):
     def row(self) -> tuple[str, str]:
         """A failed gate as a row of an error: its name, and what was wanted and got."""
         return self.name, f"wanted {self.wanted}\ngot {self.got}"
-
-
-class Scaling(NamedTuple):
-    """How bytes become the network's real input: real = (byte - mean) / std_dev."""
-
-    mean: float
-    std_dev: float
-
-    @classmethod
-    def of(cls, fields: Json) -> Scaling:
-        """Read the setting "input"."""
-        return cls(float(fields["mean"]), float(fields["std_dev"]))
-
-    def real(self, values: Any, divide: Callable[[Any, Any], Any] = operator.truediv) -> Any:
-        """The real values of bytes that were cast to float32, an array or tensor of any shape; float32.
-
-        `divide` makes the quotient, for a graph in which it has a name.
-        """
-        return divide(values - self.mean, self.std_dev)
-
-
-UNSCALED = Scaling(0.0, 1.0)
-"""For stages that see no bytes."""
 
 
 class IntegerTensor(NamedTuple):
@@ -289,7 +265,12 @@ class ModelBytes(NamedTuple):
 
 
 class EvaluateFacts(NamedTuple):
-    """The stage `evaluate`: report.json without its latencies. `layers` are rows of worker.tflite.layers."""
+    """The stage `evaluate`: report.json without its latencies.
+
+    `scaling` is the spec's mean and std_dev, and the zero point (of bytes) that was taken for the mean. `layers` are
+    rows of worker.tflite.layers. `runtimes` says of each runtime what it cannot compute, '' if it computes all.
+    `warnings` are sentences about a result that is not what it seems.
+    """
 
     label: str
     examples: int
@@ -298,7 +279,10 @@ class EvaluateFacts(NamedTuple):
     bytes: ModelBytes
     input: IntegerTensor
     output: IntegerTensor
+    scaling: Mapping[str, float]
     layers: Sequence[Json]
+    runtimes: Mapping[str, str]
+    warnings: tuple[str, ...]
     gates: tuple[Gate, ...]
 
     def to_json(self) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import queue
 import threading
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable
 from typing import Any
 
 from doit.runner import Runner
@@ -28,13 +28,13 @@ class PoolRunner(Runner):  # type: ignore[misc]
         self._stop = stop
         self._ready: list[Any] = []
         self._rank: dict[str, int] = {}
-        self._running: dict[str, dict[str, float]] = {}
+        self._running: dict[str, tuple[threading.Thread, dict[str, float]]] = {}
         self._done: queue.SimpleQueue[tuple[Any, Any, BaseException | None]] = queue.SimpleQueue()
 
     def run_tasks(self, task_dispatcher: Any) -> None:
         """Called by doit: runs the selected tasks."""
         processed = None
-        self._rank = ranks(task_dispatcher.tasks, task_dispatcher.selected_tasks)
+        self._rank = {name: place for place, name in enumerate(task_dispatcher.selected_tasks)}
         try:
             while True:
                 self._draw(task_dispatcher, processed)
@@ -42,7 +42,8 @@ class PoolRunner(Runner):  # type: ignore[misc]
                 if not self._running:
                     return
                 processed, result, fault = self._done.get()
-                self.pools.give_back(self._running.pop(processed.task.name))
+                _, taken = self._running.pop(processed.task.name)
+                self.pools.give_back(taken)
                 if fault is not None:
                     raise fault  # noqa: TRY301  Raised as in the main thread.
                 self.process_task_result(processed, result)
@@ -83,8 +84,9 @@ class PoolRunner(Runner):  # type: ignore[misc]
             if node.task.teardown:
                 self.teardown_list.append(node.task)
             self.reporter.execute_task(node.task)
-            self._running[node.task.name] = taken  # From here on _wait waits for it.
-            threading.Thread(target=self._perform, args=(node,), daemon=True).start()
+            thread = threading.Thread(target=self._perform, args=(node,), daemon=True)
+            self._running[node.task.name] = thread, taken  # From here on _wait waits for it.
+            thread.start()
 
     def _place(self, node: Any) -> tuple[bool, int]:
         rank = self._rank.get(node.task.name, len(self._rank))  # doit creates some tasks during the run.
@@ -97,27 +99,7 @@ class PoolRunner(Runner):  # type: ignore[misc]
             self._done.put((node, None, fault))
 
     def _wait(self) -> None:
-        while self._running:
-            node, *_ = self._done.get()
-            self._running.pop(node.task.name)
-
-
-def ranks(tasks: Mapping[str, Any], selected: Iterable[str]) -> dict[str, int]:
-    """Returns the position of each task, by name, in a build without -n: one model to its end before the next.
-
-    Running all trainings first would delay every result, and every failure, to the end.
-    """
-    places: dict[str, int] = {}
-    seen: set[str] = set()
-    for name in selected:
-        waiting = [(name, iter(tasks[name].task_dep))]
-        while waiting:
-            task, deps = waiting[-1]
-            dep = next((each for each in deps if each not in seen and each in tasks), None)
-            if dep is None:
-                waiting.pop()
-                places.setdefault(task, len(places))
-            else:
-                seen.add(dep)
-                waiting.append((dep, iter(tasks[dep].task_dep)))
-    return places
+        # Not for their results: an interrupt may come between taking a result from the queue and noting it.
+        for thread, _ in self._running.values():
+            if thread.ident is not None:
+                thread.join()

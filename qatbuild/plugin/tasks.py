@@ -141,8 +141,6 @@ def _files(stage: Stage) -> list[str]:
 
 
 def _groups(plan: Plan, descriptions: Mapping[str, str], *, parts: bool) -> Iterator[dict[str, Any]]:
-    if plan.stages:
-        yield _SHARED_GROUP | {"name": None}
     variants: dict[str, list[str]] = {}
     for label, ids in plan.labels.items():
         spec, variant, _ = Label.parse(label)
@@ -164,6 +162,8 @@ def _groups(plan: Plan, descriptions: Mapping[str, str], *, parts: bool) -> Iter
         else:
             yield group | {"task_dep": list(shared.values())}
     yield from _variants(plan, descriptions, variants, parts=parts)
+    if plan.stages:  # Last: a plain `doit` selects the groups in this order, and would train all models first.
+        yield _SHARED_GROUP | {"name": None}
 
 
 def _doc(label: str, description: str) -> str:
@@ -186,10 +186,10 @@ def _variants(
 ) -> Iterator[dict[str, Any]]:
     for spec, labels in variants.items():
         group = {"basename": spec, "name": None, "doc": _doc_of_variants(spec, descriptions[spec])}
-        if labels and not parts:
-            yield group | {"task_dep": labels}
-        elif labels:
-            yield group
+        if not labels:
+            continue
+        yield group | {"task_dep": labels}
+        if parts:
             routes = sorted(
                 {name for label in labels for name, id_ in plan.labels[label].items() if plan.stages[id_].route}
             )

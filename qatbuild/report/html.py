@@ -75,6 +75,7 @@ def _model(model: ModelReport) -> str:
     if report is None:
         return "".join(parts) + _routes(model)
     parts.append(f'<p class="quiet">{report.get("examples", 0):,} test images. {_ends(report)}</p>\n')
+    parts += [f'<p class="bad">{escape(warning)}</p>\n' for warning in report.get("warnings", ())]
     parts.append("<h3>Gates</h3>" + _gates(model))
     parts.append("<h3>Sizes</h3>" + _bars(report["bytes"]))
     if latency := report.get("latency_ms"):

@@ -17,12 +17,16 @@ _HEAD = (
 
 
 def table(reports: Iterable[Path], build: Path) -> str:
-    """Returns the table of these report.json files below `build`, with each accepted model's path; '' without files."""
+    """Returns the table of these report.json files below `build`; '' without files.
+
+    Below it each warning about a model, and the path of each accepted model.
+    """
     read = [(path, read_json(path)) for path in reports]
     if not read:
         return ""
     rows = [_row(report) for _, report in read]
     lines = aligned((*_HEAD, *rows), left={0, len(_HEAD[0]) - 1})
+    lines += [f"{report['label']}: {warning}" for _, report in read for warning in report.get("warnings", ())]
     lines += [
         f"{(path.parent / 'model.tflite').relative_to(build.parent)}" for path, report in read if not _failed(report)
     ]

@@ -107,7 +107,7 @@ class Train(NamedTuple):
 class Calibration(NamedTuple):
     """The measurement of ranges. `percentile` is a number only with the range "percentile"."""
 
-    images: int = 512
+    images: int | None = None
     range: str = "min_max"
     percentile: float | None = None
 

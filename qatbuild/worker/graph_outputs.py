@@ -8,7 +8,7 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
-from qatbuild.exchange.facts import Scaling
+from qatbuild.exchange.scaling import Scaling
 from qatbuild.worker.training.session import session
 
 

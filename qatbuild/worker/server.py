@@ -14,6 +14,7 @@ of the server, while each stage here has its own log and keeps the terminal for 
 from __future__ import annotations
 
 import contextlib
+import faulthandler
 import importlib
 import os
 import selectors
@@ -115,6 +116,7 @@ def _run_stage(path: Path, lifeline: tuple[int, int]) -> None:
         signal.signal(signal.SIGINT, signal.default_int_handler)
         os.close(lifeline[1])
         os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+        faulthandler.enable(all_threads=False)  # Into the log: the Python calls that led into a crash of native code.
         threading.Thread(target=_die_with, args=(lifeline[0],), daemon=True).start()
         status = run.run(path)
     except KeyboardInterrupt:

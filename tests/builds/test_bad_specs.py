@@ -92,12 +92,3 @@ def test_a_bad_spec_that_is_named_first_comes_last(toy: ToyProject) -> None:
     assert done.returncode == 1
     assert "evaluate" in toy.runs()
     assert 'Did you mean "train"' in done.stdout
-
-
-@pytest.mark.parametrize("streams", [">&-", "2>&-", "<&- >&- 2>&-"])
-def test_closed_streams_are_no_error(toy: ToyProject, streams: str) -> None:
-    done = toy.shell(f"list {streams}")
-    assert (done.returncode, done.stderr) == (0, "")
-    done = toy.shell(f"net {streams}")
-    assert (done.returncode, done.stderr) == (0, "")
-    assert "evaluate" in toy.runs()

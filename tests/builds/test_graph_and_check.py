@@ -42,7 +42,7 @@ def test_good_specs_are_counted(toy: ToyProject) -> None:
 
 def test_all_faults_of_all_specs_are_shown(toy: ToyProject) -> None:
     toy.spec("bad", trian={})
-    toy.spec("worse", input={"mean": 0.5, "std_dev": 0})
+    toy.spec("worse", input={"mean": -0.5, "std_dev": 0})
     done = toy.doit("check")
     assert done.returncode == 1
     for text in ("/trian  unknown field", "/input/mean", "/input/std_dev", "1 label without faults, 2 specs with"):

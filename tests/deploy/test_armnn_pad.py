@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from qatbuild.exchange.facts import IntegerTensor, Scaling
+from qatbuild.exchange.facts import IntegerTensor
+from qatbuild.exchange.scaling import Scaling
 from qatbuild.worker.deploy import Samples, Subject, armnn
 from qatbuild.worker.tflite.convert import convert
 from qatbuild.worker.tflite.interpret import Model

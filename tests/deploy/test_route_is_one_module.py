@@ -13,9 +13,10 @@ import numpy as np
 import pytest
 
 from qatbuild.engine import plan as planning
+from qatbuild.exchange.scaling import UNSCALED
 from qatbuild.schema import routes
 from qatbuild.schema.load import load
-from qatbuild.worker.deploy import Outcome
+from qatbuild.worker.deploy import Outcome, Samples
 from qatbuild.worker.stages import deploy
 from tests.builds.conftest import REPOSITORY
 
@@ -99,7 +100,7 @@ def test_a_toy_route_is_planned_and_run(monkeypatch: pytest.MonkeyPatch, tmp_pat
     module.build = build  # type: ignore[attr-defined]
     monkeypatch.setitem(sys.modules, module.__name__, module)
     subject = SimpleNamespace(
-        samples=SimpleNamespace(reference=np.eye(3), labels=np.arange(3)),
+        samples=Samples(np.zeros((3, 1, 1, 1), np.uint8), np.arange(3, dtype=np.int32), UNSCALED, np.eye(3)),
         probabilities=np.eye(3),
         output=SimpleNamespace(scale=1 / 256),
         tflite=spec,

@@ -154,6 +154,21 @@ def test_server_that_imports_ends_with_its_build(tmp_path: Path) -> None:
     assert server.returncode == 0
 
 
+def test_stage_that_native_code_aborts_is_one_block_with_its_signal_and_place(tmp_path: Path) -> None:
+    (tmp_path / "sklearn.py").write_text(
+        "import os\nprint('RoundingDivideByPOT: exponent <= 31', flush=True)\nos.abort()\n"
+    )
+    settings = {"dataset": {"name": "digits", "url": None, "sha256": None, "validation": 0.1}}
+    with pytest.raises(StageError) as caught:
+        LocalExecutor().run(replace(request(tmp_path, "digits"), settings=settings, sources={}))
+    block = caught.value.block()
+    assert block.startswith("The stage dataset was killed by SIGABRT.\n")
+    assert "RoundingDivideByPOT: exponent <= 31" in block
+    assert "sklearn.py" in block.partition("called by")[2].splitlines()[0]
+    assert "Extension modules" not in block
+    assert "hint: native code" in block
+
+
 def test_next_request_is_served_after_the_server_was_killed(tmp_path: Path) -> None:
     others, executor = servers(), LocalExecutor()
     executor.run(request(tmp_path, "first"))

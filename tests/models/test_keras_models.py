@@ -92,8 +92,6 @@ def around(layer, activation=None):
         ])
     return network
 
-rescaled = around(lambda: layers.Rescaling(1 / 127.5, offset=-1))
-normalized = around(lambda: layers.Normalization(mean=1.0, variance=2.0))
 augmented = around(lambda: layers.RandomFlip())
 sigmoid = around(lambda: layers.ReLU(), activation="sigmoid")
 wide = around(lambda: layers.ZeroPadding2D())
@@ -359,8 +357,6 @@ def test_function_without_keras_is_built_once_and_keeps_its_random_numbers(tmp_p
     [
         ("subclassed", ["subclassed", "Subclassed", f"Keras {keras.__version__}", "keras.Model(inputs, outputs)"]),
         ("two_outputs", ["one input", "outputs  2"]),
-        ("rescaled", ["Rescaling", '"mean": 127.5, "std_dev": 127.5']),
-        ("normalized", ["Normalization", "input.mean and input.std_dev"]),
         ("augmented", ["RandomFlip", '"augment"']),
         ("sigmoid", ["Sigmoid", "softmax"]),
         ("given_weights", ["weights", "they would be lost", 'model.save("net.keras")']),

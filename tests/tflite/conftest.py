@@ -45,6 +45,7 @@ def _graph(
     dropout: bool = False,
     svd: bool = False,
     bits: int = 8,
+    classes: int = CLASSES,
     batch: int | None = None,
     seed: int = 1,
 ) -> Any:
@@ -76,7 +77,7 @@ def _graph(
             images = tf.reshape(images, [batch or -1, 16 * FILTERS], name="Flatten")  # [batch, 128]
             if dropout:
                 images = v1.nn.dropout(images, rate=0.5, seed=1, name="dropout3")
-            logits = layer("logits", images, (16 * FILTERS, CLASSES), 4.0)  # [batch, 4]
+            logits = layer("logits", images, (16 * FILTERS, classes), 4.0)  # [batch, 4]
             if svd:
                 logits = tf.linalg.svd(logits, compute_uv=False, name="Svd")
             tf.nn.softmax(logits, name="Predictions/Softmax")

@@ -19,6 +19,9 @@ INPUT = {"mean": 121.0, "std_dev": 64.0}
 FROZEN_FACTS = {"input": "input", "output": "Net/Predictions/Softmax", "checkpoint_step": 1, "float_checkpoint_step": 1}
 EXPORT_FACTS = {"input": "input", "logits": "logits", "output": "softmax", "shape": [8, 8, 1], "classes": 4}
 EXPORT_FACTS |= {"float_layers": []}
+DATASET_FACTS = {"shape": [8, 8, 1], "classes": 4, "class_names": list("abcd"), "counts": {}, "notes": []}
+DATASET_FACTS |= {"mean": [0.0], "std": [1.0], "mean_all": 0.0, "std_all": 1.0}
+FLATTENED = ["CONV_2D", "MAX_POOL_2D", "CONV_2D", "RESHAPE"]
 NO_GATES = {"max_accuracy_drop": 100.0, "min_top1": None, "min_agreement": None, "latency_runs": 3}
 
 
@@ -53,7 +56,8 @@ class Build:
     def dataset(self, labels, count=None):
         path = self.folder / "dataset.npz"
         np.savez(path, test_images=self.images[:count], test_labels=labels[:count].astype(np.int32))
-        self.published("dataset", {"dataset.npz": path.read_bytes()}, {"shape": [8, 8, 1], "classes": 4})
+        counts = {"test": np.bincount(labels[:count].astype(int), minlength=4).tolist()}
+        self.published("dataset", {"dataset.npz": path.read_bytes()}, {**DATASET_FACTS, "class_counts": counts})
 
     def request(self, stage, settings, *inputs):
         inputs_by_role = {name: Input(Manifest.path_of(self.folder / name, name), "") for name in inputs}
@@ -62,16 +66,18 @@ class Build:
         request.out.mkdir(parents=True, exist_ok=True)
         return request
 
-    def convert(self, scheme="uint8"):
+    def convert(self, scheme="uint8", mean=121.0):
         """Run the convert stage and publish what it made."""
         self.published("export", {}, EXPORT_FACTS)
-        request = self.request("convert", {"input": INPUT, "quantize": {"scheme": scheme}}, "export", "freeze")
+        self.input = {**INPUT, "mean": mean}
+        settings = {"input": self.input, "quantize": {"scheme": scheme}}
+        request = self.request("convert", settings, "export", "freeze")
         facts = convert.run(request).to_json()
         publish(Manifest.of("convert", request.out, facts), request.folder)
         return facts
 
     def evaluate(self, **gates):
-        settings = {"label": "tiny@uint8", "input": INPUT, "evaluate": {**NO_GATES, **gates}}
+        settings = {"label": "tiny@uint8", "input": self.input, "evaluate": {**NO_GATES, **gates}}
         request = self.request("evaluate", settings, "dataset", "freeze", "convert")
         error = facts = None
         try:
@@ -138,8 +144,8 @@ def test_a_model_without_softmax_is_refused_with_wanted_and_got(build):
 def test_the_report_has_the_keys_that_scripts_rely_on(built):
     report = built.evaluate().report
     assert list(report) == [
-        "label", "examples", "top1", "agreement", "bytes", "input", "output", "layers", "latency_ms", "latencies_ms",
-        "gates",
+        "label", "examples", "top1", "agreement", "bytes", "input", "output", "scaling", "layers", "runtimes",
+        "warnings", "latency_ms", "latencies_ms", "gates",
     ]  # fmt: skip
     for key, inner in {
         "top1": {"float", "fake_quant", "tflite"},
@@ -256,3 +262,46 @@ def test_a_dataset_without_test_images_is_refused(built):
     built.dataset(np.zeros(120), count=0)
     with pytest.raises(DatasetError, match="no test images"):
         built.evaluate()
+
+
+def test_fractional_mean_gives_the_model_of_the_nearest_byte_and_is_reported(build):
+    reports = []
+    build.freeze()
+    for mean in (121.0, 120.5):
+        facts = build.convert(mean=mean)
+        model = (build.folder / "convert" / "model.tflite").read_bytes()
+        build.dataset(np.arange(120) % 4)
+        made = build.evaluate()
+        reports.append((model, facts, {**made.facts, "scaling": None, "warnings": None}))
+    assert reports[0] == reports[1]
+    assert made.report["scaling"] == {"mean": 120.5, "std_dev": 64.0, "zero_point": 121}
+    assert made.report["input"]["zero_point"] == 121
+    assert "input.mean is 120.5" in made.report["warnings"][-1]
+
+
+def test_test_images_of_one_class_are_reported(built):
+    built.dataset(np.full(120, 2))
+    assert built.evaluate().report["warnings"] == [
+        "All test images are of one class, c: a network that always answers it reaches 100 %."
+    ]
+    built.dataset(np.arange(120) % 3)
+    (warning,) = built.evaluate().report["warnings"]
+    assert warning == "1 of 4 classes have no test images (d): no figure of the test set is about them."
+
+
+@pytest.mark.parametrize(("scheme", "kind"), [("uint8", "asymmetric"), ("int8", "symmetric")])
+def test_model_whose_softmax_the_reference_kernels_abort_on_is_evaluated(build, scheme, kind):
+    options = {"conv": kind, "dense": kind, "classes": 600}
+    names = {"frozen_graph.pb": build.network(**options)}
+    names["float_graph.pb"] = build.network(conv=None, dense=None, ranges=(), seed=1, classes=600)
+    build.published("freeze", {name: path.read_bytes() for name, path in names.items()}, FROZEN_FACTS)
+    build.convert(scheme)
+    build.dataset(np.arange(120) % 4)
+    report = build.evaluate().report
+    assert report["runtimes"]["xnnpack"] == ""
+    assert report["runtimes"]["reference"].startswith("cannot compute Predictions (SOFTMAX over 600 values)")
+    assert report["runtimes"]["reference"] in report["warnings"][-1]
+    assert report["runtimes"]["reference"] in next(each for each in report["gates"] if each["name"] == "loads")["got"]
+    operators = {row["position"]: row["operator"] for row in report["layers"]}
+    assert [operators[place] for place in sorted(operators)] == [*FLATTENED, "FULLY_CONNECTED"]
+    assert all(row["max_lsb"]["same_inputs"] <= 1 for row in report["layers"])

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 from sklearn.datasets import load_digits
 
-from qatbuild.exchange.facts import Scaling
 from qatbuild.exchange.networks import Shipped
+from qatbuild.exchange.scaling import Scaling
 from qatbuild.quantize import Options
 from qatbuild.worker.stages.rewriting import fake_quantization
 from qatbuild.worker.training.batches import Augmentation, Batches

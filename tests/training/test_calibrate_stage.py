@@ -21,7 +21,7 @@ pytestmark = pytest.mark.tf
 PTQ = {"mode": "integer", "method": "ptq", "scheme": "uint8", "overrides": []}
 
 
-def calibration(images: int = 128, method: str = "min_max", percentile: float | None = None) -> dict[str, Any]:
+def calibration(images: int | None = 128, method: str = "min_max", percentile: float | None = None) -> dict[str, Any]:
     return {**PTQ, "calibration": {"images": images, "range": method, "percentile": percentile}}
 
 
@@ -99,6 +99,37 @@ def test_more_images_than_the_dataset_has_are_refused(trained: Project) -> None:
     with pytest.raises(StageError, match="fewer training images") as refused:
         trained.run(quantize.run, "dataset", "float")
     assert dict(refused.value.facts) == {"quantize.calibration.images": "261", "training images": "260"}
+
+
+def test_without_a_number_all_images_of_a_small_dataset_are_taken(trained: Project) -> None:
+    results = []
+    for images in (None, 260):
+        trained.settings["quantize"] = calibration(images)
+        results.append(trained.run(quantize.run, "dataset", "float").facts)
+    assert results[0] == results[1]
+    folder = trained.root / "dataset"
+    with np.load(folder / "dataset.npz") as arrays:
+        few = {name: arrays[name][:30] for name in arrays}
+    np.savez(folder / "dataset.npz", **few)
+    trained.publish("dataset", folder, DATASET | {"shape": [8, 8, 1]})
+    trained.settings["quantize"] = calibration(None)
+    (warning,) = trained.run(quantize.run, "dataset", "float").facts["warnings"]
+    assert warning == "The ranges are measured on only 30 images: the dataset has no more for training."
+    np.savez(folder / "dataset.npz", **{name: array[:0] for name, array in few.items()})
+    trained.publish("dataset", folder, DATASET | {"shape": [8, 8, 1]})
+    with pytest.raises(StageError, match="no training images"):
+        trained.run(quantize.run, "dataset", "float")
+
+
+def test_fractional_mean_trains_and_calibrates_as_the_nearest_byte(project: Project) -> None:
+    project.settings["train"] = {**project.settings["train"], "steps": 3, "checkpoint_every": 3}
+    results = []
+    for mean in (128.0, 127.5):
+        project.settings["input"] = {"mean": mean, "std_dev": 64.0}
+        floats = project.run(floating.run, "dataset").file("model.ckpt-3.data-00000-of-00001").read_bytes()
+        project.settings["quantize"] = calibration(40)
+        results.append((floats, project.run(quantize.run, "dataset", "float").facts))
+    assert results[0] == results[1]
 
 
 def test_few_images_or_few_batches_give_a_warning(trained: Project, capsys: pytest.CaptureFixture[str]) -> None:

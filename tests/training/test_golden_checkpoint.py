@@ -15,7 +15,7 @@ import pytest
 import tensorflow as tf
 
 from qatbuild.exchange import networks
-from qatbuild.exchange.facts import Scaling
+from qatbuild.exchange.scaling import Scaling
 from qatbuild.quantize import create_eval_graph
 from qatbuild.worker.tflite.convert import convert
 from qatbuild.worker.tflite.interpret import Model

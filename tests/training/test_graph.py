@@ -7,8 +7,8 @@ import pytest
 import tensorflow as tf
 
 from qatbuild.exchange.errors import StageError
-from qatbuild.exchange.facts import Scaling
 from qatbuild.exchange.networks import Shipped
+from qatbuild.exchange.scaling import Scaling
 from qatbuild.quantize import Options
 from qatbuild.worker.stages.rewriting import fake_quantization
 from qatbuild.worker.training.graph import Training, training

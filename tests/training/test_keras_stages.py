@@ -46,6 +46,23 @@ def plain() -> keras.Model:
     )
 
 
+def normalized() -> keras.Model:
+    """A network of bytes: it scales and normalizes them itself, by what it saw of images, each channel by its own."""
+    seen = layers.Normalization()
+    seen.adapt(np.random.default_rng(4).normal([0.5, 0.4, 0.3], [0.2, 0.3, 0.1], [200, 3]).astype(np.float32))
+    return keras.Sequential(
+        [
+            keras.Input((32, 32, 3)),
+            layers.Rescaling(1 / 255),
+            seen,
+            layers.Conv2D(8, 3, strides=2, padding="same", activation="relu"),
+            layers.GlobalAveragePooling2D(),
+            layers.Dense(10, activation="softmax"),
+        ],
+        name="normalized",
+    )
+
+
 def mobilenet() -> keras.Model:
     return settled(keras.applications.MobileNetV2((32, 32, 3), weights=None, classes=10, alpha=0.35))
 
@@ -99,6 +116,7 @@ def converted(project: Project, model: keras.Model, **asked: Any) -> tuple[Model
     ("network", "scheme"),
     [
         *((plain, scheme) for scheme in ("uint8", "int8_per_channel")),
+        (normalized, "uint8"),
         *(
             pytest.param(resnet8, scheme, marks=pytest.mark.shared("models"))
             for scheme in ("uint8", "int8_per_channel")
@@ -109,7 +127,7 @@ def converted(project: Project, model: keras.Model, **asked: Any) -> tuple[Model
 )
 def test_keras_models_become_fully_integer(network: Callable[[], keras.Model], scheme: str, project: Project) -> None:
     model = network()
-    if network is resnet8:
+    if network in {resnet8, normalized}:
         project.settings["input"] = {"mean": 0.0, "std_dev": 1.0}
     mean, std_dev = (project.settings["input"][name] for name in ("mean", "std_dev"))
     tflite, _ = converted(project, model, scheme=scheme, **PTQ)

@@ -37,7 +37,14 @@ def patched(**fields: Any) -> dict[str, Any]:
         ({"trian": {}}, "/trian", 'unknown field. Did you mean "train"?'),
         ({"input": {"mean": 1, "std": 2}}, "/input/std", 'Did you mean "std_dev"?'),
         ({"input": {"mean": 1}}, "/input/std_dev", "missing."),
-        ({"input": {"mean": 127.5, "std_dev": 1}}, "/input/mean", "must be an integer, got 127.5. The mean becomes"),
+        (
+            {"input": {"mean": [124, 116, 104], "std_dev": 1}},
+            "/input/mean",
+            "must be a number, got [124, 116, 104]. The mean",
+        ),
+        ({"input": {"mean": 0, "std_dev": [58, 57, 57]}}, "/input/std_dev", "keras.layers.Normalization(mean="),
+        ({"input": {"mean": -25.5, "std_dev": 1}}, "/input/mean", "must be at least 0, got -25.5. The mean becomes"),
+        ({"input": {"mean": 255.4, "std_dev": 1}}, "/input/mean", "must be at most 255"),
         ({"input": {"mean": 300, "std_dev": 1}}, "/input/mean", "must be at most 255"),
         ({"input": {"mean": 0, "std_dev": 0}}, "/input/std_dev", "must be at least 0.001"),
         ({"input": {"mean": 1, "std_dev": "x"}}, "/input/std_dev", 'must be a number, got "x"'),
@@ -176,7 +183,7 @@ def test_fault_is_named_with_its_pointer(tmp_path: Path, fields: dict[str, Any],
 
 
 def test_all_faults_come_at_once(tmp_path: Path) -> None:
-    broken = patched(input={"mean": 0.5, "std_dev": -1}, convert={"checkpoint": "lst"}, trian={})
+    broken = patched(input={"mean": -0.5, "std_dev": -1}, convert={"checkpoint": "lst"}, trian={})
     assert refused(tmp_path, broken).message == "A spec has 4 faults."
 
 

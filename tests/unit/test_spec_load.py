@@ -168,7 +168,7 @@ def test_variant_that_changes_the_method_leaves_the_other_one_s_fields_behind(tm
     qat, ptq, same = load("net", write(tmp_path, "net.json", document), AllowedPaths(tmp_path))
     assert qat.quantize == same.quantize
     assert (ptq.quantize.scheme, ptq.quantize.steps, ptq.quantize.quant_delay) == ("int8", None, 0)
-    assert ptq.quantize.calibration == model.Calibration(512, "percentile", 99.99)
+    assert ptq.quantize.calibration == model.Calibration(None, "percentile", 99.99)
 
 
 def test_overrides_keep_their_order_and_lose_their_nulls(tmp_path: Path) -> None:

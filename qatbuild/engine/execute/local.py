@@ -19,6 +19,19 @@ from qatbuild.exchange.files import discard, make_folder, read_bytes, read_text,
 from qatbuild.exchange.request import Request
 
 _LOG_LINES = 12
+_FRAMES = 3
+_CALLS = "Fatal Python error: "
+"""Where the log of a worker killed by its own native code goes on with the Python calls, the innermost first."""
+
+_NATIVE = (
+    "native code of a library (TensorFlow, LiteRT, NumPy) ended the process; results up to this stage are kept."
+    " Nothing in a spec should do that: please report it with the log."
+)
+_HINTS: dict[int, str] = {
+    signal.SIGKILL: "SIGKILL mostly means that memory ran out: close programs, or run fewer stages at once (pools)",
+    **dict.fromkeys((signal.SIGABRT, signal.SIGSEGV, signal.SIGBUS, signal.SIGFPE, signal.SIGILL), _NATIVE),
+}
+
 _NUMERIC = ("TF_", "XLA_", "OMP_", "KMP_", "MKL_", "OPENBLAS_", "QATBUILD_")
 """Prefixes of variables that change computed numbers. Requests do not contain them, so workers must not see them."""
 
@@ -145,20 +158,20 @@ def _crash(request: Request, status: int) -> StageError:
     """Returns the error of a stage that left none: its signal or status, and the end of its log."""
     number = -status if status < 0 else status - 128
     if number in {item.value for item in signal.Signals}:
-        how = f"was killed by {signal.Signals(number).name}"
-        hint = (
-            "SIGKILL mostly means that memory ran out: close programs, or run fewer stages at once (pools)"
-            if number == signal.SIGKILL
-            else ""
-        )
+        how, hint = f"was killed by {signal.Signals(number).name}", _HINTS.get(number, "")
     else:
         how, hint = "failed unexpectedly: this is a bug in qatbuild or in the network's code", ""
     log = request.folder / "log.txt"
     try:
-        lines = read_bytes(log).decode(errors="replace").splitlines()[-_LOG_LINES:]
+        text = read_bytes(log).decode(errors="replace")
     except OSError:
-        lines = []
+        text = ""
+    printed, _, calls = text.rpartition(f"== {request.stage} ")[2].partition(_CALLS)
+    lines = printed.splitlines()[1:][-_LOG_LINES:]
+    frames = [line.strip() for line in calls.splitlines() if line.startswith("  File ")][:_FRAMES]
     facts: list[tuple[str, object]] = [("log", os.path.relpath(log))]
+    if frames:
+        facts.append(("called by", "\n".join(frames)))
     if lines:
         facts.append(("last lines", "\n".join(lines)))
     return StageError(f"The stage {request.stage} {how}.", facts, hint)

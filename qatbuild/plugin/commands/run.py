@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import itertools
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ from doit.action import PythonAction
 from doit.cmd_run import Run as DoitRun
 from doit.control import TaskControl
 from doit.exceptions import InvalidCommand
+from doit.runner import Runner
 from doit.task import Stream
 
 from qatbuild.engine.pools import Pools
@@ -47,33 +48,32 @@ class Run(WithParentSearch, DoitRun):  # type: ignore[misc]
             self.sel_tasks = tasks_of_this_dodo(command, self.task_list)
         elif command.projects:
             self.sel_tasks = _faulty_last(self.sel_tasks, self.task_list, command)
-        if not command.projects or not options["num_process"] or options["single"]:
+        if not command.projects or options["single"]:
             return super()._execute(*arguments, **options)
-        return self._side_by_side(command, **options)
+        return self._model_by_model(command, **options)
 
-    def _side_by_side(self, command: Invocation, **options: Any) -> int:
-        """Runs as doit's own `_execute` does, with a PoolRunner, for which doit has no parameter."""
-        from qatbuild.plugin.runner import PoolRunner  # noqa: PLC0415  Only with -n.
+    def _model_by_model(self, command: Invocation, **options: Any) -> int:
+        """Runs as doit's own `_execute` does, in another order, and with -n in a PoolRunner.
 
+        doit has a parameter for neither. Of several groups it would run the first sub-task of each, then the second.
+        """
         if options["par_type"] not in {"process", "thread"}:
             raise InvalidCommand(f"Invalid parallel type {options['par_type']}")
         PythonAction.pm_pdb = options["pdb"]
         self.control = TaskControl(self.task_list, auto_delayed_regex=options["auto_delayed_regex"])
         self.control.process(self.sel_tasks)
+        self.control.selected_tasks = in_depth(self.control.tasks, self.control.selected_tasks)
         kind = self.reporters[options["reporter"]] if isinstance(options["reporter"], str) else options["reporter"]
         with contextlib.ExitStack() as stack:
             out = options["outfile"]
             if isinstance(out, str):
                 out = stack.enter_context(Path(out).open("w", encoding="utf-8"))
-            runner = PoolRunner(
+            runner = _runner(command, int(options["num_process"]))(
                 self.dep_manager,
                 kind(out, {"failure_verbosity": options["failure_verbosity"]}),
                 options["continue_"],
                 options["always"],
                 Stream(options["verbosity"], options["force_verbosity"]),
-                num_process=options["num_process"],
-                pools=_pools(command),
-                stop=command.interrupt,
             )
             return int(runner.run_all(self.control.task_dispatcher()))
 
@@ -89,6 +89,36 @@ def _faulty_last(names: list[str], tasks: Iterable[Any], command: Invocation) ->
     whole = {each.prefix: map(each.task, each.plan.labels) for each in command.sessions if each.prefix in names}
     faulty.update(whole)
     return sorted([*names, *itertools.chain.from_iterable(whole.values())], key=faulty.__contains__)
+
+
+def in_depth(tasks: Mapping[str, Any], selected: Iterable[str]) -> list[str]:
+    """Returns the selected tasks and all that they depend on, dependencies first: one model to its end after another.
+
+    Running all trainings first would delay every result, and every failure, to the end.
+    """
+    order: dict[str, None] = {}
+    seen: set[str] = set()
+    for name in selected:
+        waiting = [(name, iter(tasks[name].task_dep))]
+        while waiting:
+            task, deps = waiting[-1]
+            dep = next((each for each in deps if each not in seen and each in tasks), None)
+            if dep is None:
+                waiting.pop()
+                order.setdefault(task)
+            else:
+                seen.add(dep)
+                waiting.append((dep, iter(tasks[dep].task_dep)))
+    return list(order)
+
+
+def _runner(command: Invocation, places: int) -> Callable[..., Runner]:
+    """Returns the class of the runner: doit's own, or with -n one that runs stages side by side."""
+    if not places:
+        return functools.partial(Runner)
+    from qatbuild.plugin.runner import PoolRunner  # noqa: PLC0415  Only with -n.
+
+    return functools.partial(PoolRunner, num_process=places, pools=_pools(command), stop=command.interrupt)
 
 
 def _pools(command: Invocation) -> Pools:

@@ -15,7 +15,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from qatbuild.exchange.facts import Gate, IntegerTensor, Scaling
+from qatbuild.exchange.facts import Gate, IntegerTensor
+from qatbuild.exchange.scaling import Scaling
 
 
 class Graphs(NamedTuple):
@@ -31,13 +32,20 @@ class Samples(NamedTuple):
     """Test images to compare on.
 
     `images` are uint8 [n, height, width, channels], `labels` their classes [n]; the graphs take the real values of
-    `scaling`. `reference` holds the outputs of LiteRT's reference kernels [n, classes], integers.
+    `scaling`. `reference` holds the outputs of LiteRT's `kernels` [n, classes], integers: the reference kernels, or the
+    optimized ones ("builtin") where those cannot compute the model (worker.tflite.reference).
     """
 
     images: NDArray[np.uint8]
     labels: NDArray[np.int32]
     scaling: Scaling
     reference: NDArray[Any]
+    kernels: str = "reference"
+
+    @property
+    def kernels_in_words(self) -> str:
+        """The kernels that made `reference`: "reference kernels"."""
+        return "reference kernels" if self.kernels == "reference" else "optimized kernels"
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from qatbuild.exchange.facts import Gate
 from qatbuild.worker.deploy import Outcome, Subject, tools
-from qatbuild.worker.tflite import inspect
+from qatbuild.worker.tflite import inspect, reference
 from qatbuild.worker.tflite.interpret import Model
 
 _ROW = 16
@@ -58,7 +58,7 @@ def build(subject: Subject, options: Mapping[str, Any], out: Path) -> Outcome:
         gates.append(_same_bytes(language, data, back))
     rerun = subject.work / "round_trip.tflite"
     rerun.write_bytes(back)
-    answers = subject.real(Model(rerun, kernels="reference").run(subject.samples.images))
+    answers = subject.real(Model(rerun, kernels=subject.samples.kernels).run(subject.samples.images))
     figures: dict[str, Any] = {
         "array": names["array"],
         "model_bytes": len(data),
@@ -83,6 +83,8 @@ def _names(name: str) -> dict[str, str]:
 def _warnings(model: inspect.Flatbuffer) -> tuple[str, ...]:
     if any(tensor.dtype == "uint8" for tensor in model.tensors):
         return ("TFLite Micro cannot run it: its kernels compute in int8, and this model is uint8.",)
+    if why := reference.refused(model):
+        return (f"TFLite Micro has the softmax of LiteRT's reference kernels, which {why.why}.",)
     return ()
 
 
@@ -171,7 +173,7 @@ def _vectors(
         tables.append(f"static const {dtype}_t {prefix}test_{name}[{count}][{flat.shape[1]}] = {{\n{body}}};\n")
     classes = ", ".join(str(int(each)) for each in subject.samples.labels[:count])
     body = (
-        f"// Test images as the model takes them, and the outputs of LiteRT's reference kernels.\n"
+        f"// Test images as the model takes them, and the outputs of LiteRT's {subject.samples.kernels_in_words}.\n"
         f"#define {names['PREFIX']}TEST_COUNT {count}\n\n" + "\n".join(tables) + "\n// The images' true classes.\n"
         f"static const int {prefix}test_classes[{count}] = {{{classes}}};\n"
     )

@@ -125,11 +125,11 @@ def build(subject: Subject, options: Mapping[str, Any], out: Path) -> Outcome:
 
 def _converted(coremltools: Any, subject: Subject, options: Mapping[str, Any], graph: Any, kind: str) -> Any:
     """Convert the float graph to a Core ML model; `kind` is mlprogram or neuralnetwork."""
-    names, (mean, std_dev) = subject.graphs, subject.samples.scaling
+    names, scaling = subject.graphs, subject.samples.scaling
     assert names is not None
     shape = (1, *subject.samples.images.shape[1:])
-    # Core ML computes scale * byte + bias, which is (byte - mean) / std_dev.
-    scale, bias = 1 / std_dev, -mean / std_dev
+    # Core ML computes scale * byte + bias, which is (byte - zero_point) / std_dev.
+    scale, bias = 1 / scaling.std_dev, -scaling.zero_point / scaling.std_dev
     if not options["image_input"]:
         image = coremltools.TensorType(name=names.input, shape=shape)
     elif shape[3] in (1, 3):

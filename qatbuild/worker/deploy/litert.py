@@ -27,15 +27,15 @@ def build(subject: Subject, options: Mapping[str, Any], out: Path) -> Outcome:
     model = out / "model.tflite"
     metadata.write(subject.tflite, written, model)
     (out / metadata.LABELS_FILE).write_text("".join(f"{name}\n" for name in subject.class_names), encoding="utf-8")
-    outputs = Model(model, kernels="reference").run(subject.samples.images)
-    labels, (mean, std_dev) = len(subject.class_names), subject.samples.scaling
+    outputs = Model(model, kernels=subject.samples.kernels).run(subject.samples.images)
+    labels = len(subject.class_names)
     return Outcome(
         artifact=model.name,
         versions={"ai-edge-litert": tools.version("ai-edge-litert")},
         answers={model.name: subject.real(outputs)},
         gates=_gates(np.array_equal(outputs, subject.samples.reference), written, metadata.read(model)),
-        figures={"mean": mean, "std": std_dev, "labels": labels},
-        notes=(f"{labels} labels", f"mean {mean:g}, std {std_dev:g}"),
+        figures={"mean": written.mean, "std": written.std, "labels": labels},
+        notes=(f"{labels} labels", f"mean {written.mean:g}, std {written.std:g}"),
         warnings=(*_refusals(subject.scheme, written.shape[2]), *_benchmark(model, options, out)),
     )
 
@@ -54,7 +54,7 @@ def _metadata(subject: Subject, options: Mapping[str, Any]) -> metadata.Metadata
         author=options["author"],
         license=options["license"],
         shape=shape,
-        mean=float(np.float32(subject.samples.scaling.mean)),
+        mean=float(subject.samples.scaling.zero_point),
         std=float(np.float32(subject.samples.scaling.std_dev)),
         lowest=lowest,
         highest=lowest + 255,

@@ -38,7 +38,7 @@ def build(subject: Subject, options: Mapping[str, Any], out: Path) -> Outcome:
         artifact=path.name,
         versions={name: tools.version(name) for name in ("tf2onnx", "onnx", "onnxruntime")},
         answers={path.name: subject.real(answers)},
-        gates=agreement_gate(options["min_agreement"], agreed, "LiteRT's reference kernels"),
+        gates=agreement_gate(options["min_agreement"], agreed, f"LiteRT's {subject.samples.kernels_in_words}"),
         figures={
             "opset": options["opset"],
             "operators": {name: operators.count(name) for name in sorted(set(operators))},

@@ -47,7 +47,7 @@ def build(subject: Subject, options: Mapping[str, Any], out: Path) -> Outcome:
     (out / "run_graph.c").write_bytes(subject.sources["program"].read_bytes())
     images, scaling = subject.samples.images, subject.samples.scaling
     classes = subject.samples.reference.shape[1]
-    sizes = (*images.shape[1:], classes, *scaling)
+    sizes = (*images.shape[1:], classes, float(scaling.zero_point), scaling.std_dev)
     arguments = [subject.graphs.input, subject.graphs.output, *map(str, sizes)]
     script = out / "build.sh"
     script.write_text(_BUILD.format(call=shlex.join([graph.name, *arguments])), encoding="utf-8")

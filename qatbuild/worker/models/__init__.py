@@ -30,7 +30,7 @@ import tensorflow as tf
 from qatbuild.exchange.errors import QatbuildError, StageError
 from qatbuild.exchange.networks import Called, KerasFile, MetaGraph, Network, Shipped
 
-_PARTS = ("keras_model", "keras_refusals", "layers", "meta_graph")
+_PARTS = ("keras_model", "keras_refusals", "layers", "meta_graph", "scaling_layers")
 
 
 def build(images: tf.Tensor, classes: int, network: Network, *, training: bool) -> tf.Tensor:

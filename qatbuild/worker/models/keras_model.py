@@ -30,7 +30,7 @@ import numpy as np
 import tensorflow as tf
 
 from qatbuild.exchange.errors import StageError
-from qatbuild.worker.models import keras_refusals, layers
+from qatbuild.worker.models import keras_refusals, layers, scaling_layers
 
 v1 = tf.compat.v1
 _UPDATES = frozenset({"AssignVariableOp", "AssignAddVariableOp", "AssignSubVariableOp"})
@@ -163,6 +163,8 @@ class _Copy:
         if hasattr(copy, "seed_generator"):
             # Bypasses Keras, which would keep the generator's state as a variable.
             object.__setattr__(copy, "seed_generator", _StepSeeds(f"{self.scope}/{name}"))
+        if scaling_layers.scales(layer):
+            copy.call = scaling_layers.with_constants(layer)
         for method in ("build", "call"):
             setattr(copy, method, self._inside(getattr(copy, method), f"{self.scope}/{name}/"))
         return copy

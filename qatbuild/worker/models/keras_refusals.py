@@ -125,24 +125,12 @@ def _is_made_of_layers(model: keras.Model) -> bool:
 
 
 def _out_of_place(model: keras.Model) -> Iterator[tuple[keras.Layer, str, str]]:
-    """Yield (layer, reason, hint) for each layer for scaling, augmentation or preprocessing, which the spec defines."""
+    """Yield (layer, reason, hint) for each layer for augmentation or preprocessing, which the spec defines."""
     for layer in model.layers:
         kind = type(layer).__name__
         if isinstance(layer, keras.Model):
             yield from _out_of_place(layer)
-        elif kind == "Rescaling":
-            yield layer, "input.mean and input.std_dev already scale the images", _rescaling(layer)
-        elif kind == "Normalization":
-            hint = "leave it out and write input.mean and input.std_dev (one number for all channels)"
-            yield layer, "input.mean and input.std_dev already scale the images", hint
         elif kind.startswith("Random") or kind in _AUGMENTS:
             yield layer, "it augments images", 'leave it out; use "augment" in the spec'
         elif kind in _PREPARES:
             yield layer, "it prepares images", "leave it out and prepare the dataset"
-
-
-def _rescaling(layer: keras.Layer) -> str:
-    scale, offset = layer.scale, layer.offset
-    if isinstance(scale, int | float) and isinstance(offset, int | float) and scale:
-        return f'leave it out and write "input": {{"mean": {-offset / scale:g}, "std_dev": {1 / scale:g}}}'
-    return "leave it out and write input.mean and input.std_dev (one number for all channels)"

@@ -35,6 +35,9 @@ v1 = tf.compat.v1
 
 BATCH = 32
 
+_ENOUGH = 512
+"""Images from which ranges are measured by default: more change them by less than the rounding."""
+
 
 def run(request: Request) -> QuantizeFacts:
     """Publish model.ckpt-0, the float stage's last weights with measured ranges, and rewrite.json.
@@ -45,12 +48,12 @@ def run(request: Request) -> QuantizeFacts:
     target, asked = learning.classifier(request), rewriting.options(request)
     settings = request.settings["quantize"]["calibration"]
     arrays = learning.Arrays.load(request.inputs["dataset"].manifest)
-    images = _chosen(arrays.train_images, int(settings["images"]), int(request.settings["train"]["seed"]))
+    images = _chosen(arrays.train_images, settings["images"], int(request.settings["train"]["seed"]))
     weights = learning.last_float_checkpoint(request)
     values = _measure(target, asked, settings, images, weights, threads=request.threads)
     rewrite, prefix = rewriting.fake_quantization(asked, []), checkpoint.prefix(request.out, 0)
     report = _write_checkpoint(target, rewrite, values, weights, prefix)
-    texts = warnings.of_calibration(request, folded=bool(report.folded))
+    texts = warnings.of_calibration(request, len(images), len(arrays.train_images), folded=bool(report.folded))
     warnings.tell(request, texts)
     progress = Progress()
     progress.keep(0, _top1(target, arrays, rewrite, prefix, request.threads))
@@ -68,10 +71,15 @@ def _top1(target: Classifier, arrays: learning.Arrays, rewrite: Rewrite, prefix:
         validation.close()
 
 
-def _chosen(images: Images, count: int, seed: int) -> Images:
+def _chosen(images: Images, count: int | None, seed: int) -> Images:
+    """Return `count` training images; without a count up to _ENOUGH, all if the dataset has fewer."""
+    if not len(images):
+        raise StageError("The dataset has no training images to measure ranges on.")
+    if count is None:
+        count = min(_ENOUGH, len(images))
     if count > len(images):
         facts = [("quantize.calibration.images", count), ("training images", len(images))]
-        hint = f"Lower quantize.calibration.images to {len(images)} or less."
+        hint = f"Lower quantize.calibration.images to {len(images)} or less, or leave it out: all are taken then."
         raise StageError("The dataset has fewer training images than quantize.calibration.images.", facts, hint)
     index = Batches(images, np.zeros(len(images), np.int32), count, seed).index(0)
     return images[index]

@@ -6,8 +6,9 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from qatbuild.exchange.errors import ConversionError
-from qatbuild.exchange.facts import ConvertFacts, ExportFacts, FreezeFacts, Gate, IntegerTensor, Scaling
+from qatbuild.exchange.facts import ConvertFacts, ExportFacts, FreezeFacts, Gate, IntegerTensor
 from qatbuild.exchange.request import Request
+from qatbuild.exchange.scaling import Scaling
 from qatbuild.worker.tflite import convert, inspect
 from qatbuild.worker.tflite.gates import FULLY_INTEGER, gates
 
@@ -26,7 +27,7 @@ def run(request: Request) -> ConvertFacts:
         frozen.file("frozen_graph.pb"),
         input_name=graph.input,
         output_name=graph.output,
-        mean=scaling.mean,
+        mean=scaling.zero_point,
         std_dev=scaling.std_dev,
         scheme=scheme,
         float_layers=float_layers,
@@ -35,7 +36,7 @@ def run(request: Request) -> ConvertFacts:
     draft.parent.mkdir(parents=True, exist_ok=True)
     draft.write_bytes(data)
     model = inspect.read(draft)
-    checked = gates(draft, mean=scaling.mean, std_dev=scaling.std_dev, scheme=scheme, float_layers=float_layers)
+    checked = gates(draft, mean=scaling.zero_point, std_dev=scaling.std_dev, scheme=scheme, float_layers=float_layers)
     failed = [gate for gate in checked if not gate.passed]
     if failed:
         raise _refusal(draft, inspect.unsupported_ops(model, scheme, float_layers), failed)

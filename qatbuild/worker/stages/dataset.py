@@ -15,6 +15,7 @@ from qatbuild.exchange.facts import DatasetFacts, Statistics
 from qatbuild.exchange.request import Request
 from qatbuild.worker import datasets
 from qatbuild.worker.datasets import Dataset, Images
+from qatbuild.worker.stages import warnings
 
 FILE = "dataset.npz"
 
@@ -50,7 +51,7 @@ def run(request: Request) -> DatasetFacts:
     labels = {split: arrays[f"{split}_labels"] for split in ("train", "validation", "test")}
     classes = len(dataset.class_names)
     height, width, channels = dataset.train_images.shape[1:]
-    return DatasetFacts(
+    facts = DatasetFacts(
         shape=(height, width, channels),
         classes=classes,
         class_names=dataset.class_names,
@@ -59,6 +60,8 @@ def run(request: Request) -> DatasetFacts:
         statistics=_statistics(arrays["train_images"]),
         notes=dataset.notes,
     )
+    warnings.tell(request, warnings.of_classes(facts))
+    return facts
 
 
 def _splits(dataset: Dataset, validation: float) -> dict[str, npt.NDArray[Any]]:

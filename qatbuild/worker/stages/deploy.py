@@ -19,11 +19,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qatbuild.exchange.errors import AcceptanceError, DatasetError
-from qatbuild.exchange.facts import ConvertFacts, DatasetFacts, FreezeFacts, Scaling
+from qatbuild.exchange.facts import ConvertFacts, DatasetFacts, FreezeFacts
 from qatbuild.exchange.files import file_sha256, write_text
 from qatbuild.exchange.request import Request
 from qatbuild.exchange.route_facts import Comparison, DeployFacts, Reference, RouteFile
+from qatbuild.exchange.scaling import Scaling
 from qatbuild.worker.deploy import Graphs, Outcome, Samples, Subject, agreement_percent
+from qatbuild.worker.tflite import inspect, reference
 from qatbuild.worker.tflite.interpret import Model
 
 _MANY = 100
@@ -59,14 +61,15 @@ def _subject(request: Request, count: int) -> Subject:
     if not len(images):
         raise DatasetError("The dataset has no test images to try a route on.", [("file", path)])
     model = converted.file("model.tflite")
-    reference = Model(model, request.threads, "reference").run(images)
+    kernels = reference.kernels_to_compare_with(model)
+    outputs = Model(model, request.threads, kernels).run(images)
     return Subject(
         name=request.settings["label"],
         tflite=model,
         scheme=request.settings["quantize"]["scheme"],
         output=ConvertFacts.of(converted.facts).output,
         class_names=DatasetFacts.of(dataset.facts).class_names,
-        samples=Samples(images, labels, Scaling.of(request.settings["input"]), reference),
+        samples=Samples(images, labels, Scaling.of(request.settings["input"]), outputs, kernels),
         graphs=_graphs(request),
         sources={role: source.path for role, source in request.sources.items()},
         work=request.work,
@@ -106,13 +109,13 @@ def _facts(request: Request, route: str, subject: Subject, outcome: Outcome) -> 
             file=subject.tflite.name,
             bytes=subject.tflite.stat().st_size,
             sha256=file_sha256(subject.tflite),
-            runtime=f"ai-edge-litert {metadata.version('ai-edge-litert')}, reference kernels",
+            runtime=f"ai-edge-litert {metadata.version('ai-edge-litert')}, {subject.samples.kernels_in_words}",
         ),
         why_not_run=outcome.why_not_run,
         figures=outcome.figures,
         notes=outcome.notes,
         gates=outcome.gates,
-        warnings=(*outcome.warnings, *_few(comparisons)),
+        warnings=(*outcome.warnings, *_few(comparisons), *_other_kernels(subject)),
         verdict=f"REFUSED: {', '.join(failed)}" if failed else "passed",
     )
 
@@ -122,8 +125,14 @@ def _few(comparisons: Sequence[Comparison]) -> list[str]:
     return [f"The dataset has only {count} test images: an agreement on so few says little." for count in few]
 
 
+def _other_kernels(subject: Subject) -> list[str]:
+    samples = subject.samples
+    why = None if samples.kernels == "reference" else reference.refused(inspect.read(subject.tflite))
+    return [f"LiteRT's reference kernels {why.why}; compared with the {samples.kernels_in_words}."] if why else []
+
+
 def _comparison(subject: Subject, name: str, answers: NDArray[Any]) -> Comparison:
-    """Compare a file's probabilities [n, classes] with those of LiteRT's reference kernels."""
+    """Compare a file's probabilities [n, classes] with those of LiteRT's kernels."""
     steps = np.abs(answers.astype(np.float64) - subject.probabilities) / subject.output.scale
     return Comparison(
         file=name,

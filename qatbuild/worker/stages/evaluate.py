@@ -21,20 +21,22 @@ from qatbuild.exchange.errors import AcceptanceError, ConversionError, DatasetEr
 from qatbuild.exchange.facts import (
     Agreement,
     ConvertFacts,
+    DatasetFacts,
     EvaluateFacts,
     FreezeFacts,
     Gate,
     IntegerTensor,
     ModelBytes,
-    Scaling,
     Top1,
 )
 from qatbuild.exchange.files import write_text
 from qatbuild.exchange.manifest import Manifest
 from qatbuild.exchange.request import Request
+from qatbuild.exchange.scaling import Scaling
 from qatbuild.worker import console, graph_def, graph_outputs
 from qatbuild.worker.graph_outputs import real_batches
-from qatbuild.worker.tflite import convert, latency, layers
+from qatbuild.worker.stages import warnings
+from qatbuild.worker.tflite import convert, inspect, latency, layers, reference
 from qatbuild.worker.tflite.interpret import Model
 from qatbuild.worker.training import log
 from qatbuild.worker.training.session import session
@@ -71,6 +73,15 @@ def run(request: Request) -> EvaluateFacts:
         top1_percent=_top1_percent(outputs, top_class(fake_quants)),
         max_lsb=_max_lsb(fake_quants, outputs, tflite.output),
     )
+    cannot = reference.refused(inspect.read(model.path))
+    texts = [
+        *warnings.of_classes(DatasetFacts.of(request.inputs["dataset"].manifest.facts)),
+        *warnings.of_answers(top_class(outputs), labels),
+        *([scaling.rounding] if scaling.rounding else []),
+        *([f"LiteRT's reference kernels {cannot.why}; the layers have no row for it."] if cannot else []),
+    ]
+    for text in texts:
+        log.write(f"warning: {text}")
     facts = EvaluateFacts(
         label=settings["label"],
         examples=len(images),
@@ -79,7 +90,10 @@ def run(request: Request) -> EvaluateFacts:
         bytes=_bytes(frozen, converted),
         input=tflite.input,
         output=tflite.output,
+        scaling=scaling.to_json(),
         layers=_layers(model.path, frozen, images, scaling, threads=request.threads),
+        runtimes={_KERNELS: "", "reference": cannot.why if cannot else ""},
+        warnings=tuple(texts),
         gates=(*tflite.gates, *_gates(settings["evaluate"], top1, agreement)),
     )
     latencies = _latencies(request, graph, tflite, images[0], scaling)

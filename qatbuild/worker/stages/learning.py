@@ -13,9 +13,10 @@ import tensorflow as tf
 
 from qatbuild.exchange import networks
 from qatbuild.exchange.errors import StageError
-from qatbuild.exchange.facts import UNSCALED, Checkpoints, DatasetFacts, FloatFacts, Scaling
+from qatbuild.exchange.facts import Checkpoints, DatasetFacts, FloatFacts
 from qatbuild.exchange.manifest import Manifest
 from qatbuild.exchange.request import Request
+from qatbuild.exchange.scaling import UNSCALED, Scaling
 from qatbuild.worker.training import checkpoint, log
 from qatbuild.worker.training.batches import Augmentation, Batches, Images, Labels
 from qatbuild.worker.training.graph import Training, training
@@ -79,7 +80,7 @@ def learn(
     # The user's own network may draw from these while it is built.
     random.seed(seed)
     np.random.seed(seed)  # noqa: NPY002
-    augmentation = Augmentation(**augment, fill=round(min(max(target.scaling.mean, 0.0), 255.0)))
+    augmentation = Augmentation(**augment, fill=target.scaling.zero_point)
     batches = Batches(arrays.train_images, arrays.train_labels, int(settings["batch_size"]), seed, augmentation)
     optimizer = Optimizer(**settings["optimizer"])
     graph = training(target, optimizer, weight_decay=float(settings["weight_decay"]), seed=seed, rewrite=rewrite)

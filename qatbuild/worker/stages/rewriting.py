@@ -28,7 +28,7 @@ def options(request: Request) -> Options:
     settings = request.settings["quantize"]
     scaling = learning.scaling(request)
     return Options(
-        mean=scaling.mean,
+        mean=scaling.zero_point,
         std_dev=scaling.std_dev,
         mode=settings["mode"],
         scheme=settings["scheme"],

@@ -8,9 +8,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
 from tqdm import tqdm
 
-from qatbuild.exchange.facts import FloatFacts
+from qatbuild.exchange.facts import DatasetFacts, FloatFacts
 from qatbuild.exchange.request import Request
 from qatbuild.worker import console
 from qatbuild.worker.training import log
@@ -20,6 +22,12 @@ FEWEST_BATCHES = 100
 FEWEST_IMAGES = 100
 FEWEST_BATCH_NORM_STEPS = 1000
 """Moving averages begin at 0 and 1; with a decay of 0.995 less than 1 % of that remains after so many steps."""
+_SPLITS = {"train": "training", "test": "test"}
+_LACKS = {
+    "train": ("the network can learn no other answer", "the network cannot learn them"),
+    "test": ("a network that always answers it reaches 100 %", "no figure of the test set is about them"),
+}
+_NAMED = 3
 _EARLY = 10
 _TOO_EARLY = (
     "The training starts from random weights and is quantized from step {delay} of {steps} on: such a training often"
@@ -50,12 +58,36 @@ def of_statistics(request: Request, steps: int, *, folded: bool) -> list[str]:
     return texts + _of_batch_norms(request, steps if freeze is None else min(steps, int(freeze)), folded=folded)
 
 
-def of_calibration(request: Request, *, folded: bool) -> list[str]:
-    """Warnings about measured ranges."""
-    images, texts = int(request.settings["quantize"]["calibration"]["images"]), []
+def of_calibration(request: Request, images: int, available: int, *, folded: bool) -> list[str]:
+    """Warnings about ranges that were measured on `images` of the `available` training images."""
+    texts = []
     if images < FEWEST_IMAGES:
-        texts.append(f"The ranges are measured on only {images} images: raise quantize.calibration.images.")
+        how = "raise quantize.calibration.images" if images < available else "the dataset has no more for training"
+        texts.append(f"The ranges are measured on only {images} images: {how}.")
     return texts + _of_batch_norms(request, 0, folded=folded)
+
+
+def of_classes(dataset: DatasetFacts) -> list[str]:
+    """Warnings about classes without images: a network cannot learn them, or nothing measures whether it has."""
+    texts = []
+    for split, (lone, lack) in _LACKS.items():
+        counts = dataset.class_counts.get(split, ())
+        missing = [name for name, count in zip(dataset.class_names, counts, strict=False) if not count]
+        present = [name for name, count in zip(dataset.class_names, counts, strict=False) if count]
+        if len(present) == 1:
+            texts.append(f"All {_SPLITS[split]} images are of one class, {present[0]}: {lone}.")
+        elif present and missing:
+            names = ", ".join(missing[:_NAMED]) + (", ..." if len(missing) > _NAMED else "")
+            lacks = f"{len(missing)} of {dataset.classes} classes have no {_SPLITS[split]} images ({names})"
+            texts.append(f"{lacks}: {lack}.")
+    return texts
+
+
+def of_answers(predicted: NDArray[np.int64], labels: NDArray[np.int32]) -> list[str]:
+    """Warnings about the classes [n] that a model predicts for test images of the classes `labels` [n]."""
+    if len(np.unique(predicted)) > 1 or len(np.unique(labels)) == 1:
+        return []
+    return ["The .tflite gives every test image the same class: it has learnt nothing, or its integers have lost it."]
 
 
 def tell(request: Request, texts: Iterable[str]) -> None:

@@ -4,6 +4,7 @@ convert    frozen graph -> bytes, after checks that TensorFlow's converter does 
 inspect    operators and tensors of a file; the operations that are not integer
 gates      what must hold for a converted file
 interpret  a file in LiteRT; latency: the time of one inference
+reference  what LiteRT's reference kernels cannot compute
 layers     accuracy per layer, with pairing: tensors of file and graph that hold the same values
 emulator/  the integer arithmetic of LiteRT's reference kernels in NumPy, on fixed_point
 affine     the equations of affine quantization in NumPy

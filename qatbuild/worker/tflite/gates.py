@@ -10,6 +10,7 @@ from qatbuild.exchange.errors import ConversionError
 from qatbuild.exchange.facts import Gate
 from qatbuild.worker.tflite.inspect import Tensor, read, unsupported_ops
 from qatbuild.worker.tflite.interpret import Model
+from qatbuild.worker.tflite.reference import Refused, refused
 
 FULLY_INTEGER = "fully integer"
 """The name of the first gate."""
@@ -32,20 +33,20 @@ def gates(path: Path, *, mean: float, std_dev: float, scheme: str, float_layers:
     got = f"{len(unsupported)} operations that are not" if unsupported else integers
     return [
         Gate(FULLY_INTEGER, integers, got, passed=not unsupported),
-        _loads(path),
+        _loads(path, refused(model)),
         _affine("input", input_tensor, dtype, 1 / std_dev, int(mean) - shift),
         _affine("output", output_tensor, dtype, _SOFTMAX_SCALE, -shift),
     ]
 
 
-def _loads(path: Path) -> Gate:
+def _loads(path: Path, cannot: Refused | None) -> Gate:
     wanted = f"with {' and '.join(_LOADED_WITH)} kernels"
     for kernels in _LOADED_WITH:
         try:
             Model(path, kernels=kernels)
         except ConversionError as fault:
             return Gate("loads", wanted, f"with {kernels}: {dict(fault.facts)['LiteRT']}", passed=False)
-    return Gate("loads", wanted, wanted, passed=True)
+    return Gate("loads", wanted, f"{wanted}; the reference kernels {cannot.why}" if cannot else wanted, passed=True)
 
 
 def _affine(name: str, tensor: Tensor, dtype: str, scale: float, zero_point: int) -> Gate:

@@ -32,12 +32,21 @@ class Model:
     ConversionError with LiteRT's own message if LiteRT cannot load the file.
     """
 
-    def __init__(self, path: Path, threads: int = 1, kernels: str = "xnnpack", *, keep: bool = False) -> None:
-        """Load the file with one of `KERNELS`; `keep` keeps all tensors, for `tensors`."""
+    def __init__(
+        self,
+        path: Path,
+        threads: int = 1,
+        kernels: str = "xnnpack",
+        *,
+        keep: bool = False,
+        content: bytes | None = None,
+    ) -> None:
+        """Load the file with one of `KERNELS`; `keep` keeps all tensors, for `tensors`. `content` stands in for it."""
         self.path, self.threads, self.kernels = path, threads, kernels
         try:
             self._interpreter = Interpreter(
-                model_path=str(path),
+                model_path=None if content else str(path),
+                model_content=content,
                 num_threads=threads,
                 experimental_op_resolver_type=KERNELS[kernels],
                 experimental_preserve_all_tensors=keep,

@@ -6,7 +6,8 @@ with the values r of a reference. Each layer has three references: the float gra
 run on the images; and the layer alone, in float with the fake-quantized graph's weights, on the .tflite's own inputs.
 The noise of the last one is this layer's own, without that of its inputs. 1 LSB is the scale S of the .tflite's tensor.
 
-The .tflite runs on LiteRT's reference kernels, which give the same bits on every machine.
+The .tflite runs on LiteRT's reference kernels, which give the same bits on every machine. What they cannot compute has
+no row, nor has any operator after it.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from qatbuild.worker.tflite import inspect
+from qatbuild.worker.tflite import inspect, reference
 from qatbuild.worker.tflite.interpret import Model
 from qatbuild.worker.tflite.pairing import IndexedGraph, float_partner, isolated, partner, without_fake_quants
 
@@ -150,16 +151,18 @@ def measure(
     Raises ConversionError if the file does not run.
     """
     model = inspect.read(path)
+    refused = reference.refused(model)
     network, floats = IndexedGraph(graphs["frozen"]), IndexedGraph(graphs["float"])
-    layers = _layers(model, network, floats)
-    runtime = Model(path, kernels="reference", keep=True)
-    whole, reference = opened(graphs["frozen"]), opened(graphs["float"])
+    layers = _layers(model, refused.position if refused else len(model.operators), network, floats)
+    part = reference.before(path, refused.position) if refused else None
+    runtime = Model(path, kernels="reference", keep=True, content=part)
+    whole, floating = opened(graphs["frozen"]), opened(graphs["float"])
     compare_alone: Callable[[_Quantized, Mapping[str, Any]], None] | None = None
     batch = max(1, _VALUES // sum(math.prod(layer.tensor.shape) for layer in layers))
     for start in range(0, len(images), batch):
-        part = slice(start, start + batch)
-        quantized = runtime.tensors(images[part], [layer.index for layer in layers], batch)
-        feeds = {f"{input_name}:0": reals[part]}
+        rows = slice(start, start + batch)
+        quantized = runtime.tensors(images[rows], [layer.index for layer in layers], batch)
+        feeds = {f"{input_name}:0": reals[rows]}
         expected = _fetched(whole, [layer.fake_quant for layer in layers], feeds)
         if compare_alone is None:
             _drop_partners_of_other_sizes(layers, expected, quantized)
@@ -168,12 +171,12 @@ def measure(
         for layer in layers:
             layer.count(quantized[layer.index])
             layer.add("fake_quant", expected.get(layer.fake_quant), quantized)
-        wanted = _fetched(reference, [layer.floating for layer in layers], feeds)
+        wanted = _fetched(floating, [layer.floating for layer in layers], feeds)
         for layer in layers:
             layer.add("float", wanted.get(layer.floating), quantized)
         compare_alone(quantized, feeds)
-    rows = [{"position": position, **layer.row()} for position, layer in enumerate(layers)]
-    return sorted(rows, key=_badness)
+    figures = [{"position": position, **layer.row()} for position, layer in enumerate(layers)]
+    return sorted(figures, key=_badness)
 
 
 def affordable(path: Path) -> int:
@@ -205,9 +208,9 @@ def _badness(row: Mapping[str, Any]) -> tuple[float, float, int]:
     return -same if same > _ROUNDING_LSB else 0.0, np.inf if unavoidable else alone, row["position"]
 
 
-def _layers(model: inspect.Flatbuffer, network: IndexedGraph, floats: IndexedGraph) -> list[_Layer]:
+def _layers(model: inspect.Flatbuffer, count: int, network: IndexedGraph, floats: IndexedGraph) -> list[_Layer]:
     layers: list[_Layer] = []
-    for operator in model.operators:
+    for operator in model.operators[:count]:
         index = operator.outputs[0]
         tensor = model.tensors[index]
         if not tensor.scales:  # a shape that is computed

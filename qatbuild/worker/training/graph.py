@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import tensorflow as tf
 
 from qatbuild.worker import models
+from qatbuild.worker.models import scaling_layers
 from qatbuild.worker.training.inference import INPUT, Classifier
 from qatbuild.worker.training.optimizer import Optimizer, loss
 from qatbuild.worker.training.rewrite import Rewrite
@@ -65,6 +66,7 @@ def training(
         learning_rate = v1.placeholder(tf.float32, [], name="learning_rate")
         real = target.scaling.real(tf.cast(images, tf.float32), functools.partial(tf.divide, name=INPUT))
         logits = models.build(real, target.classes, target.network, training=True)
+        scaling_layers.check(real, target.scaling)
         probabilities = models.predict(logits)
         model = tuple(variable for variable in v1.global_variables() if variable.op.name != global_step.op.name)
         names = rewrite.training(graph, real.op.name, logits.op.name) if rewrite else {}

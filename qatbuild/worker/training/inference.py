@@ -7,9 +7,10 @@ from dataclasses import dataclass
 
 import tensorflow as tf
 
-from qatbuild.exchange.facts import Scaling
 from qatbuild.exchange.networks import Network
+from qatbuild.exchange.scaling import Scaling
 from qatbuild.worker import models
+from qatbuild.worker.models import scaling_layers
 
 v1 = tf.compat.v1
 
@@ -49,6 +50,7 @@ def inference(target: Classifier, rewrite: Callable[[tf.Graph, str, str], object
         v1.set_random_seed(1)
         images = v1.placeholder(tf.float32, [None, *target.shape], name=INPUT)
         logits = models.build(images, target.classes, target.network, training=False)
+        scaling_layers.check(images, target.scaling)
         output = models.predict(logits)
         if rewrite is not None:
             rewrite(graph, INPUT, logits.op.name)

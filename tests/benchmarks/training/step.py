@@ -16,8 +16,8 @@ from typing import Any
 
 import tensorflow as tf
 
-from qatbuild.exchange.facts import Scaling
 from qatbuild.exchange.networks import Shipped
+from qatbuild.exchange.scaling import Scaling
 from qatbuild.quantize import Options
 from qatbuild.worker.stages.rewriting import fake_quantization
 from qatbuild.worker.training.graph import training
