@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 
 
-def tree(folder: str, skip: Collection[str] = ()) -> tuple[list[str], list[str]]:
-    """Returns (folders, files) at and below a folder, in any order, without folders named in `skip`."""
+def tree(
+    folder: str, skip: Collection[str] = (), unreadable: Callable[[OSError], object] | None = None
+) -> tuple[list[str], list[str]]:
+    """Returns (folders, files) at and below a folder, in any order, without folders named in `skip`.
+
+    `unreadable` is called for a folder that cannot be read, which is otherwise left out.
+    """
     folders, files = [], []
-    for where, below, names in os.walk(folder, followlinks=True):
+    for where, below, names in os.walk(folder, followlinks=True, onerror=unreadable):
         below[:] = [name for name in below if name not in skip and not _circle(where, name)]
         folders.append(where)
         files += [os.path.join(where, name) for name in names]  # noqa: PTH118  One object a file would be felt.
