@@ -11,14 +11,13 @@ Both take the build lock, use the store and leave the same files. doit schedules
 from __future__ import annotations
 
 import contextlib
-import shutil
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from functools import cached_property
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from qatbuild.engine.build_lock import BuildLock
 from qatbuild.engine.closing import Pages, close
@@ -33,13 +32,16 @@ from qatbuild.engine.reason import Reason
 from qatbuild.engine.rebuild import Freshness, Rebuilder
 from qatbuild.engine.scratch import Scratch
 from qatbuild.engine.store import Store
-from qatbuild.exchange.errors import AcceptanceError, ArtifactError, QatbuildError, StageError
+from qatbuild.exchange.errors import AcceptanceError, QatbuildError, StageError
 from qatbuild.exchange.file_state import TICK_NS
 from qatbuild.exchange.files import write_text
 from qatbuild.exchange.lock import held
 from qatbuild.exchange.manifest import Manifest
 from qatbuild.exchange.request import Request
 from qatbuild.schema.label import Label
+
+if TYPE_CHECKING:
+    from qatbuild.engine.cleaning import Cleaner
 
 
 class Result(NamedTuple):
@@ -74,7 +76,11 @@ def build(
     if fast_path and not always:
         fast_path.check(labels)
         if fast_path.nothing_to_load:
-            return Result(Outcomes.empty(fast_path.count_stages()), {})
+            outcomes = Outcomes.empty(fast_path.count_stages())
+            for text in close(outcomes, Pages(project, None, fast_path)):
+                say(text)
+            fast_path.remember_pages()
+            return Result(outcomes, {})
     loaded = LoadedProject.load(project, fast_path.selection if fast_path else Everything())
     lock = BuildLock(project.state.lock)
     builder = Builder(loaded, executor, lock=lock, always=always)
@@ -128,7 +134,6 @@ class Builder:
         """Stage id -> when its request was made (monotonic ns), and the request; until the stage is built."""
         self._finished: dict[str, bytes | None] = {}
         """Stage id -> digest of the published texts; None for a stage that turned out to be up to date."""
-        self._cleaning = BuildLock(project.state.lock)
         self._scratch = Scratch()
 
     @property
@@ -234,6 +239,13 @@ class Builder:
 
         return LocalStore(self._project.store, self._project.root, self._project.build)
 
+    @cached_property
+    def cleaner(self) -> Cleaner:
+        """Removes results of this build folder."""
+        from qatbuild.engine.cleaning import Cleaner  # noqa: PLC0415  A build removes nothing.
+
+        return Cleaner(self.rebuilder, self.store, self._project.state.lock)
+
     def _restore(self, request: Request) -> bool:
         """Fetches the result of the request from the store, and publishes it; returns whether the store had it."""
         manifest = None if self.store is None else self.store.fetch(request.key, request.out)
@@ -245,17 +257,12 @@ class Builder:
         try:
             self.executor.run(request)
         except AcceptanceError:
-            # The refused model is moved into place without a manifest: it does not count as built.
-            request.folder.mkdir(parents=True, exist_ok=True)
-            Manifest.path_of(request.folder, request.stage).unlink(missing_ok=True)
-            for path in request.out.glob("*"):
-                shutil.rmtree(request.folder / path.name, ignore_errors=True)
-                path.replace(request.folder / path.name)
+            self.rebuilder.refuse(request)
             raise
 
     def _publish(self, request: Request, stage: Stage, *, keep: bool) -> bytes:
         """Publishes the artifacts of the worker or the store; returns the digest of the published texts."""
-        manifest, texts_sha256 = self.rebuilder.publish(request, stage)
+        manifest, texts_sha256 = self.rebuilder.publish(request, stage, ran=keep)
         self._scratch.give_back(request.work, keep=self._has_locked())
         if keep and self.store is not None:
             try:
@@ -263,30 +270,6 @@ class Builder:
             except OSError as fault:  # The stage is built; only a later restore is lost.
                 sys.stderr.write(f"{stage.id} cannot be kept in the store: {fault}\n")
         return texts_sha256
-
-    def clean(self, stage: Stage) -> None:
-        """Removes the stage's artifacts, also from the store. ArtifactError if a file cannot be removed.
-
-        A running build is waited for; the lock is then held until the process ends.
-        """
-        try:
-            self._cleaning.take()
-            self._clean(stage)
-        except OSError as fault:
-            facts = [("file", fault.filename), ("reason", fault.strerror)]
-            raise ArtifactError("An artifact cannot be removed.", facts) from fault
-
-    def _clean(self, stage: Stage) -> None:
-        folder, path, record = self.rebuilder.place(stage)
-        with contextlib.suppress(OSError, ValueError):
-            if self.store is not None:
-                self.store.forget(Request.from_json(record.read_text(encoding="utf-8")).key)
-        try:
-            names = list(Manifest.read(path).files)
-        except ArtifactError:
-            names = []
-        for name in [*names, path.name, record.name, f"{stage.name}.run.json"]:
-            (folder / name).unlink(missing_ok=True)
 
 
 def _local_executor() -> Executor:
