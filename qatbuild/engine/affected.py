@@ -6,16 +6,19 @@ The comparison covers what a request is made of, so a comment in a spec or in a 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 
 from qatbuild.engine.code_digest import Code
 from qatbuild.engine.plan import Plan, Stage
 from qatbuild.engine.reason import Reason, settings
-from qatbuild.engine.source import holds
 from qatbuild.schema.label import spec_of
+
+Same = Callable[[str, str], bool]
+"""Compares a source then and now, both paths relative to the repository, or absolute outside of it."""
 
 _PLANNING = (
     "qatbuild.engine.plan",
@@ -26,9 +29,13 @@ _PLANNING = (
 
 @dataclass
 class Side:
-    """The project at one time. `top` is the folder of its repository, `broken` the names of specs with faults."""
+    """The project at one time: its `root`, which lies at `inside` of its repository.
 
-    top: Path
+    `broken` are the names of specs with faults.
+    """
+
+    root: Path
+    inside: Path
     plan: Plan
     broken: AbstractSet[str]
     code: Code
@@ -42,22 +49,22 @@ class Side:
         return self.tables[modules]
 
     def path(self, source: str) -> str:
-        """Returns a source's path relative to the repository."""
-        return Path(os.path.relpath(source, self.top)).as_posix()
+        """Returns a source's path relative to the repository; of one outside, the absolute path."""
+        path = os.path.normpath(self.inside / os.path.relpath(source, self.root))
+        return Path(source if path.startswith("..") else path).as_posix()
 
 
-def affected(
-    then: Side, now: Side, changed: AbstractSet[str], always: Iterable[Reason]
-) -> dict[str, dict[str, list[Reason]]]:
+def affected(then: Side, now: Side, same: Same, always: Iterable[Reason]) -> dict[str, dict[str, list[Reason]]]:
     """Returns label -> stage -> reasons for the present labels whose inputs differ.
 
-    `changed` are the files that differ, relative to the repository; `always` are reasons that affect every stage.
+    `same` compares sources; `always` are reasons that affect every stage.
     """
     former, present = then.code, now.code
     planning = _modules(former.fingerprints(_PLANNING), present.fingerprints(_PLANNING))
     shared = [*always, *planning]
     if then.threads != now.threads:
         shared.append(Reason("threads", "", then.threads, now.threads))
+    same = cache(same)
     compared: dict[tuple[str, str], list[Reason]] = {}
     result: dict[str, dict[str, list[Reason]]] = {}
     for label, stages in now.plan.labels.items():
@@ -71,7 +78,7 @@ def affected(
             else:
                 pair = (before[name], id_)
                 if pair not in compared:
-                    compared[pair] = list(_differences(then, now, then.plan.stages[before[name]], stage, changed))
+                    compared[pair] = list(_differences(then, now, then.plan.stages[before[name]], stage, same))
                 if compared[pair]:
                     mine.setdefault(name, []).extend(compared[pair])
         if mine:
@@ -79,7 +86,7 @@ def affected(
     return result
 
 
-def _differences(then: Side, now: Side, former: Stage, stage: Stage, changed: AbstractSet[str]) -> Iterator[Reason]:
+def _differences(then: Side, now: Side, former: Stage, stage: Stage, same: Same) -> Iterator[Reason]:
     yield from settings(former.settings, stage.settings)
     yield from _modules(then.table(former.modules), now.table(stage.modules))
     for role in sorted({*former.sources, *stage.sources}):
@@ -90,7 +97,7 @@ def _differences(then: Side, now: Side, former: Stage, stage: Stage, changed: Ab
                 side.path(sources[role]) if role in sources else ""
                 for side, sources in ((then, former.sources), (now, stage.sources))
             )
-        if before != after or any(holds(after, file) for file in changed):
+        if before != after or not same(before, after):
             yield Reason("source", after or before, before and "then", after and "now")
 
 

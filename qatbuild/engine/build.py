@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from functools import cached_property
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from qatbuild.engine.build_lock import BuildLock
 from qatbuild.engine.closing import Pages, close
@@ -28,25 +28,20 @@ from qatbuild.engine.loaded import LoadedProject
 from qatbuild.engine.outcome import Fate, Outcome, Outcomes, failure_text, not_built_line, shown, start_line
 from qatbuild.engine.plan import Plan, Stage
 from qatbuild.engine.project import Everything, Project
-from qatbuild.engine.publish import show_refused, withdraw
 from qatbuild.engine.reason import Reason
 from qatbuild.engine.rebuild import Freshness, Rebuilder
 from qatbuild.engine.scratch import Scratch
 from qatbuild.engine.store import Store
-from qatbuild.exchange.errors import (
-    AcceptanceError,
-    ArtifactError,
-    QatbuildError,
-    StageError,
-    system_facts,
-    system_hint,
-)
+from qatbuild.exchange.errors import AcceptanceError, QatbuildError, StageError, system_facts, system_hint
 from qatbuild.exchange.file_state import TICK_NS
 from qatbuild.exchange.files import write_text
 from qatbuild.exchange.lock import held
 from qatbuild.exchange.manifest import Manifest
 from qatbuild.exchange.request import Request
 from qatbuild.schema.label import Label
+
+if TYPE_CHECKING:
+    from qatbuild.engine.cleaning import Cleaner
 
 
 class Result(NamedTuple):
@@ -81,7 +76,11 @@ def build(
     if fast_path and not always:
         fast_path.check(labels)
         if fast_path.nothing_to_load:
-            return Result(Outcomes.empty(fast_path.count_stages()), {})
+            outcomes = Outcomes.empty(fast_path.count_stages())
+            for text in close(outcomes, Pages(project, None, fast_path)):
+                say(text)
+            fast_path.remember_pages()
+            return Result(outcomes, {})
     loaded = LoadedProject.load(project, fast_path.selection if fast_path else Everything())
     lock = BuildLock(project.state.lock)
     builder = Builder(loaded, executor, lock=lock, always=always)
@@ -135,7 +134,6 @@ class Builder:
         """Stage id -> when its request was made (monotonic ns), and the request; until the stage is built."""
         self._finished: dict[str, bytes | None] = {}
         """Stage id -> digest of the published texts; None for a stage that turned out to be up to date."""
-        self._cleaning = BuildLock(project.state.lock)
         self._scratch = Scratch()
 
     @property
@@ -248,6 +246,13 @@ class Builder:
 
         return LocalStore(self._project.store, self._project.root, self._project.build)
 
+    @cached_property
+    def cleaner(self) -> Cleaner:
+        """Removes results of this build folder."""
+        from qatbuild.engine.cleaning import Cleaner  # noqa: PLC0415  A build removes nothing.
+
+        return Cleaner(self.rebuilder, self.store, self._project.state.lock)
+
     def _restore(self, request: Request) -> bool:
         """Fetches the result of the request from the store, and publishes it; returns whether the store had it."""
         manifest = None
@@ -262,12 +267,12 @@ class Builder:
         try:
             self.executor.run(request)
         except AcceptanceError:
-            show_refused(request.stage, request.out, request.folder)
+            self.rebuilder.refuse(request)
             raise
 
     def _publish(self, request: Request, stage: Stage, *, keep: bool) -> bytes:
         """Publishes the artifacts of the worker or the store; returns the digest of the published texts."""
-        manifest, texts_sha256 = self.rebuilder.publish(request, stage)
+        manifest, texts_sha256 = self.rebuilder.publish(request, stage, ran=keep)
         self._scratch.give_back(request.work, keep=self._has_locked())
         if keep and self.store is not None:
             try:
@@ -275,24 +280,6 @@ class Builder:
             except OSError as fault:  # The stage is built; only a later restore is lost.
                 sys.stderr.write(f"{stage.id} cannot be kept in the store: {fault}\n")
         return texts_sha256
-
-    def clean(self, stage: Stage) -> None:
-        """Removes the stage's artifacts, also from the store. ArtifactError if a file cannot be removed.
-
-        A running build is waited for; the lock is then held until the process ends.
-        """
-        try:
-            self._cleaning.take()
-            self._clean(stage)
-        except OSError as fault:
-            raise ArtifactError("An artifact cannot be removed.", system_facts(fault), system_hint(fault)) from fault
-
-    def _clean(self, stage: Stage) -> None:
-        folder, _, record = self.rebuilder.place(stage)
-        with contextlib.suppress(OSError, ValueError):
-            if self.store is not None:
-                self.store.forget(Request.read(record).key)
-        withdraw(stage.name, folder)
 
 
 def _local_executor() -> Executor:

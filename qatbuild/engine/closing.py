@@ -28,12 +28,21 @@ class Pages(NamedTuple):
         others = self.fast_path.routes() if self.fast_path else {}
         return {**others, **(self.plan.routes if self.plan else {})}
 
+    def may_differ(self, outcomes: Outcomes) -> bool:
+        """Returns whether the pages should show a model that is up to date, and may not be as they were written."""
+        is_shown = any(map(is_judged, outcomes.stages(Fate.UP_TO_DATE)))
+        return self.fast_path.pages_differ(is_shown=is_shown) if self.fast_path else is_shown
+
 
 def close(outcomes: Outcomes, pages: Pages) -> Iterator[str]:
-    """Writes the list of failures and, if the build changed them, the pages; yields the texts to print."""
+    """Writes the list of failures, and the pages if they are not as they should be; yields the texts to print."""
     build, failures = pages.project.build, pages.project.state.failures
     changed = outcomes.stages(Fate.BUILT, Fate.RESTORED, Fate.FAILED, Fate.REFUSED)
+    if pages.fast_path and pages.fast_path.gone:
+        yield f"no longer a spec: {', '.join(pages.fast_path.gone)}\n"
     if not changed and not (outcomes.rows and failures.is_file()):
+        if pages.may_differ(outcomes):
+            yield from _put_back(pages)
         return
     from qatbuild.report.failures import update  # noqa: PLC0415  Only for a build that made something.
     from qatbuild.report.layers import worst_layers  # noqa: PLC0415
@@ -58,7 +67,7 @@ def close(outcomes: Outcomes, pages: Pages) -> Iterator[str]:
     succeeded = outcomes.stages(Fate.BUILT, Fate.RESTORED, Fate.UP_TO_DATE, Fate.REFUSED)
     remaining = update(failures, failed, keys(succeeded))
     if written or remaining or were_failures:
-        yield _write_pages(pages, remaining.values())
+        yield from _write_pages(pages, remaining.values())
 
 
 def _failures(outcomes: Outcomes) -> Iterator[Failure]:
@@ -70,8 +79,15 @@ def _failures(outcomes: Outcomes) -> Iterator[Failure]:
             yield from (Failure(label, stage.name, error) for label in stage.labels)
 
 
-def _write_pages(pages: Pages, failures: Iterable[Failure]) -> str:
-    """Writes report.html and junit.xml and returns a line about it. No stage depends on them."""
+def _put_back(pages: Pages) -> Iterator[str]:
+    """Writes those of the pages that were edited or removed; yields a line if it did."""
+    from qatbuild.report.failures import load  # noqa: PLC0415
+
+    yield from _write_pages(pages, load(pages.project.state.failures).values(), always_said=False)
+
+
+def _write_pages(pages: Pages, failures: Iterable[Failure], *, always_said: bool = True) -> Iterator[str]:
+    """Writes report.html and junit.xml and yields a line about it. No stage depends on them."""
     from qatbuild.report.models import update_labels  # noqa: PLC0415
     from qatbuild.report.pages import refresh  # noqa: PLC0415
 
@@ -81,9 +97,11 @@ def _write_pages(pages: Pages, failures: Iterable[Failure]) -> str:
         labels = update_labels(project.state.labels, pages.labels, unknown)
         since_ns = time.time_ns()
         unchanged = fast_path.unchanged_specs() if fast_path else ()
-        page = refresh(project.build, labels, project.state.pages, failures, unchanged)
+        written = refresh(project.build, labels, project.state.pages, failures, unchanged)
         if fast_path:
-            fast_path.pages_written(since_ns)
+            fast_path.pages_written(since_ns, written)
     except OSError as fault:
-        return f"{project.build / 'report.html'} cannot be written: {fault.strerror}\n"
-    return f"{page.relative_to(project.build.parent)}\n"
+        yield f"{project.build / 'report.html'} cannot be written: {fault.strerror}\n"
+        return
+    for page in written[:1] if always_said else filter(lambda page: page.is_new, written):
+        yield f"{page.file.relative_to(project.build.parent)}\n"

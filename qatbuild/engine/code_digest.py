@@ -19,7 +19,7 @@ from pathlib import Path
 
 from qatbuild.engine.file_cache import FileCache
 from qatbuild.exchange.errors import StageError, system_facts, system_hint
-from qatbuild.exchange.file_state import TICK_NS
+from qatbuild.exchange.file_state import is_settled
 from qatbuild.exchange.files import canonical_json
 
 PACKAGE = Path(__file__).parents[1]
@@ -86,7 +86,7 @@ class Code:
         first = self.digest(names)
         since, files = self._files[names]
         try:
-            if all(os.stat(file).st_ctime_ns < since - TICK_NS for file in files):  # noqa: PTH116  Many, and often.
+            if all(is_settled(os.stat(file).st_ctime_ns, since) for file in files):  # noqa: PTH116  Many, and often.
                 return first
         except OSError:  # A file is gone.
             pass

@@ -20,12 +20,14 @@ from qatbuild.engine.up_to_date_record import (
     FOLDERS,
     GLOBAL,
     PACKAGES,
+    PAGES,
     SOURCE,
     STAGE,
     Record,
     Recorded,
 )
 from qatbuild.engine.walk import tree
+from qatbuild.exchange.errors import SpecError
 from qatbuild.exchange.file_state import identity
 from qatbuild.schema.label import spec_of
 
@@ -33,9 +35,10 @@ if TYPE_CHECKING:
     from qatbuild.engine.loaded import LoadedProject
     from qatbuild.engine.plan import Stage
     from qatbuild.engine.rebuild import Rebuilder
+    from qatbuild.report.pages import Page
 
 _PACKAGE = str(Path(__file__).parent.parent)
-_FORMAT = 6
+_FORMAT = 7
 
 
 class Verified(NamedTuple):
@@ -65,6 +68,10 @@ class FastPath:
         self._record: Record | None = None
         self._written_groups: set[str] = set()
         self._pages: tuple[str, int] | None = None
+        self._pages_differ: bool | None = None
+        self._written: Sequence[Page] = ()
+        self.gone: list[str] = []
+        """The specs that are not there any more."""
 
     @property
     def nothing_to_load(self) -> bool:
@@ -80,15 +87,20 @@ class FastPath:
         if record is None:
             return
         differing = record.differing()
+        self._pages_differ = PAGES in differing
+        differing.discard(PAGES)
         if differing & (GLOBAL - {FOLDERS}):
             return
         wanted = names or self.project.default
         if not differing and not record.others and wanted is None:
-            self._record, self.selection = record, Only(())
+            self._record, self.selection, self._present = record, Only(()), record.specs if self._pages_differ else []
             return
         self._folders_changed = FOLDERS in differing
         if self._folders_changed:
             present = [name for name, _ in self.project.files()]
+            if self.project.folders_without_specs():
+                return  # Loading everything says which.
+            self.gone = sorted({*record.specs, *record.others} - set(present))
         else:
             present = [*record.specs, *record.others]
         specs = {name: spec_of(name) for name in (present if wanted is None else wanted)}
@@ -113,7 +125,8 @@ class FastPath:
         """Returns label -> routes of the recorded specs that were not loaded."""
         if self._record is None:
             return {}
-        return self._record.routes(name for name in self._record.specs if name not in self._selected)
+        left_out = {*self._selected, *self.gone}
+        return self._record.routes(name for name in self._record.specs if name not in left_out)
 
     def unknown_specs(self) -> set[str]:
         """Returns the specs that are neither recorded nor loaded, because a build of them failed."""
@@ -136,9 +149,24 @@ class FastPath:
         if self._record is not None:
             rebuilder.code.believe(self._record.digests(), self.began_ns)
 
-    def pages_written(self, since_ns: int) -> None:
+    def pages_differ(self, *, is_shown: bool) -> bool:
+        """Returns whether the pages may not be as they should be: edited, removed, or with a spec that is gone.
+
+        `is_shown`: whether there should be pages, if the record does not say.
+        """
+        return bool(self.gone) or (is_shown if self._pages_differ is None else self._pages_differ)
+
+    def pages_written(self, since_ns: int, written: Sequence[Page]) -> None:
         """Records that the pages show the reports as they were at `since_ns` or later."""
         self._pages = _pages_state(self.project), since_ns
+        self._written = written
+
+    def remember_pages(self) -> None:
+        """Writes the record of a build that loaded no spec, if pages were put back or specs are gone."""
+        if self._record is not None and (self._pages or self._folders_changed):
+            if self._folders_changed:
+                self._record.leave(set(self._record.specs) - self._current)
+            self._save(self._record)
 
     def remember(self, loaded: LoadedProject, rebuilder: Rebuilder, verified: Mapping[str, Verified]) -> None:
         """Writes the record: loaded specs whose stages are all verified, and unloaded specs as they were recorded.
@@ -174,9 +202,19 @@ class FastPath:
             _, engine = tree(_PACKAGE, ["__pycache__"])
             record.put(ENGINE, engine, self.began_ns)
             record.put(PACKAGES, _site(), self.began_ns)
+        self._save(record)
+
+    def _save(self, record: Record) -> None:
+        if self._written:
+            now = time.time_ns()
+            files = [self._short(page.file) for page in self._written]
+            record.put(PAGES, files, now if all(page.is_intact for page in self._written) else 0)
         if self._record is None or self._folders_changed:
             record.put(FOLDERS, map(self._short, self.project.folders()), self.began_ns)
-            self._present = [name for name, _ in self.project.files()]
+            try:
+                self._present = [name for name, _ in self.project.files()]
+            except SpecError:  # A folder is being changed at this moment.
+                return
         record.save(self.project.state.record, self._present)
 
     def _stage_groups(

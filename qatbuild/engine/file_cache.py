@@ -14,7 +14,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from qatbuild.exchange.file_state import TICK_NS, identity
+from qatbuild.exchange.file_state import identity, is_settled
 from qatbuild.exchange.files import make_way
 
 if TYPE_CHECKING:
@@ -63,7 +63,7 @@ class FileCache:
 
     def put(self, file: str, status: os.stat_result, value: str) -> None:
         """Keeps a value; `status` is from before the file was read."""
-        if time.time_ns() - status.st_ctime_ns > TICK_NS:
+        if is_settled(status.st_ctime_ns, time.time_ns()):
             with self._lock:
                 self._rows[file] = (identity(status), value)
                 self._unsaved.add(file)

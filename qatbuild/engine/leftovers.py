@@ -7,12 +7,12 @@ from __future__ import annotations
 
 import contextlib
 import os
-import shutil
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from qatbuild.engine.plan import Plan
+from qatbuild.engine.removal import remove
 from qatbuild.exchange.errors import ArtifactError
 from qatbuild.exchange.lock import busy
 from qatbuild.exchange.manifest import LOGS, Manifest
@@ -44,18 +44,18 @@ class Leftover:
         """The size of its files. A file that is also in the store keeps its disk space until it is removed there."""
         return sum(file.stat().st_size for file in self.files)
 
-    def remove(self, build: Path) -> None:
-        """Removes its parts, and the folders above that become empty, up to the build folder."""
-        for part in self.parts:
-            if part.is_dir():
-                shutil.rmtree(part, ignore_errors=True)
-            else:
-                part.unlink(missing_ok=True)
+    def remove(self, build: Path) -> bool:
+        """Removes its parts, and the folders above that become empty, up to the build folder.
+
+        Returns whether all parts are gone; prints which are not.
+        """
+        gone = [remove(part) for part in self.parts]
         for folder in (self.path, *self.path.parents):
             if folder == build or not folder.is_relative_to(build):
-                return
+                break
             with contextlib.suppress(OSError):
                 folder.rmdir()
+        return all(gone)
 
 
 def leftovers(build: Path, plan: Plan, keys: Mapping[str, str | None]) -> Iterator[Leftover]:

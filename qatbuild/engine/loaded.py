@@ -28,9 +28,10 @@ class LoadedProject(NamedTuple):
 
     @classmethod
     def load(cls, project: Project, selection: Selection) -> LoadedProject:
-        """Reads and plans the selected specs. SpecError for a project without specs or with an unknown default."""
+        """Reads and plans the selected specs. SpecError for a folder without specs, and for an unknown default."""
         loaded = cls.read(project, selection)
         if isinstance(selection, Everything):
+            _check_folders(project)
             _check_default(project, loaded.names)
         return loaded
 
@@ -99,12 +100,17 @@ class LoadedProject(NamedTuple):
         return ids
 
 
-def _check_default(project: Project, names: Collection[str]) -> None:
-    """Raises SpecError for a project without specs, and for a default that is not a name."""
-    if not names:
-        facts = [("folder", pattern) for pattern in project.patterns or [str(project.specs)]]
+def _check_folders(project: Project) -> None:
+    """Raises SpecError if a folder or pattern of the settings leads to no spec."""
+    if empty := project.folders_without_specs():
+        is_partly = project.patterns and len(empty) < len(project.patterns)
+        message = "A folder of the project's settings has no specs." if is_partly else "The project has no specs."
         hint = "write a spec as a JSON file in this folder, or set [tool.qatbuild] specs to another folder"
-        raise SpecError("The project has no specs.", facts, hint)
+        raise SpecError(message, [("folder", folder) for folder in empty], hint)
+
+
+def _check_default(project: Project, names: Collection[str]) -> None:
+    """Raises SpecError for a default that is not a name."""
     for label in project.default or ():
         if Label.parse(label).name not in names:
             where = f"tool.qatbuild.default{suggest(label, names)}"

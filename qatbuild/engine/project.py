@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import os
 import tomllib
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -82,7 +83,7 @@ class Project:
             root,
             root / specs if isinstance(specs, str) else root,
             root / settings.get("build", "build"),
-            None if default is None else tuple(default),
+            tuple(default) if default else None,
             tuple(Path(os.path.normpath(root.absolute() / path)) for path in settings.get("allow", ())),
             settings.get("threads") or os.cpu_count() or 1,
             _store(root, settings),
@@ -113,10 +114,33 @@ class Project:
         return project
 
     def files(self) -> list[tuple[str, Path]]:
-        """Returns name and file of every spec."""
+        """Returns name and file of every spec. SpecError if a folder of specs cannot be read."""
         from qatbuild.schema.load import find, find_below  # noqa: PLC0415  A build with nothing to do needs no specs.
 
-        return find_below(self.root, self.patterns) if self.patterns else list(find(self.specs).items())
+        with _reading_folders():
+            for folder in self._tops():
+                tree(str(folder), unreadable=_refuse)
+            return find_below(self.root, self.patterns) if self.patterns else list(find(self.specs).items())
+
+    def folders_without_specs(self) -> list[str]:
+        """Returns the folders of the settings that lead to no spec: empty, gone, misspelt or not mounted.
+
+        A pattern with wildcards may match nothing, unless nothing else leads to a spec either.
+        """
+        from qatbuild.schema.load import find, find_below  # noqa: PLC0415
+
+        with _reading_folders():
+            if not self.patterns:
+                return [] if find(self.specs) else [str(self.specs)]
+            empty = [pattern for pattern in self.patterns if not find_below(self.root, [pattern])]
+        if len(empty) == len(self.patterns):
+            return empty
+        return [pattern for pattern in empty if not any(character in pattern for character in "*?[")]
+
+    def _tops(self) -> list[Path]:
+        """Returns the existing folders below which the specs are."""
+        tops = [self.specs] if not self.patterns else [path for each in self.patterns for path in self.root.glob(each)]
+        return [top for top in tops if top.is_dir()]
 
     def file(self, name: str) -> Path:
         """Returns the file of a spec."""
@@ -137,6 +161,20 @@ class Project:
                 for path in filter(Path.is_dir, self.root.glob("/".join(parts[:count]))):
                     folders.update(dict.fromkeys(tree(str(path))[0] if count == len(parts) else [str(path)]))
         return list(folders)
+
+
+def _refuse(fault: OSError) -> None:
+    raise fault
+
+
+@contextlib.contextmanager
+def _reading_folders() -> Iterator[None]:
+    """Reports a folder that cannot be read: its specs must not seem to be gone."""
+    try:
+        yield
+    except OSError as fault:
+        facts = [("folder", fault.filename), ("reason", fault.strerror)]
+        raise SpecError("A folder of specs cannot be read.", facts, "change its permissions, or mount it") from fault
 
 
 def _patterns(specs: str | list[Any]) -> tuple[str, ...]:

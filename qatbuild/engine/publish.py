@@ -47,10 +47,14 @@ def publish(manifest: Manifest, file: Path, folder: Path, record: tuple[Path, st
     return Manifest(manifest.stage, folder, manifest.files, manifest.facts)
 
 
-def show_refused(stage: str, source: Path, folder: Path) -> None:
-    """Moves a refused model into place without a manifest: it can be looked at, and does not count as built."""
+def show_refused(stage: str, source: Path, folder: Path, record: tuple[Path, str]) -> None:
+    """Moves a refused model into place without a manifest: it can be looked at, and does not count as built.
+
+    `record` is (file, text) of its request.
+    """
     make_folder(folder)
     discard(Manifest.path_of(folder, stage))
+    write_text(*record)
     for path in source.glob("*"):
         if path.is_dir():
             remove(folder / path.name)

@@ -21,13 +21,14 @@ from typing import NamedTuple
 from qatbuild.engine.code_digest import Code
 from qatbuild.engine.digests import Digests
 from qatbuild.engine.plan import Stage
-from qatbuild.engine.publish import publish
+from qatbuild.engine.publish import publish, show_refused
 from qatbuild.engine.reason import Reason, changes
 from qatbuild.engine.source import source_sha256
 from qatbuild.engine.state_folder import StateFolder
 from qatbuild.exchange.errors import ArtifactError, StageError
-from qatbuild.exchange.files import read_bytes, read_json, read_text, write_text
+from qatbuild.exchange.files import file_sha256, parse_json, read_bytes, read_json, read_text, write_text
 from qatbuild.exchange.manifest import Manifest
+from qatbuild.exchange.published import NO_MANIFEST, Record, described, run_path, undigested
 from qatbuild.exchange.request import Input, Request, Source
 
 _MOST_PLACES = 5_000
@@ -127,23 +128,26 @@ class Rebuilder:
         try:
             text = read_text(Manifest.path_of(request.folder, request.stage))
             manifest = Manifest.parse(text, request.folder)
-            fields = read_json(record)
-            former = Request.of(fields)
-            reasons = changes(former, request, self.code_table)
+            former = Record.read(record)
         except (OSError, ValueError):
             return Freshness([Reason("never")])
-        if reasons:
+        if reasons := changes(former.request, request, self.code_table):
             return Freshness(reasons)
-        if fields.get("seal") != _seal(former, text):
+        if not former.belongs_to(text):
             manifest_name = f"{request.stage}.manifest.json"
             return Freshness([Reason("artifact", manifest_name, now=f"does not belong to {record.name}")])
-        faults = (fault.rpartition(": ") for fault in self.digests.damage(manifest))
+        complete = former.complete(manifest)
+        faults = [fault.rpartition(": ") for fault in self.digests.damage(complete)]
+        faults += [(name, "", "its digest is not on record") for name in undigested(complete)]
         if reasons := [Reason("artifact", name, now=how) for name, _, how in faults]:
             return Freshness(reasons)
         return Freshness([], tuple(manifest.files))
 
-    def publish(self, request: Request, stage: Stage) -> Publication:
-        """Moves the worker's artifacts into place. StageError, without a record, if an input changed meanwhile."""
+    def publish(self, request: Request, stage: Stage, *, ran: bool) -> Publication:
+        """Moves the artifacts of a stage that `ran`, or was restored, into place.
+
+        StageError, without a record, if an input changed meanwhile.
+        """
         for role, upstream in request.inputs.items():
             if not self._is_unchanged(upstream):
                 raise _changed(request, role, upstream.path.parent)
@@ -155,10 +159,21 @@ class Rebuilder:
         self._keep_table(request.code)
         file = Manifest.path_of(request.work, request.stage)
         made, text = Manifest.read_with_text(file)
-        record = request.to_json(seal=_seal(request, text))
+        measured = described(request.out, undigested(made))
+        record = Record.sealed(request, text, measured, _ran_sha256(request) if ran else "").to_json()
         manifest = publish(replace(made, folder=request.out), file, request.folder, (self.place(stage).record, record))
         self.save_if_due()
         return Publication(manifest, _both(text.encode(), record.encode()))
+
+    def refuse(self, request: Request) -> None:
+        """Moves the worker's artifacts into place without a manifest: a refused model does not count as built.
+
+        Its record has the digests of all of them, so that the report shows no other.
+        """
+        names = [path.relative_to(request.out).as_posix() for path in request.out.rglob("*") if path.is_file()]
+        record = Record.sealed(request, NO_MANIFEST, described(request.out, names)).to_json()
+        record_path = Request.path_of(request.folder, request.stage)
+        show_refused(request.stage, request.out, request.folder, (record_path, record))
 
     def artifacts(self, stage: Stage, texts_sha256: bytes) -> tuple[str, ...]:
         """Returns the names of the artifacts that this process published, if they have not changed since.
@@ -166,9 +181,11 @@ class Rebuilder:
         ArtifactError if a file was changed since.
         """
         folder, manifest, record = self.place(stage)
-        text = read_bytes(manifest)
-        if _both(text, read_bytes(record)) == texts_sha256:
+        text, record_text = read_bytes(manifest), read_bytes(record)
+        if _both(text, record_text) == texts_sha256:
             published = Manifest.parse(text, folder)
+            if undigested(published):
+                published = Record.of(parse_json(record_text)).complete(published)
             if not self.digests.damage(published):
                 return tuple(published.files)
         raise ArtifactError(f"The results of {stage.id} were changed.", [("folder", folder)])
@@ -233,9 +250,12 @@ def _both(manifest: bytes, record: bytes) -> bytes:
     return hashlib.sha256(hashlib.sha256(manifest).digest() + record).digest()
 
 
-def _seal(request: Request, manifest: str) -> str:
-    """Returns the digest that binds a request to the manifest it produced: an edit of either breaks it."""
-    return hashlib.sha256(f"{request.key}\n{manifest}".encode()).hexdigest()
+def _ran_sha256(request: Request) -> str:
+    """Returns the digest of run.json, which the worker has written; '' without one."""
+    try:
+        return file_sha256(run_path(request.folder, request.stage))
+    except OSError:
+        return ""
 
 
 @cache

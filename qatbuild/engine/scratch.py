@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
-import shutil
 from pathlib import Path
+
+from qatbuild.engine.removal import remove
 
 
 class Scratch:
@@ -28,7 +29,7 @@ class Scratch:
                 work.parent.mkdir(parents=True, exist_ok=True)
                 os.rename(folder, target)  # noqa: PTH104
         except OSError:
-            shutil.rmtree(folder, ignore_errors=True)
+            remove(folder)
 
     def give_back(self, work: Path, *, keep: bool) -> None:
         """Takes over the scratch folder of a stage that has been published; removes it unless it is empty.
@@ -43,9 +44,9 @@ class Scratch:
         if is_empty:
             self._empty.append(folder)
         else:
-            shutil.rmtree(folder, ignore_errors=True)
+            remove(folder)
 
     def remove(self) -> None:
         """Removes the empty folders, at the end of a build."""
         while self._empty:
-            shutil.rmtree(self._empty.pop(), ignore_errors=True)
+            remove(self._empty.pop())

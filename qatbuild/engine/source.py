@@ -28,7 +28,8 @@ def _sha256(path: Path, digests: Digests) -> str:
     if path.exists():
         return digests.tree_sha256(path)
     parts = sorted(path.parent.glob(f"{glob.escape(path.name)}.*")) if path.parent.is_dir() else []
-    rows = [[part.name, digests.sha256(part)] for part in parts if part.is_file()]
+    parts = [part for part in parts if part.is_file()]
+    rows = [[part.name, digest] for part, digest in zip(parts, digests.source_sha256(parts), strict=True)]
     return hashlib.sha256(canonical_json(rows).encode()).hexdigest() if rows else ""
 
 

@@ -8,10 +8,10 @@ record is missing, broken, or of another environment.
 A file that changed after its content was verified must not be recorded with its new state. So a state is recorded only
 if the file's ctime lies before the verification began; any other file is recorded as unknown, and verified again.
 
-    line of JSON: environment, number of stages, specs that were not up to date, state of the pages, lengths, checksum
+    line of JSON: environment, number of stages, specs that were not up to date, state of the pages, lengths
     paths, one a line | three int64 a path | number of paths of each group, int64 | names of groups, one a line
     of each spec, one a line: names | numbers of groups | JSON of its description, labels and routes
-    JSON of the code digests that depend on the group `engine` alone
+    JSON of the code digests that depend on the group `engine` alone | checksum
 
 It is not a database because reading 100,000 rows from one takes longer than the rest of a build with nothing to do.
 A group keeps its number, so a spec that changes costs only what belongs to it.
@@ -31,12 +31,18 @@ from pathlib import Path
 from typing import NamedTuple
 
 from qatbuild.engine.file_states import MISSING, UNKNOWN, WIDTH, changed, states
-from qatbuild.exchange.file_state import TICK_NS
+from qatbuild.exchange.file_state import is_settled
 from qatbuild.exchange.files import make_way, parse_json, read_bytes
 
 ENGINE, PACKAGES, ABSENT, FOLDERS = "engine", "packages", "absent", "folders"
 GLOBAL = {ENGINE, PACKAGES, ABSENT, FOLDERS}
 """Groups that concern every spec: qatbuild itself, installed packages, missing modules, folders of specs."""
+
+_CRC_BYTES = 8
+"""The length of the checksum at the end of the file, which covers all before it."""
+
+PAGES = "pages"
+"""The group of report.html and junit.xml, on which no spec depends."""
 
 STAGE = "stage "
 """Prefix of the name of a stage's group, followed by the stage's id."""
@@ -83,8 +89,8 @@ class Record:
         try:
             data = read_bytes(path)
             end = data.index(b"\n")
-            fields, rest = parse_json(data[:end]), memoryview(data)[end + 1 :]
-            if fields["environment"] != environment or fields["crc"] != zlib.crc32(rest):
+            fields, rest = parse_json(data[:end]), memoryview(data)[end + 1 : -_CRC_BYTES]
+            if fields["environment"] != environment or data[-_CRC_BYTES:] != _crc(memoryview(data)[:-_CRC_BYTES]):
                 return None
             ends = [0, *accumulate(fields["lengths"])]
             paths, values, *texts = (rest[start:end].tobytes() for start, end in pairwise(ends))
@@ -171,7 +177,7 @@ class Record:
         names = list(map(os.fsencode, files))
         values = states(names)
         for at in range(0, len(values), WIDTH):
-            if values[at] >= looked_since_ns - TICK_NS:
+            if not is_settled(values[at], looked_since_ns):
                 values[at : at + WIDTH] = array("q", UNKNOWN)
         self._new[group] = names, values
 
@@ -220,11 +226,11 @@ class Record:
             "pages": self.pages,
             "untold": self.untold,
             "lengths": [len(part) for part in parts],
-            "crc": zlib.crc32(rest),
         }
+        data = json.dumps(head).encode() + b"\n" + rest
         draft = path.with_name(f".{path.name}.{os.getpid()}")
         try:
-            draft.write_bytes(json.dumps(head).encode() + b"\n" + rest)
+            draft.write_bytes(data + _crc(data))
             make_way(path)
             path.unlink(missing_ok=True)  # ext4 would flush a file that replaces another, which is slow.
             draft.replace(path)
@@ -239,7 +245,7 @@ class Record:
         """
         self._read()
         places = {name: number for number, name in enumerate(self._names) if name}
-        used = GLOBAL.union(*(groups for groups, _ in self._entered.values()))
+        used = {*GLOBAL, PAGES}.union(*(groups for groups, _ in self._entered.values()))
         new = {group: files for group, files in self._new.items() if group in used}
         starts = [0, *accumulate(self._sizes)]
 
@@ -309,6 +315,10 @@ class Record:
 
     def _texts(self, specs: Iterable[str]) -> set[str]:
         return {*",".join(self._specs[spec][0] for spec in specs).split(",")} - {""}
+
+
+def _crc(data: bytes | memoryview) -> bytes:
+    return b"%08x" % zlib.crc32(data)
 
 
 def _lines(text: bytes) -> list[str]:

@@ -96,7 +96,7 @@ class Request:
         """The path of the request that made the artifacts in `folder`."""
         return folder / f"{stage}.request.json"
 
-    def to_json(self, **more: str) -> str:
+    def to_json(self, **more: object) -> str:
         """The request as JSON for the worker, with `more` members at its end."""
         fields = {
             **self.identity,

@@ -46,6 +46,7 @@ def project_tasks(dodo_file: str, executor: Executor | None = None) -> tuple[Doi
         if not command.always and _is_current_folder(project):
             fast_path.check(command.names)
         if fast_path.nothing_to_load:
+            command.at_end(fast_path.remember_pages)
             return _up_to_date(project, fast_path)
         return _loaded(project, executor, fast_path, command)
     except QatbuildError as error:

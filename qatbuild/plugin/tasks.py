@@ -130,7 +130,7 @@ def _build(builder: Builder, stage: Stage) -> dict[str, bool] | TaskFailed:
 def _clean(builder: Builder, stage: Stage) -> None:
     """Removes a stage's artifacts, for `doit clean`. An error ends the command: doit would print it and go on."""
     try:
-        builder.clean(stage)
+        builder.cleaner.clean(stage)
     except QatbuildError as error:
         raise SystemExit(error.block()) from None
 

@@ -15,14 +15,14 @@ from qatbuild.schema.label import route_of
 class Failure(NamedTuple):
     """A stage of a label without a current result.
 
-    `block` is the printed error; '' if the stage was not run, because another that it needs failed. If `stale`, the
-    stage did not fail, but its result is about an earlier model.
+    `block` is the printed error; '' if the stage was not run, because another that it needs failed. With `stale`, the
+    stage did not fail, but its result must not be shown, for this reason.
     """
 
     label: str
     stage: str
     block: str
-    stale: bool = False
+    stale: str = ""
 
     @property
     def key(self) -> str:
@@ -38,7 +38,7 @@ class Failure(NamedTuple):
     def verdict(self) -> str:
         """The failure in one line."""
         if self.stale:
-            return "stale: of an earlier model"
+            return f"stale: {self.stale}"
         return f"FAILED: {self.block.splitlines()[0]}" if self.block else "not built: a stage it depends on failed"
 
 

@@ -1,19 +1,19 @@
 """Reads the models for the report: for each label its report.json, and the route.json of each route.
 
-Results of stages that failed in their last run are left out, and so are results about an earlier model, which remain
-after a build of some stages only.
+Results of stages that failed in their last run are left out. So are results about an earlier model, which remain after
+a build of some stages only, and files that are not as their stage published them.
 """
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from qatbuild.exchange.files import read_bytes, read_json, write_text
+from qatbuild.exchange.files import file_sha256, read_json, write_text
 from qatbuild.exchange.manifest import Manifest
+from qatbuild.exchange.published import published_sha256
 from qatbuild.exchange.request import Request
 from qatbuild.report import failures
 from qatbuild.report.failures import Failure
@@ -45,7 +45,7 @@ def read_models(
     models = []
     for label, names in labels.items():
         planned = list(names)
-        without = {**_outdated(build, label, planned), **failures.of(label, failed or {})}
+        without = {**_unsound(build, label, planned), **failures.of(label, failed or {})}
         report = None if "evaluate" in without else _read(build / label / "report.json")
         taken = [name for name in planned if stage_of(name) not in without]
         routes = [_read(build / label / "deploy" / name / "route.json") for name in taken]
@@ -54,15 +54,23 @@ def read_models(
     return models
 
 
-def _outdated(build: Path, label: str, routes: Iterable[str]) -> dict[str, Failure]:
-    """Returns the stages of a label whose results are about an earlier model."""
-    places = {"evaluate": build / label} | {stage_of(name): build / label / "deploy" / name for name in routes}
+def _unsound(build: Path, label: str, routes: Iterable[str]) -> dict[str, Failure]:
+    """Returns the stages of a label whose results are about an earlier model, or not as they were published."""
+    places = {"evaluate": build / label / "report.json"}
+    places |= {stage_of(name): build / label / "deploy" / name / "route.json" for name in routes}
     now = {role: _sha256(Manifest.path_of(build / label, role)) for role in MODEL}
-    return {
-        stage: Failure(label, stage, "", stale=True)
-        for stage, folder in places.items()
-        if any(sha256 != now.get(role, sha256) for role, sha256 in _inputs(Request.path_of(folder, stage)))
-    }
+    reasons = {stage: _reason(stage, file, now) for stage, file in places.items()}
+    return {stage: Failure(label, stage, "", stale=reason) for stage, reason in reasons.items() if reason}
+
+
+def _reason(stage: str, file: Path, now: Mapping[str, str]) -> str:
+    """Returns why a stage's file must not be shown; '' if it may be, or if the stage was never built."""
+    inputs = _inputs(Request.path_of(file.parent, stage))
+    if any(sha256 != now.get(role, sha256) for role, sha256 in inputs):
+        return "of an earlier model"
+    if _sha256(file) == published_sha256(file.parent, stage, file.name):
+        return ""
+    return f"{file.name} was edited" if file.exists() else f"{file.name} is missing"
 
 
 def _inputs(record: Path) -> list[tuple[str, str]]:
@@ -75,7 +83,7 @@ def _inputs(record: Path) -> list[tuple[str, str]]:
 
 def _sha256(path: Path) -> str:
     try:
-        return hashlib.sha256(read_bytes(path)).hexdigest()
+        return file_sha256(path)
     except OSError:
         return ""
 

@@ -1,26 +1,45 @@
 """Writes report.html and junit.xml of all models; models whose reports have not changed are not rendered again.
 
 The rendered parts of a model are cached with the state (size, mtime, ctime, inode) of its files. Without the cache
-everything is read. Files of specs that the caller declares unchanged are not checked.
+everything is read, and so it is if the cache's checksum is wrong. Files of specs that the caller declares unchanged are
+not checked.
 """
 
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import os
 import time
+import zlib
 from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from qatbuild.exchange.file_state import TICK_NS, identity
-from qatbuild.exchange.files import read_text, write_text
+from qatbuild.exchange.file_state import identity, is_settled
+from qatbuild.exchange.files import file_sha256, read_text, write_text
 from qatbuild.report import html, junit, markup
 from qatbuild.report.failures import Failure
 from qatbuild.report.models import MODEL, read_models
-from qatbuild.schema.label import spec_of
+from qatbuild.schema.label import spec_of, stage_of
 
 _COLUMN, _CELL = "\x1e", "\x1f"
+
+
+class Page(NamedTuple):
+    """A written file, its SHA-256, and whether it was missing or different before."""
+
+    file: Path
+    sha256: str
+    is_new: bool
+
+    @property
+    def is_intact(self) -> bool:
+        """Whether the file is still as written."""
+        try:
+            return file_sha256(self.file) == self.sha256
+        except OSError:
+            return False
 
 
 class _Rendered(NamedTuple):
@@ -66,8 +85,8 @@ def refresh(
     cache: Path,
     failures: Iterable[Failure] = (),
     unchanged: Container[str] = (),
-) -> Path:
-    """Writes both files and returns the page's path.
+) -> tuple[Page, Page]:
+    """Writes both files, unless they are there as they should be, and returns them.
 
     `labels`: label -> its routes; `cache`: the file of rendered parts; `failures`: stages without a current result;
     `unchanged`: specs none of whose files has changed since `cache` was written.
@@ -88,12 +107,23 @@ def refresh(
         else:
             models.append(_render(build, label, routes, state, without))
     shown = _Columns.of([each for each in models if each.row])
-    path = build / "report.html"
-    write_text(path, html.joined(shown.row, shown.section))
-    write_text(build / "junit.xml", junit.joined(shown.suite, shown.counts))
-    with contextlib.suppress(OSError):
-        write_text(cache, _COLUMN.join([_version(), *map(_CELL.join, _Columns.of(models))]))
-    return path
+    written = (
+        _written(build / "report.html", html.joined(shown.row, shown.section)),
+        _written(build / "junit.xml", junit.joined(shown.suite, shown.counts)),
+    )
+    text = _COLUMN.join([_version(), *map(_CELL.join, _Columns.of(models))])
+    if models != list(before.values()):
+        with contextlib.suppress(OSError):
+            write_text(cache, f"{_checksum(text)}{_COLUMN}{text}")
+    return written
+
+
+def _written(file: Path, text: str) -> Page:
+    page = Page(file, hashlib.sha256(text.encode()).hexdigest(), is_new=True)
+    if page.is_intact:
+        return page._replace(is_new=False)
+    write_text(file, text)
+    return page
 
 
 def _render(build: Path, label: str, routes: Iterable[str], state: str, failed: Mapping[str, Failure]) -> _Rendered:
@@ -109,9 +139,12 @@ def _state(build: str, label: str, routes: Iterable[str], now: int) -> str:
     """Returns the state of a model's reports; '' if one changed so recently that another change might go unnoticed."""
     files = [
         f"{build}/{label}/report.json",
-        *(f"{build}/{label}/{name}.manifest.json" for name in MODEL),
-        *(f"{build}/{label}/deploy/{name}/route.json" for name in routes),
+        *(f"{build}/{label}/{name}.manifest.json" for name in (*MODEL, "evaluate")),
+        f"{build}/{label}/evaluate.request.json",
     ]
+    for name in routes:
+        folder, stage = f"{build}/{label}/deploy/{name}", stage_of(name)
+        files += [f"{folder}/{each}" for each in ("route.json", f"{stage}.manifest.json", f"{stage}.request.json")]
     parts = []
     for file in files:
         try:
@@ -119,7 +152,7 @@ def _state(build: str, label: str, routes: Iterable[str], now: int) -> str:
         except OSError:
             parts.append(f"{file} -")
             continue
-        if now - status.st_ctime_ns <= TICK_NS:
+        if not is_settled(status.st_ctime_ns, now):
             return ""
         parts.append(f"{file} {identity(status)}")
     return "\n".join(parts)
@@ -127,13 +160,18 @@ def _state(build: str, label: str, routes: Iterable[str], now: int) -> str:
 
 def _load(cache: Path) -> dict[str, _Rendered]:
     try:
-        version, *texts = read_text(cache).split(_COLUMN)
-        if version != _version():
+        checksum, _, text = read_text(cache).partition(_COLUMN)
+        version, *texts = text.split(_COLUMN)
+        if version != _version() or checksum != _checksum(text):
             return {}
         columns = _Columns._make(text.split(_CELL) for text in texts)
         return dict(zip(columns.label, map(_Rendered._make, zip(*columns, strict=True)), strict=True))
     except (OSError, ValueError, TypeError):
         return {}
+
+
+def _checksum(text: str) -> str:
+    return f"{zlib.crc32(text.encode()):08x}"
 
 
 def _version() -> str:

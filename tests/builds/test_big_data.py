@@ -40,7 +40,7 @@ def hashed(monkeypatch: pytest.MonkeyPatch) -> list[str]:
         return real(path)
 
     monkeypatch.setattr(digests, "file_sha256", counting)
-    monkeypatch.setattr(file_cache, "TICK_NS", 0)  # What was written a moment ago is old enough here.
+    monkeypatch.setattr(file_cache, "is_settled", lambda *_: True)  # What was written a moment ago is old enough here.
     return names
 
 

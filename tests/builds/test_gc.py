@@ -120,7 +120,7 @@ def test_gc_waits_for_a_build_and_keeps_what_that_build_needs(former: ToyProject
 def test_a_build_waits_for_gc(former: ToyProject) -> None:
     slow = "import sys\nfrom qatbuild.engine.leftovers import Leftover\nremove = Leftover.remove\n"
     slow += "def slowly(*given):\n    print('begun', file=sys.stderr, flush=True)\n    open('go').read()\n"
-    slow += "    remove(*given)\nLeftover.remove = slowly\n"
+    slow += "    return remove(*given)\nLeftover.remove = slowly\n"
     (former.root / "dodo.py").write_text(f"{slow}{DODO}")
     os.mkfifo(former.root / "go")
     collecting = former.started("gc", "--age", "0")

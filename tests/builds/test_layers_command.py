@@ -10,9 +10,8 @@ from tests.unit.test_layer_table import row
 
 def evaluated(toy: ToyProject) -> None:
     """A build whose report has one layer."""
+    (toy.root / "report.json").write_text(json.dumps({"layers": [row("conv1", "CONV_2D")]}))
     toy.built()
-    report = toy.root / "build" / "net" / "report.json"
-    report.write_text(json.dumps({"layers": [row("conv1", "CONV_2D")]}))
 
 
 def test_a_model_s_layers_are_printed_below_its_label(toy: ToyProject) -> None:

@@ -79,6 +79,7 @@ RESULTS = (
     "build/net/convert.manifest.json",
     "build/net/convert.request.json",
     "build/net/model.tflite",
+    "build/net/report.json",
     "build/shared/float-*/float.manifest.json",
     "build/shared/float-*/model.ckpt-1.index",
 )

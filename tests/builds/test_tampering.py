@@ -76,10 +76,12 @@ def test_unreadable_files_of_the_engine_are_ignored(toy: ToyProject, name: str) 
     memory.unlink(missing_ok=True)
     memory.mkdir()
     assert toy.built() == []
-    for command in ("list", "explain", "forget"):
+    for command in ("list", "explain"):
         assert toy.doit(command).returncode == 0
     toy.spec("net", evaluate={"min_top1": 50})
     assert toy.built() == ["evaluate"]
+    assert toy.doit("forget", "net:convert").returncode == 0
+    assert toy.built() == ["convert"]
 
 
 def test_clean_waits_for_a_build_that_is_under_way(toy: ToyProject) -> None:

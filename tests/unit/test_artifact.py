@@ -12,7 +12,9 @@ from qatbuild.engine import digests as digest_module
 from qatbuild.engine import file_cache
 from qatbuild.engine.digests import Digests
 from qatbuild.engine.publish import publish
+from qatbuild.engine.source import source_sha256
 from qatbuild.exchange.errors import ArtifactError
+from qatbuild.exchange.file_state import is_settled
 from qatbuild.exchange.files import file_sha256, write_text
 from qatbuild.exchange.manifest import Manifest
 
@@ -86,7 +88,7 @@ def test_digest_notices_an_edit_that_keeps_size_and_mtime(tmp_path: Path) -> Non
 
 
 def test_file_cache_is_written_and_read_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(file_cache, "TICK_NS", -1)  # What was written this moment is not remembered, else.
+    monkeypatch.setattr(file_cache, "is_settled", lambda *_: True)  # As if it had been written long ago.
     (tmp_path / "a").write_text("one")
     digests = Digests.load(tmp_path / "memory.db")
     digest = digests.sha256(tmp_path / "a")
@@ -99,12 +101,27 @@ def test_file_cache_is_written_and_read_back(tmp_path: Path, monkeypatch: pytest
 def test_digest_of_a_file_that_was_changed_this_moment_is_not_remembered(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(file_cache, "TICK_NS", 10**12)
+    monkeypatch.setattr(file_cache, "is_settled", lambda *_: False)
     (tmp_path / "a").write_text("one")
     digests = Digests()
     digests.sha256(tmp_path / "a")
     monkeypatch.setattr(digest_module, "file_sha256", lambda _: "read again")
     assert digests.sha256(tmp_path / "a") == "read again"
+
+
+@pytest.mark.parametrize(
+    ("ctime_s", "age_s", "settled"),
+    [
+        (1000.123, 0.01, False),
+        (1000.123, 0.03, True),
+        (1000, 0.03, False),  # A clock of seconds: another change may have the same ctime.
+        (1000, 1.99, False),  # A clock of two seconds.
+        (1000, 2.03, True),
+    ],
+)
+def test_ctime_in_whole_seconds_is_trusted_after_two_of_them(ctime_s: float, age_s: float, settled: bool) -> None:
+    ctime_ns = round(ctime_s * 1000) * 1_000_000
+    assert is_settled(ctime_ns, ctime_ns + round(age_s * 1e9)) is settled
 
 
 @pytest.mark.parametrize("text", ["", "no memory at all", "SQLite format 3\0 and then garbage" * 100])
@@ -162,3 +179,28 @@ def test_publishing_that_dies_at_any_moment_leaves_no_mixture(
         "toy.manifest.json",
         "toy.request.json",
     ]
+
+
+def test_changes_of_a_user_s_file_are_written_back_before_it_is_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    done: list[str] = []
+    monkeypatch.setattr(os, "fsync", lambda number: done.append(f"sync {Path(f'/dev/fd/{number}').resolve().name}"))
+    monkeypatch.setattr(os, "sync", lambda: done.append("sync all"))
+
+    def read(file: str) -> str:
+        done.append(f"read {Path(file).name}")
+        return "digest"
+
+    monkeypatch.setattr(digest_module, "file_sha256", read)
+    for name in ("a", "b"):
+        (tmp_path / name).write_text(name)
+    source_sha256(tmp_path, Digests())
+    assert done == ["sync a", "sync b", "read a", "read b"]
+    done.clear()
+    source_sha256(tmp_path / "a", Digests())
+    assert done == ["sync a", "read a"]
+    done.clear()
+    monkeypatch.setattr(digest_module, "_MOST_SYNCED", 1)
+    source_sha256(tmp_path, Digests())
+    assert done == ["sync all", "read a", "read b"]

@@ -11,6 +11,8 @@ from xml.etree import ElementTree as ET
 import pytest
 
 from qatbuild.engine.reason import Reason
+from qatbuild.exchange.published import NO_MANIFEST, Record, described
+from qatbuild.exchange.request import Request
 from qatbuild.report.failures import Failure, load, update
 from qatbuild.report.html import page
 from qatbuild.report.junit import junit
@@ -66,11 +68,19 @@ def build(tmp_path: Path) -> Path:
         "gone/report.json": report("gone"),
     }
     for name, content in files.items():
-        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
-        (tmp_path / name).write_text(json.dumps(content))
-    (tmp_path / "broken").mkdir()
-    (tmp_path / "broken/report.json").write_text("{")
+        write(tmp_path / name, json.dumps(content))
+    write(tmp_path / "broken/report.json", "{")
     return tmp_path
+
+
+def write(file: Path, text: str) -> None:
+    """Writes a report with the record of its stage."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text(text)
+    folder, stage = file.parent, "evaluate" if file.name == "report.json" else f"deploy.{file.parent.name}"
+    request = Request(stage, {}, {}, {}, {}, "", 1, folder, folder, folder, folder)
+    record = Record.sealed(request, NO_MANIFEST, described(folder, [file.name]))
+    Request.path_of(folder, stage).write_text(record.to_json())
 
 
 LABELS = {"net": ["onnx", "vela", "untaken"], "other": [], "broken": [], "unbuilt": ["vela"]}

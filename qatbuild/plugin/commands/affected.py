@@ -86,8 +86,7 @@ def _lines(labels: dict[str, dict[str, list[Reason]]], *, why: bool) -> Iterator
 
 def _compare(session: Session, revision: Revision) -> tuple[dict[str, dict[str, list[Reason]]], list[str]]:
     """Returns label -> stage -> reasons of the affected labels, and the labels that were removed."""
-    changed = revision.changed()
-    if not changed:
+    if not revision.changed:
         return {}, []
     project = session.project
     inside = project.root.resolve().relative_to(revision.top.resolve())
@@ -98,21 +97,21 @@ def _compare(session: Session, revision: Revision) -> tuple[dict[str, dict[str, 
         root = top / inside
         places = [os.path.relpath(place, revision.top) for place in (project.root.resolve(), *project.allowed)]
         places += [str(own)] if own else []
-        revision.extract(top, lambda path: _reads(path, places))
+        revision.extract(top, places, _is_read)
         root.mkdir(parents=True, exist_ok=True)
         before = LoadedProject.read(Project.at(root), Everything())
         code = Code(root, package=top / own if own else PACKAGE)
-        then = Side(top, before.plan, set(before.errors), code, before.project.threads)
-        here = project.root.parents[len(inside.parts) - 1] if inside.parts else project.root
-        now = Side(here, session.plan, set(session.errors), Code(project.root), project.threads)
-        labels = affected(then, now, changed, list(_toolchain(root, project.root, inside, changed)))
+        then = Side(root, inside, before.plan, set(before.errors), code, before.project.threads)
+        now = Side(project.root, inside, session.plan, set(session.errors), Code(project.root), project.threads)
+        labels = affected(then, now, revision.same, list(_toolchain(root, project.root, inside, revision.changed)))
         removed = sorted(set(before.plan.labels) - set(session.plan.labels))
     return labels, removed
 
 
-def _reads(path: PurePosixPath, places: list[str]) -> bool:
-    named = path.suffix in {".json", ".py"} or path.name == "pyproject.toml"
-    return named and any(place == "." or path.is_relative_to(place) for place in places)
+def _is_read(name: str) -> bool:
+    """Returns whether loading and planning specs may read a file with this name."""
+    path = PurePosixPath(name)
+    return path.suffix in {".json", ".py"} or path.name == "pyproject.toml"
 
 
 def _toolchain(then: Path, now: Path, inside: Path, changed: set[str]) -> Iterator[Reason]:

@@ -7,7 +7,7 @@ import time
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from qatbuild.engine.forecast import Verdict
 from qatbuild.engine.leftovers import Leftover, leftovers
@@ -47,7 +47,7 @@ class Gc(SpecCommand):
     )  # fmt: skip
 
     def run(self, session: Session, options: Any, names: list[str]) -> int:
-        """Removes unneeded files and prints them; returns 0."""
+        """Removes unneeded files and prints them; returns 1 if some cannot be removed."""
         if names:
             raise SpecError("doit gc takes no labels.", [("got", " ".join(names))])
         for name in ("age", "size"):
@@ -79,17 +79,25 @@ class Gc(SpecCommand):
         dropped: list[Result] = []
         if isinstance(store, LocalStore):
             dropped = list(_unneeded(store, build, verdicts, oldest, options["size"]))
-        fields, lines = _fields(gone, dropped), list(_lines(gone, dropped, session.project.root, dry=options["dry"]))
+        rows = [_Row(each, each.size_bytes, each.used) for each in gone]
+        freed = rows
         if not options["dry"]:
-            for each in gone:
-                each.remove(build)
+            freed = [row for row in rows if row.leftover.remove(build)]
             if isinstance(store, LocalStore):
                 store.drop(result.key for result in dropped)
         if options["json"]:
-            write_json(fields)
+            write_json(_fields(freed, dropped))
         else:
-            sys.stdout.writelines(lines)
-        return 0
+            sys.stdout.writelines(_lines(freed, dropped, session.project.root, dry=options["dry"]))
+        return 0 if len(freed) == len(rows) else 1
+
+
+class _Row(NamedTuple):
+    """A leftover with its size and the time of its last use, which are unknown once it is removed."""
+
+    leftover: Leftover
+    size_bytes: int
+    used: float
 
 
 def _unneeded(
@@ -126,19 +134,19 @@ def _size_bytes(results: Iterable[Result]) -> int:
     return sum({digest: size for result in results for digest, size in result.blobs.items()}.values())
 
 
-def _fields(gone: list[Leftover], dropped: list[Result]) -> dict[str, Any]:
-    folders = [{"path": str(each.path), "bytes": each.size_bytes, "used": each.used} for each in gone]
+def _fields(freed: list[_Row], dropped: list[Result]) -> dict[str, Any]:
+    folders = [{"path": str(row.leftover.path), "bytes": row.size_bytes, "used": row.used} for row in freed]
     results = [{"key": each.key, "stage": each.stage, "bytes": sum(each.blobs.values())} for each in dropped]
     return {"leftovers": folders, "results": results}
 
 
-def _lines(gone: list[Leftover], dropped: list[Result], root: Path, *, dry: bool) -> Iterator[str]:
+def _lines(freed: list[_Row], dropped: list[Result], root: Path, *, dry: bool) -> Iterator[str]:
     verb = "would free" if dry else "freed"
-    for each in gone:
-        path = each.path.relative_to(root) if each.path.is_relative_to(root) else each.path
-        yield f"{verb}  {path}\n"
+    for row in freed:
+        path = row.leftover.path
+        yield f"{verb}  {path.relative_to(root) if path.is_relative_to(root) else path}\n"
     for result in dropped:
         day = time.strftime("%Y-%m-%d", time.localtime(result.used))
         yield f"{verb}  result {result.key[:12]} of {result.stage}, last used {day}\n"
-    megabytes = (sum(each.size_bytes for each in gone) + _size_bytes(dropped)) / 1e6
-    yield f"{verb} {len(gone)} leftovers and {len(dropped)} results, {megabytes:.1f} MB\n"
+    megabytes = (sum(row.size_bytes for row in freed) + _size_bytes(dropped)) / 1e6
+    yield f"{verb} {len(freed)} leftovers and {len(dropped)} results, {megabytes:.1f} MB\n"

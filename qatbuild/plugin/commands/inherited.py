@@ -10,11 +10,11 @@ from __future__ import annotations
 import functools
 import re
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from doit.cmd_base import DoitCmdBase, check_tasks_exist
+from doit.cmd_base import DoitCmdBase, check_tasks_exist, tasks_and_deps_iter
 from doit.cmd_clean import Clean as DoitClean
 from doit.cmd_completion import TabCompletion as DoitTabCompletion
 from doit.cmd_forget import Forget as DoitForget
@@ -26,9 +26,14 @@ from doit.cmd_resetdep import ResetDep as DoitResetDep
 from doit.cmd_strace import Strace as DoitStrace
 from doit.exceptions import InvalidCommand
 
-from qatbuild.plugin.invocation import Invocation, entered
+from qatbuild.exchange.errors import QatbuildError
+from qatbuild.plugin.invocation import Invocation, current, entered
 from qatbuild.plugin.streams import guarded
 from qatbuild.schema.nearest import nearest
+
+if TYPE_CHECKING:
+    from qatbuild.engine.build import Builder
+    from qatbuild.engine.plan import Stage
 
 COMMANDS = ("affected", "check", "explain", "gc", "graph", "layers", "plan")
 """The commands that qatbuild adds."""
@@ -103,18 +108,42 @@ class Clean(WithParentSearch, DoitClean):  # type: ignore[misc]
 
     name = "clean"
 
+    @functools.wraps(DoitClean._execute)  # noqa: SLF001  doit reads the options' names from the signature.
+    def _execute(self, *arguments: Any, pos_args: list[str] | None = None, **options: Any) -> Any:
+        """Called by doit, whose own method cleans no stage of a spec with variants, nor one by its second name."""
+        if pos_args and current().sessions:
+            pos_args = list(reversed(with_stages(self.task_list, pos_args)))
+        return super()._execute(*arguments, pos_args=pos_args, **options)
+
 
 class Forget(WithParentSearch, DoitForget):  # type: ignore[misc]
-    """`doit forget`."""
+    """`doit forget`: a stage counts as never built, in doit's database and on the disk, where the truth is."""
 
     name = "forget"
 
     @functools.wraps(DoitForget._execute)  # noqa: SLF001  doit reads the options' names from the signature.
-    def _execute(self, *arguments: Any, **options: Any) -> Any:
+    def _execute(self, forget_sub: bool, forget_disable_default: bool, forget_all: bool) -> Any:  # noqa: FBT001
         """Called by doit, whose own method fails if no task is named and the dodo.py has no default."""
         if self.sel_tasks is None:  # type: ignore[has-type]
             self.sel_tasks = [task.name for task in self.task_list if not task.subtask_of]
-        return super()._execute(*arguments, **options)
+        tasks = {task.name: task for task in self.task_list}
+        check_tasks_exist(tasks, [] if forget_all else self.sel_tasks)
+        if current().sessions:
+            self.sel_tasks = with_stages(self.task_list, self.sel_tasks)
+        names = list(self.sel_tasks)
+        if forget_all:
+            names = list(tasks)
+        elif forget_sub:
+            names = [task.name for task in tasks_and_deps_iter(tasks, self.sel_tasks, yield_duplicates=True)]
+        elif self.sel_default_tasks and forget_disable_default:
+            names = []
+        result = super()._execute(forget_sub, forget_disable_default, forget_all)
+        for builder, stage in _stages(tasks[name] for name in dict.fromkeys(names)):
+            try:
+                builder.cleaner.forget(stage)
+            except QatbuildError as error:
+                raise SystemExit(error.block()) from None
+        return result
 
 
 class Ignore(WithParentSearch, DoitIgnore):  # type: ignore[misc]
@@ -145,6 +174,33 @@ class List(WithParentSearch, DoitList):  # type: ignore[misc]
         more = any(params[option] for option in ("subtasks", "status", "list_deps")) or params["sort"] != "name"
         return Invocation(tuple(args), lists=not args and not more)
 
+    def _print_task(self, template: str, task: Any, status: bool, *arguments: Any) -> None:  # noqa: FBT001
+        """Called by doit, whose own method never calls a group up to date, nor what its database does not know."""
+        if status and current().sessions:
+            letter = self.STATUS_MAP[self._status(task, {each.name: each for each in self.task_list})]
+            template, status = template.replace("{status}", letter), False
+        super()._print_task(template, task, status, *arguments)
+
+    @functools.cached_property
+    def _statuses(self) -> dict[str, str]:
+        return {}
+
+    def _status(self, task: Any, tasks: Mapping[str, Any]) -> str:
+        """Returns a task's status in doit's words: of a group, the worst of its tasks."""
+        if task.name not in self._statuses:
+            self._statuses[task.name] = self._new_status(task, tasks)
+        return self._statuses[task.name]
+
+    def _new_status(self, task: Any, tasks: Mapping[str, Any]) -> str:
+        if self.dep_manager.status_is_ignore(task):
+            return "ignore"
+        if _stage(task):
+            return "up-to-date" if all(is_current() for is_current, *_ in task.uptodate) else "run"
+        if task.actions or not task.task_dep:
+            return str(self.dep_manager.get_status(task, tasks).status)
+        statuses = {self._status(tasks[name], tasks) for name in task.task_dep}
+        return next((each for each in ("error", "run", "up-to-date") if each in statuses), "ignore")
+
 
 class ResetDep(WithParentSearch, DoitResetDep):  # type: ignore[misc]
     """`doit reset-dep`."""
@@ -168,6 +224,39 @@ class TabCompletion(WithParentSearch, DoitTabCompletion):  # type: ignore[misc]
     """`doit tabcompletion`."""
 
     name = "tabcompletion"
+
+
+def with_stages(tasks: Iterable[Any], names: Iterable[str]) -> list[str]:
+    """Returns task names with those of the stages that groups and second names stand for.
+
+    A label or a spec stands for its own stages, without those that it shares with others: `shared` does for these.
+    """
+    by_name = {task.name: task for task in tasks}
+    return list(dict.fromkeys(each for name in names for each in (name, *_stages_of(name, by_name))))
+
+
+def _stages_of(name: str, tasks: Mapping[str, Any]) -> list[str]:
+    is_own: dict[str, bool] = {}
+    waiting = [name] if name in tasks else []
+    while waiting:
+        task = tasks[waiting.pop()]
+        if stage := _stage(task):
+            is_own[task.name] = stage.home in stage.labels or bool(stage.route)
+        elif not task.actions:
+            waiting += reversed(task.task_dep)
+    return [each for each, own in is_own.items() if own] or list(is_own)
+
+
+def _stages(tasks: Iterable[Any]) -> Iterator[tuple[Builder, Stage]]:
+    """Yields the stages among tasks, each with its builder."""
+    for stage in filter(None, map(_stage, tasks)):
+        for session in current().sessions:
+            if session.plan.stages.get(stage.id) is stage:
+                yield session.builder, stage
+
+
+def _stage(task: Any) -> Stage | None:
+    return (task.meta or {}).get("stage")
 
 
 def tasks_of_this_dodo(command: Invocation, tasks: Iterable[Any]) -> list[str] | None:

@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from qatbuild.exchange.errors import ArtifactError
-from qatbuild.exchange.files import read_json
+from qatbuild.exchange.files import file_sha256, read_json
+from qatbuild.exchange.published import published_sha256
 from qatbuild.plugin.commands.command import SpecCommand, write_faults, write_json
 from qatbuild.plugin.session import Session
 from qatbuild.report.layers import layer_table
@@ -46,7 +47,11 @@ class Layers(SpecCommand):
 
 
 def _layers(report: Path, label: str) -> Any:
+    hint = f"doit {label}"
     try:
-        return read_json(report)["layers"]
+        layers = read_json(report)["layers"]
     except (OSError, ValueError, KeyError, TypeError) as fault:
-        raise ArtifactError("The model has no report with layers.", [("file", report)], f"doit {label}") from fault
+        raise ArtifactError("The model has no report with layers.", [("file", report)], hint) from fault
+    if file_sha256(report) != published_sha256(report.parent, "evaluate", report.name):
+        raise ArtifactError("A report is not as it was built.", [("file", report)], hint)
+    return layers
