@@ -38,6 +38,7 @@ KERNELS: dict[str, Callable[..., NDArray[Any]]] = {
     "PACK": shapes.pack,
     "PAD": shapes.pad,
     "PADV2": shapes.pad,
+    "PRELU": activations.prelu,
     "RELU": activations.relu,
     "RELU6": activations.relu,
     "RELU_N1_TO_1": activations.relu,
