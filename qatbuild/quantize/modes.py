@@ -18,6 +18,7 @@ from typing import Any
 
 import tensorflow as tf
 
+from qatbuild.quantize.graph.refusals import refuse_authored
 from qatbuild.quantize.options import Options
 from qatbuild.quantize.rewrite_report import RewriteReport
 
@@ -61,8 +62,10 @@ def check_network(
 
     `input` and `logits` name operations (or tensors, "input:0"). `hints` maps a kind of operation ("LRN", "BatchNorm",
     an operation's type) to what the user can do about it. The graph is not changed.
-    RewriteError with one fact per layer that would be computed in float: ("norm1", "LRN: why").
+    RewriteError with one fact per layer that would be computed in float: ("norm1", "LRN: why"). A layer that its author
+    has named (quantize.graph.authored) is called that.
     """
+    refuse_authored(graph, hints)
     _wing("tf1" if options is None else options.mode, "check").check_network(graph, input, logits, hints, options)
 
 

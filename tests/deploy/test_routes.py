@@ -16,12 +16,14 @@ from qatbuild.worker.deploy import (
     agreement_percent,
     armnn,
     c_array,
+    c_array_operators,
     litert,
     metadata,
     round_weights,
     tools,
     vela,
 )
+from qatbuild.worker.tflite import inspect
 from qatbuild.worker.tflite.inspect import Flatbuffer, Operator, Tensor
 
 
@@ -156,13 +158,39 @@ def test_failed_tool_shows_the_exception_or_the_end_of_its_output() -> None:
 
 
 def test_operators_are_registered_by_the_names_that_tflite_micro_has() -> None:
-    names = ("DEPTHWISE_CONV_2D", "PADV2", "HARD_SWISH", "MAX_POOL_2D", "RESHAPE")
-    model = Flatbuffer(tuple(Operator(name, 1, (), ()) for name in names), (), (), ())
-    wanted = ["AddDepthwiseConv2D", "AddHardSwish", "AddMaxPool2D", "AddPadV2", "AddReshape"]
-    assert c_array._resolver(model) == wanted  # noqa: SLF001
+    names = ("DEPTHWISE_CONV_2D", "PADV2", "TILE", "HARD_SWISH", "MAX_POOL_2D", "RESHAPE", "RESHAPE", "RELU_N1_TO_1")
+    needed = c_array_operators.resolver(names)
+    assert needed.adders == ("AddDepthwiseConv2D", "AddHardSwish", "AddMaxPool2D", "AddPadV2", "AddReshape")
+    assert needed.missing == ("RELU_N1_TO_1", "TILE")
 
 
 def test_readers_of_the_metadata_that_refuse_the_images_are_named() -> None:
     assert litert._refusals("uint8", 3) == ()  # noqa: SLF001
     (said,) = litert._refusals("int8", 1)  # noqa: SLF001
     assert "int8 one-channel" in said
+
+
+@pytest.mark.parametrize(("runtime", "failed"), [("any", []), ("tflm", ["TFLite Micro's operators"])])
+def test_c_arrays_name_the_operators_that_tflite_micro_lacks(
+    runtime: str, failed: list[str], small_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ends = tuple(Tensor(name, "int8", (1, 2), (0.5,), (0,)) for name in ("input", "output"))
+    operators = tuple(Operator(name, 1, (0,), (1,)) for name in ("TILE", "SOFTMAX"))
+    monkeypatch.setattr(inspect, "read", lambda _: Flatbuffer(operators, ends, (0,), (1,)))
+    monkeypatch.setattr(tools, "program", lambda *_, **__: Path("cc"))
+    monkeypatch.setattr(tools, "called", lambda *_: "cc 1")
+    monkeypatch.setattr(tools, "output", lambda _: small_model.read_bytes())
+    monkeypatch.setattr(c_array, "Model", lambda *_, **__: SimpleNamespace(run=lambda images: images))
+    samples = SimpleNamespace(
+        images=np.zeros([1, 2], np.uint8), labels=np.zeros(1), reference=np.zeros([1, 2], np.int8)
+    )
+    subject: Any = SimpleNamespace(
+        tflite=small_model, samples=samples, integer_images=samples.images, work=tmp_path, real=lambda codes: codes
+    )
+    options = {"name": "net", "runtime": runtime, "vectors": 1, "alignment_bytes": 16}
+    outcome = c_array.build(subject, options, tmp_path)
+    assert [gate.name for gate in outcome.gates if not gate.passed] == failed
+    assert outcome.warnings == (f"TFLite Micro ({c_array_operators.AS_OF}) cannot run it: it has no TILE.",)
+    text = (tmp_path / "model_io.h").read_text()
+    assert "MicroMutableOpResolver<1>:\n//   resolver.AddSoftmax();\n" in text
+    assert f"// TFLite Micro ({c_array_operators.AS_OF}) has no TILE.\n" in text

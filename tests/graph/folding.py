@@ -98,6 +98,6 @@ def _plain(kernel):
 
 def foldable(graph, *, training):
     """The batch norms of a graph, all of which can be folded."""
-    norms = find_batch_norms(graph, training=training, biased=True)
+    norms = find_batch_norms(graph, training=training, as_tf1=False)
     assert [each for each in norms if isinstance(each, Unfoldable)] == []
     return [each for each in norms if isinstance(each, BatchNorm)]

@@ -89,9 +89,23 @@ def measured(body, asked, values=None):
     return {**values, **ranges}, report
 
 
+KERAS = {
+    "gamma": (0.5, 2),
+    "beta": (-0.5, 0.5),
+    "moving_mean": (-0.5, 0.5),
+    "moving_variance": (0.5, 2),
+    "bias": (-0.3, 0.3),
+}
+"""Keras variables that begin with equal values, and between which they are drawn."""
+
+
 def drawn(variable, session):
     """The variable's initial value, or random weights: the converter would merge equal weights of two layers."""
-    if not variable.op.name.endswith("/weights"):
+    name = variable.op.name.rpartition("/")[2]
+    if name in KERAS:
+        random = np.random.default_rng(zlib.crc32(variable.op.name.encode()))
+        return random.uniform(*KERAS[name], variable.shape.as_list()).astype(np.float32)
+    if name != "weights":
         return session.run(variable)
     shape = variable.shape.as_list()
     fan_in = np.prod(shape[:2] if shape[-1] == 1 else shape[:-1])

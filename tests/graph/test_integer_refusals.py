@@ -8,7 +8,7 @@ import tensorflow as tf
 from qatbuild.exchange.errors import RewriteError
 from qatbuild.quantize import Override, check_network, plan_inference, rewrite_inference, rewrite_training
 from tests.graph.integer_runtime import network_graph, options
-from tests.graph.networks import batch_norm, folding_layer, layer, v1, variable
+from tests.graph.networks import folding_layer, layer, v1, variable
 
 pytestmark = pytest.mark.tf
 
@@ -16,7 +16,7 @@ pytestmark = pytest.mark.tf
 def atrous(x):
     x = tf.space_to_batch(x, [2, 2], [[2, 2], [2, 2]])
     with v1.variable_scope("atrous"):
-        x = tf.nn.conv2d(x, variable("weights", [3, 3, 4, 4]), 1, "VALID", name="Conv2D")
+        x = tf.nn.conv2d(x, variable("weights", [3, 3, 4, 4]), 2, "VALID", name="Conv2D")
     return tf.nn.relu(tf.batch_to_space(x, [2, 2], [[0, 0], [0, 0]]))
 
 
@@ -25,30 +25,36 @@ def attention(x):
     return tf.reshape(tf.matmul(x, x, transpose_b=True, name="attention/MatMul"), [1, 4096])
 
 
+def twice(x):
+    """One layer twice on the same input, with different activations."""
+    weights = variable("weights", [3, 3, 4, 4])
+    one, other = (tf.nn.conv2d(x, weights, 1, "SAME", name="c/Conv2D") for _ in range(2))
+    return tf.nn.relu(one) + other
+
+
+def other_axis(x):
+    with v1.name_scope("norm"):
+        factor, shift = tf.fill([1, 8, 1], 0.5), tf.zeros([1, 8, 1])
+        return tf.nn.batch_normalization(x, shift, factor, shift, factor, 1e-3)
+
+
 REFUSED = {
     "lrn": (lambda x: tf.nn.lrn(layer(x, "c"), name="norm1"), "norm1", "LRN: local response", "leave it out"),
     "dropout": (lambda x: tf.nn.dropout(layer(x, "c"), 0.5, name="drop"), "drop", "random numbers", "training off"),
     "noise": (lambda x: x + tf.random.normal([8, 8, 4]), "add", "Dropout: it draws random numbers", "training off"),
     "elu": (lambda x: tf.nn.elu(layer(x, "c"), name="act/Elu"), "act", "Elu: it is not among", "leaky ReLU"),
     "sum": (lambda x: tf.reduce_sum(layer(x, "c"), [1, 2], name="sum/Sum"), "sum", "compute wrongly", "the mean"),
-    "square": (lambda x: tf.square(layer(x, "c"), name="two/Square"), "two", "Square", "multiply"),
-    "negative": (lambda x: tf.negative(layer(x, "c"), name="minus/Neg"), "minus", "Neg", "multiply by -1"),
-    "clip": (lambda x: tf.minimum(layer(x, "c"), 1.0, name="clip/Minimum"), "clip", "compares with a constant", ""),
+    "power": (lambda x: tf.pow(layer(x, "c"), 3.0, name="three/Pow"), "three", "Pow: only the second", "by itself"),
+    "clip": (lambda x: tf.maximum(layer(x, "c"), 1.0, name="clip/Maximum"), "clip", "leaves 0 in", "contains 0"),
+    "twice": (twice, "c", "Repeated: c computes the same", "use its result twice"),
+    "axis": (lambda x: other_axis(layer(x, "c")), "norm/batchnorm", "not normalize the last axis", "the last axis"),
     "division": (lambda x: tf.divide(1.0, layer(x, "c") + 1.0, name="one/by"), "one", "division by anything but", ""),
     "part that is not read": (
         lambda x: tf.unstack(layer(x, "c"), axis=3, name="parts/unstack")[2], "parts", "not all of its parts", "slicing"
     ),
     "attention": (attention, "attention", "both its operands", ""),
     "atrous": (atrous, "atrous", "SpaceToBatchND", "dilations"),
-    "batch statistics": (lambda x: folding_layer(x, "c"), "c/BatchNorm", "each batch's own statistics", "behind"),
-    "batch norm of a vector": (
-        lambda x: batch_norm(tf.nn.relu(tf.reduce_mean(layer(x, "c"), [1, 2])), "unfused", training=False),
-        "BatchNorm/batchnorm", "it has no 4 dimensions", "behind a convolution",
-    ),
-    "fixed beside learnt": (
-        lambda x: tf.concat([tf.sigmoid(layer(x, "c")), layer(x, "d")], 3, name="both/concat"), "both",
-        "ConcatV2: it joins tensors whose ranges cannot be one: 0 .. 0.996094", "",
-    ),
+    "batch statistics": (lambda x: folding_layer(x, "c"), "c/BatchNorm", "each batch's own", "moving averages"),
     "standardization": (
         lambda x: layer(tf.image.per_image_standardization(x), "c"),
         "per_image_standardization", "each image gets a scale", '"mean"',

@@ -5,8 +5,9 @@ Two forms are recognised by structure: the fused operation, and what tf.nn.batch
     x factor + (beta - mean factor),   factor = gamma / sqrt(variance + epsilon)
 
 Between layer and batch norm there may be a BatchToSpaceND (atrous convolution), a Reshape (the fused form of a dense
-layer works on four dimensions), an Identity and, where biases are allowed, the addition of the layer's bias (Keras adds
-one by default; tf.contrib.quantize did not accept it).
+layer works on four dimensions) and an Identity. tf.contrib.quantize accepted no more; mode integer also takes the
+addition of the layer's bias (Keras adds one by default), any operation that only moves values and leaves the channels
+where they are (the Squeeze of a convolution over one dimension), and transposed convolutions.
 """
 
 from __future__ import annotations
@@ -17,7 +18,15 @@ from dataclasses import dataclass
 import tensorflow as tf
 
 from qatbuild.quantize.batch_norm.moving_average import MovingAverage, moving_average_of
-from qatbuild.quantize.graph.layer_ops import BATCH_NORM_TYPES, LAYER_TYPES, bias_of, is_read
+from qatbuild.quantize.graph.layer_ops import (
+    BATCH_NORM_TYPES,
+    LAYER_TYPES,
+    TRANSPOSED_TYPES,
+    bias_of,
+    is_read,
+    keeps_channels,
+    vector_of,
+)
 from qatbuild.quantize.graph.pattern import ANYTHING, Pattern, Roles, either, match, op
 from qatbuild.quantize.graph.walk import producers, reachable
 
@@ -33,7 +42,7 @@ class BatchNorm:
     operation        the fused operation, or the last addition of an unfused one
     layer, between   the layer, and the operations from the layer to x, in this order
     output           the operation's output
-    result           the tensor that the rest of the network reads: `output`, reshaped for a dense layer's fused form
+    result           the tensor that the rest of the network reads: `output`, reshaped back behind a dense layer
     gamma, beta      float32 [channels]; None stands for 1 and 0
     mean, variance   float32 [channels]: variables, or in training the batch's statistics
     bias             the layer's own bias, float32 [channels], added before the batch norm; None without one
@@ -98,14 +107,14 @@ class _Form:
     epsilon: float
 
 
-def find_batch_norms(graph: tf.Graph, *, training: bool, biased: bool = False) -> tuple[BatchNorm | Unfoldable, ...]:
+def find_batch_norms(graph: tf.Graph, *, training: bool, as_tf1: bool = True) -> tuple[BatchNorm | Unfoldable, ...]:
     """Return the batch norms of the graph whose result is read, in the graph's order.
 
-    `training`: the graph may normalize with each batch's statistics. `biased`: a layer's bias may be added between the
-    layer and its batch norm.
+    `training`: the graph may normalize with each batch's statistics. `as_tf1`: only what tf.contrib.quantize accepted
+    may stand between a layer and its batch norm.
     """
     forms = (_fused(operation) or _unfused(operation) for operation in graph.get_operations())
-    return tuple(_place(form, training=training, biased=biased) for form in forms if form is not None)
+    return tuple(_place(form, training=training, as_tf1=as_tf1) for form in forms if form is not None)
 
 
 def _fused(operation: tf.Operation) -> _Form | None:
@@ -123,7 +132,8 @@ def _unfused_pattern() -> Pattern:
     factor = either(op("Mul", root, ANYTHING, role="factor", ordered=False), op("Rsqrt", shifted, role="rsqrt"))
     scaled = op("Mul", ANYTHING, factor, role="scaled", ordered=False)
     mean = op("Mul", role="scaled_mean")
-    return op(_ADD, scaled, either(op("Sub", ANYTHING, mean, role="offset"), op("Neg", mean)), ordered=False)
+    negated = op("Mul", op("Neg", role="negated_mean"), factor, ordered=False)  # -mean factor, without beta
+    return op(_ADD, scaled, either(op("Sub", ANYTHING, mean, role="offset"), op("Neg", mean), negated), ordered=False)
 
 
 _UNFUSED = _unfused_pattern()
@@ -134,25 +144,20 @@ def _unfused(operation: tf.Operation) -> _Form | None:
     if roles is None or not is_read(operation.outputs[0]):
         return None
     factor = roles.get("factor", roles["rsqrt"]).outputs[0]
-    mean = _other(roles["scaled_mean"], factor)
+    negated = roles.get("negated_mean")
+    mean = _other(roles["scaled_mean"], factor) if negated is None else negated.inputs[0]
     epsilon = tf.get_static_value(roles["epsilon"].outputs[0])
     if mean is None or epsilon is None or epsilon.size != 1:
         return None
     return _Form(
         operation,
         x=_operand(roles, "scaled", factor),
-        gamma=_vector(_operand(roles, "factor", roles["rsqrt"].outputs[0])) if "factor" in roles else None,
-        beta=_vector(roles["offset"].inputs[0]) if "offset" in roles else None,
-        mean=_vector(mean),
-        variance=_vector(_operand(roles, "shifted_variance", roles["epsilon"].outputs[0])),
+        gamma=vector_of(_operand(roles, "factor", roles["rsqrt"].outputs[0])) if "factor" in roles else None,
+        beta=vector_of(roles["offset"].inputs[0]) if "offset" in roles else None,
+        mean=vector_of(mean),
+        variance=vector_of(_operand(roles, "shifted_variance", roles["epsilon"].outputs[0])),
         epsilon=float(epsilon),
     )
-
-
-def _vector(tensor: tf.Tensor) -> tf.Tensor:
-    """Return the vector that was reshaped to [1, .., channels], as Keras does for a positive axis; else `tensor`."""
-    whole = tensor.op.inputs[0] if tensor.op.type == "Reshape" else tensor
-    return whole if whole.shape.rank == 1 and whole.shape[-1:] == tensor.shape[-1:] else tensor
 
 
 def _operand(roles: Roles, role: str, other: tf.Tensor) -> tf.Tensor:
@@ -168,17 +173,19 @@ def _other(operation: tf.Operation, operand: tf.Tensor) -> tf.Tensor | None:
     return first if second is operand else None
 
 
-def _place(form: _Form, *, training: bool, biased: bool) -> BatchNorm | Unfoldable:
+def _place(form: _Form, *, training: bool, as_tf1: bool) -> BatchNorm | Unfoldable:
     """Return the batch norm with its layer, or the first reason why it cannot be folded."""
-    *between, layer = _upstream(form.x, biased=biased)
+    *between, layer = _upstream(form.x, as_tf1=as_tf1)
     between.reverse()
     output = form.operation.outputs[0]
     result = _result(output, layer, between)
+    if not as_tf1 and (result is None or layer.type != "MatMul"):
+        result = output
     of_batch = form.x.op in reachable([form.mean.op], producers)
     mean = moving_average_of(form.mean) if of_batch else None
     variance = moving_average_of(form.variance) if of_batch else None
-    standalone = layer.type not in LAYER_TYPES
-    reason = _why_not(form, layer, between if not standalone else [])
+    standalone = layer.type not in (LAYER_TYPES if as_tf1 else LAYER_TYPES | TRANSPOSED_TYPES)
+    reason = _why_not(form, layer, between if not standalone else [], as_tf1=as_tf1)
     if result is None and not standalone:
         reason = "its result is not reshaped back to the shape of its layer's output"
     elif of_batch and not training:
@@ -209,16 +216,16 @@ def _place(form: _Form, *, training: bool, biased: bool) -> BatchNorm | Unfoldab
     )
 
 
-def _upstream(x: tf.Tensor, *, biased: bool) -> Iterator[tf.Operation]:
+def _upstream(x: tf.Tensor, *, as_tf1: bool) -> Iterator[tf.Operation]:
     """Return the operations in front of x, nearest first, up to the first that computes anything but a bias."""
-    operation = x.op
+    operation, biased = x.op, not as_tf1
     yield operation
     while True:
         bias = bias_of(operation) if biased else None
         if bias is not None:
             biased = False  # one at most
-            operation = next(tensor for tensor in operation.inputs if tensor is not bias).op
-        elif operation.type in _BETWEEN:
+            operation = next(tensor for tensor in operation.inputs if vector_of(tensor) is not bias).op
+        elif (operation.type in _BETWEEN) if as_tf1 else keeps_channels(operation):
             operation = operation.inputs[0].op
         else:
             return
@@ -238,14 +245,17 @@ def _result(output: tf.Tensor, layer: tf.Operation, between: list[tf.Operation])
     return reshaped if reshaped.shape.rank == layer.outputs[0].shape.rank else None
 
 
-def _why_not(form: _Form, layer: tf.Operation, between: list[tf.Operation]) -> str:
+def _why_not(form: _Form, layer: tf.Operation, between: list[tf.Operation], *, as_tf1: bool) -> str:
     types = {each.type for each in between}
     wrong = types & ({"BatchToSpaceND"} if layer.type == "MatMul" else {"Reshape"})
-    if wrong:
+    if wrong and as_tf1:
         return f"a {wrong.pop()} stands between it and the layer"
     formats = {each.node_def.attr["data_format"].s for each in (layer, *between, form.operation)} - {b""}
     if formats - _CHANNELS_LAST:
         return "it has its channels first (NCHW)"
+    vectors = [each for each in (form.gamma, form.beta, form.mean, form.variance) if each is not None]
+    if not as_tf1 and any(each.shape.rank and each.shape[-1:] != form.x.shape[-1:] for each in vectors):
+        return "it does not normalize the last axis, the channels"
     if form.mean.op is form.operation and form.operation.get_attr("exponential_avg_factor") != 1:
         return "the operation itself averages its statistics over the steps (exponential_avg_factor)"
     return ""

@@ -27,6 +27,7 @@ import tensorflow as tf
 
 from qatbuild.quantize.batch_norm.batch_statistics import batch_statistics
 from qatbuild.quantize.batch_norm.find import BatchNorm
+from qatbuild.quantize.graph.layer_ops import TRANSPOSED_TYPES, keeps_channels
 from qatbuild.quantize.graph.names import parent_scope
 from qatbuild.quantize.graph.rewire import duplicate, replace_input, run_first
 from qatbuild.quantize.graph.walk import consumers
@@ -91,17 +92,19 @@ def along_outputs(vector: tf.Tensor, layer: tf.Operation, name: str) -> tf.Tenso
     weights = layer.inputs[1].shape
     if layer.type == "DepthwiseConv2dNative":  # [height, width, inputs, multiplier]
         return tf.reshape(vector, weights[2:], name=name)
-    if layer.type == "MatMul" and layer.get_attr("transpose_b"):
+    if layer.type in TRANSPOSED_TYPES or (layer.type == "MatMul" and layer.get_attr("transpose_b")):
         return tf.reshape(vector, [-1, 1], name=name)
     return vector
 
 
 def _folded_layer(batch_norm: BatchNorm, weights: tf.Tensor) -> tf.Tensor:
-    """Return the output of a copy of the layer with the folded weights, BatchToSpaceND included if it has one."""
+    """Return the output of a copy of the layer with the folded weights, and of what moves values behind it."""
     layer = batch_norm.layer
-    folded_copy = duplicate(layer, [layer.inputs[0], weights], f"{layer.name.rpartition('/')[2]}_Fold")
+    inputs = [weights if index == 1 else each for index, each in enumerate(layer.inputs)]
+    folded_copy = duplicate(layer, inputs, f"{layer.name.rpartition('/')[2]}_Fold")
+    reshaped_back = batch_norm.result is not batch_norm.output
     for each in batch_norm.between:
-        if each.type == "BatchToSpaceND":
+        if each.type == "BatchToSpaceND" or (keeps_channels(each) and each.type != "Identity" and not reshaped_back):
             folded_copy = duplicate(
                 each, [folded_copy.outputs[0], *each.inputs[1:]], f"{each.name.rpartition('/')[2]}_Fold"
             )

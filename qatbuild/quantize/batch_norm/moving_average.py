@@ -12,6 +12,8 @@ from dataclasses import dataclass
 
 import tensorflow as tf
 
+from qatbuild.quantize.graph.layer_ops import variable_of
+
 _PASSING = frozenset({"Cast", "Identity", "Reshape", "Squeeze"})
 _SUBTRACTS = frozenset({"AssignSub", "AssignSubVariableOp"})
 _ASSIGNS = frozenset({"Assign", "AssignVariableOp"})
@@ -56,7 +58,7 @@ def _averages(statistic: tf.Tensor) -> Iterator[MovingAverage]:
 
 
 def _matching(value: tf.Tensor, updates: Iterator[tf.Operation]) -> Iterator[MovingAverage]:
-    variable = _variable_read(value)
+    variable = variable_of(value)
     for update in updates:
         if variable is update.inputs[0].op and not _is_divided(variable):
             yield MovingAverage(value, update)
@@ -70,10 +72,3 @@ def _is_divided(variable: tf.Operation) -> bool:
 
 def _of_type(operation: tf.Operation, types: set[str] | frozenset[str]) -> Iterator[tf.Operation]:
     return (consumer for consumer in operation.outputs[0].consumers() if consumer.type in types)
-
-
-def _variable_read(value: tf.Tensor) -> tf.Operation:
-    operation = value.op
-    while operation.type in {"Cast", "Identity", "ReadVariableOp"}:
-        operation = operation.inputs[0].op
-    return operation

@@ -85,9 +85,9 @@ def _add_rounding(norm: BatchNorm, mean: MovingAverage, scale: tf.Tensor) -> tf.
     bias = tf.stop_gradient(bias, name="bias")
     to_round: tf.Tensor = tf.identity(bias, name="bias_to_round")
     rounding = tf.subtract(to_round, bias, name="bias_rounding")
-    # A fused batch norm adds its third input; the sum of an unfused one adds beta less the scaled mean.
+    # A fused batch norm adds its third input; the sum of an unfused one adds beta less the scaled mean to scaled x.
     inputs = norm.operation.inputs
-    added = inputs[2] if norm.fused else next(each for each in inputs if each.op.type in {"Sub", "Neg"})
+    added = inputs[2] if norm.fused else next(each for each in inputs if not any(x is norm.x for x in each.op.inputs))
     replace_input([norm.operation], added, added + tf.reshape(rounding, tf.shape(added)))
     return to_round
 

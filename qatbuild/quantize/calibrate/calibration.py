@@ -43,7 +43,7 @@ def calibrate(
 
     `session` runs the graph of which `plan_inference` made the plan, with its variables restored; `source` names the
     input operation. `batches()` returns the images, float32 [batch, ...] of real values, the same at each call.
-    RewriteError naming each tensor whose values are not finite, or are all 0.
+    RewriteError naming each tensor whose values are not finite, or are all 0 for all images.
     """
     dependent = reachable([session.graph.get_operation_by_name(source.partition(":")[0])], readers)
     rows = [row for row in plan.quantized if row.fixed is None]
@@ -57,7 +57,7 @@ def calibrate(
     for key, parts in _by_range(constant, values).items():
         measured.setdefault(key, []).append(_with_dead_channels(extremes(parts)))
     ranges = {_key(row): _format(union(measured[_key(row)]), row) for row in rows}
-    _refuse_empty(rows, ranges)
+    _refuse_empty(varying, ranges)  # any range represents constants of 0
     ranges = {key: _widened(each) for key, each in ranges.items()}
     return {name: end.astype(np.float32) for key, each in ranges.items() for name, end in zip(key, each, strict=True)}
 
@@ -115,9 +115,10 @@ def _format(measured: MeasuredRange, row: QuantizedTensor) -> MeasuredRange:
 def _widened(measured: MeasuredRange) -> MeasuredRange:
     """Widen a range to SMALLEST_RANGE, as in training; a symmetric one stays symmetric."""
     least, greatest = measured
+    symmetric = np.maximum(greatest, SMALLEST_RANGE)
     return MeasuredRange(
-        np.where(least == -greatest, np.minimum(least, -SMALLEST_RANGE), least),
-        np.maximum(greatest, least + SMALLEST_RANGE),
+        np.where(least == -greatest, -symmetric, least),
+        np.where(least == -greatest, symmetric, np.maximum(greatest, least + SMALLEST_RANGE)),
     )
 
 

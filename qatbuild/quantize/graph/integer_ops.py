@@ -68,10 +68,12 @@ OPS = {
     "Minimum": IntegerOp("shared_scale", in_tf1=False),
     "MirrorPad": IntegerOp("same_scale"),
     "Mul": IntegerOp("own_scale", in_tf1=False, elementwise=True),
+    "Neg": IntegerOp("own_scale", in_tf1=False, elementwise=True),
     "Pack": IntegerOp("shared_scale"),
     "Pad": IntegerOp("same_scale"),  # it adds zeros, which every range can represent
     "PadV2": IntegerOp("same_scale_requantized"),
     "PlaceholderWithDefault": IntegerOp("same_scale", in_tf1=False),
+    "Pow": IntegerOp("own_scale", in_tf1=False, data=0),
     "PreventGradient": IntegerOp("same_scale", in_tf1=False),
     "RealDiv": IntegerOp("own_scale", in_tf1=False, elementwise=True),
     "Relu": IntegerOp("same_scale_requantized"),
@@ -87,6 +89,7 @@ OPS = {
     "SpaceToDepth": IntegerOp("same_scale"),
     "Split": IntegerOp("same_scale"),
     "SplitV": IntegerOp("same_scale"),
+    "Square": IntegerOp("own_scale", in_tf1=False, elementwise=True),
     "Squeeze": IntegerOp("same_scale"),
     "StopGradient": IntegerOp("same_scale"),
     "StridedSlice": IntegerOp("same_scale"),
@@ -105,36 +108,45 @@ POOLS = frozenset({"AvgPool", "MaxPool"})
 
 SPLITS = frozenset({"Split", "SplitV", "Unpack"})
 
-CONSTRUCTS = frozenset({"LRN", "BatchNorm", "Dropout", "PerImageStandardization"})
+CONSTRUCTS = frozenset({"LRN", "BatchNorm", "Dropout", "PerImageStandardization", "Loop"})
 """Kinds that tell a user more than the type of one operation does."""
 
 ONLY_AS_UINT8 = "LiteRT's reference kernels have it in uint8 only"
 UNREAD_PARTS = "not all of its parts are read: the converter then sometimes computes it in float"
 """Whether it does depends on the order of addresses in its memory: the same graph converts either way."""
 
+ATROUS = "between SpaceToBatchND and BatchToSpaceND, and not as one dilated layer, the converter computes it in float"
+CHANNELS_FIRST = "it has its channels first (NCHW)"
+
 _REASONS = {
     "LRN": "local response normalization has no integer kernel; the converter would compute it in float",
     "BatchNorm": "it is not folded into a layer; the converter would compute it, and the layer before it, in float",
     "Dropout": "it draws random numbers, also in the .tflite",
     "Sum": "its integer kernels compute wrongly",
+    "Loop": "the steps of a loop are not known when the network is converted, and are computed in float",
+    "Maximum": "only that of two tensors, or of a tensor and a number that leaves 0 in its range, has an integer form",
+    "Minimum": "only that of two tensors, or of a tensor and a number that leaves 0 in its range, has an integer form",
     "Switch": "it chooses between training and inference at run time, which integer kernels cannot",
     "PerImageStandardization": "each image gets a scale of its own; integers have one for all: (byte - mean) / std_dev",
 }
+_LOOPS = frozenset({"While", "StatelessWhile", "Enter"})
 _ACTIVATIONS = "use ReLU or ReLU6; mode integer also has leaky ReLU, hard-swish and swish"
 
-DEFAULT_HINTS = {
+DEFAULT_HINTS = {  # by kind, or by the reason
     "LRN": "leave it out, or put a batch norm behind the layer before it",
     **dict.fromkeys(("Elu", "Selu", "Softplus", "Softsign", "Erf", "Erfc"), _ACTIVATIONS),
     "BatchNorm": "put it directly behind a convolution or dense layer without biases, or leave it out",
-    "Conv2D": "write an atrous convolution as tf.nn.conv2d(..., dilations=...)",
+    ATROUS: "write it as tf.nn.conv2d(..., dilations=...), or with Keras' dilation_rate",
+    CHANNELS_FIRST: 'build it with its channels last (NHWC, or "channels_last" of Keras)',
+    "SelectV2": "use ReLU, ReLU(max_value=...), leaky ReLU or PReLU",
+    "Pow": "multiply the tensor by itself",
+    **dict.fromkeys(("Maximum", "Minimum"), "clip to a range that contains 0, as ReLU(max_value=...) does"),
     "Sum": "use the mean (tf.reduce_mean) instead",
     **dict.fromkeys(sorted(SPLITS), "take the parts that are read by slicing, x[..., :2]"),
     **dict.fromkeys(
         (name for name, op in OPS.items() if op.only_uint8),
         'use "scheme": "uint8", or resize (nearest neighbour or bilinear)',
     ),
-    "Square": "multiply the tensor by itself",
-    "Neg": "multiply by -1, or subtract",
     "AddN": "add two tensors at a time",
     "Switch": "build the network with training True or False, not with a tensor",
     "Dropout": "build the inference graph with training off",
@@ -148,6 +160,8 @@ def kind(operation: tf.Operation) -> str:
         return "PerImageStandardization"
     if is_batch_norm(operation):
         return "BatchNorm"
+    if operation.type in _LOOPS:
+        return "Loop"
     if operation.type in {"Merge", "If", "StatelessIf"}:
         return "Switch"
     return str(operation.type)

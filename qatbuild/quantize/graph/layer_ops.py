@@ -5,9 +5,11 @@ from __future__ import annotations
 import tensorflow as tf
 
 LAYER_TYPES = frozenset({"Conv2D", "DepthwiseConv2dNative", "MatMul"})
+TRANSPOSED_TYPES = frozenset({"Conv2DBackpropInput"})
 ACTIVATION_TYPES = frozenset({"Relu", "Relu6"})
 BATCH_NORM_TYPES = frozenset({"FusedBatchNorm", "FusedBatchNormV2", "FusedBatchNormV3"})
 _RESHAPING = frozenset({"Identity", "Reshape"})
+_MOVING = frozenset({"BatchToSpaceND", "ExpandDims", "Identity", "Reshape", "Squeeze"})
 
 
 def bias_of(operation: tf.Operation) -> tf.Tensor | None:
@@ -17,10 +19,34 @@ def bias_of(operation: tf.Operation) -> tf.Tensor | None:
     if operation.type in {"Add", "AddV2"} and operation.outputs[0].shape.rank:
         channels = operation.outputs[0].shape[-1:]
         vectors = [
-            tensor for tensor in operation.inputs if tensor.shape.is_fully_defined() and tensor.shape == channels
+            vector
+            for vector in map(vector_of, operation.inputs)
+            if vector.shape.is_fully_defined() and vector.shape == channels
         ]
         return vectors[0] if len(vectors) == 1 else None
     return None
+
+
+def vector_of(tensor: tf.Tensor) -> tf.Tensor:
+    """Return the vector that was reshaped to [1, .., channels], as Keras does with biases; else `tensor`."""
+    whole = tensor.op.inputs[0] if tensor.op.type == "Reshape" else tensor
+    return whole if whole.shape.rank == 1 and whole.shape[-1:] == tensor.shape[-1:] else tensor
+
+
+def variable_of(value: tf.Tensor) -> tf.Operation:
+    """Return the operation of the variable whose value is read; that of the tensor itself for any other."""
+    operation = value.op
+    while operation.type in {"Cast", "Identity", "ReadVariableOp"}:
+        operation = operation.inputs[0].op
+    return operation
+
+
+def keeps_channels(operation: tf.Operation) -> bool:
+    """Return whether an operation only moves values, and each stays in its channel, an index of the last axis."""
+    if operation.type not in _MOVING:
+        return False
+    before, after = operation.inputs[0].shape, operation.outputs[0].shape
+    return bool(before.rank and after.rank and before[-1] is not None and before[-1] == after[-1])
 
 
 def is_read(tensor: tf.Tensor) -> bool:

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import tensorflow as tf
 
 from qatbuild.exchange.errors import RewriteError
-from qatbuild.quantize.graph.integer_ops import CONSTRUCTS, DEFAULT_HINTS
+from qatbuild.quantize.graph.authored import AuthoredLayer, layer_of, noted
+from qatbuild.quantize.graph.integer_ops import CONSTRUCTS, DEFAULT_HINTS, kind, reason
+from qatbuild.quantize.graph.names import layer_name
+from qatbuild.quantize.graph.walk import SHAPE_OPS, producers, reachable, readers
 
 _APPLIES_GRADIENTS = re.compile(r"(Resource)?(Sparse)?Apply[A-Z]")
 _SHOWN = 10
@@ -17,34 +20,93 @@ _SHOWN = 10
 
 @dataclass(frozen=True)
 class UnsupportedOp:
-    """An operation that the converter would compute in float: its layer's name in the network, its kind, the reason."""
+    """An operation that the converter would compute in float: its layer's name in the network, its kind, the reason.
+
+    `author` is the class that the layer has for its author, '' if it has none; `hint` a hint for this layer alone.
+    """
 
     layer: str
     kind: str
     why: str
     operation: tf.Operation | None = field(default=None, compare=False)
+    author: str = ""
+    hint: str = ""
+
+    @property
+    def title(self) -> str:
+        """The kind for people: "Elu", or "Activation, Elu" where the author's class is another."""
+        return self.kind if self.author in {"", self.kind} else f"{self.author}, {self.kind}"
 
 
 def refuse_unsupported(unsupported: Iterable[UnsupportedOp], hints: Mapping[str, str]) -> None:
     """Raise a RewriteError if there are unsupported operations: one fact per layer, and the hints for all kinds.
 
     Of several operations of one layer the first is named, but a construct (LRN, BatchNorm) before any other type.
-    `hints` maps a kind to what the user can do; it takes precedence over DEFAULT_HINTS.
+    `hints` maps a kind to what the user can do; it takes precedence over DEFAULT_HINTS. A layer that its author named
+    (see authored) has that name, and its class.
     """
     by_layer: dict[str, UnsupportedOp] = {}
-    for each in unsupported:
+    for each in map(_as_authored, unsupported):
         first = by_layer.setdefault(each.layer, each)
         if each.kind in CONSTRUCTS and first.kind not in CONSTRUCTS:
             by_layer[each.layer] = each
     if not by_layer:
         return
-    kinds = list(dict.fromkeys(each.kind for each in by_layer.values()))
-    texts = {kind: text for kind in kinds if (text := hints.get(kind) or DEFAULT_HINTS.get(kind))}
+    texts: dict[str, str] = {}
+    for each in by_layer.values():
+        text = each.hint or hints.get(each.kind) or DEFAULT_HINTS.get(each.why) or DEFAULT_HINTS.get(each.kind)
+        if text:
+            texts.setdefault(text, each.kind)
+    several = len({each.kind for each in by_layer.values()}) > 1
     raise RewriteError(
         "The network cannot be made fully integer.",
-        [(each.layer, f"{each.kind}: {each.why}") for each in by_layer.values()],
-        "; ".join(text if len(kinds) == 1 else f"{text} (for {kind})" for kind, text in texts.items()),
+        [(each.layer, f"{each.title}: {each.why}") for each in by_layer.values()],
+        "; ".join(f"{text} (for {kind})" if several else text for text, kind in texts.items()),
     )
+
+
+def refuse_authored(graph: tf.Graph, hints: Mapping[str, str]) -> None:
+    """Raise a RewriteError if layers were noted that have no integer form, whatever their operations are."""
+    refuse_unsupported([_refused(each) for each in noted(graph) if each.why], hints)
+
+
+def refuse_unconnected(start: tf.Tensor, end: tf.Tensor, hints: Mapping[str, str]) -> None:
+    """Raise a RewriteError for a network in which no real numbers lead from `start` to `end`.
+
+    Where values do, as integers or within a loop, it names the operations that take real numbers and give others.
+    """
+    first = [each for each in start.consumers() if each.type not in SHAPE_OPS]
+    behind = reachable(first, lambda each: [one for one in readers(each) if one.type not in SHAPE_OPS])
+    on_the_way = behind & reachable([end.op], producers)
+    loops = [each for each in on_the_way if kind(each) == "Loop"]
+    turning = [each for each in on_the_way if any(_is_real(one) for one in each.inputs) and not _gives_reals(each)]
+    named = sorted(loops or turning, key=lambda each: str(each.name))
+    refuse_unsupported(
+        [UnsupportedOp(layer_name(str(each.name), ""), kind(each), reason(kind(each)), each) for each in named], hints
+    )
+    raise RewriteError("The logits do not depend on the input.", [("input", start.name), ("logits", end.name)])
+
+
+def _is_real(tensor: tf.Tensor) -> bool:
+    return bool(tensor.dtype.is_floating)
+
+
+def _gives_reals(operation: tf.Operation) -> bool:
+    return any(map(_is_real, operation.outputs))
+
+
+def _as_authored(each: UnsupportedOp) -> UnsupportedOp:
+    """Return an unsupported operation under its layer's name and class, as its author wrote them."""
+    layer = None if each.operation is None else layer_of(each.operation)
+    if layer is None:
+        return each
+    if layer.why:
+        return _refused(layer)
+    return replace(each, layer=layer.name, author=layer.kind)
+
+
+def _refused(layer: AuthoredLayer) -> UnsupportedOp:
+    return UnsupportedOp(layer.name, layer.kind, layer.why, hint=layer.hint)
 
 
 def refuse_uneditable(graph: tf.Graph) -> None:

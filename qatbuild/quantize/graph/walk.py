@@ -7,6 +7,9 @@ from typing import TypeVar
 
 import tensorflow as tf
 
+SHAPE_OPS = frozenset({"Shape", "ShapeN", "Size", "Rank", "ZerosLike", "OnesLike"})
+"""Operations that read the shape of a tensor and not its values."""
+
 Node = TypeVar("Node", bound=Hashable)
 
 

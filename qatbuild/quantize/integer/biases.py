@@ -15,6 +15,8 @@ from qatbuild.quantize.graph.fake_quant import quant_limits
 from qatbuild.quantize.integer.learning import RangeTensors
 from qatbuild.quantize.integer.range_plan import RangeSpec
 
+_QUARTER = 0.25
+
 
 def rounded(
     bias: tf.Tensor,
@@ -22,13 +24,16 @@ def rounded(
     weights_range: tuple[RangeSpec, RangeTensors],
     *,
     training: bool,
+    never_zero: bool = False,
 ) -> tf.Tensor:
     """Return the bias, float32 [channels], rounded; in training its gradient passes straight through.
 
-    The ranges are those of the layer's input and weights, float32 scalars or [channels].
+    The ranges are those of the layer's input and weights, float32 scalars or [channels]. `never_zero`: a quarter of a
+    step more, which the converter rounds off; it does not see a ReLU behind a transposed convolution with a bias of 0.
     """
     step = tf.stop_gradient(_scale(*input_range) * _scale(*weights_range), name="product_scale")
-    near = tf.multiply(tf.round(bias / step), step, name="rounded")
+    steps = tf.round(bias / step) + _QUARTER if never_zero else tf.round(bias / step)
+    near = tf.multiply(steps, step, name="rounded")
     return bias + tf.stop_gradient(near - bias) if training else near
 
 

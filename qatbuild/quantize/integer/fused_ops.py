@@ -6,19 +6,27 @@ An operation that is not a part of any fused op would be computed in float and i
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 import tensorflow as tf
 
 from qatbuild.quantize.batch_norm.find import BatchNorm, Unfoldable
-from qatbuild.quantize.graph.integer_ops import OPS, SPLITS, UNREAD_PARTS, Scale, kind, reason
-from qatbuild.quantize.graph.layer_ops import ACTIVATION_TYPES
+from qatbuild.quantize.graph.atrous import atrous_of
+from qatbuild.quantize.graph.integer_ops import ATROUS, CHANNELS_FIRST, OPS, SPLITS, UNREAD_PARTS, Scale, kind, reason
+from qatbuild.quantize.graph.layer_ops import keeps_channels
 from qatbuild.quantize.graph.refusals import UnsupportedOp
+from qatbuild.quantize.graph.walk import reachable, readers
+from qatbuild.quantize.integer.chains import (
+    adds_bias,
+    constants,
+    through_activation,
+    through_clip,
+    through_layers_activation,
+    through_moves,
+)
 from qatbuild.quantize.integer.hard_swish import hard_swish_input
 from qatbuild.quantize.integer.path import DataPath
-
-_ATROUS = "between SpaceToBatchND and BatchToSpaceND the converter computes it in float for a batch of any size"
+from qatbuild.quantize.integer.prelu import prelu_of
 
 
 @dataclass(frozen=True)
@@ -35,6 +43,9 @@ class FusedOp:
     weights_op  the operation that reads its weights, for a layer
     bias        the bias that it adds, float32 [channels], or None
     norm        the batch norm that becomes a part of it, or None
+    slope       the slopes of a PReLU, which the converter rounds by a range of its own, or None
+    inner       the operations of a PReLU
+    clip        the first of the minima and maxima with constants at its end, which its range makes superfluous, or None
     """
 
     layer: str
@@ -47,6 +58,9 @@ class FusedOp:
     weights_op: tf.Operation | None = None
     bias: tf.Tensor | None = None
     norm: BatchNorm | Unfoldable | None = None
+    slope: tf.Tensor | None = None
+    inner: frozenset[tf.Operation] = frozenset()
+    clip: tf.Operation | None = None
 
     @property
     def is_layer(self) -> bool:
@@ -83,8 +97,9 @@ def _fused_op(
         if not training:
             return UnsupportedOp(layer, "Dropout", reason("Dropout"), operation)
         return FusedOp(layer, operation, "same_scale", sources, output)
-    if hard_swish_input(operation) is not None:
-        return FusedOp(layer, operation, "own_scale", sources, output, "hard_swish_quant")
+    composed = _composed(path, operation, fused)
+    if composed is not None:
+        return composed
     why = _why_unsupported(path, operation)
     if why:
         return UnsupportedOp(layer, kind(operation), why, operation)
@@ -92,30 +107,50 @@ def _fused_op(
     if row.weights is not None:
         return _layer(path, operation, fused)
     operands: tuple[tf.Tensor, ...] = ()
+    clip = None
     if row.elementwise:
-        output = _through_activation(path, output, fused)
+        output, clip = through_clip(path, through_activation(path, output, fused), fused)
         # One number is the end of its own range, and so exact. Of several numbers only the ends are.
-        operands = tuple(each for each in _constants(path, operation) if each.shape.num_elements() != 1)
-    return FusedOp(layer, operation, row.scale, sources, output, f"{_snake_case(operation.type)}_quant", operands)
+        operands = tuple(each for each in constants(path, operation) if each.shape.num_elements() != 1)
+    role = f"{_snake_case(operation.type)}_quant"
+    return FusedOp(layer, operation, row.scale, sources, output, role, operands, clip=clip)
+
+
+def _composed(path: DataPath, operation: tf.Operation, fused: set[tf.Operation]) -> FusedOp | None:
+    """Return the op of an activation that the graph composes of several operations, which `operation` ends."""
+    layer, sources, output = path.layer(operation), path.sources[operation], operation.outputs[0]
+    if hard_swish_input(operation) is not None:
+        return FusedOp(layer, operation, "own_scale", sources, output, "hard_swish_quant")
+    prelu = prelu_of(operation)
+    if prelu is not None:
+        slope, inner = prelu.slope, prelu.operations
+        return FusedOp(layer, operation, "own_scale", sources, output, "prelu_quant", slope=slope, inner=inner)
+    if operation.type in {"Maximum", "Minimum"} and len(sources) == 1:
+        output, clip = through_clip(path, sources[0], fused, operation)
+        if clip is not None:
+            return FusedOp(layer, operation, "own_scale", sources, output, "clip_quant", clip=clip)
+    return None
 
 
 def _layer(path: DataPath, operation: tf.Operation, fused: set[tf.Operation]) -> FusedOp:
     """Return a layer with the addition of its bias and its activation."""
-    output = _through_identities(path, operation.outputs[0], fused)
+    output = through_moves(path, operation.outputs[0], fused)
     reader, bias = path.only_reader(output), None
-    if reader is not None and _adds_bias(path, reader):
+    if reader is not None and adds_bias(path, reader):
         fused.add(reader)
-        (bias,) = _constants(path, reader)
+        (bias,) = constants(path, reader)
         output = reader.outputs[0]
+    output, clip = through_layers_activation(path, operation, output, fused)
     return FusedOp(
         layer=path.layer(operation),
         operation=operation,
         scale="own_scale",
         sources=path.sources[operation],
-        output=_through_activation(path, output, fused),
+        output=output,
         role="act_quant",
         weights_op=operation,
         bias=bias,
+        clip=clip,
     )
 
 
@@ -124,24 +159,26 @@ def _normalized(path: DataPath, operation: tf.Operation, fused: set[tf.Operation
     norm = path.folded.get(operation) or path.unfolded[operation]
     if isinstance(norm, BatchNorm):
         result, first = norm.result, norm.layer
-        if any(each.type == "BatchToSpaceND" for each in norm.between):
-            return UnsupportedOp(path.layer(first), kind(first), _ATROUS, first)
+        if any(each.type == "BatchToSpaceND" for each in norm.between) and atrous_of(first) is None:
+            return UnsupportedOp(path.layer(first), kind(first), ATROUS, first)
     else:
         result, first = norm.operation.outputs[0], norm.operation
         why = norm.why
         if norm.standalone:
-            why = "" if _has_channels(norm.x) else f"{norm.why}, and it has no 4 dimensions"
+            why = "" if _has_channels(norm.x) else f"{norm.why}, and its number of channels is unknown"
         if why:
             return UnsupportedOp(path.layer(first), "BatchNorm", f"{why}; {reason('BatchNorm')}", first)
+    output, clip = through_layers_activation(path, first, result, fused)
     return FusedOp(
         layer=path.layer(first),
         operation=first,
         scale="own_scale",
         sources=path.sources[operation],
-        output=_through_activation(path, result, fused),
+        output=output,
         role="act_quant",
         weights_op=first if isinstance(norm, BatchNorm) else None,
         norm=norm,
+        clip=clip,
     )
 
 
@@ -152,20 +189,24 @@ def _why_unsupported(path: DataPath, operation: tf.Operation) -> str:
     if name != operation.type or row is None:
         return reason(name)
     if operation.node_def.attr["data_format"].s == b"NCHW":
-        return "it has its channels first (NCHW)"
-    sources = path.sources[operation]
+        return CHANNELS_FIRST
     unread = [each for each in operation.outputs if each.name not in path.readers and each is not path.logits]
     if operation.type in SPLITS and unread:
         return UNREAD_PARTS
-    if row.weights is not None:
-        if any(each.type == "BatchToSpaceND" for each in path.readers.get(operation.outputs[0].name, ())):
-            return _ATROUS
-        if not sources:
-            return "the network's values are its weights: they must be the other operand"
-        if operation.inputs[row.weights].name in {tensor.name for tensor in sources}:
-            return "both its operands are the network's values"
+    if row.weights is not None and (why := _why_no_layer(path, operation, row.weights)):
+        return why
+    return _why_operands(path, operation)
+
+
+def _why_operands(path: DataPath, operation: tf.Operation) -> str:
+    """Return why an operation cannot be computed with its operands beside the network's values, '' if it can."""
+    sources = path.sources[operation]
+    if any(_depends_on_batch(each) for each in constants(path, operation)):
+        return "one of its operands is computed from the size of the batch, which no constant is"
     if operation.type in {"Maximum", "Minimum"} and len(sources) < 2:  # noqa: PLR2004 - the other one is a constant
-        return f"it has no integer kernel that compares with a constant; {reason(name)}"
+        return reason(operation.type)
+    if operation.type == "Pow" and tf.get_static_value(operation.inputs[1]) != 2:  # noqa: PLR2004 - a square
+        return "only the second power has an integer form"
     if operation.type == "RealDiv" and not (
         len(sources) == 1 and sources[0] is operation.inputs[0] and operation.inputs[1].op.type == "Const"
     ):
@@ -173,51 +214,41 @@ def _why_unsupported(path: DataPath, operation: tf.Operation) -> str:
     return ""
 
 
+def _why_no_layer(path: DataPath, operation: tf.Operation, weights: int) -> str:
+    sources = path.sources[operation]
+    if atrous_of(operation) is None and _is_in_blocks(path, operation):
+        return ATROUS
+    if not sources:
+        return "the network's values are its weights: they must be the other operand"
+    if operation.inputs[weights].name in {tensor.name for tensor in sources}:
+        return "both its operands are the network's values"
+    return ""
+
+
+def _is_in_blocks(path: DataPath, layer: tf.Operation) -> bool:
+    """Return whether a BatchToSpaceND reads the layer's output, directly or behind what only moves its values."""
+    moves = reachable(
+        path.readers.get(layer.outputs[0].name, ()), lambda each: readers(each) if keeps_channels(each) else ()
+    )
+    return any(each.type == "BatchToSpaceND" for each in moves)
+
+
 def _is_noise(path: DataPath, operation: tf.Operation) -> bool:
     """Return whether an operation adds random numbers, or only scales the input of one that does (dropout)."""
     if operation in path.random:
         return True
-    readers = path.readers.get(operation.outputs[0].name, ())
+    following = path.readers.get(operation.outputs[0].name, ())
     scales = operation.type in {"Mul", "RealDiv"} and len(path.sources[operation]) == 1
-    return scales and bool(readers) and all(each in path.random for each in readers)
+    return scales and bool(following) and all(each in path.random for each in following)
 
 
-def _through_identities(path: DataPath, tensor: tf.Tensor, fused: set[tf.Operation]) -> tf.Tensor:
-    """Return the tensor behind the Identity operations that are the only readers of `tensor`; they become `fused`."""
-    reader = path.only_reader(tensor)
-    while reader is not None and reader.type == "Identity" and reader not in path.folded:
-        fused.add(reader)
-        tensor = reader.outputs[0]
-        reader = path.only_reader(tensor)
-    return tensor
-
-
-def _through_activation(path: DataPath, tensor: tf.Tensor, fused: set[tf.Operation]) -> tf.Tensor:
-    """Return the output of the ReLU or ReLU6 that is the only reader of `tensor`, else `tensor`."""
-    identities: set[tf.Operation] = set()
-    reader = path.only_reader(_through_identities(path, tensor, identities))
-    if reader is None or reader.type not in ACTIVATION_TYPES:
-        return tensor
-    fused.update(identities, {reader})
-    return reader.outputs[0]
-
-
-def _adds_bias(path: DataPath, operation: tf.Operation) -> bool:
-    if operation in path.folded or operation in path.unfolded or operation.type not in {"BiasAdd", "Add", "AddV2"}:
-        return False
-    channels = operation.outputs[0].shape[-1]
-    constants = list(_constants(path, operation))
-    return len(constants) == 1 and channels is not None and constants[0].shape.num_elements() in {1, channels}
-
-
-def _constants(path: DataPath, operation: tf.Operation) -> Iterator[tf.Tensor]:
-    """Return the float operands that do not depend on the network's input."""
-    sources = {tensor.name for tensor in path.sources[operation]}
-    return (tensor for tensor in operation.inputs if tensor.dtype.is_floating and tensor.name not in sources)
+def _depends_on_batch(tensor: tf.Tensor) -> bool:
+    """Return whether a value has a first dimension that is not known: zeros for each image, for instance."""
+    return bool(tensor.shape.rank) and tensor.shape[0] is None
 
 
 def _has_channels(x: tf.Tensor | None) -> bool:
-    return x is not None and x.shape.rank == 4 and x.shape[-1] is not None  # noqa: PLR2004 - [batch, height, width, channels]
+    return x is not None and bool(x.shape.rank) and x.shape[1:].is_fully_defined()
 
 
 def _snake_case(name: str) -> str:

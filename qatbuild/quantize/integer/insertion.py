@@ -14,17 +14,21 @@ layer's own output or from a tensor computed from it. In inference both are the 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import tensorflow as tf
 
+from qatbuild.quantize.graph.names import join, parent_scope
 from qatbuild.quantize.graph.quant_delay import delayed
 from qatbuild.quantize.graph.rewire import replace_input
+from qatbuild.quantize.graph.walk import consumers
 from qatbuild.quantize.integer.biases import rounded
 from qatbuild.quantize.integer.fused_ops import FusedOp
 from qatbuild.quantize.integer.learning import LearntRange, RangeTensors, observe
+from qatbuild.quantize.integer.prelu import rounded_slope
 from qatbuild.quantize.integer.range_plan import INPUT, PlannedFakeQuant, RangeSpec
+from qatbuild.quantize.integer.spelling import requantizable
 from qatbuild.quantize.options import Options
 
 v1 = tf.compat.v1
@@ -57,6 +61,7 @@ class BiasSite:
     consumers: tuple[tf.Operation, ...]
     input_range: RangeSpec
     weights_range: RangeSpec
+    transposed: bool
 
 
 class _Learnt(NamedTuple):
@@ -71,17 +76,20 @@ class Insertion:
 
     def __init__(self, ops: Sequence[FusedOp], options: Options, sites: Sequence[Site], *, training: bool) -> None:
         """Prepare the insertion of `sites`; the graph is not changed."""
-        self._options, self._sites, self._training = options, sites, training
+        self._ops, self._options, self._sites, self._training = ops, options, sites, training
         self._ancestors = _ancestors(ops)
-        self._outputs = {site.planned.op: site.tensor for site in sites if site.planned.place == "output"}
+        self._outputs = {site.planned.op: site.tensor for site in sites if site.planned.place in {"input", "output"}}
         self._ranges: dict[str, _Learnt] = {}
 
     def fake_quantize(self) -> None:
         """Insert all FakeQuants, in the order of the plan."""
-        for site in self._sites:
+        for each in self._sites:
+            # A joined tensor may have got its own FakeQuant meanwhile.
+            position = each.planned.position
+            site = each if position is None else replace(each, tensor=each.consumers[0].inputs[position])
             learnt = self._range(site)
             tensors = learnt.previous if self._precedes(site.planned.op, site.range) else learnt.updated
-            self._replace(site, site.planned.prefix, _fake_quant(site, tensors))
+            self._replace(site, site.planned.prefix, _fake_quant(site, tensors, training=self._training))
 
     def round_biases(self, biases: Sequence[BiasSite]) -> None:
         """Round the biases; call it after `fake_quantize`. In training their gradients pass straight through."""
@@ -91,8 +99,21 @@ class Insertion:
             tensors = learnt.previous if own or self._precedes(site.op, spec) else learnt.updated
             weights = site.weights_range, self._ranges[site.weights_range.prefix].updated
             with v1.name_scope(f"{site.prefix}/"):
-                bias = rounded(site.tensor, (spec, tensors), weights, training=self._training)
+                never_zero = site.transposed and not self._training
+                bias = rounded(site.tensor, (spec, tensors), weights, training=self._training, never_zero=never_zero)
             self._replace(site, site.prefix, bias)
+
+    def round_slopes(self) -> None:
+        """Round the slopes of PReLUs; in training their gradients pass straight through."""
+        for op in self._ops:
+            if op.slope is None:
+                continue
+            scope = parent_scope(op.operation.name)
+            with v1.name_scope(join(scope, "slope_quant")) as prefix:
+                slope = rounded_slope(op.slope, self._options.scheme, training=self._training)
+                if self._training and self._options.quant_delay_steps > 0:
+                    slope = delayed(slope, op.slope, prefix.rstrip("/"), self._options.quant_delay_steps)
+            replace_input([each for each in consumers(op.slope) if each in op.inner], op.slope, slope)
 
     def _replace(self, site: Site | BiasSite, prefix: str, quantized: tf.Tensor) -> None:
         """Let the site's consumers read `quantized`, in training only from the end of the quant_delay on."""
@@ -102,7 +123,7 @@ class Insertion:
 
     def _precedes(self, op: int, spec: RangeSpec) -> bool:
         """Return whether a tensor from which the range is learnt is computed from the fused op's output."""
-        return any(op in self._ancestors[each] for each in spec.observed)
+        return any(op in self._ancestors[each] for each in spec.observed if each != INPUT)
 
     def _range(self, site: Site) -> _Learnt:
         """Return the values of the site's range; they are made with its first site."""
@@ -130,14 +151,14 @@ class Insertion:
         return _Learnt(previous, learnt.learn(observed, spec.learns, after=(previous.min, previous.max)))
 
 
-def _fake_quant(site: Site, tensors: RangeTensors) -> tf.Tensor:
+def _fake_quant(site: Site, tensors: RangeTensors, *, training: bool) -> tf.Tensor:
     """Return the site's tensor fake-quantized, float32 of the same shape."""
     name, settings = "FakeQuantWithMinMaxVars", (site.range.bits, site.range.narrow_range)
     with v1.name_scope(f"{site.planned.prefix}/"):
         if site.quantized_dimension is None:
-            return tf.quantization.fake_quant_with_min_max_vars(
-                site.tensor, tensors.min, tensors.max, *settings, name=name
-            )
+            joined = site.planned.position is not None and not training
+            tensor = requantizable(site.tensor) if joined else site.tensor
+            return tf.quantization.fake_quant_with_min_max_vars(tensor, tensors.min, tensors.max, *settings, name=name)
         # The op's channels are the last axis. The converter accepts the weights of a depthwise layer, [height, width,
         # channels, multiplier], only in this shape.
         shape, kernel = site.tensor.shape.as_list(), site.tensor

@@ -15,11 +15,10 @@ from qatbuild.exchange.errors import RewriteError
 from qatbuild.quantize.batch_norm.find import BatchNorm, Unfoldable, find_batch_norms
 from qatbuild.quantize.graph.integer_ops import OPS
 from qatbuild.quantize.graph.names import layer_name
-from qatbuild.quantize.graph.walk import float_readers, reachable, readers
+from qatbuild.quantize.graph.refusals import refuse_unconnected
+from qatbuild.quantize.graph.walk import SHAPE_OPS, float_readers, reachable, readers
 from qatbuild.quantize.integer.hard_swish import hard_swish_input
-
-SHAPE_OPS = frozenset({"Shape", "ShapeN", "Size", "Rank", "ZerosLike", "OnesLike"})
-"""Operations that read the shape of a tensor and not its values."""
+from qatbuild.quantize.integer.prelu import prelu_of
 
 Sources = tuple[tf.Tensor, ...]
 
@@ -54,7 +53,7 @@ class DataPath:
         RewriteError if one of them does not exist, or if the logits do not depend on the input.
         """
         start, end = _tensor(graph, input), _tensor(graph, logits)
-        norms = find_batch_norms(graph, training=training, biased=True)
+        norms = find_batch_norms(graph, training=training, as_tf1=False)
         folded = {each.result.op: each for each in norms if isinstance(each, BatchNorm)}
         unfolded = {each.operation: each for each in norms if isinstance(each, Unfoldable)}
         dependent = _dependent_tensors(start)
@@ -63,20 +62,24 @@ class DataPath:
             if operation is start.op:
                 return ()
             if operation in folded:
-                return (folded[operation].layer.inputs[0],)
+                layer = folded[operation].layer
+                return (layer.inputs[OPS[layer.type].data],)
             norm = unfolded.get(operation)
             if norm is not None and norm.x is not None:
                 return (norm.x,)
             x = hard_swish_input(operation)
             if x is not None:
                 return (x,)
+            prelu = prelu_of(operation)
+            if prelu is not None:
+                return (prelu.x,)
             row = OPS.get(operation.type)
             operands = operation.inputs if row is None or row.data is None else [operation.inputs[row.data]]
             return tuple(each for each in operands if each.dtype.is_floating and each.name in dependent)
 
         sources = _in_order(end.op, sources_of)
         if start.op not in sources or start.op is end.op:
-            raise RewriteError("The logits do not depend on the input.", [("input", input), ("logits", logits)])
+            refuse_unconnected(start, end, {})
         operations = tuple(each for each in sources if each is not start.op)
         return cls(
             input=start,

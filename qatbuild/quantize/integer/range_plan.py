@@ -2,7 +2,8 @@
 
 Ranges begin at the fused ops with a scale of their own and spread along those that keep their input's scale. Where the
 runtime only moves the quantized values of several tensors into one (a concatenation), their ranges become one range,
-learnt from all of them.
+learnt from all of them. A tensor whose range is fixed, by the runtime or by an override, or clips it, keeps it: it is
+requantized to the common range where it is joined (role joined_quant).
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from typing import Literal, NamedTuple
 import tensorflow as tf
 
 from qatbuild.exchange.errors import RewriteError
-from qatbuild.quantize.graph.integer_ops import OPS, kind
+from qatbuild.quantize.graph.integer_ops import OPS
 from qatbuild.quantize.graph.layer_ops import ACTIVATION_TYPES
 from qatbuild.quantize.graph.names import join, parent_scope
 from qatbuild.quantize.graph.refusals import UnsupportedOp
@@ -24,7 +25,7 @@ from qatbuild.quantize.integer.path import DataPath
 from qatbuild.quantize.options import BITS, Options, Override
 from qatbuild.quantize.rewrite_report import LeftFloat
 
-Place = Literal["input", "output", "weights", "operand"]
+Place = Literal["input", "output", "weights", "operand", "joined"]
 INPUT = -1
 """Stands for the network's input in place of the index of a fused op."""
 
@@ -35,7 +36,8 @@ class RangeSpec:
 
     prefix        name scope of its variables
     fixed         (min, max) of a range that is not learnt, else None
-    observed      indices of the fused ops from whose outputs it is learnt; empty for weights, learnt from themselves
+    observed      indices of the fused ops (or INPUT) from whose outputs it is learnt; empty for weights, learnt from
+                  themselves
     learns        "last": the minimum and maximum of each step, "average": their moving average
     bits, narrow_range, symmetric   the format of the quantized values
     """
@@ -53,7 +55,7 @@ class RangeSpec:
 class PlannedFakeQuant:
     """One FakeQuant: at a `place` of the fused op with the index `op`, with the range of the index `range`.
 
-    `operand` is the tensor, for the place "operand" only.
+    `operand` is the tensor, for the place "operand"; `position` that of the op's input, for the place "joined".
     """
 
     op: int
@@ -63,6 +65,7 @@ class PlannedFakeQuant:
     prefix: str
     range: int
     operand: tf.Tensor | None = None
+    position: int | None = None
 
 
 @dataclass(frozen=True)
@@ -86,20 +89,21 @@ class _Placed(NamedTuple):
     role: str
     group: int | None
     operand: tf.Tensor | None = None
+    position: int | None = None
 
 
 @dataclass
 class _Group:
-    """Fused ops that share one range; `forced`: the runtime dictates the fixed range, and no other can be merged."""
+    """Fused ops that share one range; `alone`: the runtime dictates it, or it clips, and no other can be merged."""
 
     fixed: tuple[float, float] | None = None
-    forced: bool = False
+    alone: bool = False
     merged_into: int | None = None
     members: list[int] = field(default_factory=list)
 
 
 def plan(path: DataPath, ops: Sequence[FusedOp], options: Options) -> tuple[RangePlan, list[UnsupportedOp]]:
-    """Return the FakeQuants of a network, and an UnsupportedOp wherever different fixed ranges would have to be one.
+    """Return the FakeQuants of a network, and an UnsupportedOp if its logits would be float.
 
     RewriteError if an override matches no layer.
     """
@@ -142,7 +146,7 @@ class _Planner:
     ) -> None:
         self._path, self._ops, self._overrides, self._options = path, ops, overrides, options
         input_range = -options.mean / options.std_dev, (2**BITS - 1 - options.mean) / options.std_dev
-        self._groups = [_Group(input_range, forced=True, members=[INPUT])]
+        self._groups = [_Group(input_range, alone=True, members=[INPUT])]
         self._group_of: dict[str, int | None] = {path.input.name: 0}  # by tensor; None: the tensor stays float
         self._placed = [_Placed(INPUT, "input", "input_quant", 0)]
         self._left_float: dict[int, str] = {}
@@ -168,10 +172,13 @@ class _Planner:
         if override is not None and override.keep_float:
             self._left_float[index] = f"the override {override.pattern} keeps it in float"
             return None
-        if op.scale == "same_scale":
-            return inputs[0]
-        if op.scale == "shared_scale":
-            return None if None in inputs else self._merge(op, [each for each in inputs if each is not None])
+        if op.scale in {"same_scale", "shared_scale"}:
+            group = None if None in inputs else inputs[0]
+            if op.scale == "shared_scale" and group is not None:
+                group = self._join(index, op, [each for each in inputs if each is not None])
+            if group is not None and self._is_rounded_beside(op):
+                self._placed.append(_Placed(index, "output", "moved_quant", group))
+            return group
         if op.scale == "same_scale_requantized":
             if inputs[0] is not None:
                 self._placed.append(_Placed(index, "output", op.role, inputs[0]))
@@ -179,6 +186,15 @@ class _Planner:
         if op.is_layer and inputs[0] is not None:
             self._input_groups[index] = inputs[0]
         return self._new_group(index, op, override)
+
+    def _is_rounded_beside(self, op: FusedOp) -> bool:
+        """Return whether several operations read a moved tensor, and one of them rounds it to its own range.
+
+        The converter does not always carry the range over such a max pool or concatenation; a second FakeQuant with the
+        same range changes nothing.
+        """
+        scales = [OPS[each.type].scale for each in self._path.readers.get(op.output.name, ()) if each.type in OPS]
+        return len(scales) > 1 and "same_scale_requantized" in scales
 
     def _new_group(self, index: int, op: FusedOp, override: Override | None) -> int:
         if op.is_layer:
@@ -189,7 +205,7 @@ class _Planner:
         fixed = OPS[op.operation.type].fixed if forced else None
         if override is not None and override.range is not None:
             fixed = override.range
-        self._groups.append(_Group(fixed, forced, members=[index]))
+        self._groups.append(_Group(fixed, forced or op.clip is not None, members=[index]))
         self._placed.append(_Placed(index, "output", op.role, len(self._groups) - 1))
         return len(self._groups) - 1
 
@@ -197,18 +213,33 @@ class _Planner:
         following = self._groups[group].merged_into
         return group if following is None else self._root(following)
 
-    def _merge(self, op: FusedOp, groups: list[int]) -> int:
-        """Merge groups into the first of them and return it; two different fixed ranges make the op unsupported."""
-        first, *others = dict.fromkeys(sorted(self._root(each) for each in groups))
+    def _join(self, index: int, op: FusedOp, groups: list[int]) -> int:
+        """Return the group of an op with one range: that of its inputs, or one to which some are requantized."""
+        roots = sorted({self._root(each) for each in groups})
+        ranges = {self._groups[each].fixed for each in roots}
+        if len(roots) > 1 and not (len(ranges) == 1 and None not in ranges):
+            roots = [each for each in roots if not self._groups[each].alone]
+            fixed = next((each.fixed for each in map(self._groups.__getitem__, roots) if each.fixed), None)
+            roots = [each for each in roots if self._groups[each].fixed in {None, fixed}]
+        if not roots:
+            self._groups.append(_Group())
+            roots = [len(self._groups) - 1]
+        common = self._merge(roots)
+        requantized = [each for each in dict.fromkeys(groups) if self._root(each) != common]
+        for position, tensor in enumerate(op.operation.inputs):
+            if self._group_of.get(tensor.name) in requantized and op.operation.inputs.index(tensor) == position:
+                self._placed.append(_Placed(index, "joined", "joined_quant", common, position=position))
+        for each in requantized:
+            self._groups[common].members += self._groups[self._root(each)].members
+        return common
+
+    def _merge(self, roots: Sequence[int]) -> int:
+        """Merge groups into the first of them and return it."""
+        first, *others = roots
         one = self._groups[first]
         for index in others:
             other = self._groups[index]
-            if one.fixed != other.fixed and (one.forced or other.forced or (one.fixed and other.fixed)):
-                fixed = sorted({f"{each.fixed[0]:g} .. {each.fixed[1]:g}" for each in (one, other) if each.fixed})
-                why = f"it joins tensors whose ranges cannot be one: {' and '.join(fixed)} is fixed, the other differs"
-                self.unsupported.append(UnsupportedOp(op.layer, kind(op.operation), why, op.operation))
-                continue
-            one.fixed, one.forced = one.fixed or other.fixed, one.forced or other.forced
+            one.fixed, one.alone = one.fixed or other.fixed, one.alone or other.alone
             one.members += other.members
             other.merged_into = first
         return first
@@ -235,7 +266,7 @@ class _Planner:
                 index = range_of_group[group]
             layer = "input" if op is None else op.layer
             fake_quants.append(
-                PlannedFakeQuant(placed.op, placed.place, layer, placed.role, prefix, index, placed.operand)
+                PlannedFakeQuant(placed.op, placed.place, layer, placed.role, prefix, index, *placed[4:])
             )
         left_float = tuple(
             LeftFloat(layer, operation.name, why)
@@ -255,8 +286,7 @@ class _Planner:
     def _shared_range(self, group: int, prefix: str) -> RangeSpec:
         """Return the range of a group: fixed, or learnt from the outputs of its members."""
         root = self._groups[group]
-        members = tuple(each for each in root.members if each != INPUT)
-        return RangeSpec(prefix, root.fixed, () if root.fixed else members)
+        return RangeSpec(prefix, root.fixed, () if root.fixed else tuple(dict.fromkeys(root.members)))
 
     def _constant_range(self, placed: _Placed, prefix: str) -> RangeSpec:
         """Return the range of weights or of a constant operand: its own minimum and maximum."""

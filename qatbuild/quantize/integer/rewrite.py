@@ -1,6 +1,7 @@
 """The rewrite of mode integer: model everything that the integer runtime rounds, or refuse the network.
 
-    examine the network (check)  ->  fold the batch norms  ->  insert the FakeQuants  ->  round the biases
+    examine the network (check)  ->  the converter's spelling  ->  fold the batch norms  ->  insert the FakeQuants
+        ->  round biases and slopes
 
 All refusals come before the first edit of the graph.
 """
@@ -12,17 +13,20 @@ from dataclasses import dataclass
 
 import tensorflow as tf
 
-from qatbuild.quantize.batch_norm.find import BatchNorm, Unfoldable, find_batch_norms
+from qatbuild.quantize.batch_norm.find import BatchNorm, Unfoldable
 from qatbuild.quantize.batch_norm.fold import fold
 from qatbuild.quantize.batch_norm.training_fold import fold_in_training
 from qatbuild.quantize.graph.fake_quant import FAKE_QUANT_TYPES
 from qatbuild.quantize.graph.integer_ops import OPS
+from qatbuild.quantize.graph.layer_ops import TRANSPOSED_TYPES
 from qatbuild.quantize.graph.refusals import refuse_uneditable
+from qatbuild.quantize.graph.rewire import replace_input
 from qatbuild.quantize.graph.walk import consumers
-from qatbuild.quantize.integer.check import examine
+from qatbuild.quantize.integer.check import Examined, examine
 from qatbuild.quantize.integer.insertion import BiasSite, Insertion, Site
 from qatbuild.quantize.integer.pooled import behind_pool
 from qatbuild.quantize.integer.range_plan import INPUT, PlannedFakeQuant
+from qatbuild.quantize.integer.spelling import requantizable, spell
 from qatbuild.quantize.integer.standalone import insert_layer
 from qatbuild.quantize.options import Options
 from qatbuild.quantize.rewrite_report import FoldedBatchNorm, QuantizedTensor, RewriteReport, SharedTensor
@@ -64,16 +68,20 @@ class _Rewrite:
     def __init__(self, graph: tf.Graph, options: Options, input: str, logits: str, *, training: bool) -> None:  # noqa: A002
         """Examine the graph without changing it; RewriteError if it cannot become fully integer."""
         refuse_uneditable(graph)
-        self._graph, self._options, self._training = graph, options, training
+        self._graph, self._options, self._training, self._ends = graph, options, training, (input, logits)
         self._existing = [each for each in graph.get_operations() if each.type in FAKE_QUANT_TYPES]
         if not self._existing:
-            self._path, self._ops, self._plan = examine(graph, options, input, logits, {}, training=training)
+            self._path, self._ops, self._plan = self._examine()
+
+    def _examine(self) -> Examined:
+        return examine(self._graph, self._options, *self._ends, {}, training=self._training)
 
     def apply(self, *, insert: bool = True) -> RewriteReport:
         """Fold the batch norms and insert the FakeQuants, in place; a graph that has FakeQuants is not changed."""
         if self._existing:
             return RewriteReport(shared=tuple(_shared(each) for each in self._existing))
         with self._graph.as_default(), v1.name_scope(None), tf.control_dependencies(None):
+            self._spell()
             folded, records = self._fold()
             sites = list(self._sites(folded))
             if insert:
@@ -81,21 +89,38 @@ class _Rewrite:
                 biases = list(self._biases(folded))
                 insertion.fake_quantize()
                 insertion.round_biases(biases)
+                insertion.round_slopes()
+                self._leave_out_clips()
         rows = tuple(_row(site) for site in sites)
         return RewriteReport(folded=tuple(records), quantized=rows, left_float=self._plan.left_float)
+
+    def _spell(self) -> None:
+        """Give standalone batch norms their layers, and the graph the converter's spelling; examine it anew."""
+        edits = self._graph.version
+        for op in self._ops:
+            if isinstance(op.norm, Unfoldable):
+                insert_layer(op.norm)
+        spell(self._path, training=self._training)
+        if self._graph.version != edits:
+            self._path, self._ops, self._plan = self._examine()
+
+    def _leave_out_clips(self) -> None:
+        """Let the FakeQuant behind a clip read what the clip reads: the range clips alike, and has an integer form."""
+        for op in [] if self._training else self._ops:
+            if op.clip is not None:
+                value = next(each for each in op.clip.inputs if tf.get_static_value(each) is None)
+                value = requantizable(value) if op.clip is op.operation else value
+                replace_input(consumers(op.output), op.output, value)
 
     def _fold(self) -> tuple[Mapping[int, _FoldedLayer], list[FoldedBatchNorm]]:
         """Fold the batch norms; return the folded layers by the index of their fused op, and the report's records."""
         freeze = self._options.freeze_bn_delay_steps if self._training else None
         folded: dict[int, _FoldedLayer] = {}
         records: list[FoldedBatchNorm] = []
-        with_layers = self._give_layers()
         for index, op in enumerate(self._ops):
             norm = op.norm
-            if norm is None:
-                continue
             if not isinstance(norm, BatchNorm):
-                norm = with_layers[norm.operation]
+                continue
             # A layer that is also read without its batch norm keeps its own weights, beside the folded copy; and a
             # batch norm that is frozen in the float graph is folded in training as it is for inference.
             in_place = norm.training and norm.layer not in self._plain_layers()
@@ -107,24 +132,14 @@ class _Rewrite:
             records.append(record)
         return folded, records
 
-    def _give_layers(self) -> dict[tf.Operation, BatchNorm]:
-        """Insert a layer before each standalone batch norm; return the batch norms by their operations.
-
-        All get their layers before any is folded, because a fold changes the inputs of the batch norms behind it.
-        """
-        standalone = [op.norm for op in self._ops if isinstance(op.norm, Unfoldable)]
-        for norm in standalone:
-            insert_layer(norm)
-        norms = find_batch_norms(self._graph, training=self._training, biased=True) if standalone else ()
-        operations = {each.operation for each in standalone}
-        return {each.operation: each for each in norms if isinstance(each, BatchNorm) and each.operation in operations}
-
     def _sites(self, folded: Mapping[int, _FoldedLayer]) -> Iterator[Site]:
         """Return the planned FakeQuants, one per tensor, with the tensors' consumers before any is inserted."""
         seen: set[str] = set()
         for planned in self._plan.fake_quants:
             site = self._site(planned, folded)
-            if site.tensor.name not in seen:
+            if planned.place == "joined":
+                yield site
+            elif site.tensor.name not in seen:
                 seen.add(site.tensor.name)
                 yield site
 
@@ -135,6 +150,8 @@ class _Rewrite:
         op, layer = self._ops[planned.op], folded.get(planned.op)
         if planned.operand is not None:
             return Site(planned, spec, planned.operand, (op.operation,))
+        if planned.position is not None:
+            return Site(planned, spec, op.operation.inputs[planned.position], (op.operation,))
         if planned.place == "output":
             output = op.output if layer is None else layer.output
             if self._training:
@@ -160,7 +177,9 @@ class _Rewrite:
                 if bias is not None:
                     prefix = planned.prefix.replace("weights_quant", "bias_quant")
                     weights_range = self._plan.ranges[planned.range]
-                    yield BiasSite(planned.op, prefix, bias, consumers(bias), input_range, weights_range)
+                    weights_op = self._ops[planned.op].weights_op if layer is None else layer.layer
+                    transposed = weights_op is not None and weights_op.type in TRANSPOSED_TYPES
+                    yield BiasSite(planned.op, prefix, bias, consumers(bias), input_range, weights_range, transposed)
 
     def _plain_layers(self) -> set[tf.Operation]:
         """Return the layers without a batch norm."""

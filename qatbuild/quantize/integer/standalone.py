@@ -7,6 +7,8 @@ round twice.
 
 from __future__ import annotations
 
+import math
+
 import tensorflow as tf
 
 from qatbuild.quantize.batch_norm.find import Unfoldable
@@ -16,16 +18,24 @@ from qatbuild.quantize.graph.walk import consumers, reachable, readers
 
 v1 = tf.compat.v1
 
+_IMAGE = 3
+"""The rank of one image: height, width, channels."""
+
 
 def insert_layer(norm: Unfoldable) -> None:
-    """Insert the layer between a standalone batch norm and its input x, float32 [batch, height, width, channels]."""
+    """Insert the layer between a standalone batch norm and its input x, float32 [batch, .., channels].
+
+    The layer is one over images: x of other ranks is reshaped for it, and back.
+    """
     x = norm.x
     assert x is not None
     # Other readers of x (a residual connection, for instance) still read x itself.
     own_readers = [each for each in consumers(x) if norm.operation in reachable([each], readers)]
-    scope = parent_scope(norm.operation.name)
+    scope, inner = parent_scope(norm.operation.name), x.shape.as_list()[1:]
     with v1.name_scope(f"{scope}/" if scope else None):
-        ones = tf.ones([1, 1, x.shape[-1], 1], name="ones")
+        ones = tf.ones([1, 1, inner[-1], 1], name="ones")
         ones = tf.identity(ones)  # the fold expects weights that come through an operation
-        layer = v1.nn.depthwise_conv2d_native(x, ones, [1, 1, 1, 1], "VALID", name="depthwise")
-    replace_input(own_readers, x, layer)
+        images = x if len(inner) == _IMAGE else tf.reshape(x, [-1, 1, math.prod(inner[:-1]), inner[-1]])
+        layer = v1.nn.depthwise_conv2d_native(images, ones, [1, 1, 1, 1], "VALID", name="depthwise")
+        output = layer if len(inner) == _IMAGE else tf.reshape(layer, [-1, *inner])
+    replace_input(own_readers, x, output)

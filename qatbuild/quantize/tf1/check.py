@@ -22,7 +22,7 @@ from qatbuild.quantize.graph.integer_ops import (
 )
 from qatbuild.quantize.graph.layer_ops import ACTIVATION_TYPES, LAYER_TYPES
 from qatbuild.quantize.graph.names import layer_name
-from qatbuild.quantize.graph.refusals import UnsupportedOp, refuse_unsupported
+from qatbuild.quantize.graph.refusals import UnsupportedOp, refuse_unconnected, refuse_unsupported
 from qatbuild.quantize.graph.walk import float_readers, reachable
 from qatbuild.quantize.options import Options
 from qatbuild.quantize.tf1.layers import LayerMatch, find_layers, unfolded_batch_norm, why_unmatched
@@ -79,7 +79,7 @@ class CheckedNetwork:
         ancestors = reachable([end], lambda operation: [tensor.op for tensor in _values(operation)])
         inner = (reachable([start], float_readers) & ancestors) - {start}
         if end not in inner:
-            raise RewriteError("The logits do not depend on the input.", [("input", source), ("logits", target)])
+            refuse_unconnected(start.outputs[0], end.outputs[0], {})
         matches = find_layers(graph)
         noise = [operation for operation in graph.get_operations() if "Random" in operation.type]
         return cls(

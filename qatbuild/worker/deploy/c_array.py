@@ -1,8 +1,8 @@
 """The .tflite as C arrays, in the style of TFLite Micro, compiled and read back.
 
-`model_data.cc` and `.h` hold the file, `model_io.h` the types, shapes and scales of input and output, `test_vectors.h`
-a few test images and the outputs of LiteRT's reference kernels for them. All of it is C99 as
-well as C++17: rename the .cc to .c.
+`model_data.cc` and `.h` hold the file, `model_io.h` the types, shapes and scales of input and output, and the operators
+for TFLite Micro's resolver, `test_vectors.h` a few test images and the outputs of LiteRT's reference kernels for them.
+All of it is C99 as well as C++17: rename the .cc to .c.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from qatbuild.exchange.facts import Gate
 from qatbuild.worker.deploy import Outcome, Subject, tools
+from qatbuild.worker.deploy.c_array_operators import AS_OF, Resolver, resolver
 from qatbuild.worker.tflite import inspect, reference
 from qatbuild.worker.tflite.interpret import Model
 
@@ -37,20 +38,25 @@ int main(void) {{
 
 
 def build(subject: Subject, options: Mapping[str, Any], out: Path) -> Outcome:
-    """Write the four files. Gates: they compile without a warning, as C99 and as C++17, and hold the same bytes."""
+    """Write the four files. Gates: they compile without a warning, as C99 and as C++17, and hold the same bytes.
+
+    With the runtime tflm, TFLite Micro must have all of the model's operators.
+    """
     model = inspect.read(subject.tflite)
+    needed = resolver(operator.name for operator in model.operators)
     data, names = subject.tflite.read_bytes(), _names(options["name"])
     ends = model.tensors[model.inputs[0]], model.tensors[model.outputs[0]]
     count = min(options["vectors"], len(subject.samples.images))
-    warnings = _warnings(model)
+    warnings = _warnings(model, needed)
     for file, text in {
         "model_data.h": _data_header(names, warnings),
         "model_data.cc": _data_source(names, data, options["alignment_bytes"]),
-        "model_io.h": _io_header(names, model, *ends),
+        "model_io.h": _io_header(names, needed, *ends),
         "test_vectors.h": _vectors(names, ends, subject, count),
     }.items():
         (out / file).write_text(text, encoding="utf-8")
-    versions, gates = {}, []
+    versions: dict[str, str] = {}
+    gates = [_has_all_operators(needed)] if options["runtime"] == "tflm" else []
     for language, compilers in _LANGUAGES.items():
         compiler = tools.program(*compilers, route="c_array", debian="gcc g++")
         versions[language] = tools.called([compiler, "--version"], "The compiler cannot be run.").splitlines()[0]
@@ -63,7 +69,8 @@ def build(subject: Subject, options: Mapping[str, Any], out: Path) -> Outcome:
         "array": names["array"],
         "model_bytes": len(data),
         "vectors": count,
-        "operators": _resolver(model),
+        "operators": list(needed.adders),
+        "missing_operators": list(needed.missing),
     }
     return Outcome(
         artifact="model_data.cc",
@@ -71,7 +78,7 @@ def build(subject: Subject, options: Mapping[str, Any], out: Path) -> Outcome:
         answers={"model_data.cc": answers},
         gates=tuple(gates),
         figures=figures,
-        notes=(f"{len(data):,} bytes in flash", f"{len(figures['operators'])} operators", f"{count} test vectors"),
+        notes=(f"{len(data):,} bytes in flash", f"{len(needed.adders)} operators", f"{count} test vectors"),
         warnings=warnings,
     )
 
@@ -80,12 +87,20 @@ def _names(name: str) -> dict[str, str]:
     return {"name": name, "array": f"g_{name}_model_data", "prefix": f"g_{name}_", "PREFIX": f"{name.upper()}_"}
 
 
-def _warnings(model: inspect.Flatbuffer) -> tuple[str, ...]:
+def _warnings(model: inspect.Flatbuffer, needed: Resolver) -> tuple[str, ...]:
+    texts = []
     if any(tensor.dtype == "uint8" for tensor in model.tensors):
-        return ("TFLite Micro cannot run it: its kernels compute in int8, and this model is uint8.",)
+        texts.append("TFLite Micro cannot run it: its kernels compute in int8, and this model is uint8.")
     if why := reference.refused(model):
-        return (f"TFLite Micro has the softmax of LiteRT's reference kernels, which {why.why}.",)
-    return ()
+        texts.append(f"TFLite Micro has the softmax of LiteRT's reference kernels, which {why.why}.")
+    if needed.missing:
+        texts.append(f"TFLite Micro ({AS_OF}) cannot run it: it has no {', '.join(needed.missing)}.")
+    return tuple(texts)
+
+
+def _has_all_operators(needed: Resolver) -> Gate:
+    got = f"no {', '.join(needed.missing)}" if needed.missing else f"all {len(needed.adders)}"
+    return Gate("TFLite Micro's operators", f"all that the model has, as of {AS_OF}", got, passed=not needed.missing)
 
 
 def _guarded(guard: str, includes: Iterable[str], body: str) -> str:
@@ -126,9 +141,7 @@ const unsigned int {names["array"]}_size = {len(data)};
 """
 
 
-def _io_header(
-    names: Mapping[str, str], model: inspect.Flatbuffer, image: inspect.Tensor, result: inspect.Tensor
-) -> str:
+def _io_header(names: Mapping[str, str], needed: Resolver, image: inspect.Tensor, result: inspect.Tensor) -> str:
     lines = ["// INPUT, OUTPUT: real = (integer - ZERO_POINT) * SCALE"]
     for end, tensor in (("INPUT", image), ("OUTPUT", result)):
         shape, prefix = (1, *tensor.shape[1:]), f"#define {names['PREFIX']}{end}_"
@@ -140,11 +153,11 @@ def _io_header(
             f"{prefix}SCALE {_c_float(tensor.scales[0])}",
             f"{prefix}ZERO_POINT ({tensor.zero_points[0]})",
         ]
-    adders = _resolver(model)
     lines += [
         "",
-        f"// For a tflite::MicroMutableOpResolver<{len(adders)}>:",
-        *(f"//   resolver.{adder}();" for adder in adders),
+        f"// For a tflite::MicroMutableOpResolver<{len(needed.adders)}>:",
+        *(f"//   resolver.{adder}();" for adder in needed.adders),
+        *(f"// TFLite Micro ({AS_OF}) has no {name}." for name in needed.missing),
     ]
     return _guarded(f"{names['PREFIX']}MODEL_IO_H", ("stdint.h",), "\n".join(lines) + "\n")
 
@@ -152,13 +165,6 @@ def _io_header(
 def _c_float(value: float) -> str:
     text = f"{value:.9g}"
     return f"{text}f" if "." in text or "e" in text else f"{text}.0f"
-
-
-def _resolver(model: inspect.Flatbuffer) -> list[str]:
-    """Return TFLite Micro's functions that register the operators: AddConv2D, AddSoftmax."""
-    names = sorted({operator.name for operator in model.operators})
-    adders = ["Add" + "".join(part.capitalize() for part in name.split("_")) for name in names]
-    return [adder.replace("2d", "2D").replace("Padv2", "PadV2") for adder in adders]
 
 
 def _vectors(

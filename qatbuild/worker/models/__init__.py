@@ -14,12 +14,13 @@ of logits. Keras files (keras_model) and meta graphs of TensorFlow 1 (meta_graph
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import inspect
 import pkgutil
 import random
 import traceback
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -30,7 +31,10 @@ import tensorflow as tf
 from qatbuild.exchange.errors import QatbuildError, StageError
 from qatbuild.exchange.networks import Called, KerasFile, MetaGraph, Network, Shipped
 
-_PARTS = ("keras_model", "keras_refusals", "layers", "meta_graph", "scaling_layers")
+_PARTS = (
+    "keras_files", "keras_layers", "keras_model", "keras_operation", "keras_refusals", "layers", "meta_graph",
+    "scaling_layers",
+)  # fmt: skip
 
 
 def build(images: tf.Tensor, classes: int, network: Network, *, training: bool) -> tf.Tensor:
@@ -39,19 +43,37 @@ def build(images: tf.Tensor, classes: int, network: Network, *, training: bool) 
     `images` is float32 [batch, height, width, channels]. StageError if the network does not exist, lacks an option,
     cannot take images of this shape, or does not return logits.
     """
-    match network:
-        case KerasFile(path):
-            keras_model = _part("keras_model")
-            logits = keras_model.build(images, keras_model.load(path).model, training=training)
-        case MetaGraph(path, source, end):
-            logits = _part("meta_graph").build(images, path, source=source, logits=end)
-        case Called():
-            logits = _called(images, classes, network, training=training)
-        case Shipped():
-            function = _function(network)
-            logits = function(images, classes, training=training, **network.options)
+    with _inlined_functions():
+        logits = _logits(images, classes, network, training=training)
     _check_logits(logits, classes, network)
     return logits
+
+
+def _logits(images: tf.Tensor, classes: int, network: Network, *, training: bool) -> tf.Tensor:
+    match network:
+        case KerasFile(path):
+            model = _part("keras_files").load(path).model
+            return _part("keras_model").build(images, model, training=training)
+        case MetaGraph(path, source, end):
+            return _part("meta_graph").build(images, path, source=source, logits=end)
+        case Called():
+            return _called(images, classes, network, training=training)
+        case Shipped():
+            return _function(network)(images, classes, training=training, **network.options)
+
+
+@contextlib.contextmanager
+def _inlined_functions() -> Iterator[None]:
+    """Let a tf.function add its operations to the graph itself, where they are seen, instead of a call.
+
+    Keras wraps some of its own operations in one, such as a convolution in groups.
+    """
+    before = tf.config.functions_run_eagerly()
+    tf.config.run_functions_eagerly(run_eagerly=True)
+    try:
+        yield
+    finally:
+        tf.config.run_functions_eagerly(before)
 
 
 def initial(shape: tuple[int, int, int], network: Network) -> dict[str, np.ndarray[Any, Any]] | None:
@@ -61,10 +83,10 @@ def initial(shape: tuple[int, int, int], network: Network) -> dict[str, np.ndarr
     """
     if not isinstance(network, KerasFile):
         return None
-    keras_model = _part("keras_model")
-    with tf.Graph().as_default():
+    loaded = _part("keras_files").load(network.path)
+    with tf.Graph().as_default(), _inlined_functions():
         images = tf.compat.v1.placeholder(tf.float32, [None, *shape])
-        values: dict[str, np.ndarray[Any, Any]] = keras_model.values(keras_model.load(network.path), images)
+        values: dict[str, np.ndarray[Any, Any]] = _part("keras_model").values(loaded, images)
     return values
 
 
@@ -87,7 +109,7 @@ def _called(images: tf.Tensor, classes: int, network: Called, *, training: bool)
         return keras_model.build(images, drafted, training=training)
     random.setstate(drawn[0])
     np.random.set_state(drawn[1])  # noqa: NPY002
-    return result(images)
+    return keras_model.called(result, images)
 
 
 def _part(name: str) -> ModuleType:

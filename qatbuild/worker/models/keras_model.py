@@ -8,65 +8,53 @@ graph layer by layer. In the copy
                an initializer with its own seed keeps it
     dropout    and other noise depend on the graph's seed, the layer's name and the global step: see models.layers
     averages   of batch norms are updated in every step (UPDATE_OPS), except in frozen layers
-    softmax    at the end is left out, so the copy returns logits
+    softmax    at the end is left out, so the copy returns logits; augmentation in a trained model is left out, too
 
 Regularizers are not copied: use train.weight_decay. Files are only loaded in Keras' safe mode, which runs no code.
 """
 
 from __future__ import annotations
 
+import contextlib
 import functools
-import re
-import warnings
-import zlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any, TypeVar
 
 import keras
 import numpy as np
 import tensorflow as tf
 
-from qatbuild.exchange.errors import StageError
-from qatbuild.worker.models import keras_refusals, layers, scaling_layers
+from qatbuild.exchange.errors import QatbuildError, StageError
+from qatbuild.worker.models import keras_operation, keras_refusals, scaling_layers
+from qatbuild.worker.models.keras_files import Loaded
 
 v1 = tf.compat.v1
 _UPDATES = frozenset({"AssignVariableOp", "AssignAddVariableOp", "AssignSubVariableOp"})
+_MOVING = ("moving_mean", "moving_variance")
 _NOISE_STATE = "seed_generator_state"
 Result = TypeVar("Result")
 
 
-@dataclass(frozen=True)
-class Loaded:
-    """A model loaded from a file, outside of every graph, and its variables' values in the order of model.variables."""
+def called(build: Callable[[tf.Tensor], object], images: tf.Tensor) -> object:
+    """Return the result of a function of images that may use layers of Keras, with names that depend on it alone.
 
-    model: keras.Model
-    values: tuple[np.ndarray[Any, Any], ...]
+    Keras updates the moving averages of a batch norm without noting it: UPDATE_OPS gets these assignments.
+    """
 
+    def result() -> object:
+        with images.graph.as_default() as graph:
+            before = len(graph.get_operations())
+            value = build(images)
+            noted = {each.name for each in v1.get_collection(v1.GraphKeys.UPDATE_OPS)}
+            for each in graph.get_operations()[before:]:
+                moves = each.type in _UPDATES and each.inputs[0].op.name.endswith(_MOVING)
+                if moves and not each.name.endswith("/Assign") and each.name not in noted:
+                    v1.add_to_collection(v1.GraphKeys.UPDATE_OPS, each)
+            return value
 
-def load(path: Path) -> Loaded:
-    """Load a .keras file, or a Keras 2 .h5 file; StageError if that fails or would need to run code of the file."""
-    return _load(path, path.stat().st_mtime_ns if path.is_file() else 0)
-
-
-@functools.lru_cache(maxsize=1)
-def _load(path: Path, _mtime_ns: int) -> Loaded:
-    if not path.is_file():
-        raise StageError("The Keras file does not exist.", [("model.keras", path)], "the path is relative to the spec")
-
-    def read() -> Loaded:
-        try:
-            with warnings.catch_warnings():  # of training settings and optimizers, which are not used
-                warnings.simplefilter("ignore")
-                model = keras.models.load_model(path, compile=False, safe_mode=True)
-        except Exception as fault:
-            raise keras_refusals.unreadable(path, fault) from fault
-        keras_refusals.check(model, path.name)
-        return Loaded(model, tuple(variable.numpy() for variable in model.variables))
-
-    return _elsewhere(read)
+    return elsewhere(result)
 
 
 def drafted(build: Callable[[tf.Tensor], object], images: tf.Tensor) -> keras.Model | None:
@@ -83,6 +71,8 @@ def drafted(build: Callable[[tf.Tensor], object], images: tf.Tensor) -> keras.Mo
             result = build(v1.placeholder(images.dtype, images.shape, name="input"))
             if not keras_refusals.is_keras(result):
                 return None
+            if isinstance(result, keras.Sequential) and not result.built:
+                result.build((None, *images.shape[1:]))
             keras_refusals.check(result, "the function's result")
             initial = {variable.initializer.name for variable in v1.global_variables()}
             loads = [each for each in graph.get_operations() if each.type in _UPDATES and each.name not in initial]
@@ -90,7 +80,7 @@ def drafted(build: Callable[[tf.Tensor], object], images: tf.Tensor) -> keras.Mo
                 raise keras_refusals.loaded_weights(loads)
             return result
 
-    return _elsewhere(draft)
+    return elsewhere(draft)
 
 
 def build(images: tf.Tensor, model: keras.Model, *, training: bool) -> tf.Tensor:
@@ -98,21 +88,44 @@ def build(images: tf.Tensor, model: keras.Model, *, training: bool) -> tf.Tensor
 
     StageError if it cannot take images of this shape, or has layers that a network must not have (keras_refusals).
     """
-    return _Copy(images, model).logits(training=training)
+
+    def copied() -> tf.Tensor:
+        with images.graph.as_default(), _plain_errors():
+            return _Copy(images, model).logits(training=training)
+
+    return elsewhere(copied)
 
 
 def values(loaded: Loaded, images: tf.Tensor) -> dict[str, np.ndarray[Any, Any]]:
     """Return the initial values of a copy's variables by name; adds the copy to the graph of `images`."""
-    copy = _Copy(images, loaded.model)
-    pairs = zip(copy.model.variables, loaded.values, strict=True)
-    return {each.value.op.name: value for each, value in pairs if each.name != _NOISE_STATE}
+
+    def copied() -> _Copy:
+        with images.graph.as_default(), _plain_errors():
+            return _Copy(images, loaded.model)
+
+    copy = elsewhere(copied)
+    of_file = zip(loaded.model.variables, loaded.values, strict=True)
+    trained = [value for each, value in of_file if each.name != _NOISE_STATE]
+    return {each.value.op.name: value for each, value in zip(_without_noise(copy.model), trained, strict=True)}
 
 
-def _elsewhere(function: Callable[[], Result]) -> Result:
+@contextlib.contextmanager
+def _plain_errors() -> Iterator[None]:
+    """Let Keras raise errors as they are, which it else replaces by others with a description of all arguments."""
+    replaces = keras.config.is_traceback_filtering_enabled()
+    keras.config.disable_traceback_filtering()
+    try:
+        yield
+    finally:
+        if replaces:
+            keras.config.enable_traceback_filtering()
+
+
+def elsewhere(function: Callable[[], Result]) -> Result:
     """Call a function in a thread of its own, and return its result.
 
     No graph is active in a new thread, and Keras, which numbers the names of each thread, begins at 1: so names do not
-    depend on what the process has built before.
+    depend on what the process has built before, also those of the layers inside a layer.
     """
     with ThreadPoolExecutor(1) as thread:
         return thread.submit(function).result()
@@ -130,15 +143,15 @@ class _Copy:
     def __post_init__(self) -> None:
         keras_refusals.check_shape(self.source, self.images)
         self.graph = self.images.graph
-        self.scope = _plain(self.source.name).lstrip("_-") or "model"
+        self.scope = keras_operation.plain(self.source.name).lstrip("_-") or "model"
         if self.graph.unique_name(self.scope, mark_as_used=False) != self.scope:
             hint = "give the model another name"
             raise StageError("A Keras model has a name that the graph needs.", [("name", self.source.name)], hint)
         for each in _models(self.source):
             each.compiled = False  # a copy would get an optimizer too
-            each.name = _plain(each.name)  # and this name, for a scope
+            each.name = keras_operation.plain(each.name)  # and this name, for a scope
         with tf.variable_creator_scope(self._create), v1.name_scope(f"{self.scope}/keras"):
-            self.model = keras.models.clone_model(self.source, clone_function=self._layer, recursive=True)
+            self.model = keras.models.clone_model(self.source, clone_function=self._operation, recursive=True)
         self._sort_out_collections()
 
     def logits(self, *, training: bool) -> tf.Tensor:
@@ -146,31 +159,68 @@ class _Copy:
             v1.train.get_or_create_global_step()
         before = len(self.graph.get_operations())
         with v1.name_scope(f"{self.scope}/"):
-            output = self.model(self.images, training=training)
+            try:
+                # The input may have a name, {"image": ...}, as the output may; that of a Sequential cannot.
+                form = self.images if isinstance(self.model, keras.Sequential) else self.model.input
+                source = dict.fromkeys(form, self.images) if isinstance(form, dict) else self.images
+                output = self.model(source, training=training)
+            except (TypeError, ValueError) as fault:  # Keras' own checks between the layers
+                raise keras_refusals.not_computed(self.source, fault) from fault
         made = self.graph.get_operations()[before:]
         keras_refusals.check_randomness(made)
         if training:
             for update in made:
                 if update.type in _UPDATES:
                     v1.add_to_collection(v1.GraphKeys.UPDATE_OPS, update)
-        keras_refusals.check_output(output, self.source)
-        return output.op.inputs[0] if output.op.type == "Softmax" else output
+        (output,) = keras.tree.flatten(output)
+        last = output.op
+        while last.type == "Identity":
+            last = last.inputs[0].op
+        keras_refusals.check_output(last, self.source)
+        return last.inputs[0] if last.type == "Softmax" else output
 
-    def _layer(self, layer: keras.Layer) -> keras.Layer:
-        """Copy a layer without its variables, with its name as scope."""
-        name = self._free(layer.name)
-        copy = _again(layer, name, self.graph.seed or 0)
+    def _operation(self, operation: keras.Operation) -> keras.Operation:
+        """Copy a layer without its variables, or an operation on tensors such as x + y, with its name as scope."""
+        name = self._free(operation.name)
+        if not isinstance(operation, keras.Layer):
+            copy = keras_operation.same(operation, name)
+            copy.call = self._inside(self._with_constants(operation, copy.call), f"{self.scope}/{name}/", operation)
+            keras_operation.note(self.graph, f"{self.scope}/{name}", operation)
+            return copy
+        if keras_refusals.augments(operation):
+            return keras.layers.Identity(name=name)
+        copy = keras_operation.again(operation, name, self.graph.seed or 0)
+        keras_operation.note(self.graph, f"{self.scope}/{name}", operation)
         if hasattr(copy, "seed_generator"):
             # Bypasses Keras, which would keep the generator's state as a variable.
-            object.__setattr__(copy, "seed_generator", _StepSeeds(f"{self.scope}/{name}"))
-        if scaling_layers.scales(layer):
-            copy.call = scaling_layers.with_constants(layer)
+            object.__setattr__(copy, "seed_generator", keras_operation.StepSeeds(f"{self.scope}/{name}"))
+        if scaling_layers.scales(operation):
+            copy.call = scaling_layers.with_constants(operation)
         for method in ("build", "call"):
-            setattr(copy, method, self._inside(getattr(copy, method), f"{self.scope}/{name}/"))
+            setattr(copy, method, self._inside(getattr(copy, method), f"{self.scope}/{name}/", operation))
         return copy
 
-    def _inside(self, method: Callable[..., Any], prefix: str) -> Callable[..., Any]:
-        """Wrap a method so that its operations and variables get the name scope `prefix`."""
+    def _with_constants(self, operation: keras.Operation, call: Callable[..., Any]) -> Callable[..., Any]:
+        """Wrap a call so that it reads constants of this graph, not of the one in which the user's function ran."""
+
+        def constant(value: Any) -> Any:
+            if isinstance(value, keras.Variable):
+                raise keras_refusals.foreign_value(operation, value.name)
+            # Keras also calls it in graphs of its own, to find the shape of its result.
+            if not tf.is_tensor(value) or getattr(value, "graph", None) is v1.get_default_graph():
+                return value
+            number = value.numpy() if isinstance(value, tf.__internal__.EagerTensor) else tf.get_static_value(value)
+            if number is None:
+                raise keras_refusals.foreign_value(operation, value.name)
+            return tf.constant(number, value.dtype)
+
+        def with_constants(*arguments: Any, **named: Any) -> Any:
+            return call(*tf.nest.map_structure(constant, arguments), **tf.nest.map_structure(constant, named))
+
+        return with_constants
+
+    def _inside(self, method: Callable[..., Any], prefix: str, operation: keras.Operation) -> Callable[..., Any]:
+        """Wrap a method so that its operations and variables get the name scope `prefix`, and its errors its name."""
 
         @functools.wraps(method)
         def inside(*arguments: Any, **named: Any) -> Any:
@@ -178,6 +228,10 @@ class _Copy:
             try:
                 with v1.name_scope(prefix):
                     return method(*arguments, **named)
+            except QatbuildError:
+                raise
+            except Exception as fault:
+                raise keras_refusals.not_computed(operation, fault) from fault
             finally:
                 self._prefixes.pop()
 
@@ -191,7 +245,7 @@ class _Copy:
             return create(**settings)
 
     def _free(self, name: str) -> str:
-        wanted = name = _plain(name)
+        wanted = name = keras_operation.plain(name)
         number = 0
         while name in self._taken:
             number += 1
@@ -201,55 +255,17 @@ class _Copy:
 
     def _sort_out_collections(self) -> None:
         """Remove frozen variables from the trainable ones, and generator states from all collections."""
-        pairs = list(zip(self.source.variables, self.model.variables, strict=True))
+        pairs = zip(_without_noise(self.source), _without_noise(self.model), strict=True)
         frozen = {copy.value.op.name for source, copy in pairs if not source.trainable}
-        unused = {copy.value.op.name for _, copy in pairs if copy.name == _NOISE_STATE}
+        unused = {copy.value.op.name for copy in self.model.variables if copy.name == _NOISE_STATE}
         for key, names in ((v1.GraphKeys.TRAINABLE_VARIABLES, frozen), (v1.GraphKeys.GLOBAL_VARIABLES, unused)):
             collection = self.graph.get_collection_ref(key)
             collection[:] = [variable for variable in collection if variable.op.name not in names]
 
 
-class _StepSeeds(keras.random.SeedGenerator):  # type: ignore[misc]
-    """Seeds for the noise of a layer: a function of the graph's seed, the layer's name and the global step."""
-
-    def __init__(self, name: str) -> None:  # The inherited method makes a variable.
-        self.name = name
-        self._drawn = 0
-
-    def next(self, ordered: bool = True) -> tf.Tensor:  # noqa: ARG002, FBT001, FBT002  as Keras has it
-        """Return a seed, int64 [2]; a layer that is used twice gets another seed each time."""
-        self._drawn += 1
-        return layers.step_seed(self.name if self._drawn == 1 else f"{self.name}:{self._drawn}")
-
-
-def _plain(name: str) -> str:
-    """Return a valid scope name for a layer, to which Keras may give any name."""
-    return re.sub(r"[^A-Za-z0-9_.-]", "_", name)
-
-
-def _again(layer: keras.Layer, name: str, seed: int) -> keras.Layer:
-    if isinstance(layer, keras.layers.Lambda):  # From the user's own module: a file with a custom class is not loaded.
-        function, arguments = layer.function, layer.arguments
-        return keras.layers.Lambda(function, output_shape=layer._output_shape, arguments=arguments, name=name)  # noqa: SLF001
-    config = {**layer.get_config(), "name": name}
-    for key, value in config.items():
-        _seed(value, f"{layer.name}/{key}", seed)
-    for key in [key for key in config if key.endswith("_regularizer")]:
-        config[key] = None
-    try:
-        return type(layer).from_config(config)
-    except Exception as fault:
-        raise keras_refusals.not_copied(layer, fault) from fault
-
-
-def _seed(config: Any, name: str, seed: int) -> None:
-    """Replace missing seeds of initializers in a layer's configuration, by the graph's seed and the layer's name."""
-    if isinstance(config, Mapping):
-        inner = config.get("config")
-        if "class_name" in config and isinstance(inner, dict) and inner.get("seed", 0) is None:
-            inner["seed"] = zlib.crc32(f"{seed}:{name}".encode()) % (2**31 - 1)
-        for key, value in config.items():
-            _seed(value, f"{name}/{key}", seed)
+def _without_noise(model: keras.Model) -> list[keras.Variable]:
+    """Return a model's variables without the states of random generators, which a copy may lack."""
+    return [each for each in model.variables if each.name != _NOISE_STATE]
 
 
 def _models(model: keras.Model) -> Iterator[keras.Model]:

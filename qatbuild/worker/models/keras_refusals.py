@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 import keras
@@ -14,6 +14,7 @@ _AUGMENTS = frozenset({"AugMix", "AutoContrast", "CutMix", "MixUp", "RandAugment
 _PREPARES = frozenset({"CenterCrop", "Resizing", "MaxNumBoundingBoxes"})
 _NO_CLASSES = frozenset({"Sigmoid", "Tanh", "Relu", "Relu6", "Elu", "Softplus"})
 _LISTED = 10
+_REASON_LETTERS = 300
 
 
 def is_keras(result: object) -> bool:
@@ -22,8 +23,11 @@ def is_keras(result: object) -> bool:
     return bool(names & {"keras.Model", "tf_keras.Model"})
 
 
-def check(model: keras.Model, origin: str) -> None:
-    """Raise StageError unless a model is functional or sequential, of Keras 3, with one input and one output."""
+def check(model: keras.Model, origin: str, *, trained: bool = False) -> None:
+    """Raise StageError unless a model is functional or sequential, of Keras 3, with one input and one output.
+
+    A `trained` model may augment its images: that is over, and in inference such a layer does nothing.
+    """
     facts = [("model", origin), ("got", described(model))]
     if not isinstance(model, keras.Model):
         hint = "Build it with `import keras` (Keras 3), or save it as an .h5 file and name that in model.keras."
@@ -38,11 +42,17 @@ def check(model: keras.Model, origin: str) -> None:
     if len(model.inputs) != 1 or len(model.outputs) != 1:
         counts = [("inputs", len(model.inputs)), ("outputs", len(model.outputs))]
         raise StageError("The Keras model must have one input (images) and one output (logits).", [*facts, *counts])
-    refused = list(_out_of_place(model))
+    refused = [each for each in _out_of_place(model) if not (trained and augments(each[0]))]
     if refused:
         hint = "; ".join(dict.fromkeys(hint for _, _, hint in refused))
         facts += [(layer.name, f"{type(layer).__name__}: {why}") for layer, why, _ in refused]
         raise StageError("The Keras model has layers for steps that the spec defines.", facts, hint)
+
+
+def augments(layer: keras.Layer) -> bool:
+    """Return whether a layer changes images at random, in training only."""
+    kind = type(layer).__name__
+    return kind.startswith("Random") or kind in _AUGMENTS
 
 
 def described(model: object) -> str:
@@ -67,7 +77,9 @@ def unreadable(path: Path, fault: Exception) -> StageError:
     facts.append(("reason", "\n".join(text.splitlines()[:3]) or type(fault).__name__))
     if "Could not locate" in text or "Unknown" in text or "custom" in text.lower():
         hint = "Build the model, with its custom classes, in a function of the project, and name it in model.call."
-        return StageError("The Keras file has custom classes.", facts, hint)
+        if path.suffix != ".keras":
+            hint += " Operators and keras.ops are only read from a .keras file."
+        return StageError("The Keras file has classes that Keras does not read.", facts, hint)
     hint = "Use a .keras file of Keras 3, or an .h5 file of a whole Keras 2 model (not of its weights only)."
     return StageError("A Keras file cannot be read.", facts, hint)
 
@@ -81,23 +93,44 @@ def loaded_weights(assignments: Iterable[tf.Operation]) -> StageError:
 
 def not_copied(layer: keras.Layer, fault: Exception) -> StageError:
     """Return the error for a layer that cannot be copied from its configuration."""
-    reason = str(fault).strip().splitlines()[:1] or [type(fault).__name__]
-    facts = [("layer", layer.name), ("class", type(layer).__name__), ("reason", reason[0])]
+    reason = " ".join(str(fault).split())[:_REASON_LETTERS] or type(fault).__name__
+    facts = [("layer", layer.name), ("class", type(layer).__name__), ("reason", reason)]
     hint = "A custom layer needs get_config(), with every argument of its __init__."
     return StageError("A Keras layer cannot be copied.", facts, hint)
+
+
+def foreign_value(operation: keras.Operation, value: str) -> StageError:
+    """Return the error for an operation on a tensor that belongs to no layer, in the graph of the user's function."""
+    facts = [("operation", operation.name), ("class", type(operation).__name__), ("reads", value)]
+    hint = "Write constants as NumPy arrays or numbers, and what is to be trained as a layer."
+    return StageError("An operation of a Keras model reads a tensor that belongs to none of its layers.", facts, hint)
+
+
+def not_computed(operation: keras.Operation, fault: Exception) -> StageError:
+    """Return the error for a layer or operation that fails on its input; the traceback is in the log."""
+    reason = str(fault).strip().splitlines()[:1] or [""]
+    facts = [("layer", operation.name), ("class", type(operation).__name__)]
+    return StageError(
+        "A layer of the Keras model cannot be computed.", [*facts, ("raised", f"{type(fault).__name__}: {reason[0]}")]
+    )
 
 
 def check_shape(model: keras.Model, images: tf.Tensor) -> None:
     """Raise StageError unless the model takes images [batch, height, width, channels] of the dataset's shape."""
     wanted, got = list(model.inputs[0].shape[1:]), images.shape[1:].as_list()
-    fits = len(wanted) == len(got) and all(size in {None, mine} for size, mine in zip(wanted, got, strict=True))
-    if not fits:
+    # Keras itself removes or adds a last dimension of one.
+    forms = [got, got[:-1]] if got[-1:] == [1] else [got, [*got, 1]]
+    if not any(_fits(wanted, form) for form in forms):
         facts = [("network", described(model))]
         facts += [
             ("images", "x".join(map(str, got))),
             ("wanted", "x".join("?" if each is None else str(each) for each in wanted)),
         ]
         raise StageError("The network cannot take images of this shape.", facts)
+
+
+def _fits(wanted: Sequence[int | None], got: Sequence[int | None]) -> bool:
+    return len(wanted) == len(got) and all(size in {None, mine} for size, mine in zip(wanted, got, strict=True))
 
 
 def check_randomness(operations: Iterable[tf.Operation]) -> None:
@@ -110,10 +143,10 @@ def check_randomness(operations: Iterable[tf.Operation]) -> None:
         raise StageError("A Keras layer draws random numbers that a resumed training cannot reproduce.", facts, hint)
 
 
-def check_output(output: tf.Tensor, model: keras.Model) -> None:
+def check_output(last: tf.Operation, model: keras.Model) -> None:
     """Raise StageError if the model ends in an activation other than softmax."""
-    if output.op.type in _NO_CLASSES:
-        facts = [("network", described(model)), ("ends in", output.op.type)]
+    if last.type in _NO_CLASSES:
+        facts = [("network", described(model)), ("ends in", last.type)]
         hint = "End it with a Dense layer, with softmax or without an activation (logits)."
         raise StageError("The network's output is not one score per class.", facts, hint)
 
@@ -130,7 +163,7 @@ def _out_of_place(model: keras.Model) -> Iterator[tuple[keras.Layer, str, str]]:
         kind = type(layer).__name__
         if isinstance(layer, keras.Model):
             yield from _out_of_place(layer)
-        elif kind.startswith("Random") or kind in _AUGMENTS:
+        elif augments(layer):
             yield layer, "it augments images", 'leave it out; use "augment" in the spec'
         elif kind in _PREPARES:
             yield layer, "it prepares images", "leave it out and prepare the dataset"

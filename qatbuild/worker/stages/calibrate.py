@@ -104,7 +104,8 @@ def _measure(
     total = new_observer().passes * len(images)
     with (
         built.graph.as_default(),
-        session(built.graph, threads) as opened,
+        # As written: among the observed tensors are those that TensorFlow would fuse away.
+        session(built.graph, threads, as_written=True) as opened,
         tqdm(total=total, desc=f"quantize {target.network.title}", unit="image", **console.bar()) as bar,
     ):
         checkpoint.restore(opened, v1.global_variables(), weights)

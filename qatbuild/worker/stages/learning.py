@@ -84,6 +84,14 @@ def learn(
     batches = Batches(arrays.train_images, arrays.train_labels, int(settings["batch_size"]), seed, augmentation)
     optimizer = Optimizer(**settings["optimizer"])
     graph = training(target, optimizer, weight_decay=float(settings["weight_decay"]), seed=seed, rewrite=rewrite)
+    if not graph.trains:
+        if rewrite is not None:
+            raise StageError(
+                "The network has no variables that a training could change.",
+                [("network", target.network.title)],
+                'Write "quantize": {"method": "ptq"}: it measures ranges, and leaves the weights as they are.',
+            )
+        course = replace(course, steps=0)
     _warn_of_random_streams(graph.graph)
     images, labels = arrays.validation_images, arrays.validation_labels
     validation = Validation(target, images, labels, rewrite, request.threads) if len(images) else None

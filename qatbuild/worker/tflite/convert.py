@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 import math
 import re
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,7 @@ import tensorflow as tf
 
 from qatbuild.exchange.errors import ConversionError
 from qatbuild.worker import graph_def
+from qatbuild.worker.tflite import inspect
 from qatbuild.worker.tflite.fake_quant_nodes import (
     DEFAULT_BITS,
     FAKE_QUANTS,
@@ -27,7 +28,6 @@ from qatbuild.worker.tflite.fake_quant_nodes import (
     bits_of,
     range_of,
 )
-from qatbuild.worker.tflite.inspect import layer_of, scope_of
 
 _log = logging.getLogger(__name__)
 
@@ -50,35 +50,42 @@ def convert(
     `input_name` is a placeholder, float32 [None, height, width, channels] of real values (byte - mean) / std_dev. In
     the file it is an integer input with scale 1 / std_dev and zero point `mean` (an integer, 0..255; 128 less for
     int8). `output_name` is the softmax, float32 [None, classes]. `scheme` is uint8, int8 or int8_per_channel; the
-    weights of `float_layers` have no ranges. Equal graphs give equal bytes. ConversionError if the graph's ranges do
-    not fit the scheme, or if the converter fails.
+    weights of `float_layers` have no ranges. The batch is free, except that a file that would have to compute shapes
+    from it has a batch of 1. Equal graphs give equal bytes. ConversionError if the graph's ranges do not fit the
+    scheme, or if the converter fails.
     """
     _check_input(mean, std_dev)
     check_ranges(graph_def.read(frozen_graph, ConversionError), scheme, float_layers)
-    zero_point = int(mean) - (0 if scheme == "uint8" else 128)
-    converter = _converter(frozen_graph, input_name, output_name)
-    converter.inference_type = tf.uint8 if scheme == "uint8" else tf.int8
-    converter.quantized_input_stats = {input_name: (zero_point, std_dev)}
-    return _converted(converter, frozen_graph)
+    settings = {
+        "inference_type": tf.uint8 if scheme == "uint8" else tf.int8,
+        "quantized_input_stats": {input_name: (int(mean) - (0 if scheme == "uint8" else 128), std_dev)},
+    }
+    return _converted(frozen_graph, input_name, output_name, settings)
 
 
 def convert_float(frozen_graph: Path, *, input_name: str, output_name: str) -> bytes:
     """Return the bytes of the float32 .tflite of a frozen GraphDef; ConversionError if the converter fails."""
-    return _converted(_converter(frozen_graph, input_name, output_name), frozen_graph)
+    return _converted(frozen_graph, input_name, output_name, {})
 
 
-def _converter(frozen_graph: Path, input_name: str, output_name: str) -> Any:
-    try:
-        return tf.compat.v1.lite.TFLiteConverter.from_frozen_graph(str(frozen_graph), [input_name], [output_name])
-    except Exception as fault:
-        raise _refused(frozen_graph, fault) from fault
+def _converted(frozen_graph: Path, input_name: str, output_name: str, settings: Mapping[str, object]) -> bytes:
+    """Convert for a batch of any size, or for one of 1 if the file would have to compute shapes from its size."""
 
+    def converted(input_shapes: Mapping[str, Sequence[int]] | None = None) -> bytes:
+        ends = [input_name], [output_name]
+        try:
+            converter = tf.compat.v1.lite.TFLiteConverter.from_frozen_graph(str(frozen_graph), *ends, input_shapes)
+            for name, value in settings.items():
+                setattr(converter, name, value)
+            return bytes(converter.convert())
+        except Exception as fault:
+            raise _refused(frozen_graph, fault) from fault
 
-def _converted(converter: Any, frozen_graph: Path) -> bytes:
-    try:
-        return bytes(converter.convert())
-    except Exception as fault:
-        raise _refused(frozen_graph, fault) from fault
+    data = converted()
+    if not inspect.computes_shapes(data):
+        return data
+    source = graph_def.nodes_by_name(graph_def.read(frozen_graph, ConversionError))[input_name]
+    return converted({input_name: [1, *(size.size for size in source.attr["shape"].shape.dim[1:])]})
 
 
 def _refused(frozen_graph: Path, fault: Exception) -> ConversionError:
@@ -95,8 +102,8 @@ def check_ranges(graph: Any, scheme: str, float_layers: Collection[str] = ()) ->
     the one that was trained. uint8 needs 8 bits per tensor; int8 needs weights with min = -max and narrow_range, per
     channel for convolutions only. One fact for each unfit op: ("conv1", "<op>: <why>").
     """
-    scope = scope_of(node.name for node in graph.node if node.op in _LAYERS)
-    named = ((layer_of(name, scope), why) for name, why in _unfit_ranges(graph, scheme))
+    scope = inspect.scope_of(node.name for node in graph.node if node.op in _LAYERS)
+    named = ((inspect.layer_of(name, scope), why) for name, why in _unfit_ranges(graph, scheme))
     ends = tuple(f"/{layer}" for layer in float_layers)
     faults: list[tuple[str, object]] = [(layer, why) for layer, why in named if not f"/{layer}".endswith(ends)]
     if faults:

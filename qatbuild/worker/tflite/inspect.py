@@ -103,6 +103,12 @@ def load(path: Path) -> Any:
         raise _unreadable(path, fault) from fault
 
 
+def computes_shapes(data: bytes) -> bool:
+    """Return whether the bytes of a .tflite read the shape of a tensor while they run."""
+    model = flatbuffer_utils.read_model_from_bytearray(bytearray(data))
+    return "SHAPE" in {str(flatbuffer_utils.opcode_to_name(model, code)) for code in range(len(model.operatorCodes))}
+
+
 def check_integer(model: Flatbuffer, scheme: str) -> None:
     """Raise a ConversionError with all operations that are not of `scheme`'s integer type, and hints."""
     unsupported = unsupported_ops(model, scheme)

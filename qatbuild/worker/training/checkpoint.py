@@ -111,4 +111,4 @@ def restore(session: tf.compat.v1.Session, variables: Iterable[tf.Variable], pre
     """Give each variable its value in the checkpoint, by name; raise the errors of `values`."""
     by_name = {variable.op.name: variable for variable in variables}
     values(prefix, {name: variable.shape.as_list() for name, variable in by_name.items()})
-    v1.train.Saver(by_name).restore(session, str(prefix))
+    v1.train.Saver(by_name, allow_empty=True).restore(session, str(prefix))

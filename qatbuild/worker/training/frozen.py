@@ -43,8 +43,39 @@ def freeze(graph: Path, weights: Path, output: str) -> bytes:
         frozen.node.add().CopyFrom(_frozen(node, values))
     # Reads of variables are identities now: they are removed, with the nodes for training.
     lean = v1.graph_util.remove_training_nodes(frozen, protected_nodes=[output])
-    content: bytes = lean.SerializeToString(deterministic=True)
+    content: bytes = with_constant_shapes(lean, output).SerializeToString(deterministic=True)
     return content
+
+
+def with_constant_shapes(definition: tf.compat.v1.GraphDef, output: str) -> tf.compat.v1.GraphDef:
+    """Return a GraphDef whose Reshapes read a constant, [-1, 8, 8, 16], where at most one size is not fixed.
+
+    Networks, those of Keras for one, compute this shape from that of their input, whose batch is free. In a .tflite
+    that is SHAPE, STRIDED_SLICE and PACK before each RESHAPE. What `output` does not depend on then is left out.
+    """
+    with tf.Graph().as_default() as graph:
+        tf.import_graph_def(definition, name="")
+    result = v1.GraphDef()
+    result.versions.CopyFrom(definition.versions)
+    for node in definition.node:
+        sizes = _computed_sizes(graph.get_operation_by_name(node.name)) if node.op == "Reshape" else None
+        if sizes is None:
+            result.node.add().CopyFrom(node)
+            continue
+        constant = graph_def.new_constant(f"{node.name}/constant_shape", sizes, tf.as_dtype(node.attr["Tshape"].type))
+        result.node.add().CopyFrom(constant)
+        reshape = result.node.add()
+        reshape.CopyFrom(node)
+        reshape.input[1] = constant.name
+    return v1.graph_util.extract_sub_graph(result, [output])
+
+
+def _computed_sizes(reshape: tf.Operation) -> list[int] | None:
+    """Return the shape that a Reshape computes, with at most one -1; None if it is a constant, or not known."""
+    shape = reshape.outputs[0].shape
+    if reshape.inputs[1].op.type == graph_def.CONSTANT or shape.rank is None or shape.as_list().count(None) > 1:
+        return None
+    return [-1 if size is None else size for size in shape.as_list()]
 
 
 def _frozen(node: tf.compat.v1.NodeDef, values: dict[str, Any]) -> tf.compat.v1.NodeDef:

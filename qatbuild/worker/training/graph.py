@@ -33,6 +33,7 @@ class Training:
     model          the network's own variables, those of a float checkpoint
     ranges         minimum and maximum of each fake-quantized tensor, by its name: scalars, or float32 [channels]
     new            variables with fresh values in every training: ranges and their averages, counters, the optimizer's
+    trains         whether there is anything that a step changes
     """
 
     graph: tf.Graph
@@ -44,6 +45,7 @@ class Training:
     model: tuple[tf.Variable, ...]
     ranges: dict[str, tuple[tf.Variable, tf.Variable]]
     new: tuple[tf.Variable, ...]
+    trains: bool = True
 
     @property
     def published(self) -> dict[str, tf.Variable]:
@@ -74,7 +76,9 @@ def training(
         total = loss(labels, probabilities.op.inputs[0], kernels, weight_decay)
         with tf.control_dependencies(v1.get_collection(v1.GraphKeys.UPDATE_OPS)):
             built = optimizer.build(learning_rate)
-            step = built.minimize(total, global_step)
+            # A network of constants, such as an imported frozen graph, has nothing that a step could change.
+            trains = bool(v1.trainable_variables())
+            step = built.minimize(total, global_step) if trains else v1.assign_add(global_step, 1).op
         named = {variable.op.name: variable for variable in v1.global_variables()}
         scopes = tuple(f"{tensor}/" for tensor in names)
         counters = {global_step.op.name, *(rewrite.counters if rewrite else ())}
@@ -83,4 +87,4 @@ def training(
             variable for name, variable in named.items() if name in counters or name in slots or name.startswith(scopes)
         ]
         ranges = {tensor: (named[low], named[high]) for tensor, (low, high) in names.items()}
-    return Training(graph, images, labels, learning_rate, total, step, model, ranges, tuple(new))
+    return Training(graph, images, labels, learning_rate, total, step, model, ranges, tuple(new), trains=trains)

@@ -43,6 +43,7 @@ def loss(labels: tf.Tensor, logits: tf.Tensor, kernels: Iterable[tf.Variable], w
     """
     entropy = tf.nn.sparse_softmax_cross_entropy_with_logits(labels, logits)
     total = tf.reduce_mean(entropy, name="cross_entropy")
-    if weight_decay:
-        total += weight_decay * tf.add_n([tf.nn.l2_loss(kernel) for kernel in kernels], name="weight_decay")
+    squares = [tf.nn.l2_loss(kernel) for kernel in kernels]
+    if weight_decay and squares:
+        total += weight_decay * tf.add_n(squares, name="weight_decay")
     return total

@@ -34,7 +34,7 @@ class Validation:
         if self._open is None:
             built = inference(self.target, self.rewrite.inference if self.rewrite else None)
             with built.graph.as_default():
-                self._open = built, session(built.graph, self.threads), v1.train.Saver()
+                self._open = built, session(built.graph, self.threads), v1.train.Saver(allow_empty=True)
         built, opened, saver = self._open
         with built.graph.as_default():  # Outside of a graph, a Saver assumes eager mode.
             saver.restore(opened, str(prefix))

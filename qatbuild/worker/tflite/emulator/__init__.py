@@ -38,6 +38,7 @@ KERNELS: dict[str, Callable[..., NDArray[Any]]] = {
     "PACK": shapes.pack,
     "PAD": shapes.pad,
     "PADV2": shapes.pad,
+    "PRELU": activations.prelu,
     "RELU": activations.relu,
     "RELU6": activations.relu,
     "RELU_N1_TO_1": activations.relu,
@@ -62,6 +63,18 @@ def run(path: Path, inputs: NDArray[Any]) -> dict[int, NDArray[Any]]:
     """
     graph = read(path)
     _check(graph, path)
+    (source,) = (each for each in graph.tensors if each.index == graph.inputs[0])
+    if source.batches:
+        return _run(graph, inputs)
+    single = [_run(graph, inputs[index : index + 1]) for index in range(len(inputs))]  # The file has a batch of 1.
+    constants = {each.index for each in graph.tensors if each.values is not None}
+    return {
+        index: value if index in constants else np.concatenate([values[index] for values in single])
+        for index, value in single[0].items()
+    }
+
+
+def _run(graph: Graph, inputs: NDArray[Any]) -> dict[int, NDArray[Any]]:
     values: dict[int, NDArray[Any]] = {each.index: each.values for each in graph.tensors if each.values is not None}
     values[graph.inputs[0]] = inputs
     for operator in graph.operators:

@@ -69,6 +69,20 @@ def leaky_relu(operator: EmulatedOperator, values: NDArray[Any]) -> NDArray[Any]
     return clamped(np.where(steps >= 0, positive, negative), output)
 
 
+def prelu(operator: EmulatedOperator, values: NDArray[Any], slopes: NDArray[Any]) -> NDArray[Any]:
+    """PRELU: one multiplier for positive values, one for the products of negative ones and their slopes."""
+    source, slope, output = operator.input(0), operator.input(1), operator.outputs[0]
+    steps = offsets(values, source)
+    positive, negative = (
+        fixed_point.multiply(factors, *fixed_point.quantized_multiplier(np.float64(real)))
+        for factors, real in (
+            (steps, source.scale / output.scale),
+            (steps * offsets(slopes, slope), source.scale * slope.scale / output.scale),
+        )
+    )
+    return clamped(np.where(steps >= 0, positive, negative), output)
+
+
 def _by_table(operator: EmulatedOperator, values: NDArray[Any], function: Callable[[Any], Any]) -> NDArray[Any]:
     """Return round(f(S (q - Z)) / S3) + Z3 for every q, in float32 as LiteRT fills its tables."""
     source, output = operator.input(0), operator.outputs[0]
