@@ -1,6 +1,7 @@
 """Whole networks of keras.applications, and Keras files, built by the real doit: what they become, and in what time.
 
-    python -m tests.benchmarks.keras_applications MobileNetV3Small InceptionV3
+    python -m tests.benchmarks.keras_applications InceptionV3
+    python -m tests.benchmarks.keras_applications MobileNetV3Small --input '{"mean": 0, "std_dev": 1}'
     python -m tests.benchmarks.keras_applications ../shared/models/mlperf_tiny_vww.h5
 
 Networks begin with random weights, at 96 x 96 pixels, and are trained for a few steps on random pictures of three
@@ -47,6 +48,7 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--size", type=int, default=96, help="pixels, for networks of keras.applications")
     parser.add_argument("--steps", type=int, default=3, help="of the float training, and of qat")
     parser.add_argument("--options", type=json.loads, default={}, help="for the network's function, as JSON")
+    parser.add_argument("--input", type=json.loads, help="the spec's input, as JSON, for a network that scales bytes")
     parser.add_argument("--out", type=Path, default=RESULT)
     options = parser.parse_args(arguments)
     rows = json.loads(options.out.read_text())["rows"] if options.out.is_file() else []
@@ -58,7 +60,7 @@ def main(arguments: list[str]) -> int:
             sys.stdout.write(f"{json.dumps(row)}\n")
             sys.stdout.flush()
             ended = ended and "refused" not in row
-            result = {"host": host(), "rows": sorted(rows, key=_key)}
+            result = {"rows": sorted(rows, key=_key)}
             options.out.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
     return 0 if ended else 1
 
@@ -76,9 +78,11 @@ def _built(model: str, method: str, options: argparse.Namespace) -> dict[str, An
         command = [str(Path(sys.executable).with_name("doit")), "net"]
         environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(root), os.environ.get("PYTHONPATH", "")])}
         done = subprocess.run(command, cwd=root, env=environment, capture_output=True, text=True, check=False)
-        row: dict[str, Any] = {"model": Path(model).name, "method": method, "scheme": options.scheme}
+        row: dict[str, Any] = {"model": Path(model).name, "method": method, "scheme": options.scheme, "host": host()}
         if options.options:
             row["options"] = options.options
+        if options.input:
+            row["input"] = options.input
         row["seconds"] = round(time.perf_counter() - started, 1)
         report = root / "build/net/report.json"
         if done.returncode or not report.is_file():
@@ -108,7 +112,7 @@ def _project(root: Path, model: str, method: str, options: argparse.Namespace) -
     (root / "applications.py").write_text(_NETWORK)
     shape, classes, source = (options.size, options.size, 3), 3, {"call": "applications:network"}
     (root / "specs").mkdir()
-    scaled: dict[str, Any] = {"mean": 128, "std_dev": 128}
+    scaled: dict[str, Any] = options.input or {"mean": 128, "std_dev": 128}
     if Path(model).suffix in {".h5", ".keras"}:
         shutil.copyfile(model, root / "specs" / Path(model).name)
         shape, classes = _shape_of(model)
