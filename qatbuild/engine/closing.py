@@ -38,7 +38,7 @@ class Pages(NamedTuple):
 def close(outcomes: Outcomes, pages: Pages) -> Iterator[str]:
     """Writes the list of failures, and the pages if they are not as they should be; yields the texts to print.
 
-    ArtifactError at the end if a page cannot be written.
+    ArtifactError at the end if a page cannot be written, unless the build has failed anyway.
     """
     build, failures = pages.project.build, pages.project.state.failures
     changed = outcomes.stages(Fate.BUILT, Fate.RESTORED, Fate.FAILED, Fate.REFUSED)
@@ -71,7 +71,9 @@ def close(outcomes: Outcomes, pages: Pages) -> Iterator[str]:
     succeeded = outcomes.stages(Fate.BUILT, Fate.RESTORED, Fate.UP_TO_DATE, Fate.REFUSED)
     remaining = update(failures, failed, keys(succeeded))
     if written or remaining or were_failures:
-        yield from _write_pages(pages, remaining.values())
+        yield from _write_pages(pages, remaining.values(), has_failed=not outcomes.ok)
+    elif pages.may_differ(outcomes):
+        yield from _put_back(pages)
 
 
 def _failures(outcomes: Outcomes) -> Iterator[Failure]:
@@ -90,8 +92,13 @@ def _put_back(pages: Pages) -> Iterator[str]:
     yield from _write_pages(pages, load(pages.project.state.failures).values(), always_said=False)
 
 
-def _write_pages(pages: Pages, failures: Iterable[Failure], *, always_said: bool = True) -> Iterator[str]:
-    """Writes report.html and junit.xml and yields a line about it; ArtifactError for one that cannot be written."""
+def _write_pages(
+    pages: Pages, failures: Iterable[Failure], *, always_said: bool = True, has_failed: bool = False
+) -> Iterator[str]:
+    """Writes report.html and junit.xml and yields a line about it.
+
+    ArtifactError for a page that cannot be written; only its text, if the build `has_failed`.
+    """
     from qatbuild.report.models import update_labels  # noqa: PLC0415
     from qatbuild.report.pages import refresh  # noqa: PLC0415
 
@@ -109,4 +116,7 @@ def _write_pages(pages: Pages, failures: Iterable[Failure], *, always_said: bool
             yield f"{page.file.relative_to(project.build.parent)}\n"
     if faults:
         facts = [fact for fault in faults for fact in system_facts(fault)]
-        raise ArtifactError("A page of all models cannot be written.", facts, system_hint(faults[0])) from faults[0]
+        error = ArtifactError("A page of all models cannot be written.", facts, system_hint(faults[0]))
+        if not has_failed:
+            raise error from faults[0]
+        yield f"{error.block()}\n"

@@ -234,7 +234,7 @@ class _TaskBeforeCommand(DoitHelp):  # type: ignore[misc]
         return super().execute(params, args)
 
 
-class Help(WithParentSearch, _TaskBeforeCommand):  # type: ignore[misc]
+class Help(WithParentSearch, _TaskBeforeCommand):
     """`doit help`."""
 
     name = "help"
