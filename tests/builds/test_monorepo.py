@@ -220,7 +220,7 @@ def test_doit_s_other_commands_know_tasks_called_like_a_command(guest: ToyProjec
     assert guest.doit("tabcompletion", "--hardcode-tasks").returncode == 0
     assert guest.doit("help", "hello").stdout == "hello  Greets.\n"
     assert guest.doit("help", "check").stdout == "check  \n"
-    (guest.root / "dodo.py").unlink()
+    (guest.root / "dodo.py").write_text("a dodo.py that is no Python")
     assert "validate the specs" in guest.doit("help", "check").stdout
 
 

@@ -25,7 +25,7 @@ from doit.cmd_info import Info as DoitInfo
 from doit.cmd_list import List as DoitList
 from doit.cmd_resetdep import ResetDep as DoitResetDep
 from doit.cmd_strace import Strace as DoitStrace
-from doit.exceptions import InvalidCommand, InvalidDodoFile
+from doit.exceptions import InvalidCommand
 
 from qatbuild.exchange.errors import QatbuildError
 from qatbuild.plugin.invocation import Invocation, current, entered
@@ -228,7 +228,7 @@ class _TaskBeforeCommand(DoitHelp):  # type: ignore[misc]
     def execute(self, params: Any, args: list[str]) -> Any:
         """Called by doit."""
         if len(args) == 1 and args[0] in COMMANDS:
-            with contextlib.suppress(InvalidDodoFile, InvalidCommand):  # Without a sound dodo.py, help has commands.
+            with contextlib.suppress(Exception):  # A dodo.py that cannot be imported has no tasks; help has commands.
                 if DoitCmdBase.execute(self, params, args):
                     return 0
         return super().execute(params, args)
