@@ -119,4 +119,4 @@ def _write_pages(
         error = ArtifactError("A page of all models cannot be written.", facts, system_hint(faults[0]))
         if not has_failed:
             raise error from faults[0]
-        yield f"{error.block()}\n"
+        yield f"\n{error.block()}\n"
