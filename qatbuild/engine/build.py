@@ -70,15 +70,15 @@ def build(
     `executor` runs the requests; by default processes of this machine, which end with the build. `always` runs stages
     that are up to date, too. Without `keep_going` the first failure ends the build. `say` receives the texts that
     `doit` would print. The record of up-to-date specs is used and written if the project's root is the working
-    directory. SpecError for an unknown label; failed stages and specs with faults are part of the result.
+    directory. SpecError for an unknown label, ArtifactError for a page that cannot be written; failed stages and specs
+    with faults are part of the result.
     """
     fast_path = FastPath(project) if Path.cwd() == project.root else None
     if fast_path and not always:
         fast_path.check(labels)
         if fast_path.nothing_to_load:
             outcomes = Outcomes.empty(fast_path.count_stages())
-            for text in close(outcomes, Pages(project, None, fast_path)):
-                say(text)
+            _say_all(say, close(outcomes, Pages(project, None, fast_path)))
             fast_path.remember_pages()
             return Result(outcomes, {})
     loaded = LoadedProject.load(project, fast_path.selection if fast_path else Everything())
@@ -90,22 +90,18 @@ def build(
     ids, errors = _select(loaded, names)
     if fast_path:
         fast_path.seed_code_digests(builder.rebuilder)
-    try:
+    with contextlib.ExitStack() as at_end:  # The last one is called first.
+        at_end.callback(lock.give_back)
+        at_end.callback(builder.finish)
+        if executor is None:
+            at_end.callback(builder.executor.stop)
+        if fast_path:
+            at_end.callback(remember, fast_path, loaded, builder)
+        at_end.callback(_say_all, say, close(outcomes, Pages(project, loaded.plan, fast_path)))
         for outcome in _outcomes(builder, _ordered(loaded.plan, ids), say):
             outcomes.rows.append(outcome)
             if outcome.error and not keep_going:
                 break
-    finally:
-        try:
-            for text in close(outcomes, Pages(project, loaded.plan, fast_path)):
-                say(text)
-            if fast_path:
-                fast_path.remember(loaded, builder.rebuilder, builder.verified(fast_path.began_ns))
-        finally:
-            if executor is None:
-                builder.executor.stop()
-            builder.finish()
-            lock.give_back()
     return Result(outcomes, errors)
 
 
@@ -280,6 +276,16 @@ class Builder:
             except OSError as fault:  # The stage is built; only a later restore is lost.
                 sys.stderr.write(f"{stage.id} cannot be kept in the store: {fault}\n")
         return texts_sha256
+
+
+def remember(fast_path: FastPath, loaded: LoadedProject, builder: Builder) -> None:
+    """Writes the record of what is up to date, at the end of a build."""
+    fast_path.remember(loaded, builder.rebuilder, builder.verified(fast_path.began_ns))
+
+
+def _say_all(say: Callable[[str], object], texts: Iterable[str]) -> None:
+    for text in texts:
+        say(text)
 
 
 def _local_executor() -> Executor:

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 from qatbuild.engine.outcome import Fate, Outcomes, is_judged, keys
+from qatbuild.exchange.errors import ArtifactError, system_facts, system_hint
 
 if TYPE_CHECKING:
     from qatbuild.engine.fast_path import FastPath
@@ -35,7 +36,10 @@ class Pages(NamedTuple):
 
 
 def close(outcomes: Outcomes, pages: Pages) -> Iterator[str]:
-    """Writes the list of failures, and the pages if they are not as they should be; yields the texts to print."""
+    """Writes the list of failures, and the pages if they are not as they should be; yields the texts to print.
+
+    ArtifactError at the end if a page cannot be written, unless the build has failed anyway.
+    """
     build, failures = pages.project.build, pages.project.state.failures
     changed = outcomes.stages(Fate.BUILT, Fate.RESTORED, Fate.FAILED, Fate.REFUSED)
     if pages.fast_path and pages.fast_path.gone:
@@ -67,7 +71,9 @@ def close(outcomes: Outcomes, pages: Pages) -> Iterator[str]:
     succeeded = outcomes.stages(Fate.BUILT, Fate.RESTORED, Fate.UP_TO_DATE, Fate.REFUSED)
     remaining = update(failures, failed, keys(succeeded))
     if written or remaining or were_failures:
-        yield from _write_pages(pages, remaining.values())
+        yield from _write_pages(pages, remaining.values(), has_failed=not outcomes.ok)
+    elif pages.may_differ(outcomes):
+        yield from _put_back(pages)
 
 
 def _failures(outcomes: Outcomes) -> Iterator[Failure]:
@@ -86,22 +92,31 @@ def _put_back(pages: Pages) -> Iterator[str]:
     yield from _write_pages(pages, load(pages.project.state.failures).values(), always_said=False)
 
 
-def _write_pages(pages: Pages, failures: Iterable[Failure], *, always_said: bool = True) -> Iterator[str]:
-    """Writes report.html and junit.xml and yields a line about it. No stage depends on them."""
+def _write_pages(
+    pages: Pages, failures: Iterable[Failure], *, always_said: bool = True, has_failed: bool = False
+) -> Iterator[str]:
+    """Writes report.html and junit.xml and yields a line about it.
+
+    ArtifactError for a page that cannot be written; only its text, if the build `has_failed`.
+    """
     from qatbuild.report.models import update_labels  # noqa: PLC0415
     from qatbuild.report.pages import refresh  # noqa: PLC0415
 
     project, fast_path = pages.project, pages.fast_path
-    try:
-        unknown = fast_path.unknown_specs() if fast_path else ()
-        labels = update_labels(project.state.labels, pages.labels, unknown)
-        since_ns = time.time_ns()
-        unchanged = fast_path.unchanged_specs() if fast_path else ()
-        written = refresh(project.build, labels, project.state.pages, failures, unchanged)
-        if fast_path:
-            fast_path.pages_written(since_ns, written)
-    except OSError as fault:
-        yield f"{project.build / 'report.html'} cannot be written: {fault.strerror}\n"
-        return
+    unknown = fast_path.unknown_specs() if fast_path else ()
+    labels = update_labels(project.state.labels, pages.labels, unknown)
+    since_ns = time.time_ns()
+    unchanged = fast_path.unchanged_specs() if fast_path else ()
+    written = refresh(project.build, labels, project.state.pages, failures, unchanged)
+    if fast_path:
+        fast_path.pages_written(since_ns, written)
+    faults = [page.fault for page in written if page.fault]
     for page in written[:1] if always_said else filter(lambda page: page.is_new, written):
-        yield f"{page.file.relative_to(project.build.parent)}\n"
+        if not page.fault:
+            yield f"{page.file.relative_to(project.build.parent)}\n"
+    if faults:
+        facts = [fact for fault in faults for fact in system_facts(fault)]
+        error = ArtifactError("A page of all models cannot be written.", facts, system_hint(faults[0]))
+        if not has_failed:
+            raise error from faults[0]
+        yield f"\n{error.block()}\n"

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from qatbuild.engine.plan import Plan
-from qatbuild.engine.removal import remove
 from qatbuild.exchange.errors import ArtifactError
+from qatbuild.exchange.files import remove
 from qatbuild.exchange.lock import busy
 from qatbuild.exchange.manifest import LOGS, Manifest
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from qatbuild.engine.removal import remove
+from qatbuild.exchange.files import remove
 
 
 class Scratch:

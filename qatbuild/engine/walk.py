@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Collection
+from pathlib import Path
 
 
 def tree(
@@ -22,9 +23,10 @@ def tree(
 
 
 def _circle(where: str, name: str) -> bool:
-    """Returns whether a folder is a link to one of its own parents."""
+    """Returns whether a folder is a link to one of its own parents, also to one that links led to."""
     path = os.path.join(where, name)  # noqa: PTH118
     if not os.path.islink(path):  # noqa: PTH114
         return False
-    target = os.path.realpath(path)
-    return f"{os.path.realpath(where)}{os.sep}".startswith(f"{target}{os.sep}")
+    target = os.path.join(os.path.realpath(path), "")  # noqa: PTH118
+    above = [where, *map(str, Path(where).parents)]
+    return any(os.path.join(os.path.realpath(each), "").startswith(target) for each in above)  # noqa: PTH118

@@ -20,6 +20,8 @@ from itertools import chain, count
 from pathlib import Path
 from typing import Any
 
+from qatbuild.exchange.errors import printable
+
 _SMALL_BYTES = 1 << 13
 """Most manifests and records are smaller. os.read allocates what it is asked for, which is felt for a mebibyte."""
 
@@ -170,7 +172,7 @@ def make_way(path: Path | str) -> None:
         except OSError:
             names = (f"{place}.aside-{number}" for number in count(1))
             aside = place.rename(next(name for name in names if not os.path.lexists(name)))
-            sys.stderr.write(f"{place} was in the way of a file: it is now {aside}\n")
+            sys.stderr.write(f"{printable(str(place))} was in the way of a file: it is now {printable(aside.name)}\n")
 
 
 def discard(file: Path) -> None:
@@ -179,12 +181,22 @@ def discard(file: Path) -> None:
     file.unlink(missing_ok=True)
 
 
-def remove(folder: Path) -> None:
-    """Removes a folder of ours with its content, or what is in its place. Files that cannot be removed stay."""
-    if folder.is_dir() and not folder.is_symlink():
-        shutil.rmtree(folder, ignore_errors=True)
-    else:
-        folder.unlink(missing_ok=True)
+def remove(path: Path | str) -> bool:
+    """Removes a file, or a folder of ours with its content; returns whether it is gone, with a line on stderr if not.
+
+    It may not have existed. Of a folder as much as possible is removed.
+    """
+    try:
+        if os.path.isdir(path) and not os.path.islink(path):  # noqa: PTH112, PTH114  Called once a stage.
+            shutil.rmtree(path)
+        else:
+            os.unlink(path)  # noqa: PTH108
+    except OSError as fault:
+        shutil.rmtree(path, ignore_errors=True)
+        if os.path.lexists(path):
+            sys.stderr.write(f"{printable(os.path.relpath(path))} cannot be removed: {fault.strerror or fault}\n")
+            return False
+    return True
 
 
 def make_folder(folder: Path) -> None:

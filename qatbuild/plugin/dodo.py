@@ -94,7 +94,8 @@ def _loaded(
     project: Project, executor: Executor | None, fast_path: FastPath, command: Invocation
 ) -> tuple[DoitConfig, TaskCreator]:
     """Returns tasks for the specs that `fast_path` selects."""
-    from qatbuild.plugin.session import Session  # noqa: PLC0415  A build with nothing to do needs none of it.
+    from qatbuild.engine.build import remember  # noqa: PLC0415  A build with nothing to do needs none of it.
+    from qatbuild.plugin.session import Session  # noqa: PLC0415
     from qatbuild.plugin.state import checker  # noqa: PLC0415
     from qatbuild.plugin.tasks import tasks  # noqa: PLC0415
 
@@ -104,7 +105,7 @@ def _loaded(
     command.sessions.append(session)
     if command.builds:
         fast_path.seed_code_digests(builder.rebuilder)
-        command.at_end(lambda: fast_path.remember(loaded, builder.rebuilder, builder.verified(fast_path.began_ns)))
+        command.at_end(lambda: remember(fast_path, loaded, builder))
     unloaded = fast_path.count_stages(loaded.plan.stages)
     context = BuildContext(Pages(project, loaded.plan, fast_path), builder.reasons, builder.restorable, unloaded)
     config = {**_config(project, fast_path, context), "check_file_uptodate": checker(builder.rebuilder.digests)}

@@ -87,13 +87,18 @@ class BuildReporter(ConsoleReporter):  # type: ignore[misc]
         self.write(failure_text(shown(stage) if stage else task.name, text))
 
     def complete_run(self) -> None:
-        """Prints the tables of evaluated models and deployed routes, and the counts."""
-        for text in close(self.outcomes, self.context.pages):
-            self.write(text)
-        if counts := self.outcomes.counts:
-            self.write(f"{counts} in {time.monotonic() - self.started:.1f} s\n")
-        if self.runtime_errors:
-            self.write("\n".join(self.runtime_errors) + "\n")
+        """Prints the tables of evaluated models and deployed routes, and the counts.
+
+        ArtifactError if a page cannot be written.
+        """
+        try:
+            for text in close(self.outcomes, self.context.pages):
+                self.write(text)
+        finally:
+            if counts := self.outcomes.counts:
+                self.write(f"{counts} in {time.monotonic() - self.started:.1f} s\n")
+            if self.runtime_errors:
+                self.write("\n".join(self.runtime_errors) + "\n")
 
     def _note(self, task: Any, fate: Fate, error: str = "") -> None:
         if (stage := _stage(task)) is not None:

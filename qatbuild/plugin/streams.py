@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 
 from doit.exceptions import InvalidCommand
 
-from qatbuild.exchange.errors import ArtifactError, system_facts, system_hint
+from qatbuild.exchange.errors import ArtifactError, QatbuildError, system_facts, system_hint
 
 if TYPE_CHECKING:
     from qatbuild.plugin.invocation import Invocation
@@ -65,8 +65,8 @@ def guarded(command: Invocation) -> Iterator[None]:
     """Ends a command that is interrupted, or whose output or files cannot be written, without a traceback.
 
     An interrupted command exits with 130; a build whose output pipe was closed with 141, another command with 0.
-    InvalidCommand for any other fault of stdout, and for a fault of a file that the user can correct. In a build
-    without specs, doit itself handles all of it.
+    InvalidCommand for any other fault of stdout, for an expected error, and for a fault of a file that the user can
+    correct. In a build without specs, doit itself handles all of it.
     """
     try:
         yield
@@ -78,6 +78,8 @@ def guarded(command: Invocation) -> Iterator[None]:
         with contextlib.suppress(OSError):
             sys.stderr.write("\ninterrupted; run doit again to go on\n" if command.builds else "\ninterrupted\n")
         raise SystemExit(128 + signal.SIGINT) from None
+    except QatbuildError as error:
+        raise InvalidCommand(error.block()) from error
     except OSError as fault:
         if _is_foreign(command):
             raise

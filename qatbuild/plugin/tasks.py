@@ -24,7 +24,7 @@ from qatbuild.schema.load import RESERVED
 
 _LONGEST_DOC = 400
 _FAULT = "fault"
-"""Key in `meta` of the tasks of a spec with faults."""
+"""Key in `meta` of the tasks of a spec with faults: its error's block."""
 
 _SHARED_GROUP = {"basename": SHARED, "doc": "all stages that several models share"}
 
@@ -217,7 +217,12 @@ def faulty(loaded: LoadedProject) -> dict[str, QatbuildError]:
 
 def is_faulty(task: Any) -> bool:
     """Returns whether a task of doit is a spec's with faults, which can only fail."""
-    return _FAULT in (task.meta or {})
+    return bool(fault_of(task))
+
+
+def fault_of(task: Any) -> str:
+    """Returns the block about the faults of a task's spec; '' for any other task."""
+    return str((task.meta or {}).get(_FAULT, ""))
 
 
 def _failing(errors: Mapping[str, QatbuildError]) -> Iterator[dict[str, Any]]:
@@ -227,7 +232,7 @@ def _failing(errors: Mapping[str, QatbuildError]) -> Iterator[dict[str, Any]]:
         def fail(block: str = error.block()) -> TaskFailed:
             return TaskFailed(block)
 
-        doc, meta = printable(error.message, _LONGEST_DOC), {_FAULT: True}
+        doc, meta = printable(error.message, _LONGEST_DOC), {_FAULT: error.block()}
         yield {"basename": name, "name": None, "doc": f"cannot be built: {doc}", "meta": meta}
         yield {"basename": name, "name": "spec", "actions": [fail], "doc": doc, "meta": meta}
         yield from (_part(name, part, [f"{name}:spec"]) | {"doc": doc, "meta": meta} for part in (*STAGES, "deploy"))

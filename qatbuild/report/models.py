@@ -6,6 +6,7 @@ a build of some stages only, and files that are not as their stage published the
 
 from __future__ import annotations
 
+import contextlib
 import json
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -102,7 +103,8 @@ def update_labels(file: Path, labels: Mapping[str, Iterable[str]], unknown: Iter
     merged = kept | {label: list(routes) for label, routes in labels.items()}
     now = dict(sorted(merged.items(), key=lambda item: spec_of(item[0])))
     if now != before:
-        write_text(file, json.dumps(now) + "\n")
+        with contextlib.suppress(OSError):  # It is a shortcut; a page that cannot be written is reported.
+            write_text(file, json.dumps(now) + "\n")
     return now
 
 

@@ -27,11 +27,12 @@ _COLUMN, _CELL = "\x1e", "\x1f"
 
 
 class Page(NamedTuple):
-    """A written file, its SHA-256, and whether it was missing or different before."""
+    """A written file, its SHA-256, whether it was missing or different before, and why it could not be written."""
 
     file: Path
     sha256: str
     is_new: bool
+    fault: OSError | None = None
 
     @property
     def is_intact(self) -> bool:
@@ -86,7 +87,7 @@ def refresh(
     failures: Iterable[Failure] = (),
     unchanged: Container[str] = (),
 ) -> tuple[Page, Page]:
-    """Writes both files, unless they are there as they should be, and returns them.
+    """Writes both files, unless they are there as they should be, and returns them, also one that cannot be written.
 
     `labels`: label -> its routes; `cache`: the file of rendered parts; `failures`: stages without a current result;
     `unchanged`: specs none of whose files has changed since `cache` was written.
@@ -122,7 +123,10 @@ def _written(file: Path, text: str) -> Page:
     page = Page(file, hashlib.sha256(text.encode()).hexdigest(), is_new=True)
     if page.is_intact:
         return page._replace(is_new=False)
-    write_text(file, text)
+    try:
+        write_text(file, text)
+    except OSError as fault:
+        return page._replace(fault=fault)
     return page
 
 

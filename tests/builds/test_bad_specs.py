@@ -61,7 +61,7 @@ def test_bad_specs_do_not_stop_the_others(crowded: ToyProject, monkeypatch: pyte
     assert len(blocks(checked.stdout)) == count + 2
     assert max(block.count("\r") for block in blocks(checked.stdout)) < 20
     assert json.loads(crowded.doit("check", "--json").stdout)["labels"] == ["net@a", "net@b"]
-    for command in ("plan", "explain", "graph"):
+    for command in ("plan", "explain", "graph", "list"):
         shown = crowded.doit(command)
         assert shown.returncode == 1
         assert "net@b" in shown.stdout

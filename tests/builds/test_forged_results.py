@@ -131,6 +131,10 @@ def test_pages_that_were_removed_or_edited_are_put_back_by_a_build_with_nothing_
         assert "build/report.html\nbuild/junit.xml\n9 up to date" in done.stdout
         assert made.runs() == []
     assert made.doit(*names).stdout.startswith("9 up to date")
+    truncated(made.root / "build/net/model.tflite")
+    pages[1].unlink()
+    assert "build/junit.xml\n1 built, 8 up to date" in made.doit(*names).stdout
+    assert made.runs() == ["convert"]
     (made.root / "build/.qatbuild/record").unlink()
     pages[1].unlink()
     assert "build/junit.xml\n9 up to date" in made.doit(*names).stdout

@@ -219,6 +219,9 @@ def test_doit_s_other_commands_know_tasks_called_like_a_command(guest: ToyProjec
     (guest.root / "dodo.py").write_text(OWN[0].format(name="check") + hello)
     assert guest.doit("tabcompletion", "--hardcode-tasks").returncode == 0
     assert guest.doit("help", "hello").stdout == "hello  Greets.\n"
+    assert guest.doit("help", "check").stdout == "check  \n"
+    (guest.root / "dodo.py").write_text("a dodo.py that is no Python")
+    assert "validate the specs" in guest.doit("help", "check").stdout
 
 
 def test_specs_whose_names_make_no_label_leave_a_prefix_and_other_tasks_alone(guest: ToyProject) -> None:

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from qatbuild.engine.leftovers import Leftover
-from qatbuild.engine.removal import remove
 from qatbuild.engine.scratch import Scratch
+from qatbuild.exchange.files import remove
 
 
 @pytest.fixture(params=[errno.EIO, errno.ENOSPC])

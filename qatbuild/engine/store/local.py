@@ -15,14 +15,13 @@ import contextlib
 import hashlib
 import json
 import os
-import shutil
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from qatbuild.engine.store.place import place, takes_links
 from qatbuild.engine.walk import tree
-from qatbuild.exchange.files import file_sha256, make_folder, make_way, put, read_json, write_text
+from qatbuild.exchange.files import file_sha256, make_folder, make_way, put, read_json, remove, write_text
 from qatbuild.exchange.lock import held
 from qatbuild.exchange.manifest import LOGS, Manifest, is_inside
 
@@ -70,7 +69,7 @@ class LocalStore:
                 return manifest
             with contextlib.suppress(OSError):
                 self._index(key).unlink(missing_ok=True)
-        shutil.rmtree(folder, ignore_errors=True)
+        remove(folder)
         folder.mkdir(parents=True)
         return None
 
@@ -131,10 +130,7 @@ class LocalStore:
                     with contextlib.suppress(IsADirectoryError):  # Not the store's own.
                         path.unlink(missing_ok=True)
             for draft in self.root.glob("draft-*"):
-                if draft.is_dir():  # as earlier versions left them
-                    shutil.rmtree(draft, ignore_errors=True)
-                else:
-                    draft.unlink(missing_ok=True)
+                remove(draft)
 
     def _register(self) -> None:
         """Records that the project keeps results here, so that other projects do not remove them as unneeded."""

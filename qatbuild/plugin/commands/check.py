@@ -87,5 +87,5 @@ def _audit(session: Session, options: Any, names: list[str]) -> int:
         sys.stdout.write(SpecError(f"{label} reads undeclared files.", facts, hint).block() + "\n")
     sys.stdout.write(f"{len(stages) - not_run - len(faulty)} stages read declared files only")
     sys.stdout.write(f", {len(faulty)} read undeclared files" if faulty else "")
-    sys.stdout.write(f"; {not_run} have not run here\n" if not_run else "\n")
+    sys.stdout.write(f"; {not_run} have not run here, or were restored\n" if not_run else "\n")
     return 1 if faulty else 0

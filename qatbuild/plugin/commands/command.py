@@ -14,7 +14,6 @@ from doit.cmdparse import CmdOption
 from doit.exceptions import InvalidCommand
 from doit.loader import load_tasks
 
-from qatbuild.exchange.errors import QatbuildError
 from qatbuild.plugin.commands.inherited import is_ours_above
 from qatbuild.plugin.invocation import Invocation, entered
 from qatbuild.plugin.session import Session
@@ -84,12 +83,10 @@ class SpecCommand(Command):  # type: ignore[misc]
     def _status(self, command: Invocation, opt_values: Any, pos_args: list[str]) -> int:
         try:
             return self.run(self._session(command.sessions, pos_args), opt_values, pos_args)
-        except QatbuildError as error:
-            raise InvalidCommand(error.block()) from error
         except OSError as fault:
             if fault.filename is None:  # stdout's
                 raise
-            raise InvalidCommand(of_file(fault).block()) from fault
+            raise of_file(fault) from fault
 
     def _session(self, sessions: list[Session], names: list[str]) -> Session:
         """Returns the session with the prefix of all names; without names, the only session."""

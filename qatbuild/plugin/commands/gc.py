@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 from qatbuild.engine.forecast import Verdict
 from qatbuild.engine.leftovers import Leftover, leftovers
 from qatbuild.engine.store.local import LocalStore, Result
-from qatbuild.exchange.errors import SpecError
+from qatbuild.exchange.errors import SpecError, printable
 from qatbuild.exchange.lock import Owner
 from qatbuild.exchange.request import Request
 from qatbuild.plugin.commands.command import JSON, SpecCommand, write_json
@@ -53,38 +53,17 @@ class Gc(SpecCommand):
         for name in ("age", "size"):
             if not (options[name] or 0) >= 0:  # Also refuses NaN.
                 raise SpecError(f"--{name} must be at least 0, got {options[name]:g}.")
-        if options["dry"]:
-            return self._free(session, options)
-        owner = Owner(session.project.state.lock)
-        try:
-            if owner.take():  # The build that held the lock may have changed what specs need.
-                session = session.reload()
-            return self._free(session, options)
-        finally:
-            owner.give_back()
-
-    def _free(self, session: Session, options: Any) -> int:
-        if session.errors:
-            facts = [("spec", name) for name in session.errors]
-            raise SpecError(
-                "Specs with faults may need results, so gc removes nothing.",
-                facts,
-                "run doit check, and correct or remove these specs",
-            )
-        verdicts = session.forecast(session.plan.labels)
-        store, build = session.builder.store, session.project.build
-        oldest = time.time() - options["age"] * _DAY_SECONDS
-        keys = {id_: verdict.key for id_, verdict in verdicts.items()}
-        gone = [each for each in leftovers(build, session.plan, keys) if each.used <= oldest]
-        dropped: list[Result] = []
-        if isinstance(store, LocalStore):
-            dropped = list(_unneeded(store, build, verdicts, oldest, options["size"]))
-        rows = [_Row(each, each.size_bytes, each.used) for each in gone]
+        rows, dropped = _garbage(session, options)
         freed = rows
-        if not options["dry"]:
-            freed = [row for row in rows if row.leftover.remove(build)]
-            if isinstance(store, LocalStore):
-                store.drop(result.key for result in dropped)
+        if (rows or dropped) and not options["dry"]:  # Without garbage nothing is locked: the disk may be read-only.
+            owner = Owner(session.project.state.lock)
+            try:
+                if owner.take():  # The build that held the lock may have changed what specs need.
+                    session = session.reload()
+                rows, dropped = _garbage(session, options)
+                freed = _removed(session, rows, dropped)
+            finally:
+                owner.give_back()
         if options["json"]:
             write_json(_fields(freed, dropped))
         else:
@@ -98,6 +77,34 @@ class _Row(NamedTuple):
     leftover: Leftover
     size_bytes: int
     used: float
+
+
+def _garbage(session: Session, options: Any) -> tuple[list[_Row], list[Result]]:
+    """Returns the leftovers and the results to remove. SpecError if specs have faults."""
+    if session.errors:
+        raise SpecError(
+            "Specs with faults may need results, so gc removes nothing.",
+            [("spec", name) for name in session.errors],
+            "run doit check, and correct or remove these specs",
+        )
+    verdicts = session.forecast(session.plan.labels)
+    store, build = session.builder.store, session.project.build
+    oldest = time.time() - options["age"] * _DAY_SECONDS
+    keys = {id_: verdict.key for id_, verdict in verdicts.items()}
+    rows = [_Row(each, each.size_bytes, each.used) for each in leftovers(build, session.plan, keys)]
+    dropped: list[Result] = []
+    if isinstance(store, LocalStore):
+        dropped = list(_unneeded(store, build, verdicts, oldest, options["size"]))
+    return [row for row in rows if row.used <= oldest], dropped
+
+
+def _removed(session: Session, rows: Iterable[_Row], dropped: Iterable[Result]) -> list[_Row]:
+    """Removes leftovers and results; returns the leftovers that are gone."""
+    freed = [row for row in rows if row.leftover.remove(session.project.build)]
+    store = session.builder.store
+    if isinstance(store, LocalStore):
+        store.drop(result.key for result in dropped)
+    return freed
 
 
 def _unneeded(
@@ -144,7 +151,7 @@ def _lines(freed: list[_Row], dropped: list[Result], root: Path, *, dry: bool) -
     verb = "would free" if dry else "freed"
     for row in freed:
         path = row.leftover.path
-        yield f"{verb}  {path.relative_to(root) if path.is_relative_to(root) else path}\n"
+        yield f"{verb}  {printable(str(path.relative_to(root) if path.is_relative_to(root) else path))}\n"
     for result in dropped:
         day = time.strftime("%Y-%m-%d", time.localtime(result.used))
         yield f"{verb}  result {result.key[:12]} of {result.stage}, last used {day}\n"

@@ -7,6 +7,7 @@ called like a command, so the names of qatbuild's commands are taken from the li
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import re
 import sys
@@ -174,6 +175,19 @@ class List(WithParentSearch, DoitList):  # type: ignore[misc]
         more = any(params[option] for option in ("subtasks", "status", "list_deps")) or params["sort"] != "name"
         return Invocation(tuple(args), lists=not args and not more)
 
+    @functools.wraps(DoitList._execute)  # noqa: SLF001  doit reads the options' names from the signature.
+    def _execute(self, *arguments: Any, pos_args: list[str] | None = None, **options: Any) -> int:
+        """Called by doit. After the list, prints why listed specs cannot be built; returns 1 if there are any."""
+        super()._execute(*arguments, pos_args=pos_args, **options)
+        if not current().sessions:
+            return 0
+        from qatbuild.plugin.tasks import fault_of  # noqa: PLC0415  A build with nothing to do has no tasks.
+
+        listed = [task for task in self.task_list if not pos_args or task.name in pos_args]
+        faults = [block for block in dict.fromkeys(map(fault_of, listed)) if block]
+        sys.stderr.writelines(f"{block}\n" for block in faults)
+        return 1 if faults else 0
+
     def _print_task(self, template: str, task: Any, status: bool, *arguments: Any) -> None:  # noqa: FBT001
         """Called by doit, whose own method never calls a group up to date, nor what its database does not know."""
         if status and current().sessions:
@@ -208,7 +222,19 @@ class ResetDep(WithParentSearch, DoitResetDep):  # type: ignore[misc]
     name = "reset-dep"
 
 
-class Help(WithParentSearch, DoitHelp):  # type: ignore[misc]
+class _TaskBeforeCommand(DoitHelp):  # type: ignore[misc]
+    """doit's help, which describes a task called like one of qatbuild's commands instead of the command."""
+
+    def execute(self, params: Any, args: list[str]) -> Any:
+        """Called by doit."""
+        if len(args) == 1 and args[0] in COMMANDS:
+            with contextlib.suppress(Exception):  # A dodo.py that cannot be imported has no tasks; help has commands.
+                if DoitCmdBase.execute(self, params, args):
+                    return 0
+        return super().execute(params, args)
+
+
+class Help(WithParentSearch, _TaskBeforeCommand):
     """`doit help`."""
 
     name = "help"
