@@ -36,7 +36,7 @@ class TFOpLambda(keras.Operation):  # type: ignore[misc]
     """A function of TensorFlow as an operation between the layers of a model."""
 
     def __init__(self, function: str, name: str, **_settings: Any) -> None:
-        """Take the function's name without "tf.", such as math.add; ValueError if it is none that files may name."""
+        """Take the function's name without "tf.", such as math.add; ValueError if files may not name it."""
         super().__init__(name=name)
         self.function = _function(function)
         if self.function is None:
