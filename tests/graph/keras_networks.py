@@ -204,6 +204,21 @@ def shared_layer(x):
     return L.Add(name="add")([dense(a), dense(b)])
 
 
+@network
+def frame_by_frame(x):
+    """A layer that is called for each frame: the frames come first, then the images."""
+    x = L.TimeDistributed(L.Dense(6, activation="relu"), name="frames")(L.Reshape((4, 64), name="parts")(x))
+    return L.Dense(8, activation="relu", name="after")(x)
+
+
+@network
+def called_twice(x):
+    """Two results of one layer on the same input, of which the converter makes one operation."""
+    shared = L.Conv2D(4, 3, padding="same", name="shared")
+    score = L.Activation("sigmoid", name="score")(shared(x))
+    return keras.ops.stack([shared(x), score], axis=2)
+
+
 def synonyms(images, training):  # noqa: ARG001
     """Operations that the runtime computes as others, and those that compute nothing."""
     x = tf.square(-layer(images, "one"), name="square")
