@@ -119,6 +119,7 @@ ATROUS = "between SpaceToBatchND and BatchToSpaceND, and not as one dilated laye
 CHANNELS_FIRST = "it has its channels first (NCHW)"
 EXPLICIT_POOL = "the integer runtime pools with padding SAME or VALID only"
 POOLED_CHANNELS = "the integer runtime pools within images and channels, not across them"
+ONLY_IN_INTEGER = "mode tf1 does not give its output a range; it would be computed in float"
 NOT_INTEGER = "it is not among the operations that convert to integers; it would be computed in float"
 DILATED_TRANSPOSED = "the integer runtime has no transposed convolution with dilations"
 
@@ -140,6 +141,7 @@ DEFAULT_HINTS = {  # by kind, or by the reason
     "LRN": "leave it out, or put a batch norm behind the layer before it",
     **dict.fromkeys(("Elu", "Selu", "Softplus", "Softsign", "Erf", "Erfc"), _ACTIVATIONS),
     "BatchNorm": "put it directly behind a convolution or dense layer without biases, or leave it out",
+    ONLY_IN_INTEGER: 'use "mode": "integer", which does',
     ATROUS: "write it as tf.nn.conv2d(..., dilations=...), or with Keras' dilation_rate",
     CHANNELS_FIRST: 'build it with its channels last (NHWC, or "channels_last" of Keras)',
     DILATED_TRANSPOSED: "take a larger kernel, or a resize (UpSampling2D) with a dilated convolution behind it",
@@ -176,9 +178,7 @@ DEFAULT_HINTS = {  # by kind, or by the reason
 }
 
 
-GENERAL_HINT = (
-    "take convolutions, dense layers, pools, sums, products, ReLU, sigmoid, tanh, softmax, concatenations, slices"
-)
+GENERAL_HINT = "take convolutions, dense layers, pools, sums, ReLU, sigmoid, tanh, softmax, concatenations, slices"
 """For operations that are not integer and have no hint of their own."""
 
 
