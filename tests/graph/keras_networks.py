@@ -182,6 +182,13 @@ def clipped(x):
 
 
 @network
+def clipped_pixels(x):
+    """Dense layers on pixels, whose values are moved in front of the activation, and clips behind it."""
+    x = L.ReLU(max_value=4.0, name="r1")(L.Dense(8, use_bias=False, name="one")(x))
+    return keras.ops.clip(L.Dense(8, bias_initializer="ones", name="two")(x), -1.0, 1.5)
+
+
+@network
 def leaky(x):
     x = L.Conv2D(8, 3, padding="same", activation="relu", name="one")(x)
     return L.LeakyReLU(name="leak")(L.BatchNormalization(name="bn")(L.Conv2D(8, 3, use_bias=False, name="two")(x)))
