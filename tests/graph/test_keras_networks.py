@@ -40,6 +40,7 @@ SHAPES = {"SHAPE", "STRIDED_SLICE", "PACK", "RESHAPE", "EXPAND_DIMS", "SQUEEZE",
 
 BLIND = {
     "called_twice": {"LOGISTIC", "PACK"},  # the graph has two results where the .tflite has one
+    "clipped_pixels": {"RESHAPE"},  # its values are already those of the layer in front
     "frame_by_frame": {"PACK", "RESHAPE", "STRIDED_SLICE"},  # values whose first dimension is not that of the images
     "normed_everywhere": {"RESHAPE"},  # to 1 x 1 pixels and back
 }
