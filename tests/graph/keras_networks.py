@@ -182,6 +182,13 @@ def clipped(x):
 
 
 @network
+def clipped_pixels(x):
+    """Dense layers on pixels, whose values are moved in front of the activation, and clips behind it."""
+    x = L.ReLU(max_value=4.0, name="r1")(L.Dense(8, use_bias=False, name="one")(x))
+    return keras.ops.clip(L.Dense(8, bias_initializer="ones", name="two")(x), -1.0, 1.5)
+
+
+@network
 def leaky(x):
     x = L.Conv2D(8, 3, padding="same", activation="relu", name="one")(x)
     return L.LeakyReLU(name="leak")(L.BatchNormalization(name="bn")(L.Conv2D(8, 3, use_bias=False, name="two")(x)))
@@ -202,6 +209,21 @@ def shared_layer(x):
     dense = L.Dense(6, name="dense")
     a, b = L.GlobalAveragePooling2D(name="mean")(x), L.GlobalMaxPooling2D(name="max")(x)
     return L.Add(name="add")([dense(a), dense(b)])
+
+
+@network
+def frame_by_frame(x):
+    """A layer that is called for each frame: the frames come first, then the images."""
+    x = L.TimeDistributed(L.Dense(6, activation="relu"), name="frames")(L.Reshape((4, 64), name="parts")(x))
+    return L.Dense(8, activation="relu", name="after")(x)
+
+
+@network
+def called_twice(x):
+    """Two results of one layer on the same input, of which the converter makes one operation."""
+    shared = L.Conv2D(4, 3, padding="same", name="shared")
+    score = L.Activation("sigmoid", name="score")(shared(x))
+    return keras.ops.stack([shared(x), score], axis=2)
 
 
 def synonyms(images, training):  # noqa: ARG001

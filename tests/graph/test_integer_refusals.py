@@ -38,7 +38,29 @@ def other_axis(x):
         return tf.nn.batch_normalization(x, shift, factor, shift, factor, 1e-3)
 
 
+def dilated_transposed(x):
+    with v1.variable_scope("up"):
+        shape = [tf.shape(x)[0], 8, 8, 5]
+        return tf.nn.conv2d_transpose(x, variable("weights", [3, 3, 5, 4]), shape, 1, "SAME", dilations=2, name="up")
+
+
+def dilated_and_normed(x):
+    norm = [tf.fill([5], each) for each in (0.0, 1.0, 0.0, 1.0)]
+    return tf.nn.batch_normalization(dilated_transposed(x), *norm, 1e-3)
+
+
 REFUSED = {
+    "dilated transposed": (dilated_transposed, "up", "transposed convolution with dilations", "UpSampling2D"),
+    "explicit pool": (
+        lambda x: tf.nn.max_pool2d(layer(x, "c"), 2, 2, [[0, 0], [1, 1], [1, 1], [0, 0]], name="pool/MaxPool"),
+        "pool", "SAME or VALID", "tf.pad",
+    ),
+    "pooled channels": (
+        lambda x: tf.nn.avg_pool2d(layer(x, "c"), [1, 1, 1, 2], [1, 1, 1, 2], "SAME", name="pool/AvgPool"),
+        "pool", "not across", "1 x 1",
+    ),
+    "absolute": (lambda x: tf.abs(layer(x, "c"), name="abs/Abs"), "abs", "Abs: it is not among", "relu(-x)"),
+    "no hint of its own": (lambda x: tf.sin(layer(x, "c"), name="sin/Sin"), "sin", "Sin: it is not", "concatenations"),
     "lrn": (lambda x: tf.nn.lrn(layer(x, "c"), name="norm1"), "norm1", "LRN: local response", "leave it out"),
     "dropout": (lambda x: tf.nn.dropout(layer(x, "c"), 0.5, name="drop"), "drop", "random numbers", "training off"),
     "noise": (lambda x: x + tf.random.normal([8, 8, 4]), "add", "Dropout: it draws random numbers", "training off"),

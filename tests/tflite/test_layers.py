@@ -145,6 +145,15 @@ def test_a_fake_quant_of_another_scale_is_not_accepted_as_a_partner(mobile):
     assert partner(wrong, frozen) is None
 
 
+def test_a_number_that_the_converter_put_behind_a_name_is_not_part_of_it(mobile):
+    frozen = IndexedGraph(graphs(mobile)["frozen"])
+    model = inspect.read(mobile / "model.tflite")
+    right = model.tensors[model.operators[0].outputs[0]]
+    for name in (right.name, f"{right.name}1", f"{right.name}12"):
+        numbered = inspect.Tensor(name, right.dtype, right.shape, right.scales, right.zero_points)
+        assert partner(numbered, frozen) == "conv1/act_quant:0"
+
+
 def test_a_pool_does_not_get_the_range_of_another_operation_with_the_same_scale():
     """In a residual block with one range, the FakeQuant of the sum has the same scale as the pooled shortcut."""
     with tf.Graph().as_default() as graph:

@@ -117,6 +117,11 @@ UNREAD_PARTS = "not all of its parts are read: the converter then sometimes comp
 
 ATROUS = "between SpaceToBatchND and BatchToSpaceND, and not as one dilated layer, the converter computes it in float"
 CHANNELS_FIRST = "it has its channels first (NCHW)"
+EXPLICIT_POOL = "the integer runtime pools with padding SAME or VALID only"
+POOLED_CHANNELS = "the integer runtime pools within images and channels, not across them"
+ONLY_IN_INTEGER = "mode tf1 does not give its output a range; it would be computed in float"
+NOT_INTEGER = "it is not among the operations that convert to integers; it would be computed in float"
+DILATED_TRANSPOSED = "the integer runtime has no transposed convolution with dilations"
 
 _REASONS = {
     "LRN": "local response normalization has no integer kernel; the converter would compute it in float",
@@ -136,8 +141,12 @@ DEFAULT_HINTS = {  # by kind, or by the reason
     "LRN": "leave it out, or put a batch norm behind the layer before it",
     **dict.fromkeys(("Elu", "Selu", "Softplus", "Softsign", "Erf", "Erfc"), _ACTIVATIONS),
     "BatchNorm": "put it directly behind a convolution or dense layer without biases, or leave it out",
+    ONLY_IN_INTEGER: 'use "mode": "integer", which does',
     ATROUS: "write it as tf.nn.conv2d(..., dilations=...), or with Keras' dilation_rate",
     CHANNELS_FIRST: 'build it with its channels last (NHWC, or "channels_last" of Keras)',
+    DILATED_TRANSPOSED: "take a larger kernel, or a resize (UpSampling2D) with a dilated convolution behind it",
+    EXPLICIT_POOL: 'take padding "SAME" or "VALID"; behind a ReLU, pad with tf.pad before the pool',
+    POOLED_CHANNELS: "take a convolution with a kernel of 1 x 1 to join channels",
     "SelectV2": "use ReLU, ReLU(max_value=...), leaky ReLU or PReLU",
     "Pow": "multiply the tensor by itself",
     **dict.fromkeys(("Maximum", "Minimum"), "clip to a range that contains 0, as ReLU(max_value=...) does"),
@@ -147,11 +156,30 @@ DEFAULT_HINTS = {  # by kind, or by the reason
         (name for name, op in OPS.items() if op.only_uint8),
         'use "scheme": "uint8", or resize (nearest neighbour or bilinear)',
     ),
+    "Abs": "use tf.nn.relu(x) + tf.nn.relu(-x)",
+    "ArgMax": "end the network with the scores; the application takes the index of the greatest",
+    "BatchMatMulV2": "take a dense layer, whose weights are the second operand; two results cannot be multiplied so",
+    "BroadcastTo": "leave it out: sums and products broadcast",
+    "Cast": "build the network in float32",
+    "Einsum": "take a dense layer or a convolution with a kernel of 1 x 1, which multiply the last axis",
+    "FakeQuantWithMinMaxArgs": "leave it out: the build inserts what is needed",
+    "GatherNd": "use tf.gather, or slices",
+    "Loop": "write the steps one after another",
+    "MaxPoolWithArgmax": "use tf.nn.max_pool2d",
+    "Min": "use -tf.reduce_max(-x)",
+    "PyFunc": "write it with operations of TensorFlow",
+    "ResizeBicubic": "resize with nearest neighbour or bilinear",
+    "ReverseV2": "use a slice with step -1, x[:, ::-1]",
+    "SquaredDifference": "use (x - y) ** 2",
     "AddN": "add two tensors at a time",
     "Switch": "build the network with training True or False, not with a tensor",
     "Dropout": "build the inference graph with training off",
     "PerImageStandardization": 'scale all images alike: "input": {"mean": ..., "std_dev": ...}',
 }
+
+
+GENERAL_HINT = "take convolutions, dense layers, pools, sums, ReLU, sigmoid, tanh, softmax, concatenations, slices"
+"""For operations that are not integer and have no hint of their own."""
 
 
 def kind(operation: tf.Operation) -> str:
@@ -171,4 +199,4 @@ def reason(name: str) -> str:
     """Return why an operation of the kind `name` is not computed in integers."""
     if name in NEEDS_RANGE:
         return "nothing gives its output a range; the converter would compute it in float"
-    return _REASONS.get(name, "it is not among the operations that convert to integers; it would be computed in float")
+    return _REASONS.get(name, NOT_INTEGER)

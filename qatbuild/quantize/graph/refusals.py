@@ -10,7 +10,7 @@ import tensorflow as tf
 
 from qatbuild.exchange.errors import RewriteError
 from qatbuild.quantize.graph.authored import AuthoredLayer, layer_of, noted
-from qatbuild.quantize.graph.integer_ops import CONSTRUCTS, DEFAULT_HINTS, kind, reason
+from qatbuild.quantize.graph.integer_ops import CONSTRUCTS, DEFAULT_HINTS, GENERAL_HINT, NOT_INTEGER, kind, reason
 from qatbuild.quantize.graph.names import layer_name
 from qatbuild.quantize.graph.walk import SHAPE_OPS, producers, reachable, readers
 
@@ -54,15 +54,19 @@ def refuse_unsupported(unsupported: Iterable[UnsupportedOp], hints: Mapping[str,
         return
     texts: dict[str, str] = {}
     for each in by_layer.values():
-        text = each.hint or hints.get(each.kind) or DEFAULT_HINTS.get(each.why) or DEFAULT_HINTS.get(each.kind)
-        if text:
-            texts.setdefault(text, each.kind)
+        texts.setdefault(_hint(each, hints), each.kind)
+    texts.pop("", None)
     several = len({each.kind for each in by_layer.values()}) > 1
     raise RewriteError(
         "The network cannot be made fully integer.",
         [(each.layer, f"{each.title}: {each.why}") for each in by_layer.values()],
         "; ".join(f"{text} (for {kind})" if several else text for text, kind in texts.items()),
     )
+
+
+def _hint(each: UnsupportedOp, hints: Mapping[str, str]) -> str:
+    text = each.hint or hints.get(each.kind) or DEFAULT_HINTS.get(each.why) or DEFAULT_HINTS.get(each.kind)
+    return text or (GENERAL_HINT if each.why == NOT_INTEGER else "")
 
 
 def refuse_authored(graph: tf.Graph, hints: Mapping[str, str]) -> None:

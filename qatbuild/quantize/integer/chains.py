@@ -84,11 +84,11 @@ def through_clip(
     clips: list[tf.Operation] = []
     least, greatest, end = -math.inf, math.inf, tensor
     reader = first or path.only_reader(tensor)
-    while reader is not None and (limits := _limits(reader, end)) is not None:
+    while reader is not None and (ends := limits(reader, end)) is not None:
         if reader.type in ACTIVATION_TYPES and not activations:
             break
         clips.append(reader)
-        least, greatest = (min(max(each, limits[0]), limits[1]) for each in (least, greatest))
+        least, greatest = (min(max(each, ends[0]), ends[1]) for each in (least, greatest))
         end = reader.outputs[0]
         reader = path.only_reader(end)
     if not clips or not least <= 0 <= greatest or least == greatest:
@@ -97,7 +97,7 @@ def through_clip(
     return end, clips[0]
 
 
-def _limits(operation: tf.Operation, value: tf.Tensor) -> tuple[float, float] | None:
+def limits(operation: tf.Operation, value: tf.Tensor) -> tuple[float, float] | None:
     """Return the least and greatest result of an operation that clips `value` to constant numbers, else None."""
     if operation.type in ACTIVATION_TYPES:
         return 0.0, math.inf if operation.type == "Relu" else 6.0

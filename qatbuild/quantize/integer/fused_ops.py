@@ -12,8 +12,21 @@ import tensorflow as tf
 
 from qatbuild.quantize.batch_norm.find import BatchNorm, Unfoldable
 from qatbuild.quantize.graph.atrous import atrous_of
-from qatbuild.quantize.graph.integer_ops import ATROUS, CHANNELS_FIRST, OPS, SPLITS, UNREAD_PARTS, Scale, kind, reason
-from qatbuild.quantize.graph.layer_ops import keeps_channels
+from qatbuild.quantize.graph.integer_ops import (
+    ATROUS,
+    CHANNELS_FIRST,
+    DILATED_TRANSPOSED,
+    EXPLICIT_POOL,
+    OPS,
+    POOLED_CHANNELS,
+    POOLS,
+    SPLITS,
+    UNREAD_PARTS,
+    Scale,
+    kind,
+    reason,
+)
+from qatbuild.quantize.graph.layer_ops import TRANSPOSED_TYPES, keeps_channels
 from qatbuild.quantize.graph.refusals import UnsupportedOp
 from qatbuild.quantize.graph.walk import reachable, readers
 from qatbuild.quantize.integer.chains import (
@@ -161,6 +174,8 @@ def _normalized(path: DataPath, operation: tf.Operation, fused: set[tf.Operation
         result, first = norm.result, norm.layer
         if any(each.type == "BatchToSpaceND" for each in norm.between) and atrous_of(first) is None:
             return UnsupportedOp(path.layer(first), kind(first), ATROUS, first)
+        if why := _why_form(first):
+            return UnsupportedOp(path.layer(first), kind(first), why, first)
     else:
         result, first = norm.operation.outputs[0], norm.operation
         why = norm.why
@@ -188,14 +203,30 @@ def _why_unsupported(path: DataPath, operation: tf.Operation) -> str:
     row = OPS.get(operation.type)
     if name != operation.type or row is None:
         return reason(name)
-    if operation.node_def.attr["data_format"].s == b"NCHW":
-        return CHANNELS_FIRST
+    if why := _why_form(operation):
+        return why
     unread = [each for each in operation.outputs if each.name not in path.readers and each is not path.logits]
     if operation.type in SPLITS and unread:
         return UNREAD_PARTS
     if row.weights is not None and (why := _why_no_layer(path, operation, row.weights)):
         return why
     return _why_operands(path, operation)
+
+
+def _why_form(operation: tf.Operation) -> str:
+    """Return why an operation cannot be computed with its attributes, '' if it can."""
+    attributes = operation.node_def.attr
+    if attributes["data_format"].s == b"NCHW":
+        return CHANNELS_FIRST
+    if operation.type in TRANSPOSED_TYPES and set(attributes["dilations"].list.i) - {1}:
+        return DILATED_TRANSPOSED
+    if operation.type in POOLS:
+        if attributes["padding"].s == b"EXPLICIT":
+            return EXPLICIT_POOL
+        sizes = [*attributes["ksize"].list.i, *attributes["strides"].list.i]
+        if {sizes[0], sizes[3], sizes[4], sizes[7]} != {1}:
+            return POOLED_CHANNELS
+    return ""
 
 
 def _why_operands(path: DataPath, operation: tf.Operation) -> str:

@@ -24,6 +24,7 @@ from qatbuild.quantize.graph.layer_ops import ACTIVATION_TYPES, keeps_channels, 
 from qatbuild.quantize.graph.names import parent_scope
 from qatbuild.quantize.graph.rewire import duplicate, replace_input
 from qatbuild.quantize.graph.walk import consumers, reachable, readers
+from qatbuild.quantize.integer.chains import limits
 from qatbuild.quantize.integer.path import DataPath
 from qatbuild.quantize.integer.prelu import is_spelled, prelu_of, spelled
 
@@ -111,18 +112,25 @@ def _layers(path: DataPath) -> list[tf.Operation]:
 
 
 def _move_behind(layer: tf.Operation, logits: tf.Tensor, dependent: set[tf.Operation]) -> None:
-    """Move what only moves a layer's values behind its bias, batch norm and activation.
+    """Move what only moves a layer's values behind its bias, batch norm, activation and what clips.
 
     The logits keep their operation: nothing moves behind it.
     """
     chain: list[_Link] = []
     output = layer.outputs[0]
-    while not (chain and chain[-1].operation.type in ACTIVATION_TYPES):
+    activated = False
+    while True:
         following = consumers(output)
         if len(following) != 1 or following[0].outputs[0] is logits:
             break
-        if not (keeps_channels(following[0]) or _is_channelwise(following[0], output, dependent)):
+        # As in through_clip: what clips stands directly behind a bias or an activation.
+        behind = bool(chain) and not keeps_channels(chain[-1].operation)
+        clips = behind and following[0].type in {"Maximum", "Minimum"} and limits(following[0], output) is not None
+        if not clips and (
+            activated or not (keeps_channels(following[0]) or _is_channelwise(following[0], output, dependent))
+        ):
             break
+        activated = activated or following[0].type in ACTIVATION_TYPES
         chain.append(_Link(following[0], output))
         output = following[0].outputs[0]
     while chain and keeps_channels(chain[-1].operation):

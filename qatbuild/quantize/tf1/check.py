@@ -13,6 +13,7 @@ from qatbuild.quantize.batch_norm.fold import fold
 from qatbuild.quantize.graph.integer_ops import (
     NEEDS_RANGE,
     ONLY_AS_UINT8,
+    ONLY_IN_INTEGER,
     OPS,
     POOLS,
     SPLITS,
@@ -131,6 +132,8 @@ class CheckedNetwork:
         if operation.type in LAYER_TYPES and operation not in self.chains:
             # The batch norm behind a layer is reported instead of the layer.
             return None if unfolded_batch_norm(operation) is not None else (name, why_unmatched(operation))
+        if row is not None and not row.in_tf1:
+            return name, ONLY_IN_INTEGER
         return name, reason(name)
 
     def _is_read(self, part: tf.Tensor) -> bool:

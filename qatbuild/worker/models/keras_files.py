@@ -2,7 +2,7 @@
 
 Keras 3 has lost arguments that Keras 2 wrote into every file, such as `groups` of a DepthwiseConv2D, and refuses such
 a file. Here, and nowhere else, they are taken out of the file's configuration, in a copy, where their value says
-nothing: a convolution in one group, a sequence that does not have its time first.
+nothing: a convolution in one group, a sequence that does not have its time first. See also keras_2_graphs.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ import keras
 import numpy as np
 
 from qatbuild.exchange.errors import StageError
-from qatbuild.worker.models import keras_refusals
+from qatbuild.worker.models import keras_2_graphs, keras_refusals
 
 _ANY = object()
 _ONE_GROUP = {"groups": 1}
@@ -72,7 +72,10 @@ def _load(path: Path, _mtime_ns: int) -> Loaded:
         try:
             with warnings.catch_warnings(), tempfile.TemporaryDirectory() as folder:
                 warnings.simplefilter("ignore")  # of training settings and optimizers, which are not used
-                model = keras.models.load_model(_for_keras_3(path, Path(folder)), compile=False, safe_mode=True)
+                readable, classes = _for_keras_3(path, Path(folder)), keras_2_graphs.CLASSES
+                model = keras.models.load_model(readable, custom_objects=classes, compile=False, safe_mode=True)
+        except StageError:
+            raise
         except Exception as fault:
             raise keras_refusals.unreadable(path, fault) from fault
         keras_refusals.check(model, path.name, trained=True)
@@ -84,12 +87,12 @@ def _load(path: Path, _mtime_ns: int) -> Loaded:
 
 
 def _for_keras_3(path: Path, folder: Path) -> Path:
-    """Return the file, or a copy in `folder` without the arguments that Keras 3 has lost."""
+    """Return the file, or a copy in `folder` with a configuration for Keras 3; StageError if it has none."""
     copy = folder / path.name
     if zipfile.is_zipfile(path):
         with zipfile.ZipFile(path) as archive:
             config = json.loads(archive.read("config.json"))
-            if not _mend(config):
+            if not _written_anew(config):
                 return path
             with zipfile.ZipFile(copy, "w") as written:
                 for each in archive.infolist():
@@ -98,7 +101,7 @@ def _for_keras_3(path: Path, folder: Path) -> Path:
     elif h5py.is_hdf5(path):
         with h5py.File(path) as file:
             config = json.loads(file.attrs.get("model_config", "null"))
-        if not _mend(config):
+        if not _written_anew(config):
             return path
         shutil.copyfile(path, copy)
         with h5py.File(copy, "r+") as file:
@@ -108,8 +111,13 @@ def _for_keras_3(path: Path, folder: Path) -> Path:
     return copy
 
 
+def _written_anew(config: Any) -> bool:
+    """Write a configuration as Keras 3 does, in place, or raise StageError; return whether anything was changed."""
+    keras_2_graphs.refuse_unread(config)
+    return _mend(config)
+
+
 def _mend(config: Any) -> bool:
-    """Write a configuration as Keras 3 does, in place; return whether anything was changed."""
     if isinstance(config, list):
         return bool(sum(map(_mend, config)))  # each of them, not only the first
     if not isinstance(config, dict):
@@ -123,9 +131,14 @@ def _mended(layer: dict[str, Any]) -> bool:
     if not isinstance(arguments, dict):
         return False
     before = json.dumps(layer)
+    if kind in _MODELS and kind != "Sequential":
+        keras_2_graphs.rewrite(arguments)
     for name, meaningless in _LOST.get(kind, {}).items():
         if name in arguments and (meaningless is _ANY or arguments[name] == meaningless):
             del arguments[name]
+    axis = arguments.get("axis")
+    if kind == "BatchNormalization" and isinstance(axis, list) and len(axis) == 1:
+        (arguments["axis"],) = axis
     if kind == "ThresholdedReLU":
         layer["class_name"], arguments["threshold"] = "ReLU", arguments.pop("theta")
     if "module" in layer:  # the format .keras; for an .h5 file Keras does the same

@@ -21,6 +21,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from qatbuild.worker.graph_def import op_name
 from qatbuild.worker.tflite import inspect, reference
 from qatbuild.worker.tflite.interpret import Model
 from qatbuild.worker.tflite.pairing import IndexedGraph, float_partner, isolated, partner, without_fake_quants
@@ -35,6 +36,7 @@ _VALUES = 2**24
 """Values of all layers in one batch: every activation is in memory, several times and in float."""
 
 _CHANNEL_AXIS = {"CONV_2D": 0, "DEPTHWISE_CONV_2D": 3, "FULLY_CONNECTED": 0, "TRANSPOSE_CONV": 0}
+_MOVES = frozenset({"EXPAND_DIMS", "RESHAPE", "SLICE", "SQUEEZE", "STRIDED_SLICE", "TRANSPOSE"})
 _PRODUCTS = 4 * 10**9
 _FEWEST_IMAGES = 4
 _LEVELS = 256
@@ -167,7 +169,7 @@ def measure(
         if compare_alone is None:
             _drop_partners_of_other_sizes(layers, expected, quantized)
             shapes = {str(name): each.shape[1:] for name, each in expected.items()}
-            compare_alone = _alone(layers, network, shapes, opened)
+            compare_alone = _alone(layers, network, shapes, input_name, opened)
         for layer in layers:
             layer.count(quantized[layer.index])
             layer.add("fake_quant", expected.get(layer.fake_quant), quantized)
@@ -216,7 +218,8 @@ def _layers(model: inspect.Flatbuffer, count: int, network: IndexedGraph, floats
         if not tensor.scales:  # a shape that is computed
             continue
         fake_quant = partner(tensor, network)
-        if fake_quant is not None and fake_quant in {layer.fake_quant for layer in layers}:
+        taken = fake_quant in {layer.fake_quant for layer in layers}
+        if fake_quant is not None and (taken or not network.batch_first(fake_quant)):
             fake_quant = None
         floating = None if fake_quant is None else float_partner(fake_quant, network, floats)
         layers.append(_Layer(model.layer(operator), operator, tensor, index, fake_quant, floating))
@@ -227,27 +230,44 @@ def _alone(
     layers: Sequence[_Layer],
     network: IndexedGraph,
     shapes: Mapping[str, tuple[int, ...]],
+    input_name: str,
     opened: Callable[[Any], Run],
 ) -> Callable[[_Quantized, Mapping[str, Any]], None]:
     """Return a function that compares each layer alone, on the .tflite's inputs, with the fake-quantized and in float.
 
     In a copy of the fake-quantized graph a placeholder takes the place of every layer's output, and is fed with the
-    .tflite's values. A layer is compared if all its computed inputs have such a placeholder.
+    .tflite's values. A layer is compared if its tensor there is computed of no other values than the layer's inputs.
     """
-    computed = {layer.index for layer in layers}
+    computed = {layer.index: layer for layer in layers}
     paired = {layer.index: layer for layer in layers if layer.fake_quant is not None}
+    places = {index: (f"tflite/{index}", shapes[str(layer.fake_quant)]) for index, layer in paired.items()}
+    cut = isolated(network, {str(layer.fake_quant): places[index] for index, layer in paired.items()})
+    indexed = IndexedGraph(cut)
+
+    def inputs_of(layer: _Layer) -> set[str]:
+        """Return the placeholders that stand for a layer's inputs, those of moved values included."""
+        inputs: set[str] = set()
+        for each in layer.operator.inputs:
+            if each in places:
+                inputs.add(places[each][0])
+            elif each not in computed:
+                inputs.add(input_name)
+            elif computed[each].operator.name in _MOVES:
+                inputs |= inputs_of(computed[each])
+        return inputs
+
     compared = [
-        layer for layer in paired.values() if all(each in paired for each in layer.operator.inputs if each in computed)
+        layer
+        for layer in paired.values()
+        if indexed.placeholders(network.source(op_name(str(layer.fake_quant)))) <= inputs_of(layer)
     ]
-    places = {layer.fake_quant: (f"tflite/{index}", shapes[str(layer.fake_quant)]) for index, layer in paired.items()}
-    cut = isolated(network, {str(name): place for name, place in places.items()})
     quantized_graph, float_graph = opened(cut), opened(without_fake_quants(cut))
-    sources = {layer.index: f"{network.source(str(layer.fake_quant).partition(':')[0])}:0" for layer in compared}
+    sources = {layer.index: f"{network.source(op_name(str(layer.fake_quant)))}:0" for layer in compared}
 
     def compare(quantized: _Quantized, feeds: Mapping[str, Any]) -> None:
         inputs = dict(feeds)
         for index, layer in paired.items():
-            name, shape = places[layer.fake_quant]
+            name, shape = places[index]
             inputs[f"{name}:0"] = _real(quantized[index], layer.tensor).reshape(-1, *shape)
         same = _fetched(quantized_graph, [layer.fake_quant for layer in compared], inputs)
         alone = _fetched(float_graph, list(sources.values()), inputs)

@@ -1,8 +1,10 @@
 """Pairs of tensors: the tensor of a TensorFlow graph that a tensor of its .tflite stands for.
 
 The converter names a fused tensor by its operations, joined with semicolons: "conv1/Relu;conv1/BiasAdd;conv1/Conv2D".
+The converter names a fused tensor by its operations, joined with semicolons: "conv1/Relu;conv1/BiasAdd;conv1/Conv2D".
 The deepest of these operations in the graph gave the values; the FakeQuant behind it gave scale and zero point, and it
-is accepted only if these agree. Names are those of TensorFlow's tensors ("conv1/Relu:0").
+is accepted only if these agree. A name that is taken in the .tflite gets a number, "conv1/Conv2D1". Names are those of
+TensorFlow's tensors ("conv1/Relu:0").
 """
 
 from __future__ import annotations
@@ -42,6 +44,7 @@ class IndexedGraph:
             for index, name in enumerate(node.input):
                 self.readers.setdefault(op_name(name), []).append((node, index))
         self._depths: dict[str, int] = {}
+        self._imported: tf.Graph | None = None
 
     def depth(self, name: str) -> int:
         """Return the length of the longest path from an input or constant to an operation."""
@@ -55,6 +58,23 @@ class IndexedGraph:
                 self._depths[pending.pop()] = 1 + max((self._depths[each] for each in inputs), default=0)
         return self._depths[name]
 
+    def batch_first(self, tensor: str) -> bool:
+        """Return whether a tensor has a row, or some rows, for each image: its first dimension is that of the batch."""
+        if self._imported is None:
+            with tf.Graph().as_default() as self._imported:
+                tf.import_graph_def(self.definition, name="")
+        shape = self._imported.get_tensor_by_name(tensor).shape
+        return shape.rank is None or (shape.rank > 0 and shape[0] is None)
+
+    def placeholders(self, name: str) -> set[str]:
+        """Return the names of the placeholders that an operation is computed of."""
+        pending, seen = [name], {name}
+        while pending:
+            inputs = {op_name(each) for each in self.nodes[pending.pop()].input} - seen
+            seen |= inputs
+            pending += inputs
+        return {each for each in seen if self.nodes[each].op == "Placeholder"}
+
     def source(self, name: str) -> str:
         """Return the operation that computes the values of `name`, without fake quantization."""
         return str(source(self.nodes, name, (*FAKE_QUANTS, "Identity")).name)
@@ -63,6 +83,7 @@ class IndexedGraph:
 def partner(tensor: Tensor, graph: IndexedGraph) -> str | None:
     """Return the tensor of the fake-quantized graph with the values of a .tflite's tensor; None if uncertain."""
     parts = [part.partition(":")[0] for part in tensor.name.split(";")]
+    parts[-1] = _unnumbered(parts[-1], graph)
     names = [name for name in parts if name in graph.nodes]
     if not names or not tensor.scales:
         return None
@@ -71,6 +92,14 @@ def partner(tensor: Tensor, graph: IndexedGraph) -> str | None:
         if graph.nodes[name].op in PER_TENSOR and _same_scale(graph, graph.nodes[name], tensor):
             return f"{name}:0"
     return None if graph.nodes[deepest].op in _HAS_OWN_RANGE else f"{deepest}:0"
+
+
+def _unnumbered(name: str, graph: IndexedGraph) -> str:
+    """Return a tensor's name without the number behind it that is not its operation's."""
+    shorter = name
+    while shorter not in graph.nodes and shorter[-1:].isdigit():
+        shorter = shorter[:-1]
+    return shorter if shorter in graph.nodes else name
 
 
 def float_partner(name: str, graph: IndexedGraph, floats: IndexedGraph) -> str | None:
