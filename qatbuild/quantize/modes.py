@@ -65,8 +65,9 @@ def check_network(
     RewriteError with one fact per layer that would be computed in float: ("norm1", "LRN: why"). A layer that its author
     has named (quantize.graph.authored) is called that.
     """
-    refuse_authored(graph, hints)
-    _wing("tf1" if options is None else options.mode, "check").check_network(graph, input, logits, hints, options)
+    mode = "tf1" if options is None else options.mode
+    refuse_authored(graph, hints, "" if mode == "integer" else 'with "mode": "integer": ')
+    _wing(mode, "check").check_network(graph, input, logits, hints, options)
 
 
 def _wing(mode: str, module: str) -> Any:

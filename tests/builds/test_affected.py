@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from tests.builds.conftest import DODO, SPEC, ToyProject
+from tests.hints import follows
 
 NETWORK = "def build(images, classes, *, training):\n    return images\n"
 
@@ -149,10 +150,21 @@ def test_a_spec_with_faults_fails_and_the_others_are_printed(versioned: ToyProje
 
 
 @pytest.mark.parametrize(
-    ("arguments", "text"), [(("--since", "nope"), "revision  nope"), ((), "The option --since is missing")]
+    ("arguments", "text", "hint"),
+    [
+        (("--since", "nope"), "revision  nope", follows("name a commit, a branch or a tag")),
+        ((), "The option --since is missing", follows("doit affected --since main")),
+    ],
 )
-def test_an_unknown_revision_is_one_error(versioned: ToyProject, arguments: tuple[str, ...], text: str) -> None:
+def test_an_unknown_revision_is_one_error(
+    versioned: ToyProject, arguments: tuple[str, ...], text: str, hint: str
+) -> None:
+    git(versioned.root, "branch", "-M", "main")
+    git(versioned.root, "tag", "released")
+    for revision in ("HEAD", "main", "released"):
+        assert versioned.doit("affected", "--since", revision).returncode == 0
     done = versioned.doit("affected", *arguments)
+    assert f"hint: {hint}" in done.stderr
     assert done.returncode == 3
     assert text in done.stderr
     assert "Traceback" not in done.stderr

@@ -7,6 +7,7 @@ import json
 import pytest
 
 from tests.builds.conftest import SPEC, ToyProject
+from tests.hints import follows
 
 
 def test_failed_stage_is_one_block_without_traceback(toy: ToyProject) -> None:
@@ -52,6 +53,9 @@ def test_source_that_changes_underway_is_not_recorded(toy: ToyProject) -> None:
     assert done.returncode == 1
     assert "changed while it ran" in done.stdout
     assert not list(toy.root.glob("build/shared/dataset-*/dataset.manifest.json"))
+    assert follows("run doit again") in done.stdout
+    (toy.root / "broken.txt").unlink()
+    assert toy.built()
 
 
 def test_refused_model_is_left_to_look_at_and_not_built(toy: ToyProject) -> None:
@@ -71,6 +75,10 @@ def test_build_folder_that_is_a_file_is_one_error(toy: ToyProject) -> None:
     done = toy.doit()
     assert done.returncode == 3
     assert "The build folder cannot be created" in done.stderr
+    assert follows("make it writable, or set [tool.qatbuild] build to another") in " ".join(done.stderr.split())
+    settings = toy.root / "pyproject.toml"
+    settings.write_text(f'{settings.read_text()}build = "elsewhere"\n')
+    assert toy.doit("net:dataset").returncode == 0
     assert "Traceback" not in done.stderr
 
 
@@ -80,6 +88,9 @@ def test_build_folder_that_tensorflow_takes_for_a_pattern_is_one_error(toy: ToyP
     assert done.returncode == 3
     assert "The build folder's path has characters that TensorFlow reads as a pattern." in done.stderr
     assert not (toy.root / "[2026] models").exists()
+    assert f"hint: {follows('set [tool.qatbuild] build to another folder')}" in done.stderr
+    (toy.root / "pyproject.toml").write_text('[tool.qatbuild]\nbuild = "models 2026"\n')
+    assert toy.doit("net:dataset").returncode == 0
 
 
 def test_spec_with_faults_fails_alone(toy: ToyProject) -> None:

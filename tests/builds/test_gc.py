@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from tests.builds.conftest import DODO, SPEC, ToyProject
+from tests.hints import follows
 
 
 @pytest.fixture
@@ -143,8 +144,10 @@ def test_a_spec_with_faults_lets_gc_remove_nothing(former: ToyProject) -> None:
     done = former.doit("gc", "--age", "0")
     assert done.returncode == 3
     assert "Specs with faults may need results" in done.stderr
+    assert follows("run doit check, and correct or remove these specs") in done.stderr
     (former.root / "specs/other.json").write_text(json.dumps({**SPEC, "quantize": {"steps": 7}}))
     assert former.built() == []
+    assert former.doit("gc").returncode == 0
 
 
 def test_results_of_another_checkout_stay_in_the_shared_store(toy: ToyProject) -> None:

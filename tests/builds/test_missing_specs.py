@@ -13,6 +13,7 @@ from qatbuild.engine.loaded import LoadedProject
 from qatbuild.engine.project import Everything, Project
 from qatbuild.exchange.errors import SpecError
 from tests.builds.conftest import REPOSITORY, ToyProject
+from tests.hints import follows
 
 
 def gone(specs: Path) -> None:
@@ -53,9 +54,15 @@ def test_missing_or_empty_specs_folder_is_an_error_for_every_command(toy: ToyPro
             assert "The project has no specs." in done.stderr
             assert f"folder  {specs}" in done.stderr
             assert "Traceback" not in done.stderr
+            assert follows("write a spec as a JSON file in this folder, or set [tool.qatbuild] specs") in done.stderr
         shutil.rmtree(specs) if specs.is_dir() else specs.unlink(missing_ok=True)
         shutil.rmtree(toy.root / "elsewhere", ignore_errors=True)
         shutil.copytree(kept, specs)
+    assert toy.doit("net:dataset").returncode == 0
+    specs.rename(toy.root / "nets")
+    settings = toy.root / "pyproject.toml"
+    settings.write_text(f'{settings.read_text()}specs = "nets"\n')
+    assert toy.doit("net:dataset").returncode == 0
 
 
 def test_one_folder_of_several_that_vanished_is_an_error(toy: ToyProject) -> None:
@@ -116,5 +123,8 @@ def test_unreadable_folder_of_specs_is_an_error(
         with pytest.raises(SpecError) as error:
             read(())
         assert "A folder of specs cannot be read." in error.value.block()
+        assert follows("change its permissions, or mount it") in error.value.hint
         assert "specs/deep" in error.value.block()
     (toy.root / "specs/deep").chmod(0o755)
+    monkeypatch.setattr(os, "scandir", scandir)
+    assert LoadedProject.load(project, Everything())

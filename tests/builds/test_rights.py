@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 
 from tests.builds.conftest import ToyProject
+from tests.hints import follows
 
 COMMANDS = ("plan", "list", "explain", "gc", "check", "check --audit", "list --status", "graph")
 
@@ -49,7 +50,7 @@ def test_data_that_cannot_be_read_are_named_by_every_command(toy: ToyProject, pl
         assert done.returncode != 0
         assert "An input cannot be read." in done.stdout
         assert place in done.stdout
-        assert "hint: change its permissions" in done.stdout
+        assert f"hint: {follows('change its permissions, or those of its folder')}" in done.stdout
         assert "8 built" in done.stdout  # the other model
         for command in COMMANDS:
             said = doit(toy, *command.split())

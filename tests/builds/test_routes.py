@@ -12,6 +12,7 @@ from qatbuild.engine.plan import plan
 from qatbuild.schema.load import load
 from qatbuild.schema.rules import AllowedPaths
 from tests.builds.conftest import REPOSITORY, ToyProject
+from tests.hints import follows
 
 ROUTES: dict[str, dict[str, Any]] = {"litert": {}, "vela": {}, "c_array": {}}
 STAGES = ["deploy.c_array", "deploy.litert", "deploy.vela"]
@@ -148,7 +149,12 @@ def test_a_label_in_the_folder_of_another_s_routes_is_refused_alone(routed: ToyP
     done = routed.doit("net/deploy/vela")
     assert done.returncode == 1
     assert '"net/deploy/vela" conflicts with "net".' in done.stdout
+    assert follows("move its spec to another folder") in done.stdout
     assert routed.doit("net").returncode == 0
+    (routed.root / "specs/other").mkdir()
+    (routed.root / "specs/net/deploy/vela.json").rename(routed.root / "specs/other/vela.json")
+    routed.spec("other/vela", dataset={"name": "cifar10", "path": "../data.bin"})
+    assert routed.doit("other/vela:dataset").returncode == 0
 
 
 def test_every_route_of_the_schema_has_its_module() -> None:

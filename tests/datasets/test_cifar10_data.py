@@ -11,6 +11,7 @@ import pytest
 from qatbuild.exchange.errors import DatasetError
 from qatbuild.worker import datasets
 from tests.datasets.conftest import CifarArchive, pack
+from tests.hints import follows
 
 
 def load(path: Path, sha256: str | None = None) -> datasets.Dataset:
@@ -79,10 +80,11 @@ def test_missing_member_is_named_with_the_present_ones(tmp_path: Path, cifar_mem
     assert "only data_batch_1.bin, data_batch_2.bin" in text
 
 
-def test_python_version_of_the_archive_is_refused(tmp_path: Path) -> None:
+def test_python_version_of_the_archive_is_refused(tmp_path: Path, cifar_archive: CifarArchive) -> None:
     text = fault(pack(tmp_path / "cifar-10-python.tar.gz", {"data_batch_1": b"pickle", "test_batch": b""}, "w:gz"))
     assert "only data_batch_1, test_batch" in text
-    assert "hint: Use the binary version of CIFAR-10" in text
+    assert f"hint: {follows('Use the binary version of CIFAR-10')}" in text
+    assert len(load(cifar_archive("tar")).train_images) == 50_000
 
 
 @pytest.mark.parametrize("lacking_bytes", [1, -1, 3073])

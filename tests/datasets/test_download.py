@@ -17,6 +17,7 @@ from qatbuild.worker import datasets
 from qatbuild.worker.datasets import download
 from qatbuild.worker.datasets.download import ATTEMPTS, fetch
 from tests.datasets.conftest import CifarArchive, Server
+from tests.hints import follows
 
 CONTENT = bytes(range(256)) * 4000
 DIGEST = hashlib.sha256(CONTENT).hexdigest()
@@ -131,7 +132,7 @@ def test_download_from_a_server_that_always_cuts_fails_and_keeps_the_received_pa
     server.cuts = [1000] * ATTEMPTS
     error = fault(url, tmp_path)
     assert f"{ATTEMPTS * 1000:,} of {len(CONTENT):,} bytes arrived" in str(error)
-    assert "goes on where it stopped" in error.hint
+    assert follows("Build again: the download goes on where it stopped") in error.hint
     assert files(tmp_path) == [f"data.bin.{DIGEST[:12]}.part"]
     assert get(url, tmp_path).read_bytes() == CONTENT
 
@@ -141,6 +142,9 @@ def test_wrong_checksum_names_both_and_removes_the_part(url: str, tmp_path: Path
     assert ("sha256 got", DIGEST) in error.facts
     assert ("sha256 wanted", "0" * 64) in error.facts
     assert files(tmp_path) == []
+    assert follows("Build again in case the transfer was damaged") in error.hint
+    assert follows('Fetch it by other means and give its place as "path" in the spec') in error.hint
+    assert get(url, tmp_path).read_bytes() == CONTENT
 
 
 def test_part_that_does_not_fit_is_found_by_the_checksum(url: str, tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import tomllib
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -11,12 +12,15 @@ import numpy as np
 import pytest
 
 from qatbuild.exchange.errors import DeployError
+from qatbuild.exchange.scaling import Scaling
 from qatbuild.worker.deploy import (
+    Samples,
     agreement_gate,
     agreement_percent,
     armnn,
     c_array,
     c_array_operators,
+    coreml,
     litert,
     metadata,
     round_weights,
@@ -25,6 +29,7 @@ from qatbuild.worker.deploy import (
 )
 from qatbuild.worker.tflite import inspect
 from qatbuild.worker.tflite.inspect import Flatbuffer, Operator, Tensor
+from tests.hints import follows
 
 
 @pytest.mark.parametrize("route", ["coreml", "vela", "onnx"])
@@ -73,6 +78,39 @@ def test_dense_layer_without_bias_is_named_for_arm_nn_cannot_parse_it() -> None:
     tensor = Tensor("Net/fc3/MatMul", "uint8", (1, 8), (0.1,), (0,))
     layers = [Operator("FULLY_CONNECTED", 1, inputs, (3,)) for inputs in ((0, 1), (0, 1, 2))]
     assert armnn.biasless(Flatbuffer(tuple(layers), (tensor,) * 4, (0,), (3,))) == ("fc3",)
+    assert armnn.biasless(Flatbuffer(tuple(layers[1:]), (tensor,) * 4, (0,), (3,))) == ()
+
+
+def test_images_of_two_channels_are_a_tensor_for_core_ml() -> None:
+    kinds: Any = SimpleNamespace(
+        TensorType=lambda **settings: settings,
+        ClassifierConfig=list,
+        convert=lambda *_, **settings: settings["inputs"],
+        precision=SimpleNamespace(FLOAT32="float32"),
+    )  # fmt: skip
+    samples = SimpleNamespace(images=np.zeros((1, 8, 8, 2), np.uint8), scaling=Scaling(0, 1))
+    subject: Any = SimpleNamespace(graphs=SimpleNamespace(input="input", output="out"), samples=samples, class_names=())
+    with pytest.raises(DeployError, match="1 or 3 channels") as caught:
+        coreml._converted(kinds, subject, {"image_input": True}, None, "mlprogram")  # noqa: SLF001
+    assert caught.value.hint == follows('"image_input": false')
+    (taken,) = coreml._converted(kinds, subject, {"image_input": False}, None, "mlprogram")  # noqa: SLF001
+    assert taken == {"name": "input", "shape": (1, 8, 8, 2)}
+
+
+def test_a_benchmark_that_fails_can_be_left_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tools, "beside_python", lambda _: Path("/bin/false"))
+    options = {"benchmark_runs": 1, "benchmark_threads": 1}
+    with pytest.raises(DeployError) as caught:
+        litert._benchmark(tmp_path / "model.tflite", options, tmp_path)  # noqa: SLF001
+    assert caught.value.hint == follows('"benchmark_runs": 0 leaves the benchmark out')
+    assert litert._benchmark(tmp_path / "model.tflite", {**options, "benchmark_runs": 0}, tmp_path) == ()  # noqa: SLF001
+
+
+def test_the_extras_that_hints_name_exist() -> None:
+    extras = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text())["project"][
+        "optional-dependencies"
+    ]
+    assert {"coreml", "onnx", "vela"} <= set(extras)
 
 
 def test_metadata_is_refused_for_images_that_the_format_does_not_know(tmp_path: Path) -> None:
@@ -181,9 +219,7 @@ def test_c_arrays_name_the_operators_that_tflite_micro_lacks(
     monkeypatch.setattr(tools, "called", lambda *_: "cc 1")
     monkeypatch.setattr(tools, "output", lambda _: small_model.read_bytes())
     monkeypatch.setattr(c_array, "Model", lambda *_, **__: SimpleNamespace(run=lambda images: images))
-    samples = SimpleNamespace(
-        images=np.zeros([1, 2], np.uint8), labels=np.zeros(1), reference=np.zeros([1, 2], np.int8)
-    )
+    samples = Samples(np.zeros([1, 2], np.uint8), np.zeros(1, np.int32), Scaling(0, 1), np.zeros([1, 2], np.int8))
     subject: Any = SimpleNamespace(
         tflite=small_model, samples=samples, integer_images=samples.images, work=tmp_path, real=lambda codes: codes
     )

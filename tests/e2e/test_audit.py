@@ -8,6 +8,7 @@ import numpy as np
 
 from tests.e2e.conftest import Project
 from tests.e2e.test_stories import ran
+from tests.hints import follows
 
 NETWORK = """
 import importlib
@@ -40,7 +41,7 @@ def test_files_that_a_network_reads_are_found_until_they_are_declared(project: P
     assert done.returncode == 1
     for name in ("hidden.py", "layers.json", "tables/scale.npy"):
         assert f"reads  {name}\n" in done.stdout
-    assert "model.files" in done.stdout
+    assert follows("list the file in model.files, so that its changes rebuild") in done.stdout
     assert "nets.py" not in done.stdout
     assert "Traceback" not in done.stdout + done.stderr
 

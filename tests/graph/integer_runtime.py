@@ -68,14 +68,14 @@ def measured(body, asked, values=None):
     graph, logits = network_graph(body)
     report = plan_inference(graph, asked, input="input", logits=logits)
     ranges: dict[str, Any] = {}
-    with graph.as_default(), v1.Session() as session:
+    as_it_is = v1.ConfigProto()
+    as_it_is.graph_options.rewrite_options.disable_meta_optimizer = True  # It loses some of many fetched tensors.
+    with graph.as_default(), v1.Session(config=as_it_is) as session:
         session.run(v1.global_variables_initializer())
         values = {each.op.name: drawn(each, session) for each in v1.global_variables()} | (values or {})
         restore(session, values)
-        for row in report.quantized:
-            if row.fixed is not None:
-                continue
-            value = session.run(f"{row.tensor}", {"input:0": reals()})
+        rows = [row for row in report.quantized if row.fixed is None]
+        for row, value in zip(rows, session.run([row.tensor for row in rows], {"input:0": reals()}), strict=True):
             axes = None if row.quantized_dimension is None else tuple(range(row.quantized_dimension))
             ends = [
                 np.reshape(value.min(axes), [-1] if axes else []),

@@ -15,6 +15,7 @@ from qatbuild.quantize.calibrate.calibration import calibrate
 from qatbuild.quantize.calibrate.observers import observer
 from qatbuild.quantize.calibrate.percentile import PercentileObserver
 from tests.graph.networks import v1
+from tests.hints import follows
 
 pytestmark = pytest.mark.tf
 
@@ -117,6 +118,8 @@ def test_tensors_that_share_a_range_are_measured_together():
 def test_values_that_are_not_finite_are_refused_with_tensor_and_layer():
     with pytest.raises(RewriteError, match="cannot be measured") as refused:
         measured([image(math.inf)])
+    assert follows("The float network itself computes them: look at its weights") in refused.value.hint
+    assert measured([image(1.0)])
     tensors = dict(refused.value.facts)
     assert any("Relu" in name for name in tensors)
     assert all("no numbers" in why for why in tensors.values())
@@ -133,13 +136,18 @@ def test_layer_with_only_zeros_as_output_is_refused_by_name():
         measured([image(0.0)])
     assert "conv" in refused.value.block()
     assert "all values in the range are 0" in refused.value.block()
+    assert follows("The layer gives only zeros: look at its weights; or calibrate on more images") in refused.value.hint
+    assert measured([image(0.0), image(1.0)])
 
 
 def test_unknown_method_is_named_with_the_methods_to_choose_from():
     with pytest.raises(RewriteError) as refused:
         observer("median")
     assert 'Unknown calibration method "median"' in refused.value.block()
-    assert "min_max, moving_average, percentile" in refused.value.hint
+    assert follows("Write one of ") in refused.value.hint
+    for name in ("min_max", "moving_average", "percentile"):
+        assert name in refused.value.hint
+        assert observer(name, 99.0)
 
 
 @pytest.mark.parametrize("percent", [50, 90, 99.99, 100])

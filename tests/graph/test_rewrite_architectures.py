@@ -194,4 +194,4 @@ def test_batch_norm_in_front_of_the_layers_is_refused_before_training(form):
     labels = [label.split("/BatchNorm")[0] for label, _ in caught.value.facts]
     assert labels == ["net/unit/preact", "net/unit", "net/postnorm"]  # the addition's range would be in its layer
     assert "BiasAdd does" in caught.value.facts[0][1]
-    assert "directly behind a convolution" in caught.value.hint
+    assert "directly behind a convolution or dense layer" in caught.value.hint

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import tensorflow as tf
 
 from qatbuild.exchange.errors import RewriteError
 from qatbuild.quantize import (
+    Options,
     create_eval_graph,
     create_training_graph,
     experimental_create_eval_graph,
     experimental_create_training_graph,
 )
 from tests.graph.networks import batch_norm, folding_layer, images, layer, v1
+from tests.hints import follows
 
 pytestmark = pytest.mark.tf
 
@@ -132,7 +135,7 @@ def test_layer_of_a_graph_whose_weights_are_not_variables_is_refused_before_fold
 def test_anything_but_a_graph_is_refused(graph):
     with pytest.raises(RewriteError, match=r"must be a tf\.Graph") as caught:
         create_training_graph(graph.as_graph_def())
-    assert "import_graph_def" in caught.value.hint
+    assert follows("Import a GraphDef first: tf.import_graph_def(graph_def, name='')") in caught.value.hint
 
 
 @pytest.mark.parametrize(
@@ -151,3 +154,67 @@ def test_anything_but_a_graph_is_refused(graph):
 def test_invalid_parameters_are_named(graph, create, options, fragments):
     text = refusal(graph, create, **options)
     assert all(fragment in text for fragment in fragments)
+
+
+def optimized():
+    v1.train.GradientDescentOptimizer(0.1).minimize(tf.reduce_mean(layer(images(), "net")))
+
+
+def finalized():
+    layer(images(), "net")
+    v1.get_default_graph().finalize()
+
+
+FOLLOWED = [
+    (optimized, follows("Rewrite the graph after the loss is built and before the optimizer's"),
+     lambda: tf.reduce_mean(layer(images(), "net"))),
+    (finalized, follows("Rewrite it before a session (MonitoredTrainingSession, Supervisor)"),
+     lambda: layer(images(), "net")),
+    (images, follows("Call it after the network has been built, on the network's own graph"),
+     lambda: layer(images(), "net")),
+    (lambda: folding_layer(images(), "net", update=None),
+     follows("Build it as tf.compat.v1.nn.fused_batch_norm or tf.nn.batch_normalization"),
+     lambda: folding_layer(images(), "net", form="FusedBatchNorm")),
+    (lambda: folding_layer(images(), "net", update="zero_debias"), "tf.nn.batch_normalization directly behind",
+     lambda: folding_layer(images(), "net", form="unfused")),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("network", "hint", "followed"), FOLLOWED)
+def test_graph_that_follows_the_hint_is_rewritten(network, hint, followed):
+    with tf.Graph().as_default() as graph:
+        network()
+    assert hint in " ".join(refusal(graph).split())
+    with tf.Graph().as_default() as graph:
+        followed()
+    assert create_training_graph(graph).quantized
+
+
+def test_graph_of_a_session_and_not_of_a_function_is_rewritten():
+    hints = []
+
+    @tf.function
+    def network(value):
+        with pytest.raises(RewriteError) as caught:
+            create_eval_graph()
+        hints.append(caught.value.hint)
+        return value
+
+    network(tf.zeros([1]))
+    assert follows("Build the network in a tf.Graph and run it in a tf.compat.v1.Session") in hints[0]
+    with tf.Graph().as_default() as graph, v1.Session(graph=graph) as session:
+        output = layer(images(), "net")
+        create_eval_graph(graph)
+        session.run(v1.global_variables_initializer())
+        assert session.run(output, {"input:0": np.zeros([2, 6, 6, 3])}).shape == (2, 6, 6, 4)
+
+
+def test_definition_that_is_imported_and_options_as_the_default_are_taken(graph):
+    definition = graph.as_graph_def()
+    with tf.Graph().as_default() as imported:
+        tf.import_graph_def(definition, name="")
+    assert create_eval_graph(imported).quantized is not None
+    with pytest.raises(RewriteError) as caught:
+        Options(mean=0, std_dev=1, mode="tf2")
+    assert follows('The default is {"mode": "integer", "scheme": "uint8"}') in caught.value.hint
+    assert Options(mean=0, std_dev=1, mode="integer", scheme="uint8")

@@ -16,6 +16,7 @@ from qatbuild.exchange.errors import RewriteError
 from qatbuild.quantize import check_network
 from qatbuild.worker.models import keras_model
 from tests.graph.integer_runtime import converted, network_graph, options
+from tests.hints import follows
 
 pytestmark = pytest.mark.tf
 
@@ -87,7 +88,8 @@ NORMS = {
 }
 REFUSED: dict[str, tuple[Body, str, str, str, Body]] = {
     **{
-        name: (in_time(layer), type(layer).__name__, "a recurrent loop", "Conv1D", convolved)
+        name: (in_time(layer), type(layer).__name__, "a recurrent loop",
+               follows("take convolutions over time (Conv1D"), convolved)
         for name, layer in LOOPS.items()
     },
     "convolutional loop": (
@@ -95,42 +97,49 @@ REFUSED: dict[str, tuple[Body, str, str, str, Body]] = {
         "ConvLSTM1D", "a recurrent loop", "Conv1D", convolved,
     ),
     **{
-        kind: (layer, kind, "each image's own statistics", "BatchNormalization", norm) for kind, layer in NORMS.items()
+        kind: (layer, kind, "each image's own statistics",
+               follows("take keras.layers.BatchNormalization, behind a"), norm)
+        for kind, layer in NORMS.items()
     },
     "MultiHeadAttention": (
         lambda x: layers.MultiHeadAttention(2, 4, name="mine")(frames(x), frames(x)),
-        "MultiHeadAttention", "attention", "Multiply", gate,
+        "MultiHeadAttention", "attention", follows("take convolutions, or a gate: keras.layers.Multiply"), gate,
     ),
     "Attention": (
         lambda x: layers.Attention(name="mine")([frames(x), frames(x)]), "Attention", "attention", "Multiply", gate
     ),
     "Embedding": (
-        lambda x: layers.Embedding(9, 4, name="mine")(layers.Flatten()(x)), "Embedding", "whole numbers", "leave", conv
+        lambda x: layers.Embedding(9, 4, name="mine")(layers.Flatten()(x)), "Embedding", "whole numbers",
+        follows("leave it out and prepare the dataset"), conv
     ),
     "Discretization": (
         lambda x: keras.ops.cast(layers.Discretization([0.0], name="mine")(x), "float32"),
         "Discretization", "whole numbers", "dataset", conv
     ),
     "Conv3D": (
-        lambda x: layers.Conv3D(4, 2, name="mine")(volume(x)), "Conv3D", "three dimensions", "Reshape",
+        lambda x: layers.Conv3D(4, 2, name="mine")(volume(x)), "Conv3D", "three dimensions",
+        follows("take the two-dimensional layer of that name"),
         lambda x: layers.Conv2D(4, 2)(layers.Reshape((8, 8, 4))(volume(x))),
     ),
     "MelSpectrogram": (
         lambda x: layers.MelSpectrogram(64, 32, sampling_rate=400, max_freq=200, name="mine")(layers.Flatten()(x)),
-        "MelSpectrogram", "spectra", "dataset", conv,
+        "MelSpectrogram", "spectra", follows("leave it out and compute the spectra when"), conv,
     ),
     "Masking": (
-        lambda x: layers.Masking(name="mine")(frames(x)) * 1.0, "Masking", "leaves steps out", "leave it", convolved
+        lambda x: layers.Masking(name="mine")(frames(x)) * 1.0, "Masking", "leaves steps out",
+        follows("leave it out"), convolved
     ),
     "activation": (
         layers.Activation("gelu", name="mine"), 'Activation("gelu")', "no form", "hard_silu", activations
     ),
     "activation of a layer": (
-        layers.Conv2D(4, 3, activation="mish", name="mine"), "Conv2D", "no form", '"silu"', activations
+        layers.Conv2D(4, 3, activation="mish", name="mine"), "Conv2D", "no form",
+        follows('take "relu", "relu6", "leaky_relu", "hard_silu"'), activations
     ),
     "ELU": (layers.ELU(name="mine"), "ELU", "no form", '"relu6"', activations),
     "threshold": (
-        layers.ReLU(threshold=0.5, name="mine"), "ReLU", "a threshold", "max_value",
+        layers.ReLU(threshold=0.5, name="mine"), "ReLU", "a threshold",
+        follows("take one of negative_slope and max_value, and no threshold"),
         lambda x: layers.ReLU(max_value=3.0)(layers.ReLU(negative_slope=0.1)(conv(x))),
     ),
     "channels first": (
@@ -170,6 +179,8 @@ def test_a_layer_without_integer_form_is_called_by_its_name_and_class_and_its_hi
     assert hint in error.hint
     graph, logits = network_graph(network(instead))
     check_network(graph, "input", logits, {}, options())
+    if name != "channels first":  # which mode tf1 does not refuse by its layer
+        assert refusal(body, "tf1").hint.startswith('with "mode": "integer": ')
 
 
 def test_networks_that_follow_the_hints_are_fully_integer(tmp_path: Path) -> None:

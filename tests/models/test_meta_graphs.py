@@ -13,6 +13,7 @@ from qatbuild.exchange import networks
 from qatbuild.exchange.errors import StageError
 from qatbuild.worker import models
 from qatbuild.worker.models import layers
+from tests.hints import follows
 
 pytestmark = pytest.mark.tf
 
@@ -145,3 +146,31 @@ def test_file_that_is_no_meta_graph_is_refused(content: bytes, tmp_path: Path) -
     model = {"meta_graph": str(tmp_path / "net.meta"), "input": "input:0", "logits": "logits:0"}
     with tf.Graph().as_default(), pytest.raises(StageError, match="meta graph"):
         models.build(v1.placeholder(tf.float32, [None, 6, 6, 3]), 10, networks.read(model), training=False)
+
+
+def masked(images: tf.Tensor) -> tf.Tensor:
+    real = tf.multiply(images, v1.placeholder(tf.float32, [], name="mask"), name="real")
+    return small(real)
+
+
+@pytest.mark.parametrize(
+    ("network", "hint", "followed", "changes"),
+    [
+        (masked, follows("Set model.input to the tensor of real images behind the input pipeline"), masked,
+         {"input": "real:0"}),
+        (normalized(training=True), follows("Build the network with is_training=False, and export its graph with"),
+         normalized(training=False), {}),
+        (None, follows("The path is relative to the spec"), small, {}),
+    ],
+)  # fmt: skip
+def test_a_meta_graph_that_follows_the_hint_is_read(
+    network: Network | None, hint: str, followed: Network, changes: dict[str, str], tmp_path: Path
+) -> None:
+    model = {"meta_graph": str(tmp_path / "net.meta"), "input": "input:0", "logits": "net/logits/BiasAdd:0"}
+    if network is not None:
+        model, _ = saved(tmp_path, network)
+    with tf.Graph().as_default(), pytest.raises(StageError) as refused:
+        models.build(v1.placeholder(tf.float32, [None, 6, 6, 3]), 10, networks.read(model), training=False)
+    assert hint in refused.value.hint
+    model, values = saved(tmp_path, followed)
+    assert built({**model, **changes}, np.zeros([1, 6, 6, 3], np.float32), values)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -18,6 +19,7 @@ from qatbuild.exchange.scaling import Scaling
 from qatbuild.worker import models
 from qatbuild.worker.training.inference import Classifier, inference
 from qatbuild.worker.training.session import session
+from tests.hints import follows
 
 pytestmark = pytest.mark.tf
 
@@ -183,3 +185,6 @@ def test_layers_that_scale_again_are_named_with_the_numbers_of_all_channels_and_
     assert refused.value.facts == [("input", "mean 128, std_dev 128"), (layer, numbers)]
     assert refused.value.hint == hint
     checked(Scaling(0, 1), *parts)
+    for mean, std_dev in re.findall(r'out and write "input": {"mean": (.*?), "std_dev": (.*?)}', hint):
+        checked(Scaling(float(mean), float(std_dev)))
+    assert follows(" out and write ") in hint or hint.startswith("W")

@@ -5,7 +5,15 @@ from __future__ import annotations
 import pytest
 
 from qatbuild.exchange.errors import ConversionError
+from qatbuild.worker import graph_def
 from qatbuild.worker.tflite import convert
+from tests.hints import follows
+
+TRAINED = {
+    "uint8": {},
+    "int8": {"conv": "symmetric", "dense": "symmetric"},
+    "int8_per_channel": {"conv": "per_channel", "dense": "symmetric"},
+}
 
 
 def test_equal_graphs_give_equal_bytes(network, asked):
@@ -18,7 +26,8 @@ def test_a_mean_that_is_not_a_byte_is_refused_with_its_value_and_a_hint(network,
     with pytest.raises(ConversionError) as refused:
         convert.convert(network(), **{**asked, "mean": mean}, scheme="uint8")
     assert ("mean", str(mean)) in refused.value.facts
-    assert "an integer of 0..255" in refused.value.hint
+    assert follows('Write "mean" as an integer of 0..255') in refused.value.hint
+    assert convert.convert(network(), **{**asked, "mean": 128.0}, scheme="uint8")
 
 
 @pytest.mark.parametrize("std_dev", [0.0, -64.0, float("nan")])
@@ -41,6 +50,8 @@ def test_a_std_dev_that_is_not_positive_is_refused(network, asked, std_dev):
 def test_ranges_that_do_not_fit_the_scheme_are_refused_by_layer(network, asked, scheme, options, fact):
     with pytest.raises(ConversionError, match=f"do not fit the scheme {scheme}") as refused:
         convert.convert(network(**options), **asked, scheme=scheme)
+    assert follows('Train all ranges with "scheme": ') in refused.value.hint
+    convert.check_ranges(graph_def.read(network(**TRAINED[scheme]), ConversionError), scheme)
     layer, why = fact
     assert any(label == layer and why in value for label, value in refused.value.facts)
 
@@ -50,6 +61,7 @@ def test_an_op_without_a_kernel_is_named_and_the_full_message_is_in_the_log(netw
         convert.convert(network(svd=True), **asked, scheme="uint8")
     assert any("'tf.Svd' op is neither a custom op" in value for _, value in refused.value.facts)
     assert len(refused.value.block().splitlines()) < 8
+    assert follows("The converter's full message is in the log") in refused.value.hint
     assert "func.func" in caplog.text
     assert "func.func" not in refused.value.block()
 

@@ -6,6 +6,7 @@ import pytest
 
 from qatbuild.exchange.errors import ConversionError
 from qatbuild.worker.tflite import inspect
+from tests.hints import follows
 
 
 def refused(path, scheme="uint8"):
@@ -47,7 +48,8 @@ def test_lrn_is_named_with_its_layer_its_tensors_and_the_field_that_removes_it(c
     named = [value for label, value in error.facts if label == "norm1"]
     assert any(value.startswith("LOCAL_RESPONSE_NORMALIZATION: computes in float32: ") for value in named)
     assert any("Net/norm1" in value for value in named)
-    assert error.hint == 'norm1: LRN has no integer kernel, leave it out: `"lrn": false`.'
+    assert error.hint == f"norm1: {follows('LRN has no integer kernel: leave it out')}."
+    inspect.check_integer(inspect.read(converted(lrn=False)), "uint8")
 
 
 def test_every_operation_of_a_float_island_is_listed(converted):
@@ -61,7 +63,8 @@ def test_every_operation_of_a_float_island_is_listed(converted):
 )
 def test_only_the_activation_without_a_range_gets_a_hint(converted, ranges, layer):
     error = refused(converted(ranges=ranges))
-    assert error.hint == f"{layer}: put a range (FakeQuant) after the activation."
+    assert error.hint == f"{layer}: {follows('put a range (FakeQuant) after the activation')}."
+    inspect.check_integer(inspect.read(converted()), "uint8")
     assert layer in dict(error.facts)
 
 
@@ -73,7 +76,8 @@ def test_layers_with_the_same_hint_share_it(converted):
 def test_dropout_in_the_graph_is_named(converted):
     error = refused(converted(dropout=True))
     assert "RANDOM_UNIFORM: computes in float32: Net/dropout3/" in error.block()
-    assert error.hint.endswith("export the network with training=False.")
+    assert follows("dropout is still in the graph: leave it out where training") in error.hint
+    inspect.check_integer(inspect.read(converted(dropout=False)), "uint8")
 
 
 def test_an_int8_file_is_refused_as_uint8(converted):

@@ -13,6 +13,7 @@ from qatbuild.exchange.errors import StageError
 from qatbuild.worker.stages import export, freeze, quantize
 from qatbuild.worker.stages import float as floating
 from qatbuild.worker.training import checkpoint
+from tests.hints import follows
 from tests.training.project import DATASET, Project
 from tests.training.reading import CHECKPOINT_FILES, tensors
 
@@ -99,6 +100,10 @@ def test_more_images_than_the_dataset_has_are_refused(trained: Project) -> None:
     with pytest.raises(StageError, match="fewer training images") as refused:
         trained.run(quantize.run, "dataset", "float")
     assert dict(refused.value.facts) == {"quantize.calibration.images": "261", "training images": "260"}
+    assert follows("Lower quantize.calibration.images to ") in refused.value.hint
+    for images in (260, None):
+        trained.settings["quantize"] = calibration(images)
+        assert trained.run(quantize.run, "dataset", "float")
 
 
 def test_without_a_number_all_images_of_a_small_dataset_are_taken(trained: Project) -> None:
@@ -171,4 +176,6 @@ def test_variable_that_is_neither_restored_nor_new_is_named() -> None:
         checkpoint.explain([restored, new], restored=[restored], new=[new])
         with pytest.raises(StageError, match="nor new in every training") as refused:
             checkpoint.explain([restored, new, lost], restored=[restored], new=[new])
+        assert follows("A network must make all its variables in its own function") in refused.value.hint
+        checkpoint.explain([restored, new, lost], restored=[restored, lost], new=[new])
     assert dict(refused.value.facts) == {"variables": "lost"}

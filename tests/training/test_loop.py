@@ -14,6 +14,7 @@ import pytest
 from qatbuild.exchange.errors import StageError
 from qatbuild.worker.training.batches import Batch, Batches
 from qatbuild.worker.training.resume import Progress, Resume
+from tests.hints import follows
 from tests.training.reading import CHECKPOINT_FILES, scalars, tensors
 
 pytestmark = pytest.mark.tf
@@ -151,7 +152,8 @@ def test_diverged_training_names_step_and_learning_rate_with_a_hint(learn: Learn
     facts = dict(refused.value.facts)
     assert int(facts["step"]) >= 2
     assert float(facts["learning rate"]) > 1e29
-    assert "learning_rate.initial" in refused.value.hint
+    assert follows("Lower learning_rate.initial (a tenth of it is a good guess)") in refused.value.hint
+    assert learn(tmp_path / "lower", rate=0.1)
 
 
 def test_events_have_loss_rate_speed_validation_and_ranges_after_a_resume_too(learn: Learn, tmp_path: Path) -> None:

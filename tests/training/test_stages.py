@@ -13,6 +13,7 @@ import tensorflow as tf
 from qatbuild.exchange.errors import RewriteError, StageError
 from qatbuild.worker.stages import check, export, freeze, quantize
 from qatbuild.worker.stages import float as floating
+from tests.hints import follows
 from tests.training.project import DATASET, Project
 from tests.training.reading import CHECKPOINT_FILES, tensors
 
@@ -124,7 +125,9 @@ def test_network_with_lrn_is_refused_at_once_with_a_hint(project: Project, tmp_p
         project.run(check.run, "dataset")
     assert [name for name, _ in refused.value.facts] == ["norm1", "norm2"]
     assert all(why.startswith("LRN") for _, why in refused.value.facts)
-    assert '"lrn": false' in refused.value.hint
+    assert follows('"lrn": false') in refused.value.hint
+    project.settings["model"] = {"name": "cifarnet", "options": {"lrn": False}}
+    assert project.run(check.run, "dataset")
 
 
 def test_weights_of_a_checkpoint_are_published_as_they_are_with_0_steps(project: Project) -> None:
@@ -175,11 +178,16 @@ def test_weights_that_lack_variables_of_the_network_are_refused_by_name(project:
     facts = dict(refused.value.facts)
     assert facts["missing"].split() == ["only/weights", "only/biases"]
     assert "DigitsNet/conv1/weights" in facts["it has beside"]
+    assert follows("The checkpoint belongs to another network, or to other options") in refused.value.hint
+    project.settings["model"] = {"name": "digitsnet", "options": {}}
+    project.settings["train"] = {**project.settings["train"], "steps": 0}
+    assert project.run(floating.run, "dataset", weights=project.root / "elsewhere/out/model.ckpt-40.index")
 
 
 def test_weights_that_are_not_there_are_refused(project: Project) -> None:
-    with pytest.raises(StageError, match="no such checkpoint"):
+    with pytest.raises(StageError, match="no such checkpoint") as refused:
         project.run(floating.run, "dataset", weights=project.root / "nowhere.ckpt-1.index")
+    assert follows("model.weights is the path before .index of a TensorFlow checkpoint") in refused.value.hint
 
 
 def test_tensor_without_a_range_is_named(project: Project, tmp_path: Path) -> None:
@@ -198,6 +206,13 @@ def test_tensor_without_a_range_is_named(project: Project, tmp_path: Path) -> No
     with pytest.raises(StageError, match="no range") as refused:
         project.run(quantize.run, "dataset")
     assert {"Dead/silent/act_quant", "Dead/silent/weights_quant"} <= {name for name, _ in refused.value.facts}
+    assert (
+        follows("Such a layer only gives zeros: lower the learning rate, or look at its weights") in refused.value.hint
+    )
+    (tmp_path / "livenet.py").write_text((tmp_path / "deadnet.py").read_text().replace(", weights=zeros", ""))
+    project.settings["model"] = {"call": "livenet:network", "options": {}}
+    (project.root / "work/quantize").rename(project.root / "former")  # Another request has a folder of its own.
+    assert project.run(quantize.run, "dataset")
 
 
 def test_step_without_checkpoint_lists_those_that_exist(project: Project) -> None:
@@ -218,8 +233,13 @@ def test_best_needs_validation_images(tmp_path: Path, digits: tuple[np.ndarray, 
     _train(project)
     project.run(export.run, "dataset")
     project.settings["convert"] = {"checkpoint": "best"}
-    with pytest.raises(StageError, match="no validation images"):
+    with pytest.raises(StageError, match="no validation images") as refused:
         project.run(freeze.run, "export", "quantize", "float")
+    assert (
+        follows('Give dataset.validation a share of the training images, or write "checkpoint"') in refused.value.hint
+    )
+    project.settings["convert"] = {"checkpoint": "last"}
+    assert project.run(freeze.run, "export", "quantize", "float")
 
 
 def test_freezing_lists_what_a_checkpoint_lacks(project: Project) -> None:

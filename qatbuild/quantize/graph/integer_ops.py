@@ -135,12 +135,15 @@ _REASONS = {
     "PerImageStandardization": "each image gets a scale of its own; integers have one for all: (byte - mean) / std_dev",
 }
 _LOOPS = frozenset({"While", "StatelessWhile", "Enter"})
-_ACTIVATIONS = "use ReLU or ReLU6; mode integer also has leaky ReLU, hard-swish and swish"
+ACTIVATIONS = 'use ReLU or ReLU6; "mode": "integer" also has leaky ReLU, hard-swish and swish'
 
 DEFAULT_HINTS = {  # by kind, or by the reason
     "LRN": "leave it out, or put a batch norm behind the layer before it",
-    **dict.fromkeys(("Elu", "Selu", "Softplus", "Softsign", "Erf", "Erfc"), _ACTIVATIONS),
-    "BatchNorm": "put it directly behind a convolution or dense layer without biases, or leave it out",
+    **dict.fromkeys(("Elu", "Selu", "Softplus", "Softsign", "Erf", "Erfc"), ACTIVATIONS),
+    "BatchNorm": (
+        "put it, with moving averages of mean and variance, directly behind a convolution or dense layer without "
+        "biases, or leave it out"
+    ),
     ONLY_IN_INTEGER: 'use "mode": "integer", which does',
     ATROUS: "write it as tf.nn.conv2d(..., dilations=...), or with Keras' dilation_rate",
     CHANNELS_FIRST: 'build it with its channels last (NHWC, or "channels_last" of Keras)',
@@ -150,7 +153,7 @@ DEFAULT_HINTS = {  # by kind, or by the reason
     "SelectV2": "use ReLU, ReLU(max_value=...), leaky ReLU or PReLU",
     "Pow": "multiply the tensor by itself",
     **dict.fromkeys(("Maximum", "Minimum"), "clip to a range that contains 0, as ReLU(max_value=...) does"),
-    "Sum": "use the mean (tf.reduce_mean) instead",
+    "Sum": "use the mean instead (keras.ops.mean, tf.reduce_mean)",
     **dict.fromkeys(sorted(SPLITS), "take the parts that are read by slicing, x[..., :2]"),
     **dict.fromkeys(
         (name for name, op in OPS.items() if op.only_uint8),
@@ -173,7 +176,7 @@ DEFAULT_HINTS = {  # by kind, or by the reason
     "SquaredDifference": "use (x - y) ** 2",
     "AddN": "add two tensors at a time",
     "Switch": "build the network with training True or False, not with a tensor",
-    "Dropout": "build the inference graph with training off",
+    "Dropout": "leave it out where training is False; keras.layers.Dropout does so by itself",
     "PerImageStandardization": 'scale all images alike: "input": {"mean": ..., "std_dev": ...}',
 }
 

@@ -69,9 +69,13 @@ def _hint(each: UnsupportedOp, hints: Mapping[str, str]) -> str:
     return text or (GENERAL_HINT if each.why == NOT_INTEGER else "")
 
 
-def refuse_authored(graph: tf.Graph, hints: Mapping[str, str]) -> None:
-    """Raise a RewriteError if layers were noted that have no integer form, whatever their operations are."""
-    refuse_unsupported([_refused(each) for each in noted(graph) if each.why], hints)
+def refuse_authored(graph: tf.Graph, hints: Mapping[str, str], condition: str = "") -> None:
+    """Raise a RewriteError if layers were noted that have no integer form, whatever their operations are.
+
+    `condition` stands before the layers' own hints, which are for mode integer.
+    """
+    refused = [_refused(each) for each in noted(graph) if each.why]
+    refuse_unsupported([replace(each, hint=each.hint and f"{condition}{each.hint}") for each in refused], hints)
 
 
 def refuse_unconnected(start: tf.Tensor, end: tf.Tensor, hints: Mapping[str, str]) -> None:

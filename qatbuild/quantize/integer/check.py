@@ -85,7 +85,7 @@ def examine(
         raise RewriteError(
             "The network has no layer that could be quantized: nothing was changed.",
             [("input", path.input.name), ("logits", path.logits.name)],
-            "Call it after the network has been built, on the network's own graph.",
+            "Begin it with a convolution or a dense layer, whose weights are variables.",
         )
     planned, unsupported = plan(path, ops, options)
     refuse_unsupported(unsupported, hints)

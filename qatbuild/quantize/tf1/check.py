@@ -11,6 +11,7 @@ from qatbuild.exchange.errors import RewriteError
 from qatbuild.quantize.batch_norm.find import BatchNorm, Unfoldable, find_batch_norms
 from qatbuild.quantize.batch_norm.fold import fold
 from qatbuild.quantize.graph.integer_ops import (
+    ACTIVATIONS,
     NEEDS_RANGE,
     ONLY_AS_UINT8,
     ONLY_IN_INTEGER,
@@ -39,7 +40,13 @@ def check_network(
 ) -> None:
     """Raise a RewriteError for a network that the ranges of mode tf1 do not make fully integer; see quantize.modes."""
     scheme = "uint8" if options is None else options.scheme
-    refuse_unsupported(CheckedNetwork.between(_folded(graph), input, logits).unsupported(scheme), hints)
+    refuse_unsupported(CheckedNetwork.between(_folded(graph), input, logits).unsupported(scheme), {**_HINTS, **hints})
+
+
+_HINTS = {
+    **dict.fromkeys((name for name, op in OPS.items() if not op.in_tf1), 'write "mode": "integer", which reads more'),
+    **dict.fromkeys(("LeakyRelu", "Maximum", "Minimum", "SelectV2"), ACTIVATIONS),
+}
 
 
 def _folded(graph: tf.Graph) -> tf.Graph:

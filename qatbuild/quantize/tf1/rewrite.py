@@ -106,11 +106,9 @@ class Rewrite:
         matches = find_layers(graph)
         behind = [each.layer for each in foldable if has_variable_weights(each.layer)]
         if not matches and not behind and not any(map(weights_are_fake_quantized, layer_operations(graph))):
-            raise RewriteError(
-                "The graph has no layer that could be quantized: nothing was changed.",
-                [(left.layer, f"{left.operation}: {left.reason}") for left in _unmatched(graph, matches)],
-                "Call it after the network has been built, on the network's own graph.",
-            )
+            unmatched = [(left.layer, f"{left.operation}: {left.reason}") for left in _unmatched(graph, matches)]
+            hint = "" if unmatched else "Call it after the network has been built, on the network's own graph."
+            raise RewriteError("The graph has no layer that could be quantized: nothing was changed.", unmatched, hint)
         layers = [*(match.layer for match in matches), *behind]
         inside = any(layer.name.startswith(self.scope) for layer in layers)
         if layers and not inside and not any(any(place(match, self.precision, self.scope)) for match in matches):

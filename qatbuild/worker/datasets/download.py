@@ -34,8 +34,8 @@ _PASSING_STATUS = frozenset({408, 429, 500, 502, 503, 504})
 _CUTS = (ConnectionResetError, ConnectionAbortedError, BrokenPipeError, TimeoutError, ssl.SSLEOFError)
 _RANGE_NOT_SATISFIABLE = 416
 _HINT = (
-    'Fetch it by other means and give its place as "path" in the spec\'s dataset, or name a mirror with "url" (and its '
-    '"sha256").'
+    'Fetch it by other means and give its place as "path" in the spec\'s dataset, or name a mirror with "url" and '
+    'its "sha256" (idx: with "url" alone).'
 )
 
 

@@ -29,7 +29,7 @@ def build(subject: Subject, options: Mapping[str, Any], out: Path) -> Outcome:
         onnx.checker.check_model(str(path), full_check=True)
     except Exception as fault:  # tf2onnx and the checker raise errors of many types
         facts = [("opset", options["opset"]), ("reason", fault)]
-        raise DeployError("tf2onnx cannot convert the model.", facts, "try another opset") from fault
+        raise DeployError("tf2onnx cannot convert the model.", facts) from fault
     answers = _run(path, subject)
     agreed = agreement_percent(answers, subject.samples.reference)
     differ = differing_percent(answers, subject.samples.reference)

@@ -73,7 +73,7 @@ def _compile(subject: Subject, options: Mapping[str, Any], out: Path) -> str:
     command += ["--accelerator-config", options["accelerator"], "--config", config or _OWN_CONFIG]
     command += ["--system-config", options["system_config"], "--memory-mode", options["memory_mode"]]
     command += ["--optimise", options["optimise"], "--show-cpu-operations"]
-    return tools.called(command, "Vela cannot compile the model.", "see the last line of Vela's output")
+    return tools.called(command, "Vela cannot compile the model.")
 
 
 def _same_ends(model: inspect.Flatbuffer, result: inspect.Flatbuffer) -> Gate:

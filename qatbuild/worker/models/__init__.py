@@ -121,15 +121,15 @@ def _failed(network: Called, fault: Exception) -> StageError:
     """Return the error of a function of the user that raised an exception; the traceback is in the log."""
     last = traceback.extract_tb(fault.__traceback__)
     module = str(_module(network)[0].__file__)
-    own = [frame for frame in last if frame.filename == module] or last
+    inside = [frame for frame in last if frame.filename == module]
+    own = inside or last
     facts = [
         ("model.call", network.call),
         ("at", f"{Path(own[-1].filename).name}:{own[-1].lineno}: {own[-1].line}"),
         ("raised", f"{type(fault).__name__}: {fault}"),
     ]
-    return StageError(
-        "The network's function failed.", facts, "It is called as function(images, classes, training=..., **options)."
-    )
+    hint = "" if inside else "It is called as function(images, classes, training=..., **options)."
+    return StageError("The network's function failed.", facts, hint)
 
 
 def predict(logits: tf.Tensor) -> tf.Tensor:
@@ -171,7 +171,8 @@ def _module(network: Shipped | Called) -> tuple[ModuleType, str]:
         return importlib.import_module(path), function
     except ImportError as fault:
         facts = [("model.call", network.call), ("reason", str(fault))]
-        raise StageError("The module of a network function cannot be imported.", facts, _WHERE) from fault
+        hint = _WHERE if f"{path}.".startswith(f"{fault.name}.") else ""  # Not for a package that the module imports.
+        raise StageError("The module of a network function cannot be imported.", facts, hint) from fault
 
 
 _WHERE = (

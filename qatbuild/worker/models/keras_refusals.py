@@ -164,6 +164,8 @@ def _out_of_place(model: keras.Model) -> Iterator[tuple[keras.Layer, str, str]]:
         if isinstance(layer, keras.Model):
             yield from _out_of_place(layer)
         elif augments(layer):
-            yield layer, "it augments images", 'leave it out; use "augment" in the spec'
+            hint = 'leave it out; use "augment" in the spec'
+            yield layer, "it augments images", hint
         elif kind in _PREPARES:
-            yield layer, "it prepares images", "leave it out and prepare the dataset"
+            hint = "leave it out and prepare the dataset"
+            yield layer, "it prepares images", hint

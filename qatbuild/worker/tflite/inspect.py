@@ -20,9 +20,9 @@ _LAYERS = ("CONV_2D", "DEPTHWISE_CONV_2D", "TRANSPOSE_CONV", "FULLY_CONNECTED", 
 _MALFORMED = (OSError, struct.error, ValueError, IndexError, TypeError, AttributeError)
 _CASTS = ("DEQUANTIZE", "QUANTIZE", "FAKE_QUANT")
 _HINTS = {
-    "LOCAL_RESPONSE_NORMALIZATION": 'LRN has no integer kernel, leave it out: `"lrn": false`',
-    "RANDOM_UNIFORM": "dropout is still in the graph: export the network with training=False",
-    "RANDOM_STANDARD_NORMAL": "noise is still in the graph: export the network with training=False",
+    "LOCAL_RESPONSE_NORMALIZATION": "LRN has no integer kernel: leave it out",
+    "RANDOM_UNIFORM": "dropout is still in the graph: leave it out where training is False",
+    "RANDOM_STANDARD_NORMAL": "noise is still in the graph: leave it out where training is False",
 }
 
 
@@ -126,11 +126,8 @@ def refusal(unsupported: Iterable[UnsupportedOp]) -> ConversionError:
     for each in unsupported:
         if each.hint:
             layers_of.setdefault(each.hint, {})[each.layer] = None
-    hint = (
-        "; ".join(f"{', '.join(layers)}: {text}" for text, layers in layers_of.items())
-        or "put a range (FakeQuant) after every activation of these layers"
-    )
-    return ConversionError("The converted model is not fully integer.", facts, f"{hint}.")
+    hint = "; ".join(f"{', '.join(layers)}: {text}" for text, layers in layers_of.items())
+    return ConversionError("The converted model is not fully integer.", facts, hint and f"{hint}.")
 
 
 def unsupported_ops(model: Flatbuffer, scheme: str, float_layers: Collection[str] = ()) -> tuple[UnsupportedOp, ...]:
