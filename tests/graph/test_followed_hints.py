@@ -61,7 +61,62 @@ def channels_first(x):
     return tf.nn.avg_pool2d(layer(x, "c"), 2, 2, "SAME", data_format="NCHW")
 
 
+def dilated(x):
+    """A resize with a dilated convolution behind it."""
+    x = v1.image.resize_nearest_neighbor(layer(x, "c"), [16, 16])
+    return tf.nn.conv2d(x, variable("weights", [3, 3, 4, 4]), 1, "SAME", dilations=2)
+
+
+def transposed(x):
+    return tf.nn.conv2d_transpose(x, variable("weights", [5, 5, 4, 4]), [tf.shape(x)[0], 16, 16, 4], 2, "SAME")
+
+
+def batch_products(x):
+    pixels = tf.reshape(layer(x, "c"), [-1, 64, 4])
+    return tf.matmul(pixels, pixels, transpose_b=True)
+
+
+def looped(x):
+    return tf.while_loop(lambda i, _: i < 2, lambda i, y: (i + 1, tf.nn.relu(y)), [0, layer(x, "c")])[1]
+
+
+def from_python(x):
+    y = v1.py_func(lambda values: values, [layer(x, "c")], tf.float32)
+    y.set_shape(x.shape)
+    return layer(y, "d")
+
+
+def broadcast(x):
+    x = layer(x, "c")
+    return x + tf.broadcast_to(tf.reduce_mean(x, [1, 2], keepdims=True), tf.shape(x))
+
+
+def pointwise(x):
+    return tf.nn.conv2d(x, variable("weights", [1, 1, 4, 4]), 1, "SAME")
+
+
+def usual(x):
+    """What the hint for an unknown operation names."""
+    x = tf.nn.max_pool2d(layer(x, "c"), 2, 2, "SAME")
+    x = tf.concat([tf.sigmoid(linear(x, "d")), tf.nn.tanh(linear(x, "e"))], 3)[..., 2:6]
+    return tf.nn.softmax(layer(tf.nn.relu(x) + x, "f"))
+
+
 MORE_REFUSED: dict[str, Body] = {
+    "index": lambda x: tf.one_hot(tf.argmax(layer(x, "c"), -1), 4),
+    "products of results": batch_products,
+    "broadcast": broadcast,
+    "half": lambda x: tf.cast(tf.cast(layer(x, "c"), tf.float16), tf.float32),
+    "einsum": lambda x: tf.einsum("bhwc,cd->bhwd", layer(x, "c"), variable("weights", [4, 4])),
+    "fixed range": lambda x: tf.quantization.fake_quant_with_min_max_args(layer(x, "c")),
+    "gathered": lambda x: tf.gather_nd(layer(x, "c"), [[0, 1], [0, 2]]),
+    "loop": looped,
+    "pool with indices": lambda x: tf.nn.max_pool_with_argmax(layer(x, "c"), 2, 2, "SAME")[0],
+    "least": lambda x: tf.reduce_min(layer(x, "c"), [1, 2]),
+    "python": from_python,
+    "bicubic": lambda x: v1.image.resize_bicubic(layer(x, "c"), [16, 16]),
+    "reversed": lambda x: tf.reverse(layer(x, "c"), [1]),
+    "squared difference": lambda x: tf.math.squared_difference(layer(x, "c"), layer(x, "d")),
     "select": lambda x: tf.where(linear(x) > 0.0, x, 0.1 * x),
     "clip below": lambda x: tf.minimum(layer(x, "c"), -1.0),
     "sums": lambda x: tf.add_n([layer(x, "c"), layer(x, "d"), x]),
@@ -72,6 +127,44 @@ MORE_REFUSED: dict[str, Body] = {
     "erf": lambda x: tf.math.erf(layer(x, "c")),
 }
 FOLLOWED: dict[str, tuple[str, Body, *tuple[Body, ...]]] = {
+    "dilated transposed": (follows("take a larger kernel, or a resize (UpSampling2D) with a"), transposed, dilated),
+    "explicit pool": (
+        follows('take padding "SAME" or "VALID"; behind a ReLU, pad with tf.pad'),
+        lambda x: tf.nn.max_pool2d(layer(x, "c"), 2, 2, "VALID"),
+        lambda x: tf.nn.max_pool2d(tf.pad(layer(x, "c"), [[0, 0], [1, 1], [1, 1], [0, 0]]), 2, 2, "VALID"),
+    ),
+    "pooled channels": (follows("take a convolution with a kernel of 1 x 1 to join"), pointwise),
+    "absolute": (follows("use tf.nn.relu(x) + tf.nn.relu(-x)"), lambda x: tf.nn.relu(x) + tf.nn.relu(-x)),
+    "index": (follows("end the network with the scores; the application"), plain),
+    "products of results": (
+        follows("take a dense layer, whose weights are the second operand"),
+        lambda x: layer(tf.reshape(x, [-1, 256]), "c", "dense"),
+    ),
+    "broadcast": (follows("leave it out: sums and products broadcast"), lambda x: x + tf.reduce_mean(x, [1, 2], True)),
+    "half": (follows("build the network in float32"), plain),
+    "einsum": (
+        follows("take a dense layer or a convolution with a kernel of 1 x 1, which"),
+        pointwise,
+        lambda x: layer(tf.reshape(x, [-1, 256]), "c", "dense"),
+    ),
+    "fixed range": (follows("leave it out: the build inserts what is needed"), plain),
+    "gathered": (
+        follows("use tf.gather, or slices"),
+        lambda x: tf.gather(layer(x, "c"), [0, 2], axis=1),
+        lambda x: layer(x, "c")[:, 1:3],
+    ),
+    "loop": (follows("write the steps one after another"), lambda x: tf.nn.relu(linear(tf.nn.relu(linear(x)), "d"))),
+    "pool with indices": (follows("use tf.nn.max_pool2d"), lambda x: tf.nn.max_pool2d(layer(x, "c"), 2, 2, "SAME")),
+    "least": (follows("use -tf.reduce_max(-x)"), lambda x: -tf.reduce_max(-linear(x), [1, 2])),
+    "python": (follows("write it with operations of TensorFlow"), plain),
+    "bicubic": (
+        follows("resize with nearest neighbour or bilinear"),
+        lambda x: v1.image.resize_nearest_neighbor(layer(x, "c"), [16, 16]),
+        lambda x: v1.image.resize_bilinear(layer(x, "c"), [16, 16]),
+    ),
+    "reversed": (follows("use a slice with step -1, x[:, ::-1]"), lambda x: layer(x, "c")[:, ::-1]),
+    "squared difference": (follows("use (x - y) ** 2"), lambda x: (layer(x, "c") - layer(x, "d")) ** 2),
+    "no hint of its own": (follows("take convolutions, dense layers, pools, sums, ReLU, sigmoid"), usual),
     "lrn": (follows("leave it out, or put a batch norm behind the layer before"), plain, normed),
     "dropout": (follows("leave it out where training is False"), plain),
     "noise": ("leave it out where training is False", plain),

@@ -144,7 +144,6 @@ DEFAULT_HINTS = {  # by kind, or by the reason
         "put it, with moving averages of mean and variance, directly behind a convolution or dense layer without "
         "biases, or leave it out"
     ),
-    ONLY_IN_INTEGER: 'use "mode": "integer", which does',
     ATROUS: "write it as tf.nn.conv2d(..., dilations=...), or with Keras' dilation_rate",
     CHANNELS_FIRST: 'build it with its channels last (NHWC, or "channels_last" of Keras)',
     DILATED_TRANSPOSED: "take a larger kernel, or a resize (UpSampling2D) with a dilated convolution behind it",
