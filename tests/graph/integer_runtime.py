@@ -50,6 +50,7 @@ def options(scheme="uint8", **more):
 def network_graph(body, *, training=False, dropout=True, classes=5):
     """The input, the network that `body` adds, dropout in training, a dense layer of logits, softmax."""
     with tf.Graph().as_default() as graph:
+        v1.set_random_seed(1)
         value = v1.placeholder(tf.float32, [None, *IMAGES.shape[1:]], name="input")
         logits = body(value, training)
         logits = tf.nn.dropout(logits, 0.3) if training and dropout else logits

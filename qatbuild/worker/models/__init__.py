@@ -32,8 +32,8 @@ from qatbuild.exchange.errors import QatbuildError, StageError
 from qatbuild.exchange.networks import Called, KerasFile, MetaGraph, Network, Shipped
 
 _PARTS = (
-    "keras_files", "keras_layers", "keras_model", "keras_operation", "keras_refusals", "layers", "meta_graph",
-    "scaling_layers",
+    "keras_2_graphs", "keras_files", "keras_layers", "keras_model", "keras_operation", "keras_refusals", "layers",
+    "meta_graph", "scaling_layers",
 )  # fmt: skip
 
 
