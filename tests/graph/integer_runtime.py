@@ -50,7 +50,6 @@ def options(scheme="uint8", **more):
 def network_graph(body, *, training=False, dropout=True, classes=5):
     """The input, the network that `body` adds, dropout in training, a dense layer of logits, softmax."""
     with tf.Graph().as_default() as graph:
-        v1.set_random_seed(1)
         value = v1.placeholder(tf.float32, [None, *IMAGES.shape[1:]], name="input")
         logits = body(value, training)
         logits = tf.nn.dropout(logits, 0.3) if training and dropout else logits
@@ -103,7 +102,7 @@ KERAS = {
 def drawn(variable, session):
     """The variable's initial value, or random weights: the converter would merge equal weights of two layers."""
     name = variable.op.name.rpartition("/")[2]
-    if name in KERAS:
+    if name in KERAS and not np.ptp(session.run(variable)):
         random = np.random.default_rng(zlib.crc32(variable.op.name.encode()))
         return random.uniform(*KERAS[name], variable.shape.as_list()).astype(np.float32)
     if name != "weights":
