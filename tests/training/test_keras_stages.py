@@ -66,6 +66,22 @@ def normalized() -> keras.Model:
     )
 
 
+def leaky() -> keras.Model:
+    """A network with a bias and a LeakyReLU, which TensorFlow computes in one step unless it has to show both."""
+    return keras.Sequential(
+        [
+            keras.Input((32, 32, 3)),
+            layers.Conv2D(8, 3, strides=2, padding="same", activation="relu"),
+            layers.Conv2D(8, 3, use_bias=False),
+            layers.BatchNormalization(),
+            layers.LeakyReLU(),
+            layers.GlobalAveragePooling2D(),
+            layers.Dense(10, activation="softmax"),
+        ],
+        name="leaky",
+    )
+
+
 def mobilenet() -> keras.Model:
     return settled(keras.applications.MobileNetV2((32, 32, 3), weights=None, classes=10, alpha=0.35))
 
@@ -120,6 +136,7 @@ def converted(project: Project, model: keras.Model, **asked: Any) -> tuple[Model
     [
         *((plain, scheme) for scheme in ("uint8", "int8_per_channel")),
         (normalized, "uint8"),
+        (leaky, "uint8"),
         *(
             pytest.param(resnet8, scheme, marks=pytest.mark.shared("models"))
             for scheme in ("uint8", "int8_per_channel")
