@@ -11,9 +11,9 @@ from typing import Any
 
 from qatbuild.exchange.errors import SpecError
 from qatbuild.schema import faults, matrix, model
+from qatbuild.schema.alternatives import without_alternatives
 from qatbuild.schema.faults import Fault, Layer, ValidDocuments
 from qatbuild.schema.matrix import Cell, Combination
-from qatbuild.schema.methods import without_other_method
 from qatbuild.schema.read import read_json
 from qatbuild.schema.rules import AllowedPaths, rule_violations
 from qatbuild.schema.typed import each, typed
@@ -169,13 +169,17 @@ def merge_patch(target: Any, patch: Any, *, keep_null: bool = False) -> Any:
 
 
 def patched(document: Any, patch: Any) -> Any:
-    """Applies a merge patch to a document; a change of quantize.method drops the former method's fields."""
-    return merge_patch(without_other_method(document, patch), patch)
+    """Applies a merge patch to a document; what excludes the patch's fields is dropped (see alternatives.py)."""
+    return merge_patch(without_alternatives(document, patch), patch)
+
+
+_OPTIONS = (("model", "options"), ("dataset", "options"))
+"""Objects with keyword arguments of the project's functions, which may be anything."""
 
 
 def replaced(document: Any, patch: Any, path: tuple[str, ...] = ()) -> Iterator[Fault]:
     """Yields a fault for each value that is no object, but that a patch of its fields would replace without a word."""
-    if not isinstance(patch, dict) or path == ("model", "options"):
+    if not isinstance(patch, dict) or path in _OPTIONS:
         return
     if isinstance(document, dict):
         for key in sorted(document.keys() & patch.keys()):

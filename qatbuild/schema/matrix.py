@@ -29,6 +29,7 @@ _MOST_FIELDS = 200
 """Largest number of fields of a combination: more than a spec has, and each is merged on its own."""
 
 _LISTS = ("exclude", "include")
+_GATES = ("evaluate", "gates")
 _LONGEST_VALUE = 40
 _LONGEST_NAME = 120
 
@@ -107,7 +108,11 @@ def _indices(axes: Mapping[str, Sequence[Any]]) -> Iterator[tuple[int, ...]]:
 
 
 def _keys(field: str) -> tuple[str, ...]:
-    return tuple(field.split("."))
+    """Returns the keys of a field's path; a gate of one of several outputs, OUTPUT.METRIC, is one key."""
+    keys = tuple(field.split("."))
+    if keys[:2] == _GATES and len(keys) == len(_GATES) + 3:
+        return (*_GATES, ".".join(keys[2:4]), keys[4])
+    return keys
 
 
 def _overlaps(axes: Mapping[str, Any]) -> Iterator[Fault]:

@@ -16,30 +16,98 @@ from qatbuild.schema.routes import Route
 
 PATHS: tuple[tuple[str, ...], ...] = (
     ("dataset", "path"),
+    ("dataset", "table"),
     ("model", "weights"),
     ("model", "files"),
     ("model", "keras"),
+    ("model", "saved_model"),
+    ("model", "graph_def"),
     ("model", "meta_graph"),
     ("deploy", "vela", "config"),
 )
 """The fields that hold a path or a list of paths, which a spec writes relative to its own file."""
 
 
+Range = tuple[float, float]
+
+
+class Splits(NamedTuple):
+    """The folders of the splits, below the dataset's path."""
+
+    train: str = "train"
+    validation: str = "validation"
+    test: str = "test"
+
+
+class Feature(NamedTuple):
+    """A feature of a tf.train.Example. `shape` None: what the feature holds."""
+
+    feature: str
+    kind: str
+    shape: tuple[int, ...] | None = None
+
+
 class Dataset(NamedTuple):
-    """The source of the images. `path` is absolute here."""
+    """The source of the examples. `path` and `table` are absolute here."""
 
     name: str = "digits"
     path: str | None = None
     url: str | None = None
     sha256: str | None = None
     validation: float = 0.1
+    labels: bool = True
+    size: tuple[int, int] | None = None
+    resize: str = "crop"
+    color: str | None = None
+    background: tuple[int, ...] = (0, 0, 0)
+    skip_damaged: bool = False
+    table: str | None = None
+    splits: Splits = Splits()
+    test: float | None = None
+    features: Mapping[str, Feature] = MappingProxyType({})
+    call: str | None = None
+    options: Mapping[str, Any] = MappingProxyType({})
 
 
 class Input(NamedTuple):
-    """The scaling of the input: real = (byte - mean) / std_dev."""
+    """An input of bytes, real = (byte - mean) / std_dev, by channel if these are lists; or one of real values."""
 
-    mean: float
-    std_dev: float
+    mean: float | tuple[float, ...] | None = None
+    std_dev: float | tuple[float, ...] | None = None
+    order: str = "rgb"
+    real: bool = False
+    range: Range | None = None
+
+
+class Anchors(NamedTuple):
+    """The anchors of a detection: grids of [height, width], and one scale for each."""
+
+    feature_maps: tuple[tuple[int, int], ...]
+    scales: tuple[float, ...]
+    aspect_ratios: tuple[float, ...] = (1, 2, 0.5)
+
+
+class Metric(NamedTuple):
+    """A metric of the project's own, package.module:function."""
+
+    call: str
+    better: str = "higher"
+
+
+class Output(NamedTuple):
+    """One output. A task without a choice of `loss` or `values` has None.
+
+    Without a `target`, the dataset's array of the output's name is compared (of a reconstruction, the input).
+    """
+
+    task: str
+    loss: str | None = None
+    weight: float = 1.0
+    values: str | None = None
+    anchors: Anchors | None = None
+    metrics: Mapping[str, Metric] = MappingProxyType({})
+    range: Range | None = None
+    target: str | None = None
 
 
 class Augment(NamedTuple):
@@ -52,15 +120,22 @@ class Augment(NamedTuple):
 class Model(NamedTuple):
     """The network. `options` are its keyword arguments; `weights` is an absolute checkpoint prefix.
 
-    `keras`, `meta_graph` and `files` are absolute paths; `input` and `logits` name tensors of the meta graph.
+    `keras`, `saved_model`, `graph_def`, `meta_graph` and `files` are absolute paths; `signature` is the saved model's;
+    `input`, `output`, `logits` and the values of `inputs` and `outputs` name tensors of the file.
     """
 
     name: str | None = None
     call: str | None = None
     options: Mapping[str, Any] = MappingProxyType({})
     keras: str | None = None
+    saved_model: str | None = None
+    signature: str | None = None
+    graph_def: str | None = None
     meta_graph: str | None = None
     input: str | None = None
+    inputs: Mapping[str, str] | None = None
+    output: str | None = None
+    outputs: Mapping[str, str] | None = None
     logits: str | None = None
     weights: str | None = None
     files: tuple[str, ...] = ()
@@ -112,9 +187,6 @@ class Calibration(NamedTuple):
     percentile: float | None = None
 
 
-Range = tuple[float, float]
-
-
 class Override(NamedTuple):
     """An exception for the layers that match the pattern `layer`."""
 
@@ -146,9 +218,21 @@ class Convert(NamedTuple):
     checkpoint: str | int = "last"
 
 
-class Evaluate(NamedTuple):
-    """The measurements, and the least results of a model that counts as built."""
+class Gate(NamedTuple):
+    """Limits of one metric, in the metric's unit."""
 
+    min: float | None = None
+    max: float | None = None
+    max_drop: float | None = None
+
+
+class Evaluate(NamedTuple):
+    """The measurements, and the results that a model must reach to count as built.
+
+    `gates` are by metric, of several outputs by OUTPUT.METRIC; the limits of top-1 are for a classification.
+    """
+
+    gates: Mapping[str, Gate] = MappingProxyType({})
     max_accuracy_drop: float = 1.0
     min_top1: float | None = None
     min_agreement: float | None = None
@@ -162,7 +246,8 @@ class Variant(NamedTuple):
     file: Path
     description: str
     dataset: Dataset
-    input: Input
+    inputs: Mapping[str, Input]
+    outputs: Mapping[str, Output]
     augment: Augment
     model: Model
     train: Train

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from qatbuild.schema import model, routes
+from qatbuild.schema import ends, model, routes
 from qatbuild.schema.methods import a_fifth
 
 _PERCENTILE = 99.99
@@ -31,14 +31,15 @@ def typed(label: str, file: Path, document: Mapping[str, Any]) -> model.Variant:
         label=label,
         file=file,
         description=document.get("description", ""),
-        dataset=model.Dataset(**part["dataset"]),
-        input=model.Input(float(document["input"]["mean"]), float(document["input"]["std_dev"])),
+        dataset=_dataset(part["dataset"]),
+        inputs=ends.inputs(document),
+        outputs=ends.outputs(document),
         augment=model.Augment(**document.get("augment", {})),
         model=model.Model(**{**part["model"], "options": options, "files": tuple(part["model"].get("files", ()))}),
         train=train,
         quantize=_tuned(quantize, train),
         convert=model.Convert(**document.get("convert", {})),
-        evaluate=model.Evaluate(**document.get("evaluate", {})),
+        evaluate=_evaluate(document.get("evaluate", {})),
         deploy={
             name: routes.typed(name, options, label, absolute)
             for name, options in sorted(document.get("deploy", {}).items())
@@ -51,6 +52,26 @@ def each(paths: Any, change: Callable[[str], str]) -> Any:
     if isinstance(paths, list):
         return [each(path, change) for path in paths]
     return change(paths) if isinstance(paths, str) else paths
+
+
+def _dataset(fields: Mapping[str, Any]) -> model.Dataset:
+    typed: dict[str, Any] = {name: tuple(fields[name]) for name in ("size", "background") if fields.get(name)}
+    features = fields.get("features") or {}
+    typed["features"] = {name: _feature(feature) for name, feature in sorted(features.items())}
+    return model.Dataset(**{**fields, **typed, "splits": model.Splits(**fields.get("splits", {}))})
+
+
+def _feature(fields: Mapping[str, Any]) -> model.Feature:
+    shape = fields.get("shape")
+    return model.Feature(**{**fields, "shape": None if shape is None else tuple(shape)})
+
+
+def _evaluate(fields: Mapping[str, Any]) -> model.Evaluate:
+    gates = {
+        name: model.Gate(**{limit: float(value) for limit, value in gate.items()})
+        for name, gate in sorted(fields.get("gates", {}).items())
+    }
+    return model.Evaluate(**{**fields, "gates": gates})
 
 
 def _rate(fields: Mapping[str, Any] | None) -> model.LearningRate | None:

@@ -14,6 +14,9 @@ SPECS = HERE.parents[1] / "specs"
 CRASHING: dict[str, str] = json.loads((HERE / "crashing_specs.json").read_text())
 """Ten specs by name that once ended doit with a traceback."""
 
+LONG: dict[str, Any] = json.loads((HERE / "long_specs.json").read_text())
+"""Valid specs by name that use what no shipped spec does: several inputs and outputs, every task, other sources."""
+
 SCHEMA = json.loads((HERE.parents[1] / "qatbuild/schema/spec.schema.json").read_text())
 KEYS = sorted({name for part in [SCHEMA, *SCHEMA["$defs"].values()] for name in part.get("properties", {})})
 FIELDS = sorted(f"{part}.{name}" for part, fields in SCHEMA["$defs"].items() for name in fields.get("properties", {}))
@@ -48,8 +51,9 @@ _COUNTS = (2, 20, 200)
 
 
 def seeds() -> list[Any]:
-    """Shipped specs as values, and crashing specs as values or, where they are no JSON, as texts."""
-    return [*(json.loads(file.read_text()) for file in sorted(SPECS.rglob("*.json"))), *map(_value, CRASHING.values())]
+    """Shipped and long specs as values, and crashing specs as values or, where they are no JSON, as texts."""
+    shipped = [json.loads(file.read_text()) for file in sorted(SPECS.rglob("*.json"))]
+    return [*shipped, *LONG.values(), *map(_value, CRASHING.values())]
 
 
 def _value(text: str) -> Any:

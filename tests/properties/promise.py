@@ -19,7 +19,9 @@ from qatbuild.exchange.scaling import Scaling
 from qatbuild.worker import graph_def
 from qatbuild.worker.tflite import layers
 from qatbuild.worker.training.session import session
+from tests.tflite.running import int8
 from tests.training import chain
+from tests.training.applications import as_floats
 from tests.training.project import Project
 
 SHAPE = (10, 12, 3)
@@ -80,7 +82,9 @@ def _worst_operator(project: Project, tflite: Path) -> dict[str, Any]:
     """The row of the operator of a .tflite that differs most from the frozen graph, given the same inputs."""
     frozen = project.request("evaluate", "freeze").inputs["freeze"].manifest
     images = np.random.default_rng(3).integers(0, 256, [4, *SHAPE], np.uint8)
-    reals = Scaling.of(project.settings["input"]).real(images.astype(np.float32))
+    scaling = Scaling.of(project.settings["inputs"]["images"])
+    sample = {"images": images if project.settings["quantize"]["scheme"] == "uint8" else int8(images)}
+    sources = FreezeFacts.of(frozen.facts).inputs
     graphs = {name: graph_def.read(frozen.file(f"{name}_graph.pb")) for name in ("frozen", "float")}
     with contextlib.ExitStack() as sessions:
 
@@ -89,6 +93,6 @@ def _worst_operator(project: Project, tflite: Path) -> dict[str, Any]:
                 tf.import_graph_def(definition, name="")
             return sessions.enter_context(session(graph, 1, as_written=True)).run
 
-        source = FreezeFacts.of(frozen.facts).input
-        rows = layers.measure(tflite, images, reals, graphs, input_name=source, opened=opened)
+        feeds = {f"{sources['images']}:0": as_floats(images, scaling)}
+        rows = layers.measure(tflite, (["images"], ["labels"]), sample, feeds, graphs, inputs=sources, opened=opened)
     return max(rows, key=lambda row: row["max_lsb"]["same_inputs"] or 0)

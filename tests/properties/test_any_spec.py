@@ -18,7 +18,7 @@ from qatbuild.engine.plan import plan
 from qatbuild.exchange.errors import LINES, QatbuildError
 from qatbuild.schema.load import load
 from qatbuild.schema.rules import AllowedPaths
-from tests.properties.mutation import CRASHING, SPECS, mutated, seeds
+from tests.properties.mutation import CRASHING, LONG, SPECS, mutated, seeds
 
 COUNT, CHUNKS = 20_000, 20
 
@@ -59,6 +59,11 @@ def test_any_spec_is_planned_or_refused_with_a_readable_error(project: Path, chu
             fault.add_note(f"spec {number}: {content[:2000]!r}")
             raise
         assert is_readable(block), (number, block)
+
+
+@pytest.mark.parametrize("spec", LONG.values(), ids=LONG)
+def test_the_specs_to_break_that_no_folder_has_are_whole(project: Path, spec: Any) -> None:
+    assert fault_of(project, json.dumps(spec).encode()) == ""
 
 
 @pytest.mark.parametrize("text", CRASHING.values(), ids=CRASHING)

@@ -14,10 +14,12 @@ from jsonschema import Draft202012Validator
 
 from qatbuild.schema.fast_validator import is_valid
 from qatbuild.schema.faults import SCHEMA_PATH, validator
+from tests.properties.mutation import LONG
 
 SCHEMA = json.loads(SCHEMA_PATH.read_text())
 VALIDATOR = Draft202012Validator(SCHEMA)
-SPECS = [json.loads(path.read_text()) for path in sorted((Path(__file__).parents[2] / "specs").rglob("*.json"))]
+SHIPPED = sorted((Path(__file__).parents[2] / "specs").rglob("*.json"))
+SPECS = [*(json.loads(path.read_text()) for path in SHIPPED), *LONG.values()]
 VALUES = st.sampled_from(
     [None, True, 0, 1, 1.0, -1, 0.5, 1e9, "", "a b", "adam", "cosine", "uint8", "qat", "ptq", "float", "percentile", [],
      [1], ["a"], {}, {"x": 1}, {"schedule": "step"}, {"name": "mobilenet", "width": 0.5}, {"layer": "conv*", "bits": 4}]

@@ -1,4 +1,4 @@
-"""The four kinds of networks in a spec: the fields allowed with each, and the stages that read the network's file."""
+"""The kinds of networks in a spec: the fields allowed with each, and the stages that read the network's file."""
 
 from __future__ import annotations
 
@@ -26,20 +26,20 @@ def planned(folder: Path, model: dict[str, Any], **fields: Any) -> Plan:
 @pytest.mark.parametrize(
     ("model", "pointer", "text"),
     [
-        ({"keras": "net.h5", "name": "lenet"}, "/model", "only one of name, call, keras and meta_graph"),
+        ({"keras": "net.h5", "name": "lenet"}, "/model", "only one of name, call, keras, saved_model"),
         ({"keras": "net.h5", "options": {}}, "/model", "options only with call"),
-        ({"keras": "net.h5", "call": "a:b"}, "/model", "only one of name, call, keras and meta_graph"),
-        ({"keras": "net.h5", **META}, "/model", "only one of name, call, keras and meta_graph"),
+        ({"keras": "net.h5", "call": "a:b"}, "/model", "only one of name, call, keras, saved_model"),
+        ({"keras": "net.h5", **META}, "/model", "only one of name, call, keras, saved_model"),
         ({"keras": "net.pb"}, "/model/keras", "Write the path of a .keras or .h5 file of a whole model"),
         ({"keras": "../net.keras"}, "/model/keras", "lies outside the project"),
-        ({"keras": "net.keras", "input": "x:0"}, "/model", "Input and logits are only for meta_graph"),
+        ({"keras": "net.keras", "input": "x:0"}, "/model", "Input is only for meta_graph, saved_model and graph_def"),
         ({"keras": "net.keras", "lrn": True}, "/model/name", "Only cifarnet has lrn"),
         ({"name": "lenet", "width": 0.5}, "/model/name", "Only mobilenet has width"),
         ({**META, "meta_graph": "m.pb"}, "/model/meta_graph", "beside the checkpoint"),
         ({**META, "meta_graph": "/m.meta"}, "/model/meta_graph", "lies outside the project"),
         ({"meta_graph": "m.meta", "weights": "m"}, "/model/logits", "name its tensors"),
         ({**META, "weights": None}, "/model/weights", "name its checkpoint"),
-        ({**META, "call": "a:b"}, "/model", "only one of name, call, keras and meta_graph"),
+        ({**META, "call": "a:b"}, "/model", "only one of name, call, keras, saved_model"),
     ],
 )
 def test_fields_of_a_model_that_exclude_each_other_are_refused(
