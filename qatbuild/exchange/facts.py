@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple, Protocol
 
 Json = Mapping[str, Any]
-Percent = float
+Figure = float
 
 
 class StageFacts(Protocol):
@@ -64,49 +64,6 @@ class IntegerTensor(NamedTuple):
         return (integers - self.zero_point) * self.scale
 
 
-class Statistics(NamedTuple):
-    """Population mean and standard deviation of images in bytes, 0..255: by channel, and over all channels."""
-
-    mean: tuple[float, ...]
-    std: tuple[float, ...]
-    mean_all: float
-    std_all: float
-
-
-class DatasetFacts(NamedTuple):
-    """The stage `dataset`.
-
-    `shape` is [height, width, channels] of an image, `counts` images by split, `class_counts` images of each class
-    by split, `statistics` those of the training images, `notes` sentences for the report.
-    """
-
-    shape: tuple[int, int, int]
-    classes: int
-    class_names: tuple[str, ...]
-    counts: Mapping[str, int]
-    class_counts: Mapping[str, Sequence[int]]
-    statistics: Statistics
-    notes: tuple[str, ...]
-
-    def to_json(self) -> dict[str, Any]:
-        """The facts of the manifest."""
-        return _flat(self, "statistics")
-
-    @classmethod
-    def of(cls, facts: Json) -> DatasetFacts:
-        """Read the facts of a manifest."""
-        height, width, channels = facts["shape"]
-        return cls(
-            shape=(int(height), int(width), int(channels)),
-            classes=int(facts["classes"]),
-            class_names=tuple(facts["class_names"]),
-            counts=facts["counts"],
-            class_counts=facts["class_counts"],
-            statistics=Statistics(tuple(facts["mean"]), tuple(facts["std"]), facts["mean_all"], facts["std_all"]),
-            notes=tuple(facts["notes"]),
-        )
-
-
 class CheckFacts(NamedTuple):
     """The stage `check`: how many operations of each type the network has."""
 
@@ -120,20 +77,22 @@ class CheckFacts(NamedTuple):
 class Checkpoints(NamedTuple):
     """The checkpoints that a training or a calibration left.
 
-    `steps` are theirs, ascending; `best` has the highest validation top-1, None without validation images;
-    `validation_top1` is in percent, by step.
+    `steps` are theirs, ascending; `best` has the best validation figure, None without validation examples;
+    `validation` are the figures of `metric` by step.
     """
 
     steps: tuple[int, ...]
     last: int
     best: int | None
-    validation_top1: Mapping[str, float]
+    metric: str
+    validation: Mapping[str, float]
 
     @classmethod
     def of(cls, facts: Json) -> Checkpoints:
         """Read them among the facts of the stages `float` and `quantize`."""
         steps, best = tuple(int(step) for step in facts["steps"]), facts["best"]
-        return cls(steps, int(facts["last"]), None if best is None else int(best), facts["validation_top1"])
+        last, metric = int(facts["last"]), str(facts["metric"])
+        return cls(steps, last, None if best is None else int(best), metric, facts["validation"])
 
 
 class FloatFacts(NamedTuple):
@@ -172,13 +131,14 @@ class QuantizeFacts(NamedTuple):
 
 
 class ExportFacts(NamedTuple):
-    """The stage `export`: names of operations of both graphs, and the layers that the overrides keep in float."""
+    """The stage `export`: names of operations of both graphs, and the layers that the overrides keep in float.
 
-    input: str
-    logits: str
-    output: str
-    shape: tuple[int, int, int]
-    classes: int
+    `inputs` are the placeholders by input, `outputs` the results by the network's tensors: one for each output, but for
+    a detection NAME/boxes and NAME/scores.
+    """
+
+    inputs: Mapping[str, str]
+    outputs: Mapping[str, str]
     float_layers: tuple[str, ...]
 
     def to_json(self) -> dict[str, Any]:
@@ -188,9 +148,7 @@ class ExportFacts(NamedTuple):
     @classmethod
     def of(cls, facts: Json) -> ExportFacts:
         """Read the facts of a manifest."""
-        height, width, channels = facts["shape"]
-        shape, float_layers = (int(height), int(width), int(channels)), tuple(facts["float_layers"])
-        return cls(facts["input"], facts["logits"], facts["output"], shape, int(facts["classes"]), float_layers)
+        return cls(facts["inputs"], facts["outputs"], tuple(facts["float_layers"]))
 
 
 class FreezeFacts(NamedTuple):
@@ -198,8 +156,8 @@ class FreezeFacts(NamedTuple):
 
     checkpoint_step: int
     float_checkpoint_step: int
-    input: str
-    output: str
+    inputs: Mapping[str, str]
+    outputs: Mapping[str, str]
 
     def to_json(self) -> dict[str, Any]:
         """The facts of the manifest."""
@@ -212,47 +170,59 @@ class FreezeFacts(NamedTuple):
 
 
 class ConvertFacts(NamedTuple):
-    """The stage `convert`: the .tflite's input, output, operators in the order of execution, size and gates."""
+    """The stage `convert`: the .tflite's inputs and outputs, both in the file's order, operators, size and gates.
 
-    input: IntegerTensor
-    output: IntegerTensor
+    The operators are in the order of execution.
+    """
+
+    inputs: Mapping[str, IntegerTensor]
+    outputs: Mapping[str, IntegerTensor]
     operators: tuple[str, ...]
     bytes: int
     gates: tuple[Gate, ...]
 
     def to_json(self) -> dict[str, Any]:
-        """The facts of the manifest."""
-        return plain(self)
+        """The facts of the manifest; the order of inputs and outputs is kept, which an object would lose."""
+        sides = {"inputs": self.inputs, "outputs": self.outputs}
+        listed = {side: [[name, plain(each)] for name, each in ends.items()] for side, ends in sides.items()}
+        return {**plain(self), **listed}
 
     @classmethod
     def of(cls, facts: Json) -> ConvertFacts:
         """Read the facts of a manifest."""
         return cls(
-            input=IntegerTensor.of(facts["input"]),
-            output=IntegerTensor.of(facts["output"]),
+            inputs={name: IntegerTensor.of(each) for name, each in facts["inputs"]},
+            outputs={name: IntegerTensor.of(each) for name, each in facts["outputs"]},
             operators=tuple(facts["operators"]),
             bytes=int(facts["bytes"]),
             gates=tuple(map(Gate.of, facts["gates"])),
         )
 
 
-class Top1(NamedTuple):
-    """Top-1 on the test images in percent, of the three forms of a model."""
+class Figures(NamedTuple):
+    """A metric on the test examples, of the three forms of a model.
 
-    float: Percent
-    fake_quant: Percent
-    tflite: Percent
+    `better` is "higher" or "lower"; with `percent` the figures are 0..100, else in the target's unit.
+    """
+
+    float: Figure
+    fake_quant: Figure
+    tflite: Figure
+    better: str
+    percent: bool
 
 
 class Agreement(NamedTuple):
     """How well the .tflite agrees with the fake-quantized graph.
 
-    `top1_percent` of the images get the same class; `max_lsb` is the largest difference of a probability, in steps of
+    `top1_percent` of the answers (classes of images or pixels, each column of a multilabel) are the same, None for
+    outputs of real values; `max_lsb` is the largest and `rmse_lsb` the quadratic mean of the differences, in steps of
     the .tflite's output.
     """
 
-    top1_percent: float
+    top1_percent: float | None
     max_lsb: float
+    rmse_lsb: float
 
 
 class ModelBytes(NamedTuple):
@@ -267,19 +237,22 @@ class ModelBytes(NamedTuple):
 class EvaluateFacts(NamedTuple):
     """The stage `evaluate`: report.json without its latencies.
 
-    `scaling` is the spec's mean and std_dev, and the zero point (of bytes) that was taken for the mean. `layers` are
-    rows of worker.tflite.layers. `runtimes` says of each runtime what it cannot compute, '' if it computes all.
-    `warnings` are sentences about a result that is not what it seems.
+    `metrics` are by name; with several outputs a name is OUTPUT.METRIC. `agreements` are by the network's tensors,
+    `agreement` the worst of each figure. `scalings` are the spec's inputs: mean, std_dev and the zero point (of bytes)
+    that was taken for the mean, or {"real": true}. `layers` are rows of worker.tflite.layers. `runtimes` says of each
+    runtime what it cannot compute, '' if it computes all. `warnings` are sentences about a result that is not what it
+    seems.
     """
 
     label: str
     examples: int
-    top1: Top1
+    metrics: Mapping[str, Figures]
     agreement: Agreement
+    agreements: Mapping[str, Agreement]
     bytes: ModelBytes
-    input: IntegerTensor
-    output: IntegerTensor
-    scaling: Mapping[str, float]
+    inputs: Mapping[str, IntegerTensor]
+    outputs: Mapping[str, IntegerTensor]
+    scalings: Mapping[str, Json]
     layers: Sequence[Json]
     runtimes: Mapping[str, str]
     warnings: tuple[str, ...]
@@ -290,11 +263,18 @@ class EvaluateFacts(NamedTuple):
         return plain(self)
 
     def report(self, latencies: Sequence[Json]) -> dict[str, Any]:
-        """The contents of report.json; the first of the latencies is the .tflite's with the default kernels."""
+        """The contents of report.json; the first of the latencies is the .tflite's with the default kernels.
+
+        A model with one input, one output, or one classification has `input` and `scaling`, `output`, `top1`, too.
+        """
         first = {name: latencies[0][name] for name in ("median", "p95", "threads", "kernels")}
         fields = self.to_json()
         gates = fields.pop("gates")
-        return {**fields, "latency_ms": first, "latencies_ms": list(latencies), "gates": gates}
+        lone = {name: fields[f"{name}s"] for name in ("input", "output", "scaling")}
+        short = {name: next(iter(each.values())) for name, each in lone.items() if len(each) == 1}
+        if "top1" in fields["metrics"]:
+            short["top1"] = {form: fields["metrics"]["top1"][form] for form in ("float", "fake_quant", "tflite")}
+        return {**fields, **short, "latency_ms": first, "latencies_ms": list(latencies), "gates": gates}
 
 
 def plain(record: Any) -> dict[str, Any]:

@@ -6,6 +6,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
+Tensors = Mapping[str, str] | str | None
+"""Tensors of a graph by the spec's names of inputs or outputs; the lone one's name; None: they are found."""
+
 
 class Shipped(NamedTuple):
     """A network of qatbuild.worker.models, and its keyword arguments."""
@@ -43,11 +46,11 @@ class KerasFile(NamedTuple):
 
 
 class MetaGraph(NamedTuple):
-    """A meta graph of TensorFlow 1, and the tensors in it that images replace and that hold the logits."""
+    """A meta graph of TensorFlow 1, and the tensors in it that inputs replace and that hold the outputs."""
 
     path: Path
-    input: str
-    logits: str
+    inputs: Tensors
+    outputs: Tensors
 
     @property
     def title(self) -> str:
@@ -55,7 +58,37 @@ class MetaGraph(NamedTuple):
         return self.path.name
 
 
-Network = Shipped | Called | KerasFile | MetaGraph
+class SavedModel(NamedTuple):
+    """A folder of TensorFlow 1 or 2, its signature or function (None: the usual one), and where it is cut.
+
+    `inputs` and `outputs` are names of the signature's or of tensors inside; None: those of the signature.
+    """
+
+    path: Path
+    signature: str | None = None
+    inputs: Tensors = None
+    outputs: Tensors = None
+
+    @property
+    def title(self) -> str:
+        """The network's name for people."""
+        return self.path.name
+
+
+class GraphDef(NamedTuple):
+    """A frozen graph, and the tensors in it that inputs replace and that hold the outputs."""
+
+    path: Path
+    inputs: Tensors = None
+    outputs: Tensors = None
+
+    @property
+    def title(self) -> str:
+        """The network's name for people."""
+        return self.path.name
+
+
+Network = Shipped | Called | KerasFile | MetaGraph | SavedModel | GraphDef
 
 
 def read(model: Mapping[str, Any], file: Path | None = None) -> Network:
@@ -67,4 +100,14 @@ def read(model: Mapping[str, Any], file: Path | None = None) -> Network:
         return Called(model["call"], options)
     if "keras" in model:
         return KerasFile(file or Path(model["keras"]))
-    return MetaGraph(file or Path(model["meta_graph"]), model["input"], model["logits"])
+    inputs, outputs = (_tensors(model, *keys) for keys in (("inputs", "input"), ("outputs", "output", "logits")))
+    if "saved_model" in model:
+        return SavedModel(file or Path(model["saved_model"]), model.get("signature"), inputs, outputs)
+    if "graph_def" in model:
+        return GraphDef(file or Path(model["graph_def"]), inputs, outputs)
+    return MetaGraph(file or Path(model["meta_graph"]), inputs, outputs)
+
+
+def _tensors(model: Mapping[str, Any], *keys: str) -> Tensors:
+    tensors: Tensors = next((model[key] for key in keys if model.get(key) is not None), None)
+    return tensors
