@@ -13,45 +13,53 @@ restores the other's checkpoint.
 from __future__ import annotations
 
 import importlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import tensorflow as tf
 
+from qatbuild.quantize.graph.names import each_of
 from qatbuild.quantize.graph.refusals import refuse_authored
 from qatbuild.quantize.options import Options
 from qatbuild.quantize.rewrite_report import RewriteReport
 
+Names = str | Sequence[str]
+"""One name or several, of operations or tensors ("input:0")."""
 
-def rewrite_training(graph: tf.Graph, options: Options, *, input: str, logits: str) -> RewriteReport:  # noqa: A002
+
+def rewrite_training(graph: tf.Graph, options: Options, *, input: Names, logits: Names) -> RewriteReport:  # noqa: A002
     """Insert FakeQuants that learn their ranges into a training graph, in place.
 
-    `input` names the float32 tensor of real values, (byte - mean) / std_dev, `logits` the tensor of logits.
+    `input` names the float32 tensors of real values, (byte - mean) / std_dev unless Options.input_ranges says else;
+    `logits` the tensors at the network's ends, in front of what computes the results: Softmax, Sigmoid, Identity.
     RewriteError if the network cannot be rewritten.
     """
-    report: RewriteReport = _wing(options.mode, "rewrite").rewrite_training(graph, options, input=input, logits=logits)
+    rewrite = _wing(options.mode, "rewrite").rewrite_training
+    report: RewriteReport = rewrite(graph, options, each_of(input), each_of(logits))
     return report
 
 
-def rewrite_inference(graph: tf.Graph, options: Options, *, input: str, logits: str) -> RewriteReport:  # noqa: A002
+def rewrite_inference(graph: tf.Graph, options: Options, *, input: Names, logits: Names) -> RewriteReport:  # noqa: A002
     """Insert FakeQuants with fixed ranges into an inference graph, in place; see `rewrite_training`."""
-    report: RewriteReport = _wing(options.mode, "rewrite").rewrite_inference(graph, options, input=input, logits=logits)
+    rewrite = _wing(options.mode, "rewrite").rewrite_inference
+    report: RewriteReport = rewrite(graph, options, each_of(input), each_of(logits))
     return report
 
 
-def plan_inference(graph: tf.Graph, options: Options, *, input: str, logits: str) -> RewriteReport:  # noqa: A002
+def plan_inference(graph: tf.Graph, options: Options, *, input: Names, logits: Names) -> RewriteReport:  # noqa: A002
     """Fold the batch norms of an inference graph, in place, and return the report of `rewrite_inference`.
 
     No FakeQuant is inserted: `RewriteReport.quantized` lists the tensors that would get one. For calibration.
     """
-    report: RewriteReport = _wing(options.mode, "rewrite").plan_inference(graph, options, input=input, logits=logits)
+    rewrite = _wing(options.mode, "rewrite").plan_inference
+    report: RewriteReport = rewrite(graph, options, each_of(input), each_of(logits))
     return report
 
 
 def check_network(
     graph: tf.Graph,
-    input: str,  # noqa: A002
-    logits: str,
+    input: Names,  # noqa: A002
+    logits: Names,
     hints: Mapping[str, str],
     options: Options | None = None,
 ) -> None:
@@ -60,14 +68,14 @@ def check_network(
     In mode integer it refuses exactly the networks that the rewrite refuses. In mode tf1, and without `options`, it
     refuses the networks for which the ranges of tf.contrib.quantize are not sufficient.
 
-    `input` and `logits` name operations (or tensors, "input:0"). `hints` maps a kind of operation ("LRN", "BatchNorm",
+    `input` and `logits`: see `rewrite_training`. `hints` maps a kind of operation ("LRN", "BatchNorm",
     an operation's type) to what the user can do about it. The graph is not changed.
     RewriteError with one fact per layer that would be computed in float: ("norm1", "LRN: why"). A layer that its author
     has named (quantize.graph.authored) is called that.
     """
     mode = "tf1" if options is None else options.mode
     refuse_authored(graph, hints, "" if mode == "integer" else 'with "mode": "integer": ')
-    _wing(mode, "check").check_network(graph, input, logits, hints, options)
+    _wing(mode, "check").check_network(graph, each_of(input), each_of(logits), hints, options)
 
 
 def _wing(mode: str, module: str) -> Any:

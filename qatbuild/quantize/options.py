@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 
 from qatbuild.exchange.errors import RewriteError
 
@@ -13,6 +13,9 @@ BITS = 8
 FEWEST_BITS = 2
 NARROWEST, WIDEST = 2.0**-8, 2.0**16
 """Limits of the width of a fixed range: beyond them the runtime has no multiplier from products to output values."""
+
+Range = tuple[float, float]
+"""(min, max) of real values."""
 
 
 @dataclass(frozen=True)
@@ -25,7 +28,7 @@ class Override:
     """
 
     pattern: str
-    range: tuple[float, float] | None = None
+    range: Range | None = None
     bits: int | None = None
     keep_float: bool = False
 
@@ -41,6 +44,11 @@ class Options:
     overrides               exceptions for single layers; later ones take precedence
     quant_delay_steps       quantized from this step on; 0: from the first
     freeze_bn_delay_steps   from this step on batch norms use their moving averages; None: never
+    input_ranges            range of real values by input (operation or tensor); None: learnt in training, measured in
+                            calibration. An input without an entry has the range of bytes, by mean and std_dev
+    folded_inputs           inputs (operations or tensors) whose product and sum with constants by channel must become a
+                            part of the layers that read them; those of other inputs do where it is exact
+    output_ranges           fixed range by tensor at an end of the network, for that tensor and all that share its range
 
     RewriteError if a value is not allowed.
     """
@@ -52,12 +60,17 @@ class Options:
     overrides: tuple[Override, ...] = ()
     quant_delay_steps: int = 0
     freeze_bn_delay_steps: int | None = None
+    input_ranges: Mapping[str, Range | None] = field(default_factory=dict)
+    output_ranges: Mapping[str, Range] = field(default_factory=dict)
+    folded_inputs: frozenset[str] = frozenset()
 
     def __post_init__(self) -> None:
         """Raise a RewriteError with all invalid values."""
         faults = [*self._invalid_values(), *self._not_in_tf1()]
         for override in self.overrides:
             faults += [(f"override {override.pattern}", why) for why in _faults(override, self.scheme)]
+        for end, ends in (*self.input_ranges.items(), *self.output_ranges.items()):
+            faults += [(f"range of {end}", why) for why in _range_faults(ends)]
         if faults:
             raise RewriteError(
                 "Invalid quantization options.",
@@ -79,6 +92,11 @@ class Options:
     def _not_in_tf1(self) -> Iterator[tuple[str, object]]:
         if self.mode == "tf1" and self.overrides:
             yield "overrides", "mode tf1 has no overrides"
+        for name, ranges in (("input_ranges", self.input_ranges), ("output_ranges", self.output_ranges)):
+            if self.mode == "tf1" and ranges:
+                yield name, "mode tf1 gives inputs and outputs no ranges of their own"
+        if self.mode == "tf1" and self.folded_inputs:
+            yield "folded_inputs", "mode tf1 does not scale inputs by channel"
         if self.mode == "tf1" and self.scheme == "int8_per_channel":
             yield "scheme", "mode tf1 has no ranges per channel"
 
@@ -89,15 +107,20 @@ def _faults(override: Override, scheme: str) -> list[str]:
         faults.append("it changes nothing: set range, bits or float")
     if override.keep_float and (override.range is not None or override.bits is not None):
         faults.append("a layer that stays float has neither range nor bits")
-    if override.range is not None and not override.range[0] <= 0 <= override.range[1] > override.range[0]:
-        faults.append(f"the range {override.range[0]:g} .. {override.range[1]:g} must contain 0 and not be empty")
-    elif override.range is not None and not NARROWEST <= override.range[1] - override.range[0] <= WIDEST:
-        width = f"{override.range[0]:g} .. {override.range[1]:g}"
-        faults.append(
-            f"the range {width} must be {NARROWEST:g} to {WIDEST:g} wide: the kernels cannot rescale to any other"
-        )
+    faults += _range_faults(override.range)
     if override.bits is not None and not FEWEST_BITS <= override.bits <= BITS:
         faults.append(f"bits is {override.bits}: weights have {FEWEST_BITS} to {BITS}")
     elif override.bits not in {None, BITS} and scheme == "uint8":
         faults.append(f"bits is {override.bits}: uint8 kernels compute wrongly unless it is {BITS}")
     return faults
+
+
+def _range_faults(ends: Range | None) -> list[str]:
+    if ends is None:
+        return []
+    width = f"{ends[0]:g} .. {ends[1]:g}"
+    if not ends[0] <= 0 <= ends[1] > ends[0]:
+        return [f"the range {width} must contain 0 and not be empty"]
+    if not NARROWEST <= ends[1] - ends[0] <= WIDEST:
+        return [f"the range {width} must be {NARROWEST:g} to {WIDEST:g} wide: the kernels cannot rescale to any other"]
+    return []

@@ -38,6 +38,11 @@ class QuantizedTensor:
     quantized_dimension: int | None = None
     fixed: tuple[float, float] | None = None
 
+    @property
+    def is_input(self) -> bool:
+        """Whether it is on an input of the network."""
+        return self.role == "input_quant"
+
 
 @dataclass(frozen=True)
 class SharedTensor:

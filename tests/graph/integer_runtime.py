@@ -15,6 +15,7 @@ from qatbuild.quantize.integer.learning import settled
 from qatbuild.worker.tflite import inspect
 from qatbuild.worker.tflite.convert import convert
 from qatbuild.worker.tflite.interpret import Model
+from tests.tflite.running import ends, int8, run
 
 v1 = tf.compat.v1
 
@@ -149,16 +150,16 @@ def converted(body, folder: Path, scheme="uint8", values=None, kernels="referenc
         frozen = v1.graph_util.convert_variables_to_constants(session, graph.as_graph_def(), [output.name])
     frozen = v1.graph_util.remove_training_nodes(frozen, protected_nodes=[output.name])
     (folder / "frozen.pb").write_bytes(frozen.SerializeToString())
-    data = convert(
-        folder / "frozen.pb", input_name="input", output_name=output.name, mean=MEAN, std_dev=STD_DEV, scheme=scheme,
-        float_layers={each.layer for each in report.left_float},
-    )  # fmt: skip
+    left = {each.layer for each in report.left_float}
+    # The converter reads the range of the output in the graph.
+    wanted = ends(output.name, scheme, MEAN, STD_DEV)
+    data = convert(folder / "frozen.pb", wanted, scheme=scheme, float_layers=left)
     path = folder / "model.tflite"
     path.write_bytes(data)
     model = inspect.read(path)
     (scale,), (zero_point,) = (getattr(model.tensors[model.outputs[0]], name) for name in ("scales", "zero_points"))
-    quantized = Model(path, kernels=kernels).run(IMAGES).astype(np.float32) - zero_point
+    codes = run(Model(path, kernels=kernels), IMAGES if scheme == "uint8" else int8(IMAGES))
+    quantized = codes.astype(np.float32) - zero_point
     operators = [each.name for each in model.operators]
-    left = {each.layer for each in report.left_float}
     unsupported = inspect.unsupported_ops(model, scheme, left)
     return Outcome(report, operators, unsupported, np.rint(scores / scale), quantized, path)

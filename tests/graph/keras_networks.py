@@ -19,11 +19,13 @@ def network(function):
     """Registers a function from a symbolic Keras tensor to another, as a network of that name."""
 
     def body(images, training):
-        def draft(images):
-            source = keras.Input(images.shape[1:])
+        def draft(inputs):
+            source = keras.Input(inputs["images"].shape[1:])
             return keras.Model(source, L.Flatten(name="flat")(function(source)), name="net")
 
-        return keras_model.build(images, keras_model.drafted(draft, images), training=training)
+        inputs = {"images": images}
+        model = keras_model.drafted(draft, inputs)
+        return keras_model.build(inputs, model, {"labels": "softmax"}, training=training)["labels"]
 
     NETWORKS[function.__name__] = body
     return body
@@ -224,6 +226,27 @@ def called_twice(x):
     shared = L.Conv2D(4, 3, padding="same", name="shared")
     score = L.Activation("sigmoid", name="score")(shared(x))
     return keras.ops.stack([shared(x), score], axis=2)
+
+
+@network
+def gated(x):
+    """Squeeze and excitation, as MobileNetV3 has it."""
+    x = L.Conv2D(8, 3, activation="relu", name="one")(x)
+    y = L.Reshape((1, 1, 8), name="pixel")(L.GlobalAveragePooling2D(name="squeeze")(x))
+    y = L.Conv2D(8, 1, activation="hard_sigmoid", name="excite")(L.Conv2D(4, 1, activation="relu", name="less")(y))
+    return L.Multiply(name="gate")([x, y])
+
+
+@network
+def upsampled(x):
+    x = L.UpSampling2D(2, name="nearest")(L.Conv2D(8, 3, activation="relu", name="one")(x))
+    return L.UpSampling2D(2, interpolation="bilinear", name="bilinear")(L.Conv2D(4, 3, strides=2, name="two")(x))
+
+
+@network
+def reduced(x):
+    x = L.Conv2D(8, 3, padding="same", activation="relu", name="one")(x)
+    return L.Add(name="add")([keras.ops.mean(x, axis=1), keras.ops.max(x, axis=2)])
 
 
 def synonyms(images, training):  # noqa: ARG001

@@ -29,6 +29,12 @@ def test_network_is_integer_and_its_graph_predicts_it(name, scheme, tmp_path):
     assert len(np.unique(outcome.tflite)) > 10
 
 
+def test_a_swish_is_one_sigmoid_and_one_product(tmp_path):
+    outcome = converted(NETWORKS["swish"], tmp_path)
+    assert [each for each in outcome.operators if each in {"LOGISTIC", "MUL"}] == ["LOGISTIC", "MUL"]
+    assert [each.role for each in outcome.report.quantized].count("mul_quant") == 1
+
+
 def three(x, training):
     x = folding_layer(x, "first", training=training)
     return layer(layer(x, "second"), "third")

@@ -10,11 +10,12 @@ import tensorflow as tf
 
 from qatbuild.quantize import rewrite_inference, rewrite_training
 from qatbuild.worker import graph_def
-from qatbuild.worker.tflite import emulator
+from qatbuild.worker.tflite import emulator, inspect
 from qatbuild.worker.tflite import layers as figures
 from qatbuild.worker.tflite.interpret import Model
 from tests.graph.integer_runtime import IMAGES, converted, network_graph, options, reals
 from tests.graph.keras_networks import NETWORKS
+from tests.tflite.running import int8
 
 pytestmark = pytest.mark.tf
 
@@ -57,8 +58,11 @@ def operators(path):
                 tf.import_graph_def(definition, name="")
             return sessions.enter_context(tf.compat.v1.Session(graph=graph)).run
 
-        graphs = {"frozen": frozen, "float": frozen}
-        return figures.measure(path, IMAGES[:4], reals()[:4], graphs, input_name="input", opened=opened)
+        graphs, named = {"frozen": frozen, "float": frozen}, (["input"], ["output"])
+        model = inspect.read(path)
+        images = IMAGES if model.tensors[model.inputs[0]].dtype == "uint8" else int8(IMAGES)
+        integers, feeds = {"input": images[:4]}, {"input:0": reals()[:4]}
+        return figures.measure(path, named, integers, feeds, graphs, inputs={"input": "input"}, opened=opened)
 
 
 @pytest.mark.parametrize(("name", "scheme"), CASES)
@@ -97,9 +101,9 @@ def test_training_and_inference_graph_learn_and_read_the_same_ranges(name):
 def test_the_emulator_computes_prelu_like_the_reference_kernels(scheme, tmp_path):
     path = converted(NETWORKS["prelu"], tmp_path, scheme).path
     graph = emulator.read(path)
-    images = IMAGES if scheme == "uint8" else (IMAGES.astype(int) - 128).astype(np.int8)
+    images = IMAGES if scheme == "uint8" else int8(IMAGES)
     reference = Model(path, kernels="reference", keep=True)
     indices = [operator.outputs[0].index for operator in graph.operators if operator.name == "PRELU"]
-    mine, theirs = emulator.run(path, images), reference.tensors(IMAGES, indices)
+    mine, theirs = emulator.run(path, images), reference.tensors({"input": images}, indices)
     for index in indices:
         np.testing.assert_array_equal(mine[index], theirs[index], graph.tensors[index].name)

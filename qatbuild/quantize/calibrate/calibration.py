@@ -8,7 +8,7 @@ needs an exact zero); a symmetric one is -a .. a.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -25,32 +25,38 @@ from qatbuild.quantize.calibrate.observers import (
     with_zero,
 )
 from qatbuild.quantize.graph.fake_quant import SMALLEST_RANGE, symmetric_ratio
+from qatbuild.quantize.graph.names import each_of
 from qatbuild.quantize.graph.walk import reachable, readers
 from qatbuild.quantize.rewrite_report import QuantizedTensor, RewriteReport
 
 Key = tuple[str, str]
 """The names of the two variables of a range."""
 
+Batch = Values | Mapping[str, Values]
+"""Examples of one input, or of several by name."""
+
 
 def calibrate(
     session: tf.compat.v1.Session,
     plan: RewriteReport,
-    source: str,
-    batches: Callable[[], Iterable[Values]],
+    source: str | Sequence[str],
+    batches: Callable[[], Iterable[Batch]],
     new_observer: Callable[[], Observer] = MinMaxObserver,
 ) -> dict[str, Values]:
     """Measure the ranges of a plan; return the value of each range variable by name, float32 scalars or [channels].
 
     `session` runs the graph of which `plan_inference` made the plan, with its variables restored; `source` names the
-    input operation. `batches()` returns the images, float32 [batch, ...] of real values, the same at each call.
-    RewriteError naming each tensor whose values are not finite, or are all 0 for all images.
+    input operation, or several. `batches()` returns the examples, float32 [batch, ...] of real values by name of the
+    input, or without a name for one input, the same at each call.
+    RewriteError naming each tensor whose values are not finite, or are all 0 for all examples.
     """
-    dependent = reachable([session.graph.get_operation_by_name(source.partition(":")[0])], readers)
+    sources = [each.partition(":")[0] for each in each_of(source)]
+    dependent = reachable(map(session.graph.get_operation_by_name, sources), readers)
     rows = [row for row in plan.quantized if row.fixed is None]
     varying = [row for row in rows if session.graph.get_tensor_by_name(row.tensor).op in dependent]
     constant = [row for row in rows if row not in varying]
     measured: dict[Key, list[MeasuredRange]] = {}
-    for key, observer in _observe(session, varying, source, batches, new_observer).items():
+    for key, observer in _observe(session, varying, sources, batches, new_observer).items():
         measured.setdefault(key, []).append(MeasuredRange(*observer.measured()))
     values = session.run([row.tensor for row in constant])
     _refuse_not_finite(constant, values)
@@ -65,15 +71,17 @@ def calibrate(
 def _observe(
     session: tf.compat.v1.Session,
     rows: list[QuantizedTensor],
-    source: str,
-    batches: Callable[[], Iterable[Values]],
+    sources: Sequence[str],
+    batches: Callable[[], Iterable[Batch]],
     new_observer: Callable[[], Observer],
 ) -> dict[Key, Observer]:
     """Show all batches to one observer per range, as many times as it needs; return the observers."""
     observers = {_key(row): new_observer() for row in rows}
     for left in range(max((each.passes for each in observers.values()), default=0), 0, -1):
         for batch in batches():
-            values = session.run([row.tensor for row in rows], {f"{source.partition(':')[0]}:0": batch})
+            fed = batch if isinstance(batch, Mapping) else dict(zip(sources, [batch], strict=True))
+            feeds = {f"{name.partition(':')[0]}:0": values for name, values in fed.items()}
+            values = session.run([row.tensor for row in rows], feeds)
             _refuse_not_finite(rows, values)
             for key, parts in _by_range(rows, values).items():
                 observers[key].see(parts)
@@ -124,22 +132,25 @@ def _widened(measured: MeasuredRange) -> MeasuredRange:
 
 def _refuse_not_finite(rows: Iterable[QuantizedTensor], values: Iterable[Any]) -> None:
     # The minimum or maximum is not finite if any value is not.
-    faults: list[tuple[str, object]] = [
-        (row.tensor, f"{row.layer}: has values that are no numbers (NaN or infinite)")
+    faults: list[tuple[tuple[str, object], QuantizedTensor]] = [
+        ((row.tensor, f"{row.layer}: has values that are no numbers (NaN or infinite)"), row)
         for row, value in zip(rows, values, strict=True)
         if not (np.isfinite(value.min()) and np.isfinite(value.max()))
     ]
+    inputs = [fault for fault, row in faults if row.is_input]
+    if inputs:
+        raise RewriteError("A range cannot be measured.", inputs, "The data hold them: leave out these examples.")
     if faults:
         hint = "The float network itself computes them: look at its weights and its validation top-1."
-        raise RewriteError("A range cannot be measured.", faults, hint)
+        raise RewriteError("A range cannot be measured.", [fault for fault, _ in faults], hint)
 
 
 def _refuse_empty(rows: Iterable[QuantizedTensor], ranges: dict[Key, MeasuredRange]) -> None:
-    faults: list[tuple[str, object]] = [
-        (row.tensor, f"{row.layer}: all values in the range are 0")
-        for row in rows
-        if not np.all(ranges[_key(row)].min < ranges[_key(row)].max)
-    ]
+    empty = [row for row in rows if not np.all(ranges[_key(row)].min < ranges[_key(row)].max)]
+    faults: list[tuple[str, object]] = [(row.tensor, f"{row.layer}: all values in the range are 0") for row in empty]
+    if any(row.is_input for row in empty):
+        hint = "An input without a fixed range needs data other than 0: give it a range."
+        raise RewriteError("A range cannot be measured.", faults, hint)
     if faults:
         hint = "The layer gives only zeros: look at its weights; or calibrate on more images, or by min_max."
         raise RewriteError("A range cannot be measured.", faults, hint)

@@ -111,6 +111,9 @@ SPLITS = frozenset({"Split", "SplitV", "Unpack"})
 CONSTRUCTS = frozenset({"LRN", "BatchNorm", "Dropout", "PerImageStandardization", "Loop"})
 """Kinds that tell a user more than the type of one operation does."""
 
+SCALING = "InputScaling"
+"""The kind of a layer that an input's scaling by channel cannot become a part of."""
+
 ONLY_AS_UINT8 = "LiteRT's reference kernels have it in uint8 only"
 UNREAD_PARTS = "not all of its parts are read: the converter then sometimes computes it in float"
 """Whether it does depends on the order of addresses in its memory: the same graph converts either way."""
@@ -120,6 +123,7 @@ CHANNELS_FIRST = "it has its channels first (NCHW)"
 EXPLICIT_POOL = "the integer runtime pools with padding SAME or VALID only"
 POOLED_CHANNELS = "the integer runtime pools within images and channels, not across them"
 ONLY_IN_INTEGER = "mode tf1 does not give its output a range; it would be computed in float"
+ONLY_LOGITS_IN_TF1 = "mode tf1 gives an output no range, unless it is an activation or the logits of a softmax"
 NOT_INTEGER = "it is not among the operations that convert to integers; it would be computed in float"
 DILATED_TRANSPOSED = "the integer runtime has no transposed convolution with dilations"
 
@@ -148,6 +152,7 @@ DEFAULT_HINTS = {  # by kind, or by the reason
     CHANNELS_FIRST: 'build it with its channels last (NHWC, or "channels_last" of Keras)',
     DILATED_TRANSPOSED: "take a larger kernel, or a resize (UpSampling2D) with a dilated convolution behind it",
     EXPLICIT_POOL: 'take padding "SAME" or "VALID"; behind a ReLU, pad with tf.pad before the pool',
+    ONLY_LOGITS_IN_TF1: 'write "mode": "integer", in which every output has a range',
     POOLED_CHANNELS: "take a convolution with a kernel of 1 x 1 to join channels",
     "SelectV2": "use ReLU, ReLU(max_value=...), leaky ReLU or PReLU",
     "Pow": "multiply the tensor by itself",

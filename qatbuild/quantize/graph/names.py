@@ -2,10 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 
 def parent_scope(name: str) -> str:
     """Return the name scope that contains `name`, '' at the root."""
     return name.rpartition("/")[0]
+
+
+def each_of(names: str | Sequence[str]) -> tuple[str, ...]:
+    """Return one name, or several, as several."""
+    return (names,) if isinstance(names, str) else tuple(names)
+
+
+def tensor_name(name: str) -> str:
+    """Return the name of a tensor: the first output of an operation if `name` is an operation's."""
+    return name if ":" in name else f"{name}:0"
 
 
 def join(scope: str, name: str) -> str:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections import Counter
+from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import tensorflow as tf
@@ -78,21 +79,51 @@ def refuse_authored(graph: tf.Graph, hints: Mapping[str, str], condition: str = 
     refuse_unsupported([replace(each, hint=each.hint and f"{condition}{each.hint}") for each in refused], hints)
 
 
-def refuse_unconnected(start: tf.Tensor, end: tf.Tensor, hints: Mapping[str, str]) -> None:
-    """Raise a RewriteError for a network in which no real numbers lead from `start` to `end`.
+def facts_of(inputs: Sequence[tf.Tensor], ends: Sequence[tf.Tensor]) -> list[tuple[str, object]]:
+    """Return the rows of an error that name a network's inputs and ends."""
+    names: list[tuple[str, object]] = [("input", each.name) for each in inputs]
+    return [*names, *(("logits" if len(ends) == 1 else "output", each.name) for each in ends)]
+
+
+def refuse_unconnected(starts: Sequence[tf.Tensor], ends: Sequence[tf.Tensor], hints: Mapping[str, str]) -> None:
+    """Raise a RewriteError for a network in which no real numbers lead from `starts` to `ends`.
 
     Where values do, as integers or within a loop, it names the operations that take real numbers and give others.
     """
-    first = [each for each in start.consumers() if each.type not in SHAPE_OPS]
+    _refuse_turning(starts, ends, hints)
+    raise RewriteError("The logits do not depend on the input.", facts_of(starts, ends))
+
+
+def refuse_unread(start: tf.Tensor, ends: Sequence[tf.Tensor]) -> None:
+    """Raise a RewriteError for an input of several that no real numbers lead from to any of `ends`."""
+    _refuse_turning([start], ends, {})
+    hint = 'Leave it out of "inputs", or let the network read it.'
+    raise RewriteError("An input leads to none of the outputs.", facts_of([start], ends), hint)
+
+
+def refuse_equal(ends: Sequence[tf.Tensor], on_path: Container[tf.Operation]) -> None:
+    """Raise a RewriteError for results of one kind of one tensor: the converter makes one of them, and leaves it float.
+
+    `ends` has a tensor once for each of its results, which are the operations that read it and are not `on_path`.
+    """
+    counts = Counter(str(each.name) for each in ends)
+    for end in ends:
+        kinds = {each.type for each in end.consumers() if each not in on_path}
+        if kinds and counts[end.name] > len(kinds):
+            facts = [("tensor", end.name), ("outputs", counts[end.name])]
+            raise RewriteError("Several outputs are the same values.", facts, "Name one output for this tensor.")
+
+
+def _refuse_turning(starts: Sequence[tf.Tensor], ends: Sequence[tf.Tensor], hints: Mapping[str, str]) -> None:
+    first = [each for start in starts for each in start.consumers() if each.type not in SHAPE_OPS]
     behind = reachable(first, lambda each: [one for one in readers(each) if one.type not in SHAPE_OPS])
-    on_the_way = behind & reachable([end.op], producers)
+    on_the_way = behind & reachable([end.op for end in ends], producers)
     loops = [each for each in on_the_way if kind(each) == "Loop"]
     turning = [each for each in on_the_way if any(_is_real(one) for one in each.inputs) and not _gives_reals(each)]
     named = sorted(loops or turning, key=lambda each: str(each.name))
     refuse_unsupported(
         [UnsupportedOp(layer_name(str(each.name), ""), kind(each), reason(kind(each)), each) for each in named], hints
     )
-    raise RewriteError("The logits do not depend on the input.", [("input", start.name), ("logits", end.name)])
 
 
 def _is_real(tensor: tf.Tensor) -> bool:

@@ -11,6 +11,7 @@ from qatbuild.exchange.errors import RewriteError
 from qatbuild.quantize.graph.integer_ops import ONLY_AS_UINT8, OPS
 from qatbuild.quantize.graph.layer_ops import variable_of
 from qatbuild.quantize.graph.refusals import UnsupportedOp, refuse_unsupported
+from qatbuild.quantize.integer import fold_inputs
 from qatbuild.quantize.integer.fused_ops import FusedOp, read
 from qatbuild.quantize.integer.path import DataPath
 from qatbuild.quantize.integer.range_plan import RangePlan, plan
@@ -27,13 +28,13 @@ class Examined(NamedTuple):
 
 def check_network(
     graph: tf.Graph,
-    input: str,  # noqa: A002
-    logits: str,
+    inputs: Sequence[str],
+    ends: Sequence[str],
     hints: Mapping[str, str],
     options: Options,
 ) -> None:
     """Raise a RewriteError for a network that the rewrite would refuse; see quantize.modes."""
-    examine(graph, options, input, logits, hints, training=False)
+    examine(graph, options, inputs, ends, hints, training=False)
 
 
 _HINTS = {
@@ -62,8 +63,8 @@ def _repeated(ops: Sequence[FusedOp]) -> list[UnsupportedOp]:
 def examine(
     graph: tf.Graph,
     options: Options,
-    input: str,  # noqa: A002
-    logits: str,
+    inputs: Sequence[str],
+    ends: Sequence[str],
     hints: Mapping[str, str],
     *,
     training: bool,
@@ -74,9 +75,10 @@ def examine(
     user can do about it.
     """
     hints = {**_HINTS, **hints}
-    path = DataPath.between(graph, input, logits, training=training)
+    path = DataPath.between(graph, inputs, ends, training=training)
     ops, unsupported = read(path, training=training)
     unsupported += _repeated(ops)
+    unsupported += fold_inputs.unsupported(path, options.folded_inputs, hints)
     if options.scheme != "uint8":
         only_uint8 = [each for each in path.operations if each.type in OPS and OPS[each.type].only_uint8]
         unsupported += [UnsupportedOp(path.layer(each), each.type, ONLY_AS_UINT8, each) for each in only_uint8]
@@ -84,7 +86,7 @@ def examine(
     if not any(op.is_layer for op in ops):
         raise RewriteError(
             "The network has no layer that could be quantized: nothing was changed.",
-            [("input", path.input.name), ("logits", path.logits.name)],
+            path.facts,
             "Begin it with a convolution or a dense layer, whose weights are variables.",
         )
     planned, unsupported = plan(path, ops, options)

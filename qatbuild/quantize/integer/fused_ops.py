@@ -106,7 +106,7 @@ def _fused_op(
     layer, sources, output = path.layer(operation), path.sources[operation], operation.outputs[0]
     if operation in path.folded or operation in path.unfolded:
         return _normalized(path, operation, fused)
-    if _is_noise(path, operation):
+    if is_noise(path, operation):
         if not training:
             return UnsupportedOp(layer, "Dropout", reason("Dropout"), operation)
         return FusedOp(layer, operation, "same_scale", sources, output)
@@ -205,7 +205,7 @@ def _why_unsupported(path: DataPath, operation: tf.Operation) -> str:
         return reason(name)
     if why := _why_form(operation):
         return why
-    unread = [each for each in operation.outputs if each.name not in path.readers and each is not path.logits]
+    unread = [each for each in operation.outputs if each.name not in path.readers and each.name not in path.end_names]
     if operation.type in SPLITS and unread:
         return UNREAD_PARTS
     if row.weights is not None and (why := _why_no_layer(path, operation, row.weights)):
@@ -264,7 +264,7 @@ def _is_in_blocks(path: DataPath, layer: tf.Operation) -> bool:
     return any(each.type == "BatchToSpaceND" for each in moves)
 
 
-def _is_noise(path: DataPath, operation: tf.Operation) -> bool:
+def is_noise(path: DataPath, operation: tf.Operation) -> bool:
     """Return whether an operation adds random numbers, or only scales the input of one that does (dropout)."""
     if operation in path.random:
         return True

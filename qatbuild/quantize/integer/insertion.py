@@ -23,11 +23,12 @@ from qatbuild.quantize.graph.names import join, parent_scope
 from qatbuild.quantize.graph.quant_delay import delayed
 from qatbuild.quantize.graph.rewire import replace_input
 from qatbuild.quantize.graph.walk import consumers
-from qatbuild.quantize.integer.biases import rounded
+from qatbuild.quantize.integer.biases import rounded, rounding_error
+from qatbuild.quantize.integer.fold_inputs import Offset
 from qatbuild.quantize.integer.fused_ops import FusedOp
 from qatbuild.quantize.integer.learning import LearntRange, RangeTensors, observe
 from qatbuild.quantize.integer.prelu import rounded_slope
-from qatbuild.quantize.integer.range_plan import INPUT, PlannedFakeQuant, RangeSpec
+from qatbuild.quantize.integer.range_plan import PlannedFakeQuant, RangeSpec, input_index
 from qatbuild.quantize.integer.spelling import requantizable
 from qatbuild.quantize.options import Options
 
@@ -53,7 +54,10 @@ class Site:
 
 @dataclass(frozen=True)
 class BiasSite:
-    """One bias to round, of the fused op with the index `op`, and the ranges of the layer's input and weights."""
+    """One bias to round, of the fused op with the index `op`, and the ranges of the layer's input and weights.
+
+    `offset`: a part of the bias that is of the float weights, with these, and should be of the quantized ones.
+    """
 
     op: int
     prefix: str
@@ -62,6 +66,7 @@ class BiasSite:
     input_range: RangeSpec
     weights_range: RangeSpec
     transposed: bool
+    offset: tuple[Offset, tf.Tensor] | None = None
 
 
 class _Learnt(NamedTuple):
@@ -74,10 +79,18 @@ class _Learnt(NamedTuple):
 class Insertion:
     """Inserts the FakeQuants of one graph."""
 
-    def __init__(self, ops: Sequence[FusedOp], options: Options, sites: Sequence[Site], *, training: bool) -> None:
+    def __init__(
+        self,
+        inputs: Sequence[tf.Tensor],
+        ops: Sequence[FusedOp],
+        options: Options,
+        sites: Sequence[Site],
+        *,
+        training: bool,
+    ) -> None:
         """Prepare the insertion of `sites`; the graph is not changed."""
         self._ops, self._options, self._sites, self._training = ops, options, sites, training
-        self._ancestors = _ancestors(ops)
+        self._ancestors = _ancestors(ops, inputs)
         self._outputs = {site.planned.op: site.tensor for site in sites if site.planned.place in {"input", "output"}}
         self._ranges: dict[str, _Learnt] = {}
 
@@ -100,7 +113,18 @@ class Insertion:
             weights = site.weights_range, self._ranges[site.weights_range.prefix].updated
             with v1.name_scope(f"{site.prefix}/"):
                 never_zero = site.transposed and not self._training
-                bias = rounded(site.tensor, (spec, tensors), weights, training=self._training, never_zero=never_zero)
+                correction = None
+                if site.offset is not None:
+                    offset, float_weights = site.offset
+                    correction = offset.of(rounding_error(float_weights, *weights))
+                bias = rounded(
+                    site.tensor,
+                    (spec, tensors),
+                    weights,
+                    training=self._training,
+                    never_zero=never_zero,
+                    correction=correction,
+                )
             self._replace(site, site.prefix, bias)
 
     def round_slopes(self) -> None:
@@ -123,7 +147,7 @@ class Insertion:
 
     def _precedes(self, op: int, spec: RangeSpec) -> bool:
         """Return whether a tensor from which the range is learnt is computed from the fused op's output."""
-        return any(op in self._ancestors[each] for each in spec.observed if each != INPUT)
+        return any(op in self._ancestors[each] for each in spec.observed if each >= 0)
 
     def _range(self, site: Site) -> _Learnt:
         """Return the values of the site's range; they are made with its first site."""
@@ -171,12 +195,13 @@ def _fake_quant(site: Site, tensors: RangeTensors, *, training: bool) -> tf.Tens
         return tf.reshape(quantized, shape, name="as_weights") if flat else quantized
 
 
-def _ancestors(ops: Sequence[FusedOp]) -> list[set[int]]:
-    """Return for each fused op the indices of the fused ops on which its output depends; INPUT is one of them."""
-    makers: dict[str, set[int]] = {}
+def _ancestors(ops: Sequence[FusedOp], inputs: Sequence[tf.Tensor]) -> list[set[int]]:
+    """Return for each fused op the indices of the fused ops and inputs on which its output depends."""
+    makers = {tensor.name: {input_index(number)} for number, tensor in enumerate(inputs)}
+    all_inputs = set().union(*makers.values())
     ancestors: list[set[int]] = []
     for index, op in enumerate(ops):
-        before = set().union(*(makers.get(tensor.name, {INPUT}) for tensor in op.sources))
+        before = set().union(*(makers.get(tensor.name, all_inputs) for tensor in op.sources))
         ancestors.append(before)
         for tensor in (*op.operation.outputs, op.output):
             makers[tensor.name] = before | {index}

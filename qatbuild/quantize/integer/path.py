@@ -1,4 +1,4 @@
-"""The data path of a network: the operations through which the input's values reach the logits.
+"""The data path of a network: the operations through which the inputs' values reach its ends.
 
 Shapes, axes, weights, biases and batch statistics are not on the path, whether or not they depend on the input. Apart
 from dropout and noise the path of a training graph is that of its inference graph.
@@ -6,7 +6,7 @@ from dropout and noise the path of a training graph is that of its inference gra
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import tensorflow as tf
@@ -14,8 +14,8 @@ import tensorflow as tf
 from qatbuild.exchange.errors import RewriteError
 from qatbuild.quantize.batch_norm.find import BatchNorm, Unfoldable, find_batch_norms
 from qatbuild.quantize.graph.integer_ops import OPS
-from qatbuild.quantize.graph.names import layer_name
-from qatbuild.quantize.graph.refusals import refuse_unconnected
+from qatbuild.quantize.graph.names import layer_name, tensor_name
+from qatbuild.quantize.graph.refusals import facts_of, refuse_equal, refuse_unconnected, refuse_unread
 from qatbuild.quantize.graph.walk import SHAPE_OPS, float_readers, reachable, readers
 from qatbuild.quantize.integer.hard_swish import hard_swish_input
 from qatbuild.quantize.integer.prelu import prelu_of
@@ -25,9 +25,9 @@ Sources = tuple[tf.Tensor, ...]
 
 @dataclass(frozen=True)
 class DataPath:
-    """The path from `input` to `logits`.
+    """The path from the inputs to the ends: the tensors of logits, and of what else the network computes.
 
-    operations  in order of execution, which depends only on the network's structure; without the input
+    operations  in order of execution, which depends only on the network's structure; without the inputs
     sources     operation -> the tensors from which it reads the network's values
     readers     name of a tensor -> the operations on the path that read it
     folded      last operation of a batch norm -> the batch norm, if it becomes a part of its layer
@@ -36,8 +36,8 @@ class DataPath:
     scope       the name scope of the whole network: "CifarNet/", or ''
     """
 
-    input: tf.Tensor
-    logits: tf.Tensor
+    inputs: tuple[tf.Tensor, ...]
+    ends: tuple[tf.Tensor, ...]
     operations: tuple[tf.Operation, ...]
     sources: Mapping[tf.Operation, Sources]
     readers: Mapping[str, tuple[tf.Operation, ...]]
@@ -47,19 +47,20 @@ class DataPath:
     scope: str
 
     @classmethod
-    def between(cls, graph: tf.Graph, input: str, logits: str, *, training: bool) -> DataPath:  # noqa: A002
-        """Return the path between two tensors (or the first outputs of two operations).
+    def between(cls, graph: tf.Graph, inputs: Sequence[str], ends: Sequence[str], *, training: bool) -> DataPath:
+        """Return the path between tensors (or the first outputs of operations).
 
-        RewriteError if one of them does not exist, or if the logits do not depend on the input.
+        RewriteError if one of them does not exist, an end does not depend on the inputs, or an input leads to no end.
         """
-        start, end = _tensor(graph, input), _tensor(graph, logits)
+        starts, last = _tensors(graph, inputs), _tensors(graph, ends)
+        start_ops = {each.op for each in starts}
         norms = find_batch_norms(graph, training=training, as_tf1=False)
         folded = {each.result.op: each for each in norms if isinstance(each, BatchNorm)}
         unfolded = {each.operation: each for each in norms if isinstance(each, Unfoldable)}
-        dependent = _dependent_tensors(start)
+        dependent = frozenset().union(*map(_dependent_tensors, starts))
 
         def sources_of(operation: tf.Operation) -> Sources:
-            if operation is start.op:
+            if operation in start_ops:
                 return ()
             if operation in folded:
                 layer = folded[operation].layer
@@ -77,13 +78,13 @@ class DataPath:
             operands = operation.inputs if row is None or row.data is None else [operation.inputs[row.data]]
             return tuple(each for each in operands if each.dtype.is_floating and each.name in dependent)
 
-        sources = _in_order(end.op, sources_of)
-        if start.op not in sources or start.op is end.op:
-            refuse_unconnected(start, end, {})
-        operations = tuple(each for each in sources if each is not start.op)
+        sources = _in_order([each.op for each in last], sources_of)
+        _refuse_unconnected(starts, last, sources)
+        refuse_equal([_tensor(graph, tensor_name(each)) for each in ends], sources)
+        operations = tuple(each for each in sources if each not in start_ops)
         return cls(
-            input=start,
-            logits=end,
+            inputs=starts,
+            ends=last,
             operations=operations,
             sources=sources,
             readers=_readers_by_tensor(operations, sources),
@@ -93,19 +94,33 @@ class DataPath:
             scope=_scope(operations, folded),
         )
 
+    @property
+    def end_names(self) -> frozenset[str]:
+        """The names of the tensors at its ends."""
+        return frozenset(each.name for each in self.ends)
+
+    @property
+    def facts(self) -> list[tuple[str, object]]:
+        """The tensors at either side, for an error."""
+        return facts_of(self.inputs, self.ends)
+
     def only_reader(self, tensor: tf.Tensor) -> tf.Operation | None:
-        """Return the only operation on the path that reads a tensor; None with several, and for the logits."""
+        """Return the only operation on the path that reads a tensor; None with several, and at an end."""
         by = self.readers.get(tensor.name, ())
-        return by[0] if len(by) == 1 and tensor is not self.logits else None
+        return by[0] if len(by) == 1 and tensor.name not in self.end_names else None
 
     def layer(self, operation: tf.Operation) -> str:
         """Return the name of the operation's layer within the network: "conv1" for "CifarNet/conv1/Conv2D"."""
         return layer_name(str(operation.name), self.scope)
 
 
+def _tensors(graph: tf.Graph, names: Iterable[str]) -> Sources:
+    return tuple(_tensor(graph, name) for name in dict.fromkeys(map(tensor_name, names)))
+
+
 def _tensor(graph: tf.Graph, name: str) -> tf.Tensor:
     try:
-        return graph.get_tensor_by_name(name if ":" in name else f"{name}:0")
+        return graph.get_tensor_by_name(name)
     except (KeyError, ValueError):
         raise RewriteError("The network has no such tensor.", [("tensor", name)]) from None
 
@@ -123,10 +138,24 @@ def _dependent_tensors(start: tf.Tensor) -> set[str]:
     return {start.name, *(tensor.name for tensor in outputs if tensor.dtype.is_floating)}
 
 
-def _in_order(end: tf.Operation, sources_of: Callable[[tf.Operation], Sources]) -> dict[tf.Operation, Sources]:
-    """Return the operations that `end` takes values from, and their sources, in order of execution (depth first)."""
+def _refuse_unconnected(starts: Sources, ends: Sources, sources: Mapping[tf.Operation, Sources]) -> None:
+    """Raise a RewriteError for an end that depends on no input, and for an input that leads to no end."""
+    start_ops = {each.op for each in starts}
+    for end in ends:
+        connected = reachable([end.op], lambda operation: [tensor.op for tensor in sources[operation]]) & start_ops
+        if not connected or (len(ends) == 1 and end.op in start_ops):
+            refuse_unconnected(starts, [end], {})
+    for start in starts:
+        if start.op not in sources:
+            refuse_unread(start, ends)
+
+
+def _in_order(
+    ends: Iterable[tf.Operation], sources_of: Callable[[tf.Operation], Sources]
+) -> dict[tf.Operation, Sources]:
+    """Return the operations that `ends` take values from, and their sources, in order of execution (depth first)."""
     ordered: dict[tf.Operation, Sources] = {}
-    pending: list[tuple[tf.Operation, Sources | None]] = [(end, None)]
+    pending: list[tuple[tf.Operation, Sources | None]] = [(end, None) for end in reversed(list(ends))]
     entered: set[tf.Operation] = set()
     while pending:
         operation, sources = pending.pop()

@@ -20,14 +20,22 @@ from qatbuild.quantize.graph.integer_ops import OPS
 from qatbuild.quantize.graph.layer_ops import ACTIVATION_TYPES
 from qatbuild.quantize.graph.names import join, parent_scope
 from qatbuild.quantize.graph.refusals import UnsupportedOp
+from qatbuild.quantize.integer.end_ranges import input_ranges, on_grid, output_ranges, refuse_other_range
 from qatbuild.quantize.integer.fused_ops import FusedOp
 from qatbuild.quantize.integer.path import DataPath
 from qatbuild.quantize.options import BITS, Options, Override
 from qatbuild.quantize.rewrite_report import LeftFloat
 
 Place = Literal["input", "output", "weights", "operand", "joined"]
-INPUT = -1
-"""Stands for the network's input in place of the index of a fused op."""
+
+
+def input_index(number: int) -> int:
+    """Return what stands for the network's input of this number in place of the index of a fused op: -1, -2, ..."""
+    return -1 - number
+
+
+input_number = input_index
+"""Returns the number of the input from what stands for it."""
 
 
 @dataclass(frozen=True)
@@ -36,8 +44,8 @@ class RangeSpec:
 
     prefix        name scope of its variables
     fixed         (min, max) of a range that is not learnt, else None
-    observed      indices of the fused ops (or INPUT) from whose outputs it is learnt; empty for weights, learnt from
-                  themselves
+    observed      indices of the fused ops, or of inputs, from whose outputs it is learnt; empty for weights, learnt
+                  from themselves
     learns        "last": the minimum and maximum of each step, "average": their moving average
     bits, narrow_range, symmetric   the format of the quantized values
     """
@@ -145,10 +153,13 @@ class _Planner:
         self, path: DataPath, ops: Sequence[FusedOp], overrides: Mapping[int, Override], options: Options
     ) -> None:
         self._path, self._ops, self._overrides, self._options = path, ops, overrides, options
-        input_range = -options.mean / options.std_dev, (2**BITS - 1 - options.mean) / options.std_dev
-        self._groups = [_Group(input_range, alone=True, members=[INPUT])]
-        self._group_of: dict[str, int | None] = {path.input.name: 0}  # by tensor; None: the tensor stays float
-        self._placed = [_Placed(INPUT, "input", "input_quant", 0)]
+        self._groups: list[_Group] = []
+        self._group_of: dict[str, int | None] = {}  # by tensor; None: the tensor stays float
+        self._placed: list[_Placed] = []
+        for number, (tensor, ends) in enumerate(zip(path.inputs, input_ranges(path.inputs, options), strict=True)):
+            self._groups.append(_Group(ends, alone=True, members=[input_index(number)]))
+            self._group_of[tensor.name] = number
+            self._placed.append(_Placed(input_index(number), "input", "input_quant", number))
         self._left_float: dict[int, str] = {}
         self._input_groups: dict[int, int] = {}
         self.unsupported: list[UnsupportedOp] = []
@@ -159,10 +170,22 @@ class _Planner:
             group = self._output_group(index, op, [self._group_of[tensor.name] for tensor in op.sources])
             for tensor in (*op.operation.outputs, op.output):
                 self._group_of[tensor.name] = group
-        if self._group_of[self._path.logits.name] is None:
-            last = self._ops[-1]
-            why = "it computes the logits, so the model's output would be float"
-            self.unsupported.append(UnsupportedOp(last.layer, "keep_float", why, last.operation))
+        for end in self._path.ends:
+            if self._group_of[end.name] is None:
+                last = next(op for op in reversed(self._ops) if end.name in {op.output.name, *_names(op.operation)})
+                why = "it computes the logits, so the model's output would be float"
+                self.unsupported.append(UnsupportedOp(last.layer, "keep_float", why, last.operation))
+        self._fix_ends()
+
+    def _fix_ends(self) -> None:
+        """Give the ends with a range of Options.output_ranges this range, with all that shares it."""
+        for end, ends in output_ranges(self._path.ends, self._options).items():
+            group = self._group_of[end]
+            if group is not None:
+                root = self._root(group)
+                if root < len(self._path.inputs) or self._groups[root].fixed not in {None, ends}:
+                    refuse_other_range(end, ends, self._groups[root].fixed)
+                self._groups[root].fixed = ends
 
     def _output_group(self, index: int, op: FusedOp, inputs: list[int | None]) -> int | None:
         """Return the group of an op's output from those of its inputs; None if it stays float."""
@@ -251,7 +274,7 @@ class _Planner:
         range_of_group: dict[int, int] = {}
         taken: set[str] = set()
         for placed in self._placed:
-            op = None if placed.op == INPUT else self._ops[placed.op]
+            op = None if placed.op < 0 else self._ops[placed.op]
             scope = self._path.scope.rstrip("/") if op is None else parent_scope(op.operation.name)
             prefix = _unique(join(scope, placed.role), taken)
             taken.add(prefix)
@@ -264,7 +287,7 @@ class _Planner:
                     range_of_group[group] = len(ranges)
                     ranges.append(self._shared_range(group, prefix))
                 index = range_of_group[group]
-            layer = "input" if op is None else op.layer
+            layer = self._input_name(placed.op) if op is None else op.layer
             fake_quants.append(
                 PlannedFakeQuant(placed.op, placed.place, layer, placed.role, prefix, index, *placed[4:])
             )
@@ -276,6 +299,10 @@ class _Planner:
         input_ranges = {index: ranges[range_of_group[self._root(group)]] for index, group in self._input_groups.items()}
         return RangePlan(tuple(fake_quants), tuple(ranges), left_float, input_ranges)
 
+    def _input_name(self, op: int) -> str:
+        several = len(self._path.inputs) > 1
+        return str(self._path.inputs[input_number(op)].op.name) if several else "input"
+
     def _layers(self, op: FusedOp) -> dict[str, tf.Operation]:
         """Return the layers of a fused op by name: its activation may be outside of its name scope."""
         layers = {op.layer: op.operation}
@@ -286,7 +313,9 @@ class _Planner:
     def _shared_range(self, group: int, prefix: str) -> RangeSpec:
         """Return the range of a group: fixed, or learnt from the outputs of its members."""
         root = self._groups[group]
-        return RangeSpec(prefix, root.fixed, () if root.fixed else tuple(dict.fromkeys(root.members)))
+        if root.fixed:
+            return RangeSpec(prefix, on_grid(root.fixed))
+        return RangeSpec(prefix, None, tuple(dict.fromkeys(root.members)))
 
     def _constant_range(self, placed: _Placed, prefix: str) -> RangeSpec:
         """Return the range of weights or of a constant operand: its own minimum and maximum."""
@@ -301,6 +330,10 @@ class _Planner:
             narrow_range=True,
             symmetric=self._options.scheme != "uint8",
         )
+
+
+def _names(operation: tf.Operation) -> list[str]:
+    return [str(each.name) for each in operation.outputs]
 
 
 def _unique(wanted: str, taken: set[str]) -> str:

@@ -1,15 +1,15 @@
 """The rewrite of mode integer: model everything that the integer runtime rounds, or refuse the network.
 
-    examine the network (check)  ->  the converter's spelling  ->  fold the batch norms  ->  insert the FakeQuants
-        ->  round biases and slopes
+    examine the network (check)  ->  the converter's spelling  ->  fold the inputs' scalings, fold the batch norms
+        ->  insert the FakeQuants  ->  round biases and slopes
 
 All refusals come before the first edit of the graph.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 import tensorflow as tf
 
@@ -19,13 +19,15 @@ from qatbuild.quantize.batch_norm.training_fold import fold_in_training
 from qatbuild.quantize.graph.fake_quant import FAKE_QUANT_TYPES
 from qatbuild.quantize.graph.integer_ops import OPS
 from qatbuild.quantize.graph.layer_ops import TRANSPOSED_TYPES
+from qatbuild.quantize.graph.names import tensor_name
 from qatbuild.quantize.graph.refusals import refuse_uneditable
 from qatbuild.quantize.graph.rewire import replace_input
 from qatbuild.quantize.graph.walk import consumers
 from qatbuild.quantize.integer.check import Examined, examine
+from qatbuild.quantize.integer.fold_inputs import Offset, fold_inputs, foldable
 from qatbuild.quantize.integer.insertion import BiasSite, Insertion, Site
 from qatbuild.quantize.integer.pooled import behind_pool
-from qatbuild.quantize.integer.range_plan import INPUT, PlannedFakeQuant
+from qatbuild.quantize.integer.range_plan import PlannedFakeQuant, input_number
 from qatbuild.quantize.integer.spelling import requantizable, spell
 from qatbuild.quantize.integer.standalone import insert_layer
 from qatbuild.quantize.options import Options
@@ -37,19 +39,19 @@ _QUANTIZED_DIMENSION = {"Conv2D": 3, "DepthwiseConv2dNative": 2}
 """First axis of the weights that belongs to the output channels; layers of other types have one range per tensor."""
 
 
-def rewrite_training(graph: tf.Graph, options: Options, *, input: str, logits: str) -> RewriteReport:  # noqa: A002
+def rewrite_training(graph: tf.Graph, options: Options, inputs: Sequence[str], ends: Sequence[str]) -> RewriteReport:
     """Insert FakeQuants that learn their ranges, in place; see quantize.modes."""
-    return _Rewrite(graph, options, input, logits, training=True).apply()
+    return _Rewrite(graph, options, inputs, ends, training=True).apply()
 
 
-def rewrite_inference(graph: tf.Graph, options: Options, *, input: str, logits: str) -> RewriteReport:  # noqa: A002
+def rewrite_inference(graph: tf.Graph, options: Options, inputs: Sequence[str], ends: Sequence[str]) -> RewriteReport:
     """Insert FakeQuants with fixed ranges, in place; see quantize.modes."""
-    return _Rewrite(graph, options, input, logits, training=False).apply()
+    return _Rewrite(graph, options, inputs, ends, training=False).apply()
 
 
-def plan_inference(graph: tf.Graph, options: Options, *, input: str, logits: str) -> RewriteReport:  # noqa: A002
+def plan_inference(graph: tf.Graph, options: Options, inputs: Sequence[str], ends: Sequence[str]) -> RewriteReport:
     """Fold the batch norms, in place, and return the report of `rewrite_inference` without inserting anything."""
-    return _Rewrite(graph, options, input, logits, training=False).apply(insert=False)
+    return _Rewrite(graph, options, inputs, ends, training=False).apply(insert=False)
 
 
 @dataclass(frozen=True)
@@ -65,16 +67,19 @@ class _FoldedLayer:
 class _Rewrite:
     """The rewrite of one graph, applied once."""
 
-    def __init__(self, graph: tf.Graph, options: Options, input: str, logits: str, *, training: bool) -> None:  # noqa: A002
+    def __init__(
+        self, graph: tf.Graph, options: Options, inputs: Sequence[str], ends: Sequence[str], *, training: bool
+    ) -> None:
         """Examine the graph without changing it; RewriteError if it cannot become fully integer."""
         refuse_uneditable(graph)
-        self._graph, self._options, self._training, self._ends = graph, options, training, (input, logits)
+        self._graph, self._options, self._training, self._names = graph, options, training, (inputs, ends)
+        self._offsets: dict[tf.Operation, Offset] = {}
         self._existing = [each for each in graph.get_operations() if each.type in FAKE_QUANT_TYPES]
         if not self._existing:
             self._path, self._ops, self._plan = self._examine()
 
     def _examine(self) -> Examined:
-        return examine(self._graph, self._options, *self._ends, {}, training=self._training)
+        return examine(self._graph, self._options, *self._names, {}, training=self._training)
 
     def apply(self, *, insert: bool = True) -> RewriteReport:
         """Fold the batch norms and insert the FakeQuants, in place; a graph that has FakeQuants is not changed."""
@@ -85,7 +90,7 @@ class _Rewrite:
             folded, records = self._fold()
             sites = list(self._sites(folded))
             if insert:
-                insertion = Insertion(self._ops, self._options, sites, training=self._training)
+                insertion = Insertion(self._path.inputs, self._ops, self._options, sites, training=self._training)
                 biases = list(self._biases(folded))
                 insertion.fake_quantize()
                 insertion.round_biases(biases)
@@ -95,14 +100,30 @@ class _Rewrite:
         return RewriteReport(folded=tuple(records), quantized=rows, left_float=self._plan.left_float)
 
     def _spell(self) -> None:
-        """Give standalone batch norms their layers, and the graph the converter's spelling; examine it anew."""
+        """Give standalone batch norms their layers, and the graph the converter's spelling; examine it anew.
+
+        Then fold products and sums at the inputs into their layers.
+        """
+        scaled = foldable(self._path)
         edits = self._graph.version
         for op in self._ops:
             if isinstance(op.norm, Unfoldable):
                 insert_layer(op.norm)
-        spell(self._path, training=self._training)
+        self._rename(spell(self._path, training=self._training))
         if self._graph.version != edits:
             self._path, self._ops, self._plan = self._examine()
+        if scaled:
+            self._offsets, renamed = fold_inputs(self._path, scaled)
+            self._rename(renamed)
+            self._path, self._ops, self._plan = self._examine()
+
+    def _rename(self, new_names: Mapping[str, str]) -> None:
+        """Take the tensors at the ends by their new names, where they were written anew."""
+        inputs, ends = self._names
+        self._names = inputs, [new_names.get(tensor_name(each), each) for each in ends]
+        ranges = self._options.output_ranges
+        renamed = {new_names.get(tensor_name(name), name): each for name, each in ranges.items()}
+        self._options = replace(self._options, output_ranges=renamed)
 
     def _leave_out_clips(self) -> None:
         """Let the FakeQuant behind a clip read what the clip reads: the range clips alike, and has an integer form."""
@@ -125,6 +146,10 @@ class _Rewrite:
             # batch norm that is frozen in the float graph is folded in training as it is for inference.
             in_place = norm.training and norm.layer not in self._plain_layers()
             record = fold_in_training(norm, freeze) if in_place else fold(norm, freeze)
+            if in_place and norm.layer in self._offsets:
+                # The batch's mean has the sum of the quantized weights.
+                offset = self._offsets.pop(norm.layer)
+                replace_input([offset.product], offset.product.inputs[0], norm.layer.inputs[1])
             names = (record.weights, record.bias, record.output)
             weights, bias, output = (self._graph.get_tensor_by_name(name) for name in names)
             complete = output if op.output is norm.result else op.output
@@ -145,8 +170,9 @@ class _Rewrite:
 
     def _site(self, planned: PlannedFakeQuant, folded: Mapping[int, _FoldedLayer]) -> Site:
         spec = self._plan.ranges[planned.range]
-        if planned.op == INPUT:
-            return Site(planned, spec, self._path.input, consumers(self._path.input))
+        if planned.op < 0:
+            source = self._path.inputs[input_number(planned.op)]
+            return Site(planned, spec, source, consumers(source))
         op, layer = self._ops[planned.op], folded.get(planned.op)
         if planned.operand is not None:
             return Site(planned, spec, planned.operand, (op.operation,))
@@ -179,7 +205,13 @@ class _Rewrite:
                     weights_range = self._plan.ranges[planned.range]
                     weights_op = self._ops[planned.op].weights_op if layer is None else layer.layer
                     transposed = weights_op is not None and weights_op.type in TRANSPOSED_TYPES
-                    yield BiasSite(planned.op, prefix, bias, consumers(bias), input_range, weights_range, transposed)
+                    offset = None
+                    if weights_op is not None and weights_op in self._offsets:
+                        weights = weights_op.inputs[OPS[weights_op.type].weights] if layer is None else layer.weights
+                        offset = self._offsets[weights_op], weights
+                    yield BiasSite(
+                        planned.op, prefix, bias, consumers(bias), input_range, weights_range, transposed, offset
+                    )
 
     def _plain_layers(self) -> set[tf.Operation]:
         """Return the layers without a batch norm."""

@@ -5,6 +5,7 @@
     relu(x) - slope relu(-x)                     ->  relu(x) + (-slope) relu(-x)
     x^2                                          ->  x * x
     Conv2D + 1                                   ->  Conv2D, BiasAdd of a vector
+    sigmoid(x * 1), of tf.nn.silu                ->  sigmoid(x)
     x + 0, x * 1, -x, x * -1                     ->  x * 0.99999994, x * -0.99999994
 
 The values are the same. The first two are for inference only: a training's batch norm takes its statistics from its own
@@ -13,6 +14,7 @@ input.
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import NamedTuple
 
 import numpy as np
@@ -34,15 +36,20 @@ _ALMOST_ONE = float(np.nextafter(np.float32(1), np.float32(0)))
 _CHANNELWISE = frozenset({"Add", "AddV2", "BiasAdd", "Mul", "Sub"})
 
 
-def spell(path: DataPath, *, training: bool) -> None:
-    """Write the operations of a path in the converter's spelling, in place."""
-    dependent = reachable([path.input.op], readers)
+def spell(path: DataPath, *, training: bool) -> dict[str, str]:
+    """Write the operations of a path in the converter's spelling, in place; return the new names of ends by the old."""
+    dependent = reachable([each.op for each in path.inputs], readers)
     for layer in [] if training else _layers(path):
         atrous = atrous_of(layer)
-        _move_behind(layer if atrous is None else as_one_layer(atrous), path.logits, dependent)
+        _move_behind(layer if atrous is None else as_one_layer(atrous), path.end_names, dependent)
 
-    for operation in path.operations:
-        _respell(operation, path)
+    respelled = ((each.outputs[0], _respelled(each, path)) for each in path.operations)
+    renamed: dict[str, str] = {}
+    for old, new in respelled:
+        if new is not None:
+            replace_input(consumers(old), old, new)
+            renamed[old.name] = new.name
+    return {old: new for old, new in renamed.items() if old in path.end_names}
 
 
 def requantizable(tensor: tf.Tensor, sign: int = 1) -> tf.Tensor:
@@ -54,28 +61,29 @@ def requantizable(tensor: tf.Tensor, sign: int = 1) -> tf.Tensor:
     return tf.multiply(tensor, sign * _ALMOST_ONE, name="requantizable")
 
 
-def _respell(operation: tf.Operation, path: DataPath) -> None:
-    """Write one operation of the path in the converter's spelling, unless it computes the logits."""
+def _respelled(operation: tf.Operation, path: DataPath) -> tf.Tensor | None:
+    """Return the output of one operation of the path in the converter's spelling, None if it has it.
+
+    An end that nothing reads keeps its operation: it is the network's result.
+    """
     old = operation.outputs[0]
-    if old is path.logits or len(path.sources[operation]) != 1:
-        return
+    if (old.name in path.end_names and not old.consumers()) or len(path.sources[operation]) != 1:
+        return None
     # Not the path's source: its own operation may have been written anew.
     value = next(each for each in operation.inputs if tf.get_static_value(each) is None)
     scope = parent_scope(operation.name)
     with v1.name_scope(f"{scope}/" if scope else None):
         prelu = prelu_of(operation)
         if prelu is not None and not is_spelled(prelu):
-            new = spelled(prelu)
-        elif sign := _sign(operation, value):
-            new = requantizable(value, sign)
-        elif operation.type in {"Square", "Pow"}:
-            new = tf.multiply(value, value)
-        elif _is_bias_of_one_number(operation, value):
+            return spelled(prelu)
+        if sign := _sign(operation, value):
+            return tf.identity(value) if sign == 1 and _is_beta_of_silu(operation) else requantizable(value, sign)
+        if operation.type in {"Square", "Pow"}:
+            return tf.multiply(value, value)
+        if _is_bias_of_one_number(operation, value):
             (number,) = (each for each in operation.inputs if each is not value)
-            new = tf.nn.bias_add(value, tf.fill([value.shape[-1]], tf.reshape(number, [])))
-        else:
-            return
-    replace_input(consumers(old), old, new)
+            return tf.nn.bias_add(value, tf.fill([value.shape[-1]], tf.reshape(number, [])))
+    return None
 
 
 def _is_bias_of_one_number(operation: tf.Operation, value: tf.Tensor) -> bool:
@@ -87,6 +95,11 @@ def _is_bias_of_one_number(operation: tf.Operation, value: tf.Tensor) -> bool:
     while keeps_channels(layer):
         layer = layer.inputs[0].op
     return layer.type in OPS and OPS[layer.type].weights is not None
+
+
+def _is_beta_of_silu(operation: tf.Operation) -> bool:
+    """Return whether an operation is the product with beta in x sigmoid(beta x), which needs no range of its own."""
+    return operation.type == "Mul" and {each.type for each in consumers(operation.outputs[0])} == {"Sigmoid"}
 
 
 def _sign(operation: tf.Operation, value: tf.Tensor) -> int:
@@ -111,17 +124,17 @@ def _layers(path: DataPath) -> list[tf.Operation]:
     return [each for each in dict.fromkeys(layers) if each.type in OPS and OPS[each.type].weights is not None]
 
 
-def _move_behind(layer: tf.Operation, logits: tf.Tensor, dependent: set[tf.Operation]) -> None:
+def _move_behind(layer: tf.Operation, ends: Collection[str], dependent: set[tf.Operation]) -> None:
     """Move what only moves a layer's values behind its bias, batch norm, activation and what clips.
 
-    The logits keep their operation: nothing moves behind it.
+    An end keeps its operation: nothing moves behind it.
     """
     chain: list[_Link] = []
     output = layer.outputs[0]
     activated = False
     while True:
         following = consumers(output)
-        if len(following) != 1 or following[0].outputs[0] is logits:
+        if len(following) != 1 or following[0].outputs[0].name in ends:
             break
         # As in through_clip: what clips stands directly behind a bias or an activation.
         behind = bool(chain) and not keeps_channels(chain[-1].operation)

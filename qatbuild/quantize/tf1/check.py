@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import tensorflow as tf
@@ -15,6 +15,7 @@ from qatbuild.quantize.graph.integer_ops import (
     NEEDS_RANGE,
     ONLY_AS_UINT8,
     ONLY_IN_INTEGER,
+    ONLY_LOGITS_IN_TF1,
     OPS,
     POOLS,
     SPLITS,
@@ -24,7 +25,13 @@ from qatbuild.quantize.graph.integer_ops import (
 )
 from qatbuild.quantize.graph.layer_ops import ACTIVATION_TYPES, LAYER_TYPES
 from qatbuild.quantize.graph.names import layer_name
-from qatbuild.quantize.graph.refusals import UnsupportedOp, refuse_unconnected, refuse_unsupported
+from qatbuild.quantize.graph.refusals import (
+    UnsupportedOp,
+    refuse_equal,
+    refuse_unconnected,
+    refuse_unread,
+    refuse_unsupported,
+)
 from qatbuild.quantize.graph.walk import float_readers, reachable
 from qatbuild.quantize.options import Options
 from qatbuild.quantize.tf1.layers import LayerMatch, find_layers, unfolded_batch_norm, why_unmatched
@@ -33,14 +40,14 @@ from qatbuild.quantize.tf1.placement import Precision, place
 
 def check_network(
     graph: tf.Graph,
-    input: str,  # noqa: A002
-    logits: str,
+    inputs: Sequence[str],
+    ends: Sequence[str],
     hints: Mapping[str, str],
     options: Options | None = None,
 ) -> None:
     """Raise a RewriteError for a network that the ranges of mode tf1 do not make fully integer; see quantize.modes."""
     scheme = "uint8" if options is None else options.scheme
-    refuse_unsupported(CheckedNetwork.between(_folded(graph), input, logits).unsupported(scheme), {**_HINTS, **hints})
+    refuse_unsupported(CheckedNetwork.between(_folded(graph), inputs, ends).unsupported(scheme), {**_HINTS, **hints})
 
 
 _HINTS = {
@@ -63,14 +70,15 @@ def _folded(graph: tf.Graph) -> tf.Graph:
 
 @dataclass(frozen=True)
 class CheckedNetwork:
-    """The operations between input and logits, and the ranges that the rewrite would give them.
+    """The operations between inputs and ends, and the ranges that the rewrite would give them.
 
-    operations   in the graph's order, without the input
+    operations   in the graph's order, without the inputs
     chains       for an operation of a recognised layer: the operations that are computed with it in one step
     ranged       operations whose output gets a FakeQuant
     random       operations that depend on random numbers
     unfolded     batch norms that stay, and why
-    on_path      the operations and the input
+    on_path      the operations and the inputs
+    ends         the operations at the ends
     """
 
     operations: tuple[tf.Operation, ...]
@@ -79,15 +87,21 @@ class CheckedNetwork:
     random: frozenset[tf.Operation]
     unfolded: Mapping[tf.Operation, str]
     on_path: frozenset[tf.Operation] = field(repr=False)
+    ends: frozenset[tf.Operation]
 
     @classmethod
-    def between(cls, graph: tf.Graph, source: str, target: str) -> CheckedNetwork:
-        """Return the network between the operations `source` and `target`; RewriteError if they are not connected."""
-        start, end = _operation(graph, source), _operation(graph, target)
-        ancestors = reachable([end], lambda operation: [tensor.op for tensor in _values(operation)])
-        inner = (reachable([start], float_readers) & ancestors) - {start}
-        if end not in inner:
-            refuse_unconnected(start.outputs[0], end.outputs[0], {})
+    def between(cls, graph: tf.Graph, sources: Sequence[str], targets: Sequence[str]) -> CheckedNetwork:
+        """Return the network between the operations `sources` and `targets`; RewriteError if they are not connected."""
+        starts, ends = ([_operation(graph, name) for name in names] for names in (sources, targets))
+        ancestors = reachable(ends, lambda operation: [tensor.op for tensor in _values(operation)])
+        inner = (reachable(starts, float_readers) & ancestors) - set(starts)
+        for end in ends:
+            if end not in inner:
+                refuse_unconnected([each.outputs[0] for each in starts], [end.outputs[0]], {})
+        for start in starts:
+            if start not in ancestors:
+                refuse_unread(start.outputs[0], [each.outputs[0] for each in ends])
+        refuse_equal([each.outputs[0] for each in ends], inner)
         matches = find_layers(graph)
         noise = [operation for operation in graph.get_operations() if "Random" in operation.type]
         return cls(
@@ -100,7 +114,8 @@ class CheckedNetwork:
                 for each in find_batch_norms(graph, training=False)
                 if isinstance(each, Unfoldable)
             },
-            on_path=frozenset(inner | {start}),
+            on_path=frozenset(inner | set(starts)),
+            ends=frozenset(ends),
         )
 
     def unsupported(self, scheme: str) -> list[UnsupportedOp]:
@@ -141,10 +156,10 @@ class CheckedNetwork:
             return None if unfolded_batch_norm(operation) is not None else (name, why_unmatched(operation))
         if row is not None and not row.in_tf1:
             return name, ONLY_IN_INTEGER
-        return name, reason(name)
+        return name, ONLY_LOGITS_IN_TF1 if operation in self.ends & self.chains.keys() else reason(name)
 
     def _is_read(self, part: tf.Tensor) -> bool:
-        return any(each in self.on_path for each in part.consumers())
+        return part.op in self.ends or any(each in self.on_path for each in part.consumers())
 
     def _why_unfolded(self, part: tf.Operation) -> list[str]:
         """Return why the batch norm that contains the operation was not folded; it is listed under its last sum."""
@@ -159,8 +174,8 @@ class CheckedNetwork:
         """Return whether the output has a range, or needs none because it is computed in one step with its readers."""
         if operation.type not in NEEDS_RANGE:
             return False
-        if operation in self.ranged:
-            return True
+        if operation in self.ranged or operation in self.ends:
+            return operation in self.ranged
         if operation.type in ACTIVATION_TYPES and operation.inputs[0].op.type in POOLS:
             return True
         chain = self.chains.get(operation, frozenset())

@@ -5,6 +5,7 @@ All refusals come before the first edit of the graph.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import tensorflow as tf
@@ -33,8 +34,8 @@ from qatbuild.quantize.tf1.placement import Placement, Precision, place
 from qatbuild.quantize.tf1.ranges import fake_quantize, free_prefix
 
 
-def rewrite_training(graph: tf.Graph, options: Options, *, input: str, logits: str) -> RewriteReport:  # noqa: A002, ARG001
-    """Insert FakeQuants that learn their ranges; see quantize.modes. `input` and `logits` are not used in this mode."""
+def rewrite_training(graph: tf.Graph, options: Options, inputs: Sequence[str], ends: Sequence[str]) -> RewriteReport:  # noqa: ARG001
+    """Insert FakeQuants that learn their ranges; see quantize.modes. `inputs` and `ends` are not used in this mode."""
     return Rewrite(
         training=True,
         precision=Precision(symmetric=options.scheme != "uint8"),
@@ -43,12 +44,12 @@ def rewrite_training(graph: tf.Graph, options: Options, *, input: str, logits: s
     ).apply(graph)
 
 
-def rewrite_inference(graph: tf.Graph, options: Options, *, input: str, logits: str) -> RewriteReport:  # noqa: A002, ARG001
-    """Insert FakeQuants with fixed ranges; see quantize.modes. `input` and `logits` are not used in this mode."""
+def rewrite_inference(graph: tf.Graph, options: Options, inputs: Sequence[str], ends: Sequence[str]) -> RewriteReport:  # noqa: ARG001
+    """Insert FakeQuants with fixed ranges; see quantize.modes. `inputs` and `ends` are not used in this mode."""
     return Rewrite(training=False, precision=Precision(symmetric=options.scheme != "uint8")).apply(graph)
 
 
-def plan_inference(graph: tf.Graph, options: Options, *, input: str, logits: str) -> RewriteReport:  # noqa: A002, ARG001
+def plan_inference(graph: tf.Graph, options: Options, inputs: Sequence[str], ends: Sequence[str]) -> RewriteReport:  # noqa: ARG001
     """Fold the batch norms, and return the report of `rewrite_inference` without inserting anything."""
     return Rewrite(training=False, precision=Precision(symmetric=options.scheme != "uint8")).plan(graph)
 
