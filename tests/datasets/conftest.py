@@ -15,7 +15,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-from qatbuild.exchange.request import Request, Source
+from qatbuild.exchange import request as exchange
+from qatbuild.exchange.dataset_facts import DatasetFacts
+from qatbuild.exchange.request import Request
+from qatbuild.worker import datasets
+from qatbuild.worker.datasets.examples import Examples, InMemory, opened
+from qatbuild.worker.datasets.pictures import Pictures
+from qatbuild.worker.datasets.source import Source
 from tests.conftest import SHARED
 
 
@@ -38,6 +44,29 @@ def cifar_members() -> dict[str, bytes]:
         rows[:, 1:].reshape(-1, 3, 32, 32)[:, :, 5, 7] = [1, 2, 100 + number]
         members[name] = rows.tobytes()
     return members
+
+
+def load(name: str, path: Path | None = None, downloads: Path = Path("never-used"), **fields: Any) -> datasets.Dataset:
+    """The data of a spec with these fields of `dataset`."""
+    return datasets.load(Source.of({"name": name, **fields}, path), downloads)
+
+
+def rows(dataset: datasets.Dataset, split: str, column: str) -> np.ndarray:
+    """A column of a split as one array."""
+    each = dataset.splits[split][column]
+    assert not isinstance(each, Pictures)
+    return each.array if isinstance(each, InMemory) else each.read(np.arange(len(each)))
+
+
+def examples(request: Request, facts: DatasetFacts, split: str) -> Examples:
+    """A split as the stage `dataset` left it."""
+    return opened(request.out, split, facts)
+
+
+def column(request: Request, facts: DatasetFacts, split: str, name: str) -> np.ndarray:
+    """A column of a split as the stage left it, as one array."""
+    split_examples = examples(request, facts, split)
+    return split_examples.read(np.arange(len(split_examples)))[name]
 
 
 CifarArchive = Callable[[str], Path]
@@ -135,7 +164,7 @@ def make_request(tmp_path: Path) -> MakeRequest:
     """Requests for the stage `dataset`, each with a work folder of its own in one build folder."""
     made: list[Path] = []
 
-    def make(name: str, path: Path | None = None, validation: float = 0.1, **settings: str) -> Request:
+    def make(name: str, path: Path | None = None, validation: float = 0.1, **settings: Any) -> Request:
         work = tmp_path / "build" / "work" / f"key{len(made)}"
         made.append(work)
         (work / "out").mkdir(parents=True)
@@ -143,7 +172,7 @@ def make_request(tmp_path: Path) -> MakeRequest:
             stage="dataset",
             settings={"dataset": {"name": name, "url": None, "sha256": None, "validation": validation, **settings}},
             inputs={},
-            sources={"data": Source(path, "")} if path else {},
+            sources={"data": exchange.Source(path, "")} if path else {},
             toolchain={},
             code="",
             threads=2,

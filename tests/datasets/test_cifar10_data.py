@@ -10,12 +10,13 @@ import pytest
 
 from qatbuild.exchange.errors import DatasetError
 from qatbuild.worker import datasets
-from tests.datasets.conftest import CifarArchive, pack
+from tests.datasets import conftest
+from tests.datasets.conftest import CifarArchive, pack, rows
 from tests.hints import follows
 
 
 def load(path: Path, sha256: str | None = None) -> datasets.Dataset:
-    return datasets.load("cifar10", path, None, sha256, path.parent / "downloads")
+    return conftest.load("cifar10", path, sha256=sha256)
 
 
 def fault(path: Path) -> str:
@@ -28,31 +29,28 @@ def fault(path: Path) -> str:
 @pytest.mark.parametrize("ending", ["tar", "tar.gz", "tar.bz2", "tar.xz"])
 def test_archive_of_any_compression_is_read(ending: str, cifar_archive: CifarArchive) -> None:
     data = load(cifar_archive(ending))
-    assert data.train_images.shape == (50_000, 32, 32, 3)
-    assert data.test_images.shape == (10_000, 32, 32, 3)
-    assert (data.train_images.dtype, data.train_labels.dtype, data.test_labels.dtype) == (
-        np.dtype("uint8"),
-        np.dtype("int32"),
-        np.dtype("int32"),
-    )
-    assert data.class_names[3] == "cat"
-    assert len(data.class_names) == 10
+    assert rows(data, "train", "images").shape == (50_000, 32, 32, 3)
+    assert rows(data, "test", "images").shape == (10_000, 32, 32, 3)
+    types = [rows(data, split, name).dtype for split in ("train", "test") for name in ("images", "labels")]
+    assert types == ["uint8", "int32"] * 2
+    assert data.class_names["labels"][3] == "cat"
+    assert len(data.class_names["labels"]) == 10
 
 
 def test_planar_channels_become_the_last_axis_and_batches_keep_their_order(cifar_archive: CifarArchive) -> None:
     data = load(cifar_archive("tar"))
-    assert data.train_images[0, 5, 7].tolist() == [1, 2, 100]
-    assert data.train_images[20_000, 5, 7].tolist() == [1, 2, 102]
-    assert data.test_images[9_999, 5, 7].tolist() == [1, 2, 105]
-    assert np.count_nonzero(data.test_images) == 3 * 10_000
-    assert data.train_labels[10_000:10_003].tolist() == [1, 2, 3]
-    assert data.test_labels[:3].tolist() == [5, 6, 7]
+    assert rows(data, "train", "images")[0, 5, 7].tolist() == [1, 2, 100]
+    assert rows(data, "train", "images")[20_000, 5, 7].tolist() == [1, 2, 102]
+    assert rows(data, "test", "images")[9_999, 5, 7].tolist() == [1, 2, 105]
+    assert np.count_nonzero(rows(data, "test", "images")) == 3 * 10_000
+    assert rows(data, "train", "labels")[10_000:10_003].tolist() == [1, 2, 3]
+    assert rows(data, "test", "labels")[:3].tolist() == [5, 6, 7]
 
 
 def test_compression_is_recognised_by_content_not_by_name(tmp_path: Path, cifar_archive: CifarArchive) -> None:
     renamed = tmp_path / "data.bin"
     renamed.symlink_to(cifar_archive("tar.xz"))
-    assert len(load(renamed).train_labels) == 50_000
+    assert len(rows(load(renamed), "train", "labels")) == 50_000
 
 
 def test_unpacked_folder_and_its_parent_are_read(tmp_path: Path, cifar_members: dict[str, bytes]) -> None:
@@ -61,9 +59,9 @@ def test_unpacked_folder_and_its_parent_are_read(tmp_path: Path, cifar_members: 
     for name, content in cifar_members.items():
         (folder / name).write_bytes(content)
     (folder / "readme.html").write_text("as in the official archive")
-    images = load(folder).train_images
+    images = rows(load(folder), "train", "images")
     assert images[49_999, 5, 7].tolist() == [1, 2, 104]
-    assert np.array_equal(load(tmp_path).train_images, images)
+    assert np.array_equal(rows(load(tmp_path), "train", "images"), images)
 
 
 def test_nothing_is_unpacked_to_the_disk(tmp_path: Path, cifar_archive: CifarArchive) -> None:
@@ -84,7 +82,7 @@ def test_python_version_of_the_archive_is_refused(tmp_path: Path, cifar_archive:
     text = fault(pack(tmp_path / "cifar-10-python.tar.gz", {"data_batch_1": b"pickle", "test_batch": b""}, "w:gz"))
     assert "only data_batch_1, test_batch" in text
     assert f"hint: {follows('Use the binary version of CIFAR-10')}" in text
-    assert len(load(cifar_archive("tar")).train_images) == 50_000
+    assert load(cifar_archive("tar")).count("train") == 50_000
 
 
 @pytest.mark.parametrize("lacking_bytes", [1, -1, 3073])

@@ -13,10 +13,9 @@ from pathlib import Path
 import pytest
 
 from qatbuild.exchange.errors import DatasetError
-from qatbuild.worker import datasets
 from qatbuild.worker.datasets import download
 from qatbuild.worker.datasets.download import ATTEMPTS, fetch
-from tests.datasets.conftest import CifarArchive, Server
+from tests.datasets.conftest import CifarArchive, Server, load, rows
 from tests.hints import follows
 
 CONTENT = bytes(range(256)) * 4000
@@ -222,8 +221,8 @@ def test_cifar10_comes_from_a_mirror_with_its_own_checksum(
 ) -> None:
     server.files["/mirror/cifar.tar.xz"] = content = cifar_archive("tar.xz").read_bytes()
     digest = hashlib.sha256(content).hexdigest()
-    data = datasets.load("cifar10", None, f"{server.url}/mirror/cifar.tar.xz", digest, tmp_path)
-    assert data.test_labels[:3].tolist() == [5, 6, 7]
+    data = load("cifar10", None, tmp_path, url=f"{server.url}/mirror/cifar.tar.xz", sha256=digest)
+    assert rows(data, "test", "labels")[:3].tolist() == [5, 6, 7]
     assert files(tmp_path) == ["cifar.tar.xz"]
 
 
@@ -231,4 +230,4 @@ def test_cifar10_of_a_mirror_without_a_checksum_must_be_the_official_archive(ser
     server.files["/cifar-10-binary.tar.gz"] = b"forged"
     server.ranges = False
     with pytest.raises(DatasetError, match="c4a38c50a1bc5f3a1c5537f2155ab9d68f9f25eb1ed8d9ddda3db29a59bca1dd"):
-        datasets.load("cifar10", None, f"{server.url}/cifar-10-binary.tar.gz", None, tmp_path)
+        load("cifar10", None, tmp_path, url=f"{server.url}/cifar-10-binary.tar.gz")

@@ -12,7 +12,8 @@ import pytest
 
 from qatbuild.exchange.errors import DatasetError
 from qatbuild.worker import datasets
-from tests.datasets.conftest import Server
+from tests.datasets import conftest
+from tests.datasets.conftest import Server, rows
 
 IMAGES, LABELS = "train-images-idx3-ubyte", "train-labels-idx1-ubyte"
 TEST_IMAGES, TEST_LABELS = "t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte"
@@ -38,7 +39,7 @@ def folder(tmp_path: Path) -> Path:
 
 
 def load(folder: Path) -> datasets.Dataset:
-    return datasets.load("idx", folder, None, None, folder / "downloads")
+    return conftest.load("idx", folder)
 
 
 def fault(folder: Path, name: str) -> str:
@@ -50,11 +51,11 @@ def fault(folder: Path, name: str) -> str:
 
 def test_four_files_become_two_splits_with_one_channel(folder: Path) -> None:
     data = load(folder)
-    assert data.train_images.shape == (12, 3, 2, 1)
-    assert data.test_images[1, :, :, 0].tolist() == [[6, 7], [8, 9], [10, 11]]
-    assert data.test_labels.tolist() == [0, 1, 2, 3, 0, 1]
-    assert data.test_labels.dtype == np.int32
-    assert data.class_names == ("0", "1", "2", "3")
+    assert rows(data, "train", "images").shape == (12, 3, 2, 1)
+    assert rows(data, "test", "images")[1, :, :, 0].tolist() == [[6, 7], [8, 9], [10, 11]]
+    assert rows(data, "test", "labels").tolist() == [0, 1, 2, 3, 0, 1]
+    assert rows(data, "test", "labels").dtype == np.int32
+    assert data.class_names["labels"] == ("0", "1", "2", "3")
 
 
 def test_compressed_and_dotted_names_are_taken(folder: Path) -> None:
@@ -62,7 +63,7 @@ def test_compressed_and_dotted_names_are_taken(folder: Path) -> None:
         (folder / f"{name.replace('-idx', '.idx')}.gz").write_bytes(gzip.compress((folder / name).read_bytes()))
         (folder / name).unlink()
     (folder / LABELS).rename(folder / LABELS.replace("-idx", ".idx"))
-    assert load(folder).train_images.shape == (12, 3, 2, 1)
+    assert rows(load(folder), "train", "images").shape == (12, 3, 2, 1)
 
 
 def test_missing_file_is_named_with_its_spellings(folder: Path) -> None:
@@ -156,18 +157,18 @@ def test_class_without_training_images_is_noted(folder: Path) -> None:
 def test_mirror_is_bound_by_the_pinned_checksums(server: Server, tmp_path: Path) -> None:
     server.files["/mnist/train-images-idx3-ubyte.gz"] = content = gzip.compress(b"forged")
     with pytest.raises(DatasetError, match=hashlib.sha256(content).hexdigest()):
-        datasets.load("idx", None, f"{server.url}/mnist/", None, tmp_path)
+        conftest.load("idx", None, tmp_path, url=f"{server.url}/mnist/")
 
 
-def test_one_checksum_for_four_files_is_refused(tmp_path: Path) -> None:
+def test_one_checksum_for_four_files_is_refused() -> None:
     with pytest.raises(DatasetError, match="four files"):
-        datasets.load("idx", None, None, "0" * 64, tmp_path)
+        conftest.load("idx", sha256="0" * 64)
 
 
 @pytest.mark.shared("data/mnist")
 def test_real_mnist_is_read(shared_data: Path) -> None:
     data = load(shared_data / "mnist")
-    assert data.train_images.shape == (60_000, 28, 28, 1)
-    assert data.test_images.shape == (10_000, 28, 28, 1)
-    assert data.train_labels[:5].tolist() == [5, 0, 4, 1, 9]
-    assert data.class_names == tuple("0123456789")
+    assert rows(data, "train", "images").shape == (60_000, 28, 28, 1)
+    assert rows(data, "test", "images").shape == (10_000, 28, 28, 1)
+    assert rows(data, "train", "labels")[:5].tolist() == [5, 0, 4, 1, 9]
+    assert data.class_names["labels"] == tuple("0123456789")

@@ -17,32 +17,32 @@ from PIL import Image
 from qatbuild.exchange.errors import DatasetError
 from qatbuild.worker import datasets
 from qatbuild.worker.datasets import idx
-from tests.datasets.conftest import Server
+from tests.datasets.conftest import Server, load
 from tests.hints import follows
 
 
 def test_editing_one_kind_leaves_the_others_alone_for_it_is_not_imported() -> None:
     code = (
         "import sys; from pathlib import Path; from qatbuild.worker import datasets\n"
-        "datasets.load('digits', None, None, None, Path('never-used'))\n"
-        "rooms = sorted(name for name in sys.modules if name.startswith('qatbuild.worker.datasets.'))\n"
+        "datasets.load(datasets.source.Source('digits'), Path('never-used'))\n"
+        "rooms = {name for name in datasets.NAMES if f'qatbuild.worker.datasets.{name}' in sys.modules}\n"
         "print(rooms, 'PIL' in sys.modules)"
     )
     root = Path(__file__).resolve().parents[2]
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=root)
-    assert done.stdout.strip() == "['qatbuild.worker.datasets.digits'] False"
+    assert done.stdout.strip() == "{'digits'} False"
 
 
 @pytest.mark.parametrize("name", ["imagenet", "download", "__init__", "digits.evil", ""])
-def test_unknown_name_lists_the_known_ones(name: str, tmp_path: Path) -> None:
-    with pytest.raises(DatasetError, match="digits, cifar10, idx, npz, images"):
-        datasets.load(name, None, None, None, tmp_path)
+def test_unknown_name_lists_the_known_ones(name: str) -> None:
+    with pytest.raises(DatasetError, match="digits, cifar10, idx, npz, images, tfrecord"):
+        load(name)
 
 
-@pytest.mark.parametrize("name", ["cifar10", "idx", "npz", "images"])
+@pytest.mark.parametrize("name", ["cifar10", "idx", "npz", "images", "tfrecord"])
 def test_missing_path_is_named_with_a_hint(name: str, tmp_path: Path) -> None:
     with pytest.raises(DatasetError) as caught:
-        datasets.load(name, tmp_path / "absent", None, None, tmp_path)
+        load(name, tmp_path / "absent")
     assert str(tmp_path / "absent") in str(caught.value)
     assert 'correct "path"' in caught.value.hint
 
@@ -99,32 +99,32 @@ def test_data_that_follow_the_hint_are_read(
     (tmp_path / "empty").mkdir()
     np.savez(tmp_path / "empty.npz")
 
-    def load(path: str | None = None, sha256: str | None = None) -> datasets.Dataset:
-        return datasets.load(name, None if path is None else tmp_path / path, None, sha256, tmp_path)
+    def read(path: str | None = None, sha256: str | None = None) -> datasets.Dataset:
+        return load(name, None if path is None else tmp_path / path, sha256=sha256)
 
     with pytest.raises(DatasetError) as caught:
-        load(**fields)
+        read(**fields)
     assert hint in caught.value.hint
     followed = {"path": PLACES[name], **changes}
     if followed.get("sha256"):
         followed["sha256"] = hashlib.sha256((tmp_path / "data.npz").read_bytes()).hexdigest()
-    assert len(load(**followed).train_images)
+    assert read(**followed).count("train")
 
 
 def test_data_are_fetched_from_the_url_with_their_checksum(server: Server, tmp_path: Path) -> None:
     content = arrays(tmp_path / "data.npz").read_bytes()
     server.files["/data.npz"] = content
     digest = hashlib.sha256(content).hexdigest()
-    assert len(datasets.load("npz", None, f"{server.url}/data.npz", digest, tmp_path / "new").train_images)
+    assert load("npz", None, tmp_path / "new", url=f"{server.url}/data.npz", sha256=digest).count("train")
 
 
 def test_checksum_for_a_folder_is_refused(tmp_path: Path) -> None:
     with pytest.raises(DatasetError, match="is for one file"):
-        datasets.load("images", tmp_path, None, "0" * 64, tmp_path)
+        load("images", tmp_path, sha256="0" * 64)
 
 
-@pytest.mark.parametrize("name", ["npz", "images"])
-def test_data_of_the_users_own_without_a_path_ask_for_it(name: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", ["npz", "images", "tfrecord"])
+def test_data_of_the_users_own_without_a_path_ask_for_it(name: str) -> None:
     with pytest.raises(DatasetError, match=r"dataset\.path +missing") as caught:
-        datasets.load(name, None, None, None, tmp_path)
+        load(name)
     assert 'Give "path"' in caught.value.hint

@@ -13,7 +13,9 @@ import pytest
 
 from qatbuild.exchange.errors import DatasetError
 from qatbuild.worker import datasets
-from tests.datasets.conftest import Server
+from tests.datasets import conftest
+from tests.datasets.conftest import Server, rows
+from tests.hints import follows
 
 
 def arrays(**changes: Any) -> dict[str, Any]:
@@ -29,7 +31,7 @@ def arrays(**changes: Any) -> dict[str, Any]:
 
 
 def load(path: Path) -> datasets.Dataset:
-    return datasets.load("npz", path, None, None, path.parent)
+    return conftest.load("npz", path)
 
 
 def fault(path: Path) -> str:
@@ -47,37 +49,52 @@ def path(tmp_path: Path) -> Path:
 def test_grey_images_get_a_channel_and_labels_become_int32(path: Path) -> None:
     np.savez_compressed(path, **arrays(train_labels=(np.arange(8) % 2).astype(np.uint64)))
     data = load(path)
-    assert data.train_images.shape == (8, 3, 2, 1)
-    assert data.train_images[7, 2, 1, 0] == 47
-    assert data.train_labels.tolist() == [0, 1] * 4
-    assert data.train_labels.dtype == data.test_labels.dtype == np.int32
-    assert data.class_names == ("0", "1")
+    assert rows(data, "train", "images").shape == (8, 3, 2, 1)
+    assert rows(data, "train", "images")[7, 2, 1, 0] == 47
+    assert rows(data, "train", "labels").tolist() == [0, 1] * 4
+    assert rows(data, "train", "labels").dtype == rows(data, "test", "labels").dtype == np.int32
+    assert data.class_names["labels"] == ("0", "1")
 
 
 def test_channels_and_class_names_are_taken(path: Path) -> None:
     images = np.zeros((8, 3, 2, 5), np.uint8)
     np.savez(path, **arrays(train_images=images, test_images=images[:4], class_names=np.array(["cat", "dog", "rare"])))
     data = load(path)
-    assert data.train_images.shape == (8, 3, 2, 5)
-    assert data.class_names == ("cat", "dog", "rare")
+    assert rows(data, "train", "images").shape == (8, 3, 2, 5)
+    assert data.class_names["labels"] == ("cat", "dog", "rare")
+
+
+@pytest.mark.parametrize(("values", "classes"), [([[0, 0], [0, 0]], 1), ([[0, 1], [1, 0]], 2), ([[0, -1], [1, 0]], 2)])
+def test_the_classes_of_objects_are_no_labels_of_places(values: list[list[int]], classes: int, path: Path) -> None:
+    objects = np.tile(values, (2, 1))
+    np.savez(path, train_x=np.zeros((4, 3)), test_x=np.zeros((4, 3)), train_o_classes=objects, test_o_classes=objects)
+    assert len(load(path).class_names["o_classes"]) == classes
 
 
 BAD: dict[str, tuple[dict[str, Any], list[str]]] = {
-    "missing": ({"test_labels": None}, ["test_labels", "missing", "only train_images, train_labels, test_images"]),
-    "floats": (
-        {"train_images": np.zeros((8, 3, 2))},
-        ["train_images", "float64 [8, 3, 2]", "uint8 [n, height, width]"],
-    ),
-    "flat": ({"test_images": np.zeros((4, 6), np.uint8)}, ["test_images", "uint8 [4, 6]"]),
+    "missing": ({"test_labels": None}, ["test_labels", "missing", "only test_images"]),
+    "nothing for training": ({"train_images": None, "train_labels": None}, ["train_images", "only test_images, test"]),
+    "another type": ({"train_images": np.zeros((8, 3, 2))}, ["test_images", "uint8 [n, 3, 2, 1]", "float32 [n, 3, 2]"]),
+    "flat": ({"test_images": np.zeros((4, 6), np.uint8)}, ["test_images", "uint8 [n, 6]"]),
     "no images": ({"test_images": np.zeros((0, 3, 2), np.uint8)}, ["test_images", "no size 0"]),
     "sizes": ({"test_images": np.zeros((4, 2, 3), np.uint8)}, ["test_images", "[n, 2, 3, 1]", "[n, 3, 2, 1]"]),
     "channels": ({"test_images": np.zeros((4, 3, 2, 3), np.uint8)}, ["test_images", "[n, 3, 2, 3]"]),
-    "count": ({"train_labels": np.arange(7) % 2}, ["train_labels", "[7]", "integers [8], one for each image"]),
-    "one hot": ({"train_labels": np.eye(8, dtype=int)}, ["train_labels", "[8, 8]"]),
-    "float labels": ({"test_labels": np.zeros(4)}, ["test_labels", "float64"]),
-    "bool labels": ({"test_labels": np.zeros(4, bool)}, ["test_labels", "bool"]),
+    "count": (
+        {"train_labels": np.arange(7) % 2},
+        ["train_labels", "[7]", "integers [8], one for each of train_images"],
+    ),
+    "one hot": ({"train_labels": np.eye(8, dtype=int)}, ["test_labels", "int32 [n]", "int32 [n, 8]"]),
+    "float labels": ({"test_labels": np.zeros(4)}, ["test_labels", "float32"]),
+    "not a number": ({"train_extra": np.array([0, 1, np.nan] * 3)[:8]}, ["train_extra", "nan in example 2"]),
+    "infinite": ({"train_extra": np.array([[0, -np.inf]] * 8)}, ["train_extra", "-inf in example 0"]),
+    "too great for float32": ({"train_extra": np.full(8, 1e300)}, ["train_extra", "1e+300 in example 0"]),
+    "too great for int32": ({"train_extra": np.full((8, 2), 2**40)}, ["train_extra", f"{2**40} .. {2**40}"]),
+    "extra in the test": ({"test_extra": np.zeros(4)}, ["train_extra", "only train_images, train_labels"]),
+    "texts": ({"train_extra": np.array(["a"] * 8)}, ["train_extra", "<U1 [8]"]),
+    "complex": ({"train_extra": np.zeros(8, complex)}, ["train_extra", "complex128 [8]"]),
+    "single value": ({"train_extra": np.float32(3)}, ["train_extra", "float32 []"]),
     "negative": ({"train_labels": np.arange(8) - 1}, ["train_labels", "the label -1"]),
-    "from one": ({"train_labels": np.arange(8) + 1}, ["train_labels", "labels up to 8, but without 0", "class_names"]),
+    "from one": ({"train_labels": np.arange(8) + 1}, ["train_labels", "labels 1..8", "class_names", "Save labels - 1"]),
     "huge": ({"train_labels": np.array([0, 1, 2, 3, 4, 5, 6, 2**40])}, ["train_labels", "but without 7"]),
     "unseen": ({"test_labels": np.array([0, 1, 2, 0])}, ["test_labels", "the label 2", "labels 0..1"]),
     "few names": ({"class_names": np.array(["a"])}, ["train_labels", "the label 1", "labels 0..0"]),
@@ -93,6 +110,20 @@ def test_array_of_another_kind_is_named_with_the_expected_kind(case: str, path: 
     np.savez(path, **arrays(**changes))
     text = fault(path)
     assert [fragment for fragment in fragments if fragment not in text] == []
+
+
+def test_labels_counted_from_one_are_taken_when_one_is_subtracted(path: Path) -> None:
+    labels = {"train_labels": np.arange(8) + 1, "test_labels": np.arange(4) + 1}
+    np.savez(path, **arrays(**labels))
+    assert follows("Save labels - 1") in fault(path)
+    np.savez(path, **arrays(**{name: each - 1 for name, each in labels.items()}))
+    assert len(load(path).class_names["labels"]) == 8
+
+
+@pytest.mark.parametrize("name", ["../x", "/x", "a/b", ".hidden", "a\nb"])
+def test_an_array_whose_name_is_no_name_of_a_file_is_refused(path: Path, name: str) -> None:
+    np.savez(path, **arrays(**{f"train_{name}": np.zeros(8), f"test_{name}": np.zeros(4)}))
+    assert "a name cannot be that of a file" in fault(path)
 
 
 def test_pickled_objects_are_never_loaded(path: Path) -> None:
@@ -200,10 +231,10 @@ def test_url_with_checksum_replaces_the_path(server: Server, tmp_path: Path) -> 
     np.savez(tmp_path / "own.npz", **arrays())
     server.files["/own.npz"] = content = (tmp_path / "own.npz").read_bytes()
     digest = hashlib.sha256(content).hexdigest()
-    data = datasets.load("npz", None, f"{server.url}/own.npz", digest, tmp_path / "downloads")
-    assert len(data.train_labels) == 8
+    data = conftest.load("npz", None, tmp_path / "downloads", url=f"{server.url}/own.npz", sha256=digest)
+    assert len(rows(data, "train", "labels")) == 8
 
 
 def test_url_without_checksum_is_refused(tmp_path: Path) -> None:
     with pytest.raises(DatasetError, match=r"dataset\.sha256 +missing"):
-        datasets.load("npz", None, "http://127.0.0.1:9/own.npz", None, tmp_path)
+        conftest.load("npz", None, tmp_path, url="http://127.0.0.1:9/own.npz")

@@ -1,14 +1,15 @@
-"""Datasets: each kind is a module of its name, which turns files into arrays.
+"""Datasets: each kind is a module of its name, which turns files into columns.
 
 A kind is imported only when a spec names it, so that an edit of one does not change the code digests of the others.
-Each module has one public function `load(path, url, sha256, downloads) -> Dataset`. It returns verified arrays, or
-raises a DatasetError with the file, the expected content and a hint.
+Each module has one public function `load(source, downloads) -> Dataset`. It returns verified columns, or raises a
+DatasetError with the file, the expected content and a hint.
 """
 
 from __future__ import annotations
 
 import importlib
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -16,9 +17,15 @@ import numpy.typing as npt
 
 from qatbuild.exchange.errors import DatasetError
 from qatbuild.exchange.files import file_sha256
+from qatbuild.worker.datasets.examples import InMemory, Rows
+from qatbuild.worker.datasets.pictures import Pictures
+from qatbuild.worker.datasets.source import Source
 
-NAMES = ("digits", "cifar10", "idx", "npz", "images")
+NAMES = ("digits", "cifar10", "idx", "npz", "images", "tfrecord", "call")
 """The kinds of datasets: the values of the spec's `dataset.name`."""
+
+LABELS = "labels"
+"""The column of targets of the kinds with fixed names."""
 
 Images = npt.NDArray[np.uint8]
 Labels = npt.NDArray[np.int32]
@@ -26,41 +33,62 @@ Labels = npt.NDArray[np.int32]
 
 @dataclass(frozen=True)
 class Dataset:
-    """Labelled images in two splits.
+    """A dataset as its kind reads it.
 
-    train_images, test_images: uint8 [examples, height, width, channels], 0..255; both splits have at least one example
-    and the same height, width and channels.
-    train_labels, test_labels: int32 [examples], 0..classes - 1.
-    class_names: one per class. notes: sentences for the report, independent of the data's place, so that equal data
-    give equal manifests.
+    splits: "train", and if the data have them "validation" and "test" -> column -> its rows, or its encoded pictures.
+    All have at least one example and the same columns and shapes. class_names: column of classes (int32, 0..classes -
+    1) -> their names. notes: sentences for the report, independent of the data's place, so that equal data give equal
+    manifests.
 
     The order is the source's. It may be sorted by class; the training shuffles.
     """
 
-    train_images: Images
-    train_labels: Labels
-    test_images: Images
-    test_labels: Labels
-    class_names: tuple[str, ...]
+    splits: Mapping[str, Mapping[str, Rows | Pictures]]
+    class_names: Mapping[str, tuple[str, ...]]
     notes: tuple[str, ...] = ()
 
+    def count(self, split: str) -> int:
+        """Return the number of examples of a split."""
+        return len(next(iter(self.splits[split].values())))
 
-def load(name: str, path: Path | None, url: str | None, sha256: str | None, downloads: Path) -> Dataset:
-    """Load the dataset `name`, from the user's `path` or else from its pinned source (digits: embedded).
 
-    `path` is a file or folder and goes before `url`. The file is compared with `sha256`, if there is one, but not with
-    the official checksum, because people repack archives. Without `path` the data are downloaded into the folder
-    `downloads`, from the pinned URL with its checksum, or from `url` with `sha256`.
+def labelled_images(
+    train: tuple[Images, Labels], test: tuple[Images, Labels], class_names: tuple[str, ...], notes: tuple[str, ...] = ()
+) -> Dataset:
+    """Return the dataset of images uint8 [n, height, width, channels], 0..255, and their classes int32 [n]."""
+    splits = {"train": train, "test": test}
+    rows = {
+        split: {"images": InMemory(images), "labels": InMemory(labels)} for split, (images, labels) in splits.items()
+    }
+    return Dataset(rows, {"labels": class_names}, notes)
+
+
+def load(source: Source, downloads: Path) -> Dataset:
+    """Load a dataset from the user's path or else from its pinned source (digits: embedded).
+
+    The file is compared with `source.sha256`, if there is one, but not with the official checksum, because people
+    repack archives. Without a path the data are downloaded into the folder `downloads`, from the pinned URL with its
+    checksum, or from `source.url` with `source.sha256`. Without labels the column `labels` is left out.
 
     Raises DatasetError if the data are missing, damaged or not of this kind.
     """
-    if name not in NAMES:
-        raise DatasetError("The kind of dataset does not exist.", [("name", name), ("there are", ", ".join(NAMES))])
-    if path is not None:
-        _check_source(path, sha256)
-    module = importlib.import_module(f"{__name__}.{name}")
-    dataset: Dataset = module.load(path, url, sha256, downloads)
-    return dataset
+    if source.name not in NAMES:
+        facts = [("name", source.name), ("there are", ", ".join(NAMES))]
+        raise DatasetError("The kind of dataset does not exist.", facts)
+    if source.path is not None:
+        _check_source(source.path, source.sha256)
+    module = importlib.import_module(f"{__name__}.{source.name}")
+    dataset: Dataset = module.load(source, downloads)
+    return dataset if source.labels else _without_labels(dataset)
+
+
+def _without_labels(dataset: Dataset) -> Dataset:
+    splits = {
+        split: {name: rows for name, rows in columns.items() if name != LABELS}
+        for split, columns in dataset.splits.items()
+    }
+    class_names = {name: names for name, names in dataset.class_names.items() if name != LABELS}
+    return replace(dataset, splits=splits, class_names=class_names)
 
 
 def _check_source(path: Path, sha256: str | None) -> None:

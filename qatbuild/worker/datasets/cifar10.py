@@ -15,9 +15,10 @@ from tqdm import tqdm
 
 from qatbuild.exchange.errors import DatasetError
 from qatbuild.worker import console
-from qatbuild.worker.datasets import Dataset, Images
+from qatbuild.worker.datasets import Dataset, Images, labelled_images
 from qatbuild.worker.datasets.archive import DAMAGE, open_tar
 from qatbuild.worker.datasets.download import fetch
+from qatbuild.worker.datasets.source import Source
 
 URL = "https://www.cs.toronto.edu/~kriz/cifar-10-binary.tar.gz"
 SHA256 = "c4a38c50a1bc5f3a1c5537f2155ab9d68f9f25eb1ed8d9ddda3db29a59bca1dd"
@@ -37,17 +38,18 @@ _CHUNK_BYTES = 1 << 20
 _HINT = f"Use the binary version of CIFAR-10 ({URL}), whole; or leave out dataset.path to have it downloaded."
 
 
-def load(path: Path | None, url: str | None, sha256: str | None, downloads: Path) -> Dataset:
+def load(source: Source, downloads: Path) -> Dataset:
     """Load CIFAR-10 from an archive, a folder or the network; uint8 [n, 32, 32, 3], channels red, green, blue.
 
-    `path`: the tar archive (uncompressed, .gz, .bz2, .xz; recognised by content, not by name), which is not
+    `source.path`: the tar archive (uncompressed, .gz, .bz2, .xz; recognised by content, not by name), which is not
     unpacked to the disk; or the folder cifar-10-batches-bin, or its parent folder.
 
     Raises DatasetError with the file, the member and what was expected.
     """
+    path = source.path
     if path is None:
-        pinned_bytes = DOWNLOAD_BYTES if sha256 is None else None
-        path = fetch(url or URL, sha256 or SHA256, downloads, size_bytes=pinned_bytes)
+        pinned_bytes = DOWNLOAD_BYTES if source.sha256 is None else None
+        path = fetch(source.url or URL, source.sha256 or SHA256, downloads, size_bytes=pinned_bytes)
     images = np.empty((len(MEMBERS), IMAGES_PER_MEMBER, 32, 32, 3), np.uint8)
     labels = np.empty((len(MEMBERS), IMAGES_PER_MEMBER), np.int32)
     rows = np.empty((IMAGES_PER_MEMBER, ROW_BYTES), np.uint8)
@@ -70,13 +72,8 @@ def load(path: Path | None, url: str | None, sha256: str | None, downloads: Path
     if missing:
         raise _fault(path, ", ".join(missing), "a member is missing", f"only {', '.join(seen[:8]) or 'nothing'}")
     last = len(MEMBERS) - 1
-    return Dataset(
-        train_images=images[:last].reshape(-1, 32, 32, 3),
-        train_labels=labels[:last].reshape(-1),
-        test_images=images[last],
-        test_labels=labels[last],
-        class_names=CLASS_NAMES,
-    )
+    train = images[:last].reshape(-1, 32, 32, 3), labels[:last].reshape(-1)
+    return labelled_images(train, (images[last], labels[last]), CLASS_NAMES)
 
 
 def _archive_members(path: Path) -> Iterator[tuple[str, int, IO[bytes] | None]]:

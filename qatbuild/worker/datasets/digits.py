@@ -10,7 +10,8 @@ from pathlib import Path
 import numpy as np
 
 from qatbuild.exchange.errors import DatasetError
-from qatbuild.worker.datasets import Dataset
+from qatbuild.worker.datasets import Dataset, labelled_images
+from qatbuild.worker.datasets.source import Source
 
 LEVELS = 16
 """The brightest pixel of the source; 0 is the background."""
@@ -18,7 +19,7 @@ LEVELS = 16
 TEST_EVERY = 5
 
 
-def load(path: Path | None, url: str | None, sha256: str | None, downloads: Path) -> Dataset:  # noqa: ARG001
+def load(source: Source, downloads: Path) -> Dataset:  # noqa: ARG001
     """Load the embedded digits: 1,437 for training and 360 for testing, uint8 [n, 8, 8, 1].
 
     Pixels 0..16 become bytes rint(pixel * 255 / 16). Split: sorted by class (stable, so in the source's order within
@@ -28,9 +29,8 @@ def load(path: Path | None, url: str | None, sha256: str | None, downloads: Path
 
     DatasetError if the spec names a source: the digits are embedded.
     """
-    fields = [
-        (f"dataset.{label}", value) for label, value in (("path", path), ("url", url), ("sha256", sha256)) if value
-    ]
+    named = (("path", source.path), ("url", source.url), ("sha256", source.sha256))
+    fields = [(f"dataset.{label}", value) for label, value in named if value]
     if fields:
         raise DatasetError(
             "The digits are embedded, but the spec names a source.",
@@ -39,16 +39,14 @@ def load(path: Path | None, url: str | None, sha256: str | None, downloads: Path
         )
     from sklearn.datasets import load_digits  # noqa: PLC0415 - takes a second
 
-    source = load_digits()
-    images = np.rint(source.images * (255 / LEVELS)).astype(np.uint8)[..., np.newaxis]
-    labels = source.target.astype(np.int32)
+    digits = load_digits()
+    images = np.rint(digits.images * (255 / LEVELS)).astype(np.uint8)[..., np.newaxis]
+    labels = digits.target.astype(np.int32)
     is_test = np.zeros(len(labels), bool)
     is_test[np.argsort(labels, kind="stable")[::TEST_EVERY]] = True
-    return Dataset(
-        train_images=images[~is_test],
-        train_labels=labels[~is_test],
-        test_images=images[is_test],
-        test_labels=labels[is_test],
+    return labelled_images(
+        (images[~is_test], labels[~is_test]),
+        (images[is_test], labels[is_test]),
         class_names=tuple(str(digit) for digit in range(10)),
         notes=("train and test share their 13 writers: a test accuracy says nothing about new writers",),
     )

@@ -14,9 +14,10 @@ import numpy as np
 import numpy.typing as npt
 
 from qatbuild.exchange.errors import DatasetError
-from qatbuild.worker.datasets import Dataset
+from qatbuild.worker.datasets import Dataset, labelled_images
 from qatbuild.worker.datasets.archive import DAMAGE
 from qatbuild.worker.datasets.download import fetch
+from qatbuild.worker.datasets.source import Source
 
 URL = "https://storage.googleapis.com/cvdf-datasets/mnist/"
 SHA256 = {
@@ -35,17 +36,18 @@ _HINT = (
 )
 
 
-def load(path: Path | None, url: str | None, sha256: str | None, downloads: Path) -> Dataset:
+def load(source: Source, downloads: Path) -> Dataset:
     """Load training and test set from four IDX files, uint8 [n, height, width, 1]; classes are 0..largest label.
 
-    `path`: the folder with the four files under their official names, plain or .gz (also with a dot, as
-    `train-images.idx3-ubyte`). Without `path` MNIST is downloaded; `url` is then the folder of a mirror with the same
-    four .gz files.
+    `source.path`: the folder with the four files under their official names, plain or .gz (also with a dot, as
+    `train-images.idx3-ubyte`). Without a path MNIST is downloaded; `source.url` is then the folder of a mirror with the
+    same four .gz files.
 
     Raises DatasetError with the file and what was expected.
     """
+    path = source.path
     if path is None:
-        files = _downloaded(url or URL, sha256, downloads)
+        files = _downloaded(source.url or URL, source.sha256, downloads)
     elif path.is_dir():
         files = [_found(path, name) for name in SHA256]
     else:
@@ -57,11 +59,9 @@ def load(path: Path | None, url: str | None, sha256: str | None, downloads: Path
         raise _fault(files[2], "test and training images differ in size", sizes[0], f"{sizes[1]} (height x width)")
     classes = int(max(train_labels.max(), test_labels.max())) + 1
     untrained = np.flatnonzero(np.bincount(train_labels, minlength=classes) == 0)
-    return Dataset(
-        train_images=train_images,
-        train_labels=train_labels,
-        test_images=test_images,
-        test_labels=test_labels,
+    return labelled_images(
+        (train_images, train_labels),
+        (test_images, test_labels),
         class_names=tuple(str(label) for label in range(classes)),
         notes=(f"classes without training images: {', '.join(map(str, untrained))}",) if len(untrained) else (),
     )
