@@ -164,7 +164,7 @@ def test_a_file_with_operators_computes_what_keras_predicts(tmp_path: Path) -> N
     model = eagerly(operators)
     path = tmp_path / "net.keras"
     model.save(path)
-    values = models.initial((8, 8, 3), networks.read({"keras": str(path)}))
+    values = models.initial({"images": (8, 8, 3)}, networks.read({"keras": str(path)}))
     built = Built({"keras": str(path)})
     assert values is not None
     assert set(values) == set(built.variables)
@@ -179,7 +179,7 @@ def test_an_h5_file_with_operators_which_keras_cannot_read_is_refused_with_the_f
 ) -> None:
     eagerly(operators).save(tmp_path / "net.h5")
     with pytest.raises(StageError) as refused:
-        models.initial((8, 8, 3), networks.read({"keras": str(tmp_path / "net.h5")}))
+        models.initial({"images": (8, 8, 3)}, networks.read({"keras": str(tmp_path / "net.h5")}))
     assert "Relu" in refused.value.block()
     assert ".keras" in refused.value.hint
 
@@ -233,7 +233,7 @@ def test_augmentation_in_a_trained_model_is_left_out(tmp_path: Path) -> None:
     x = layers.Dense(10)(layers.Flatten()(conv("conv")(random(source))))
     keras.Model(source, x, name="net").save(tmp_path / "net.keras")
     spec = {"keras": str(tmp_path / "net.keras")}
-    values = models.initial((8, 8, 3), networks.read(spec))
+    values = models.initial({"images": (8, 8, 3)}, networks.read(spec))
     built = Built(spec, training=True)
     assert set(values or {}) == set(built.variables)
     assert not any("Random" in each for each in kinds(built))

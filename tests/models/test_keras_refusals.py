@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -155,11 +155,13 @@ def network(body: Body) -> Callable[..., tf.Tensor]:
     def built(images: tf.Tensor, training: bool) -> tf.Tensor:
         v1.set_random_seed(1)
 
-        def draft(images: tf.Tensor) -> keras.Model:
-            source = keras.Input(images.shape[1:])
+        def draft(inputs: Mapping[str, tf.Tensor]) -> keras.Model:
+            source = keras.Input(inputs["images"].shape[1:])
             return keras.Model(source, layers.Flatten()(body(source)), name="net")
 
-        return keras_model.build(images, keras_model.drafted(draft, images), training=training)
+        inputs = {"images": images}
+        model = keras_model.drafted(draft, inputs)
+        return keras_model.build(inputs, model, {"labels": "softmax"}, training=training)["labels"]
 
     return built
 

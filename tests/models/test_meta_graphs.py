@@ -11,9 +11,9 @@ import tensorflow as tf
 
 from qatbuild.exchange import networks
 from qatbuild.exchange.errors import StageError
-from qatbuild.worker import models
 from qatbuild.worker.models import layers
 from tests.hints import follows
+from tests.models.classifier import classifier
 
 pytestmark = pytest.mark.tf
 
@@ -78,7 +78,7 @@ def built(model: dict[str, str], images: np.ndarray, values: dict[str, np.ndarra
     with tf.Graph().as_default() as graph, v1.Session() as session:
         v1.placeholder(tf.float32, name="net/conv1/Conv2D")  # a name that is taken
         real = v1.placeholder(tf.float32, [None, 6, 6, 3], name="images")
-        logits = models.build(real, 10, networks.read(model), training=False)
+        logits = classifier(real, networks.read(model), training=False)
         session.run(v1.global_variables_initializer())
         variables = v1.global_variables()
         feed = {each.initial_value: values[each.op.name] for each in variables}
@@ -135,7 +135,7 @@ def test_meta_graph_without_the_named_network_is_refused(
     with tf.Graph().as_default():
         images = v1.placeholder(tf.float32, [None, 6, 6, 3], name="images")
         with pytest.raises(StageError) as refused:
-            models.build(images, 10, networks.read({**model, **changes}), training=False)
+            classifier(images, networks.read({**model, **changes}), training=False)
     for fragment in fragments:
         assert fragment in refused.value.block()
 
@@ -145,7 +145,7 @@ def test_file_that_is_no_meta_graph_is_refused(content: bytes, tmp_path: Path) -
     (tmp_path / "net.meta").write_bytes(content)
     model = {"meta_graph": str(tmp_path / "net.meta"), "input": "input:0", "logits": "logits:0"}
     with tf.Graph().as_default(), pytest.raises(StageError, match="meta graph"):
-        models.build(v1.placeholder(tf.float32, [None, 6, 6, 3]), 10, networks.read(model), training=False)
+        classifier(v1.placeholder(tf.float32, [None, 6, 6, 3]), networks.read(model), training=False)
 
 
 def masked(images: tf.Tensor) -> tf.Tensor:
@@ -170,7 +170,7 @@ def test_a_meta_graph_that_follows_the_hint_is_read(
     if network is not None:
         model, _ = saved(tmp_path, network)
     with tf.Graph().as_default(), pytest.raises(StageError) as refused:
-        models.build(v1.placeholder(tf.float32, [None, 6, 6, 3]), 10, networks.read(model), training=False)
+        classifier(v1.placeholder(tf.float32, [None, 6, 6, 3]), networks.read(model), training=False)
     assert hint in refused.value.hint
     model, values = saved(tmp_path, followed)
     assert built({**model, **changes}, np.zeros([1, 6, 6, 3], np.float32), values)

@@ -17,9 +17,11 @@ from qatbuild.exchange import networks
 from qatbuild.exchange.errors import StageError
 from qatbuild.exchange.scaling import Scaling
 from qatbuild.worker import models
-from qatbuild.worker.training.inference import Classifier, inference
+from qatbuild.worker.training.inference import inference
 from qatbuild.worker.training.session import session
 from tests.hints import follows
+from tests.models.classifier import classifier
+from tests.training import applications
 
 pytestmark = pytest.mark.tf
 
@@ -96,9 +98,9 @@ def test_copy_computes_what_keras_does_with_one_product_and_one_sum(
     network = networks.read({"keras": str(tmp_path / "net.keras")})
     with tf.Graph().as_default() as graph:
         images = v1.placeholder(tf.float32, [None, 8, 8, 3], name="input")
-        logits = models.build(images, 10, network, training=False)
+        logits = classifier(images, network, training=False)
         variables = {each.op.name: each for each in v1.global_variables()}
-    values = models.initial((8, 8, 3), network)
+    values = models.initial({"images": (8, 8, 3)}, network)
     assert values is not None
     assert set(values) == set(variables)
     with session(graph, 1) as opened:
@@ -130,7 +132,7 @@ def _network(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def checked(scaling: Scaling, *parts: str) -> None:
     """Build the graphs of the stages for a network of the user's own function."""
     network = networks.read({"call": "scalednet:net", "options": {"parts": parts}})
-    inference(Classifier(network, (8, 8, 3), 10, scaling))
+    inference(applications.classifier(network, (8, 8, 3), 10, scaling))
 
 
 @pytest.mark.parametrize(

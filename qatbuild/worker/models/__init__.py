@@ -1,65 +1,89 @@
 """Networks as plain functions of tensors.
 
-A network is a function `network(images, classes, *, training, **options) -> logits`:
+A network is a function `network(inputs, outputs, *, training, **options)`:
 
-    images   float32 [batch, height, width, channels], real values (byte - mean) / std_dev
-    classes  number of logits per image
+    inputs   float32 [batch, ...], real values such as (byte - mean) / std_dev; several are a dictionary by name
+    outputs  last dimension of the result, such as the number of classes, or None: the network decides; several are a
+             dictionary by name
     training whether the graph is for training; only then it has dropout
-    logits   float32 [batch, classes], before softmax
+    result   float32 [batch, ..., size], before softmax or sigmoid; several are a dictionary by name
 
 Each shipped network is a module of its name, so that an edit of one network does not change the digests of the others.
-A function of the user, "package.module:function", is imported from the project; it may return a Keras 3 model instead
-of logits. Keras files (keras_model) and meta graphs of TensorFlow 1 (meta_graph) are networks, too.
+A function of the user, "package.module:function", is imported from the project (functions); it may return a Keras 3
+model instead of tensors. Keras files (keras_model) are networks, too, and so are meta graphs of TensorFlow 1
+(meta_graph), SavedModels (saved_model) and frozen graphs (frozen_graph).
 """
 
 from __future__ import annotations
 
 import contextlib
 import importlib
-import inspect
-import pkgutil
-import random
-import traceback
-from collections.abc import Callable, Iterator, Mapping
-from pathlib import Path
+import re
+from collections.abc import Iterator, Mapping, Sequence
 from types import ModuleType
 from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
-from qatbuild.exchange.errors import QatbuildError, StageError
-from qatbuild.exchange.networks import Called, KerasFile, MetaGraph, Network, Shipped
+from qatbuild.exchange.errors import StageError
+from qatbuild.exchange.networks import Called, GraphDef, KerasFile, MetaGraph, Network, SavedModel, Shipped
+from qatbuild.worker.models import functions
+from qatbuild.worker.models.functions import shipped
 
-_PARTS = (
-    "keras_2_graphs", "keras_files", "keras_layers", "keras_model", "keras_operation", "keras_refusals", "layers",
-    "meta_graph", "scaling_layers",
-)  # fmt: skip
+__all__ = ["build", "hints", "initial", "predict", "result", "shipped"]
+
+_RESULTS = {"softmax": ("Softmax", tf.nn.softmax), "sigmoid": ("Sigmoid", tf.sigmoid), "": ("Identity", tf.identity)}
 
 
-def build(images: tf.Tensor, classes: int, network: Network, *, training: bool) -> tf.Tensor:
-    """Add a network to the default graph and return its logits, float32 [batch, classes].
+def build(
+    inputs: Mapping[str, tf.Tensor],
+    sizes: Mapping[str, int | None],
+    network: Network,
+    *,
+    training: bool,
+    ends: Mapping[str, str] | None = None,
+) -> dict[str, tf.Tensor]:
+    """Add a network to the default graph and return its tensors by name, float32 [batch, ..., size].
 
-    `images` is float32 [batch, height, width, channels]. StageError if the network does not exist, lacks an option,
-    cannot take images of this shape, or does not return logits.
+    `inputs` are float32 [batch, ...] by name. `sizes` has the last dimension of each of the wanted tensors, None if the
+    network decides. `ends` has the activation that the task computes itself, "softmax" or "sigmoid", by default "" for
+    none: it is left out at the end of a Keras model or of a graph from a file, and one that ends otherwise is refused.
+    Names are the network's own; a lone input or output may have any name. StageError if the network does not exist,
+    lacks an option, an input or an output, cannot take inputs of these shapes, or returns tensors of others.
     """
+    wanted = {name: (ends or {}).get(name, "") for name in sizes}
     with _inlined_functions():
-        logits = _logits(images, classes, network, training=training)
-    _check_logits(logits, classes, network)
-    return logits
+        tensors = _tensors(inputs, sizes, network, wanted, training=training)
+    for name, tensor in tensors.items():
+        _check(tensor, sizes, name, network)
+    return tensors
 
 
-def _logits(images: tf.Tensor, classes: int, network: Network, *, training: bool) -> tf.Tensor:
+def _tensors(
+    inputs: Mapping[str, tf.Tensor],
+    sizes: Mapping[str, int | None],
+    network: Network,
+    ends: Mapping[str, str],
+    *,
+    training: bool,
+) -> dict[str, tf.Tensor]:
+    tensors: dict[str, tf.Tensor]
     match network:
         case KerasFile(path):
             model = _part("keras_files").load(path).model
-            return _part("keras_model").build(images, model, training=training)
-        case MetaGraph(path, source, end):
-            return _part("meta_graph").build(images, path, source=source, logits=end)
+            tensors = _part("keras_model").build(inputs, model, ends, training=training)
+        case MetaGraph():
+            tensors = _part("meta_graph").build(inputs, network, ends)
+        case SavedModel():
+            tensors = _part("saved_model").build(inputs, network, ends)
+        case GraphDef():
+            tensors = _part("frozen_graph").build(inputs, network, ends)
         case Called():
-            return _called(images, classes, network, training=training)
+            tensors = functions.build_called(inputs, sizes, network, ends, training=training)
         case Shipped():
-            return _function(network)(images, classes, training=training, **network.options)
+            tensors = functions.build_shipped(inputs, sizes, network, training=training)
+    return tensors
 
 
 @contextlib.contextmanager
@@ -76,40 +100,46 @@ def _inlined_functions() -> Iterator[None]:
         tf.config.run_functions_eagerly(before)
 
 
-def initial(shape: tuple[int, int, int], network: Network) -> dict[str, np.ndarray[Any, Any]] | None:
+def initial(shapes: Mapping[str, Sequence[int]], network: Network) -> dict[str, np.ndarray[Any, Any]] | None:
     """Return the trained values of a network's variables by name; None unless a file of the network holds them.
 
-    `shape` is [height, width, channels] of the images.
+    `shapes` are those of one example of each input, such as [height, width, channels].
     """
+    values: dict[str, np.ndarray[Any, Any]]
+    if isinstance(network, SavedModel | GraphDef):
+        values = _part("saved_model" if isinstance(network, SavedModel) else "frozen_graph").values(network)
+        return values
     if not isinstance(network, KerasFile):
         return None
     loaded = _part("keras_files").load(network.path)
     with tf.Graph().as_default(), _inlined_functions():
-        images = tf.compat.v1.placeholder(tf.float32, [None, *shape])
-        values: dict[str, np.ndarray[Any, Any]] = _part("keras_model").values(loaded, images)
+        inputs = {name: tf.compat.v1.placeholder(tf.float32, [None, *shape]) for name, shape in shapes.items()}
+        values = _part("keras_model").values(loaded, inputs)
     return values
 
 
-def _called(images: tf.Tensor, classes: int, network: Called, *, training: bool) -> tf.Tensor:
-    """Call the user's function; return the logits, also for a Keras model that the function returns."""
-    function = _function(network)
+def result(tensor: tf.Tensor, kind: str, name: str = "") -> tf.Tensor:
+    """Return softmax, sigmoid or the tensor itself ("") as the op <Scope>/Predictions/Softmax, Sigmoid or Identity.
 
-    def result(images: tf.Tensor) -> Any:
-        try:
-            return function(images, classes, training=training, **network.options)
-        except QatbuildError:
-            raise
-        except Exception as fault:
-            raise _failed(network, fault) from fault
+    <Scope> is the first part of the tensor's name. One of several outputs has a `name`, which comes before the kind:
+    <Scope>/Predictions/<name>/Softmax. A rewrite of the graph re-wires consumers, not Python handles: afterwards
+    `result(tensor, ...).op.inputs[0]` is the fake-quantized tensor, while `tensor` is still the float one.
+    """
+    scope, slash, _ = tensor.op.name.partition("/")
+    last, function = _RESULTS[kind]
+    parts = [scope if slash else "", "Predictions", re.sub(r"[^A-Za-z0-9_./-]", "_", name), last]
+    with tf.name_scope(""):
+        return function(tensor, name="/".join(part for part in parts if part))
 
-    keras_model = _part("keras_model")
-    drawn = random.getstate(), np.random.get_state()  # noqa: NPY002  The function may use both generators.
-    drafted = keras_model.drafted(result, images)
-    if drafted is not None:
-        return keras_model.build(images, drafted, training=training)
-    random.setstate(drawn[0])
-    np.random.set_state(drawn[1])  # noqa: NPY002
-    return keras_model.called(result, images)
+
+def predict(logits: tf.Tensor) -> tf.Tensor:
+    """Return softmax of the logits: float32 [batch, classes] in 0..1, the op <Scope>/Predictions/Softmax."""
+    return result(logits, "softmax")
+
+
+def hints(network: Network) -> Mapping[str, str]:
+    """Return the table HINTS of a network's module: type of an operation without integer form -> hint for the user."""
+    return functions.hints(network) if isinstance(network, Shipped | Called) else {}
 
 
 def _part(name: str) -> ModuleType:
@@ -117,107 +147,15 @@ def _part(name: str) -> ModuleType:
     return importlib.import_module(f"{__name__}.{name}")
 
 
-def _failed(network: Called, fault: Exception) -> StageError:
-    """Return the error of a function of the user that raised an exception; the traceback is in the log."""
-    last = traceback.extract_tb(fault.__traceback__)
-    module = str(_module(network)[0].__file__)
-    inside = [frame for frame in last if frame.filename == module]
-    own = inside or last
-    facts = [
-        ("model.call", network.call),
-        ("at", f"{Path(own[-1].filename).name}:{own[-1].lineno}: {own[-1].line}"),
-        ("raised", f"{type(fault).__name__}: {fault}"),
-    ]
-    hint = "" if inside else "It is called as function(images, classes, training=..., **options)."
-    return StageError("The network's function failed.", facts, hint)
-
-
-def predict(logits: tf.Tensor) -> tf.Tensor:
-    """Return softmax of the logits: float32 [batch, classes] in 0..1, the op <Scope>/Predictions/Softmax.
-
-    A rewrite of the graph re-wires consumers, not Python handles: afterwards `predict(logits).op.inputs[0]` is the
-    fake-quantized tensor of logits, while `logits` is still the float one.
-    """
-    scope, slash, _ = logits.op.name.partition("/")
-    name = f"{scope}/Predictions/Softmax" if slash else "Predictions/Softmax"
-    with tf.name_scope(""):
-        return tf.nn.softmax(logits, name=name)
-
-
-def hints(network: Network) -> Mapping[str, str]:
-    """Return the table HINTS of a network's module: type of an operation without integer form -> hint for the user."""
-    if not isinstance(network, Shipped | Called):
-        return {}
-    texts: Mapping[str, str] = getattr(_module(network)[0], "HINTS", {})
-    return texts
-
-
-def shipped() -> list[str]:
-    """Return the names of the shipped networks, sorted."""
-    return sorted(module.name for module in pkgutil.iter_modules(__path__) if module.name not in _PARTS)
-
-
-def _module(network: Shipped | Called) -> tuple[ModuleType, str]:
-    """Return (module of a network, name of its function there)."""
-    if isinstance(network, Shipped):
-        if network.name not in shipped():
-            facts = [("network", network.name), ("there are", ", ".join(shipped()))]
-            raise StageError("The network does not exist.", facts)
-        return importlib.import_module(f"{__name__}.{network.name}"), network.name
-    path, colon, function = network.call.partition(":")
-    if not (path and colon and function):
-        raise StageError("A network function must be written package.module:function.", [("model.call", network.call)])
-    try:
-        return importlib.import_module(path), function
-    except ImportError as fault:
-        facts = [("model.call", network.call), ("reason", str(fault))]
-        hint = _WHERE if f"{path}.".startswith(f"{fault.name}.") else ""  # Not for a package that the module imports.
-        raise StageError("The module of a network function cannot be imported.", facts, hint) from fault
-
-
-_WHERE = (
-    "Modules are imported from the project's root: package.module is package/module.py in the folder of pyproject.toml."
-)
-
-
-def _function(network: Shipped | Called) -> Callable[..., tf.Tensor]:
-    """Return the function of a network; StageError if it does not exist or lacks one of the options."""
-    module, name = _module(network)
-    function = getattr(module, name, None)
-    if not callable(function):
-        there = [key for key, value in vars(module).items() if inspect.isfunction(value) and not key.startswith("_")]
-        facts = [
-            ("module", module.__name__),
-            ("function", name),
-            ("there are", ", ".join(there) or "none"),
-        ]
-        raise StageError("The module of a network has no such function.", facts)
-    _check_options(function, network)
-    return function
-
-
-def _check_options(function: Callable[..., tf.Tensor], network: Shipped | Called) -> None:
-    try:
-        parameters = inspect.signature(function).parameters
-    except (TypeError, ValueError):
-        return
-    if any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters.values()):
-        return
-    names = [name for name in list(parameters)[2:] if name != "training"]
-    for option in network.options:
-        if option not in names:
-            facts = [("network", network.title), ("option", option), ("it has", ", ".join(names) or "none")]
-            raise StageError("The network has no such option.", facts)
-
-
-def _check_logits(logits: Any, classes: int, network: Network) -> None:
-    if not tf.is_tensor(logits):
-        got = type(logits).__name__
-    elif logits.dtype == tf.float32 and logits.shape.rank == 2 and logits.shape[1] == classes:  # noqa: PLR2004
+def _check(tensor: Any, sizes: Mapping[str, int | None], name: str, network: Network) -> None:
+    size = sizes[name]
+    if not tf.is_tensor(tensor):
+        got = type(tensor).__name__
+    elif tensor.dtype == tf.float32 and tensor.shape.rank and size in (None, tensor.shape[-1]):
         return
     else:
-        shape = logits.shape.as_list() if logits.shape.rank is not None else "?"
-        got = f"{logits.dtype.name} tensor {shape}"
-    wanted = f"float32 tensor [batch, {classes}]"
-    facts = [("network", network.title), ("wanted", wanted), ("got", got)]
-    raise StageError("The network did not return logits.", facts)
+        shape = tensor.shape.as_list() if tensor.shape.rank is not None else "?"
+        got = f"{tensor.dtype.name} tensor {shape}"
+    wanted = "float32 tensor [batch, ...]" if size is None else f"float32 tensor [batch, {size}]"
+    facts = [("network", network.title), ("output", name), ("wanted", wanted), ("got", got)]
+    raise StageError("The network did not return logits.", facts if len(sizes) > 1 else [facts[0], *facts[2:]])

@@ -24,8 +24,9 @@ import keras
 import numpy as np
 
 from qatbuild.exchange.errors import StageError
-from qatbuild.worker.models import keras_2_graphs, keras_refusals
+from qatbuild.worker.models import foreign_files, keras_2_graphs, keras_refusals
 
+_SUFFIXES = frozenset({".keras", ".h5", ".hdf5"})
 _ANY = object()
 _ONE_GROUP = {"groups": 1}
 _DEPTHWISE = dict.fromkeys(("kernel_initializer", "kernel_regularizer", "kernel_constraint"), _ANY)
@@ -67,6 +68,8 @@ def load(path: Path) -> Loaded:
 def _load(path: Path, _mtime_ns: int) -> Loaded:
     if not path.is_file():
         raise StageError("The Keras file does not exist.", [("model.keras", path)], "the path is relative to the spec")
+    if path.suffix not in _SUFFIXES:
+        foreign_files.check(path, "model.keras")
 
     def read() -> Loaded:
         try:

@@ -8,7 +8,8 @@ graph layer by layer. In the copy
                an initializer with its own seed keeps it
     dropout    and other noise depend on the graph's seed, the layer's name and the global step: see models.layers
     averages   of batch norms are updated in every step (UPDATE_OPS), except in frozen layers
-    softmax    at the end is left out, so the copy returns logits; augmentation in a trained model is left out, too
+    softmax    at the end is left out where the task computes it, as is a sigmoid: the copy returns logits
+    augmentation in a trained model is left out, too
 
 Regularizers are not copied: use train.weight_decay. Files are only loaded in Keras' safe mode, which runs no code.
 """
@@ -17,7 +18,8 @@ from __future__ import annotations
 
 import contextlib
 import functools
-from collections.abc import Callable, Iterator
+import random
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
@@ -27,26 +29,27 @@ import numpy as np
 import tensorflow as tf
 
 from qatbuild.exchange.errors import QatbuildError, StageError
-from qatbuild.worker.models import keras_operation, keras_refusals, scaling_layers
+from qatbuild.worker.models import keras_operation, keras_refusals, matching, scaling_layers
 from qatbuild.worker.models.keras_files import Loaded
 
 v1 = tf.compat.v1
 _UPDATES = frozenset({"AssignVariableOp", "AssignAddVariableOp", "AssignSubVariableOp"})
 _MOVING = ("moving_mean", "moving_variance")
 _NOISE_STATE = "seed_generator_state"
+Inputs = Mapping[str, tf.Tensor]
 Result = TypeVar("Result")
 
 
-def called(build: Callable[[tf.Tensor], object], images: tf.Tensor) -> object:
-    """Return the result of a function of images that may use layers of Keras, with names that depend on it alone.
+def called(build: Callable[[Inputs], object], inputs: Inputs) -> object:
+    """Return the result of a function of inputs that may use layers of Keras, with names that depend on it alone.
 
     Keras updates the moving averages of a batch norm without noting it: UPDATE_OPS gets these assignments.
     """
 
     def result() -> object:
-        with images.graph.as_default() as graph:
+        with _graph(inputs).as_default() as graph:
             before = len(graph.get_operations())
-            value = build(images)
+            value = build(inputs)
             noted = {each.name for each in v1.get_collection(v1.GraphKeys.UPDATE_OPS)}
             for each in graph.get_operations()[before:]:
                 moves = each.type in _UPDATES and each.inputs[0].op.name.endswith(_MOVING)
@@ -57,21 +60,27 @@ def called(build: Callable[[tf.Tensor], object], images: tf.Tensor) -> object:
     return elsewhere(result)
 
 
-def drafted(build: Callable[[tf.Tensor], object], images: tf.Tensor) -> keras.Model | None:
-    """Return the Keras model that a function of images returns; None if it returns something else.
+def drafted(build: Callable[[Inputs], object], inputs: Inputs) -> keras.Model | None:
+    """Return the Keras model that a function of inputs returns; None if it returns something else.
 
-    The function is called with images of the same shape in a temporary graph; the model is only read for its layers.
+    The function is called with inputs of the same shapes in a temporary graph; the model is only read for its layers.
     StageError if the function loads weights into the model, because they would be lost.
     """
 
     def draft() -> keras.Model | None:
         with tf.Graph().as_default() as graph:
-            v1.set_random_seed(images.graph.seed or 0)
+            v1.set_random_seed(_graph(inputs).seed or 0)
             v1.train.get_or_create_global_step()
-            result = build(v1.placeholder(images.dtype, images.shape, name="input"))
+            names = ["input"] if len(inputs) == 1 else map(keras_operation.plain, inputs)
+            drafts = {
+                key: v1.placeholder(each.dtype, each.shape, name=name)
+                for name, (key, each) in zip(names, inputs.items(), strict=True)
+            }
+            result = build(drafts)
             if not keras_refusals.is_keras(result):
                 return None
-            if isinstance(result, keras.Sequential) and not result.built:
+            if isinstance(result, keras.Sequential) and not result.built and len(inputs) == 1:
+                (images,) = inputs.values()
                 result.build((None, *images.shape[1:]))
             keras_refusals.check(result, "the function's result")
             initial = {variable.initializer.name for variable in v1.global_variables()}
@@ -80,33 +89,58 @@ def drafted(build: Callable[[tf.Tensor], object], images: tf.Tensor) -> keras.Mo
                 raise keras_refusals.loaded_weights(loads)
             return result
 
-    return elsewhere(draft)
+    drawn = random.getstate(), np.random.get_state()  # noqa: NPY002
+    try:
+        return elsewhere(lambda: _without_variables(draft))
+    except Exception:  # noqa: BLE001  It makes its variables another way, or fails again below.
+        random.setstate(drawn[0])
+        np.random.set_state(drawn[1])  # noqa: NPY002
+        return elsewhere(draft)
 
 
-def build(images: tf.Tensor, model: keras.Model, *, training: bool) -> tf.Tensor:
-    """Copy the model into the graph of `images`; return logits, float32 [batch, classes].
+def _without_variables(draft: Callable[[], keras.Model | None]) -> keras.Model | None:
+    """Return a drafted model whose variables have names, shapes and initializers, but no place in a graph.
 
-    StageError if it cannot take images of this shape, or has layers that a network must not have (keras_refusals).
+    Making them takes most of the time of a draft. StageError if one of them gets a value. For a thread that then ends:
+    the scope is never left, which would make the variables after all.
+    """
+    scope = contextlib.ExitStack().enter_context(keras.StatelessScope())
+    model = draft()
+    if model is not None and scope.state_mapping:
+        raise StageError("A draft has values.")
+    return model
+
+
+def build(inputs: Inputs, model: keras.Model, ends: Mapping[str, str], *, training: bool) -> dict[str, tf.Tensor]:
+    """Copy the model into the graph of the inputs, float32 [batch, ...]; return its outputs by name, float32.
+
+    `ends` has the wanted outputs, each with the activation that is left out at its end: "softmax", "sigmoid" or "".
+    Names are those of the model's dictionaries or layers. StageError if it lacks one of the names, cannot take inputs
+    of these shapes, or has layers that a network must not have (keras_refusals).
     """
 
-    def copied() -> tf.Tensor:
-        with images.graph.as_default(), _plain_errors():
-            return _Copy(images, model).logits(training=training)
+    def copied() -> dict[str, tf.Tensor]:
+        with _graph(inputs).as_default(), _plain_errors():
+            return _Copy(inputs, model).outputs(ends, training=training)
 
     return elsewhere(copied)
 
 
-def values(loaded: Loaded, images: tf.Tensor) -> dict[str, np.ndarray[Any, Any]]:
-    """Return the initial values of a copy's variables by name; adds the copy to the graph of `images`."""
+def values(loaded: Loaded, inputs: Inputs) -> dict[str, np.ndarray[Any, Any]]:
+    """Return the initial values of a copy's variables by name; adds the copy to the graph of the inputs."""
 
     def copied() -> _Copy:
-        with images.graph.as_default(), _plain_errors():
-            return _Copy(images, loaded.model)
+        with _graph(inputs).as_default(), _plain_errors():
+            return _Copy(inputs, loaded.model)
 
     copy = elsewhere(copied)
     of_file = zip(loaded.model.variables, loaded.values, strict=True)
     trained = [value for each, value in of_file if each.name != _NOISE_STATE]
     return {each.value.op.name: value for each, value in zip(_without_noise(copy.model), trained, strict=True)}
+
+
+def _graph(inputs: Inputs) -> tf.Graph:
+    return next(iter(inputs.values())).graph
 
 
 @contextlib.contextmanager
@@ -133,16 +167,16 @@ def elsewhere(function: Callable[[], Result]) -> Result:
 
 @dataclass
 class _Copy:
-    """The copy of a model in the graph of `images`."""
+    """The copy of a model in the graph of its inputs."""
 
-    images: tf.Tensor
+    inputs: Inputs
     source: keras.Model
     _prefixes: list[str] = field(default_factory=list)
     _taken: set[str] = field(default_factory=set)
 
     def __post_init__(self) -> None:
-        keras_refusals.check_shape(self.source, self.images)
-        self.graph = self.images.graph
+        self.sources = self._sources()
+        self.graph = _graph(self.inputs)
         self.scope = keras_operation.plain(self.source.name).lstrip("_-") or "model"
         if self.graph.unique_name(self.scope, mark_as_used=False) != self.scope:
             hint = "give the model another name"
@@ -154,16 +188,25 @@ class _Copy:
             self.model = keras.models.clone_model(self.source, clone_function=self._operation, recursive=True)
         self._sort_out_collections()
 
-    def logits(self, *, training: bool) -> tf.Tensor:
+    def _sources(self) -> list[tf.Tensor]:
+        """Return the inputs in the model's own order; StageError if names or shapes differ."""
+        title, names = keras_refusals.described(self.source), _names(self.source, "input")
+        there = dict(zip(names, self.source.inputs, strict=True))
+        matching.require_all(list(self.inputs), names, title)
+        ends = matching.matched(list(self.inputs), there, "inputs", title)
+        for name, end in ends.items():
+            keras_refusals.check_shape(self.source, name, end, self.inputs[name])
+        by_end = {id(end): self.inputs[name] for name, end in ends.items()}
+        return [by_end[id(end)] for end in self.source.inputs]
+
+    def outputs(self, ends: Mapping[str, str], *, training: bool) -> dict[str, tf.Tensor]:
+        """Call the copy; return the outputs that `ends` names, each without the activation that it has there."""
         if training:
             v1.train.get_or_create_global_step()
         before = len(self.graph.get_operations())
         with v1.name_scope(f"{self.scope}/"):
             try:
-                # The input may have a name, {"image": ...}, as the output may; that of a Sequential cannot.
-                form = self.images if isinstance(self.model, keras.Sequential) else self.model.input
-                source = dict.fromkeys(form, self.images) if isinstance(form, dict) else self.images
-                output = self.model(source, training=training)
+                outputs = self.model(self._arguments(), training=training)
             except (TypeError, ValueError) as fault:  # Keras' own checks between the layers
                 raise keras_refusals.not_computed(self.source, fault) from fault
         made = self.graph.get_operations()[before:]
@@ -172,12 +215,24 @@ class _Copy:
             for update in made:
                 if update.type in _UPDATES:
                     v1.add_to_collection(v1.GraphKeys.UPDATE_OPS, update)
-        (output,) = keras.tree.flatten(output)
-        last = output.op
+        names = _names(self.source, "output")
+        there = dict(zip(names, keras.tree.flatten(outputs), strict=True))
+        wanted = matching.matched(list(ends), there, "outputs", keras_refusals.described(self.source))
+        return {name: self._without(ends[name], tensor) for name, tensor in wanted.items()}
+
+    def _arguments(self) -> Any:
+        """Return the inputs as the model takes them: a tensor, a list or a dictionary."""
+        if isinstance(self.model, keras.Sequential):
+            return self.sources[0]
+        return keras.tree.pack_sequence_as(self.model.input, self.sources)
+
+    def _without(self, end: str, tensor: tf.Tensor) -> tf.Tensor:
+        """Return what an activation at the end of an output reads; the output itself if it ends otherwise."""
+        last = tensor.op
         while last.type == "Identity":
             last = last.inputs[0].op
-        keras_refusals.check_output(last, self.source)
-        return last.inputs[0] if last.type == "Softmax" else output
+        keras_refusals.check_output(last, self.source, end)
+        return last.inputs[0] if end and last.type.lower() == end else tensor
 
     def _operation(self, operation: keras.Operation) -> keras.Operation:
         """Copy a layer without its variables, or an operation on tensors such as x + y, with its name as scope."""
@@ -261,6 +316,20 @@ class _Copy:
         for key, names in ((v1.GraphKeys.TRAINABLE_VARIABLES, frozen), (v1.GraphKeys.GLOBAL_VARIABLES, unused)):
             collection = self.graph.get_collection_ref(key)
             collection[:] = [variable for variable in collection if variable.op.name not in names]
+
+
+def _names(model: keras.Model, kind: str) -> list[str]:
+    """Return the names of a model's "input" or "output" ends: the keys of its dictionary, else those of the layers."""
+    tensors = getattr(model, f"{kind}s")
+    form = None if isinstance(model, keras.Sequential) else getattr(model, kind)  # One that was never called has none.
+    if isinstance(form, dict) and len(form) == len(tensors):
+        return sorted(form)
+    names: list[str] = []
+    for each in tensors:
+        name = each._keras_history.operation.name  # noqa: SLF001
+        number = names.count(name)
+        names.append(f"{name}_{number}" if number else name)
+    return names
 
 
 def _without_noise(model: keras.Model) -> list[keras.Variable]:

@@ -13,6 +13,7 @@ from qatbuild.exchange.errors import StageError
 _AUGMENTS = frozenset({"AugMix", "AutoContrast", "CutMix", "MixUp", "RandAugment", "Solarization", "Equalization"})
 _PREPARES = frozenset({"CenterCrop", "Resizing", "MaxNumBoundingBoxes"})
 _NO_CLASSES = frozenset({"Sigmoid", "Tanh", "Relu", "Relu6", "Elu", "Softplus"})
+_NO_PROBABILITIES = _NO_CLASSES - {"Sigmoid"} | {"Softmax"}
 _LISTED = 10
 _REASON_LETTERS = 300
 
@@ -24,7 +25,7 @@ def is_keras(result: object) -> bool:
 
 
 def check(model: keras.Model, origin: str, *, trained: bool = False) -> None:
-    """Raise StageError unless a model is functional or sequential, of Keras 3, with one input and one output.
+    """Raise StageError unless a model is functional or sequential, of Keras 3, and made for inputs of known shapes.
 
     A `trained` model may augment its images: that is over, and in inference such a layer does nothing.
     """
@@ -39,9 +40,6 @@ def check(model: keras.Model, origin: str, *, trained: bool = False) -> None:
         raise StageError(
             "A Keras model has no input yet.", facts, "Begin it with keras.Input((height, width, channels))."
         )
-    if len(model.inputs) != 1 or len(model.outputs) != 1:
-        counts = [("inputs", len(model.inputs)), ("outputs", len(model.outputs))]
-        raise StageError("The Keras model must have one input (images) and one output (logits).", [*facts, *counts])
     refused = [each for each in _out_of_place(model) if not (trained and augments(each[0]))]
     if refused:
         hint = "; ".join(dict.fromkeys(hint for _, _, hint in refused))
@@ -115,18 +113,18 @@ def not_computed(operation: keras.Operation, fault: Exception) -> StageError:
     )
 
 
-def check_shape(model: keras.Model, images: tf.Tensor) -> None:
-    """Raise StageError unless the model takes images [batch, height, width, channels] of the dataset's shape."""
-    wanted, got = list(model.inputs[0].shape[1:]), images.shape[1:].as_list()
+def check_shape(model: keras.Model, name: str, end: keras.KerasTensor, tensor: tf.Tensor) -> None:
+    """Raise StageError unless an input of the model, `end`, takes examples of the dataset's shape, [batch, ...]."""
+    wanted, got = list(end.shape[1:]), tensor.shape[1:].as_list()
     # Keras itself removes or adds a last dimension of one.
     forms = [got, got[:-1]] if got[-1:] == [1] else [got, [*got, 1]]
     if not any(_fits(wanted, form) for form in forms):
         facts = [("network", described(model))]
         facts += [
-            ("images", "x".join(map(str, got))),
+            (name, "x".join(map(str, got))),
             ("wanted", "x".join("?" if each is None else str(each) for each in wanted)),
         ]
-        raise StageError("The network cannot take images of this shape.", facts)
+        raise StageError(f"The network cannot take {name} of this shape.", facts)
 
 
 def _fits(wanted: Sequence[int | None], got: Sequence[int | None]) -> bool:
@@ -143,12 +141,16 @@ def check_randomness(operations: Iterable[tf.Operation]) -> None:
         raise StageError("A Keras layer draws random numbers that a resumed training cannot reproduce.", facts, hint)
 
 
-def check_output(last: tf.Operation, model: keras.Model) -> None:
-    """Raise StageError if the model ends in an activation other than softmax."""
-    if last.type in _NO_CLASSES:
+def check_output(last: tf.Operation, model: keras.Model, end: str) -> None:
+    """Raise StageError if an output that belongs to a task's own activation, `end`, ends in another one."""
+    if end == "softmax" and last.type in _NO_CLASSES:
         facts = [("network", described(model)), ("ends in", last.type)]
         hint = "End it with a Dense layer, with softmax or without an activation (logits)."
         raise StageError("The network's output is not one score per class.", facts, hint)
+    if end == "sigmoid" and last.type in _NO_PROBABILITIES:
+        facts = [("network", described(model)), ("ends in", last.type)]
+        hint = "End it with a Dense layer, with sigmoid or without an activation (logits)."
+        raise StageError("The network's output is not one probability per label.", facts, hint)
 
 
 def _is_made_of_layers(model: keras.Model) -> bool:

@@ -90,13 +90,13 @@ def with_constants(layer: Any) -> Callable[..., tf.Tensor]:
 def check(images: tf.Tensor, scaling: Scaling) -> None:
     """Raise StageError if layers scale images that the spec has scaled already.
 
-    `images` is the network's input, the real values of bytes by `scaling`.
+    `images` is what the network reads, the real values of bytes by `scaling`.
     """
     rows = [each for each in _outermost(images.graph) if _leads_to(each.source, images)]
     twice = [each for each in rows if _width(each.affine, scaling) < _NARROWEST <= _width(each.affine, Scaling(0, 1))]
     if not twice:
         return
-    facts = [("input", f"mean {scaling.mean:g}, std_dev {scaling.std_dev:g}")]
+    facts = [("input", ", ".join(f"{name} {_text(np.asarray(each))}" for name, each in scaling.spec.items()))]
     facts += [(", ".join(each.layers), _described(each.affine)) for each in twice]
     (first, *others) = twice
     keep = 'rite "input": {"mean": 0, "std_dev": 1}: the network then gets the bytes, and scales them in integers.'
@@ -128,7 +128,8 @@ def _moments(layer: Any) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Return mean and variance of a Normalization: its arguments, those of its file, or 0 and 1 if it saw no data."""
     mean, variance = layer.input_mean, layer.input_variance
     if mean is None:
-        if not hasattr(layer.adapt_mean.value.handle, "numpy"):  # A variable of the graph of the user's function.
+        handle = getattr(layer.adapt_mean.value, "handle", None)
+        if not hasattr(handle, "numpy"):  # A variable of the graph of the user's function, or of a draft.
             return np.zeros(()), np.ones(())
         with ThreadPoolExecutor(1) as thread:  # In which no graph is active: variables outside of graphs can be read.
             mean, variance = thread.map(lambda each: each.numpy(), (layer.adapt_mean, layer.adapt_variance))
@@ -168,7 +169,7 @@ def _leads_to(tensor: tf.Tensor, images: tf.Tensor) -> bool:
 
 
 def _width(affine: Affine, scaling: Scaling) -> float:
-    return float(np.max(np.abs(affine.factor))) * _BYTES / scaling.std_dev
+    return float(np.max(np.abs(affine.factor))) * _BYTES / np.min(scaling.spec["std_dev"])
 
 
 def _numbers(affine: Affine) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
