@@ -1,46 +1,40 @@
-"""Run a graph on images, batch by batch."""
+"""Run a graph on a batch of examples."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
-from qatbuild.exchange.scaling import Scaling
-from qatbuild.worker.training.session import session
-
-
-def real_batches(
-    images: NDArray[np.uint8], scaling: Scaling, size: int, done: Callable[[int], object] = lambda _: None
-) -> Iterator[NDArray[np.float32]]:
-    """Yield real values float32 of images uint8 [n, ...], at most `size` a batch.
-
-    `done` is called with the number of images of each batch that was used.
-    """
-    for start in range(0, len(images), size):
-        batch = images[start : start + size]
-        yield scaling.real(batch.astype(np.float32))
-        done(len(batch))
-
-
-def outputs(
-    opened: tf.compat.v1.Session, graph_input: str, graph_output: str, batches: Iterable[NDArray[np.float32]]
-) -> NDArray[np.float32]:
-    """Return the values [n, ...] of the operation `graph_output`, feeding batches to the operation `graph_input`."""
-    parts = [opened.run(f"{graph_output}:0", {f"{graph_input}:0": batch}) for batch in batches]
-    return np.concatenate(parts)
-
 
 def run(
-    definition: tf.compat.v1.GraphDef,
-    graph_input: str,
-    graph_output: str,
-    batches: Iterable[NDArray[np.float32]],
-    threads: int,
-) -> NDArray[np.float32]:
-    """Return the outputs of a frozen GraphDef, in a session with `threads` threads."""
-    with tf.Graph().as_default() as graph, session(graph, threads) as opened:
+    opened: tf.compat.v1.Session, outputs: Mapping[str, str], feed: Mapping[str, NDArray[Any]]
+) -> dict[str, NDArray[np.float32]]:
+    """Return the values [n, ...] of the operations `outputs`, by the same names, with tensors fed by name."""
+    tensors = {name: end if ":" in end else f"{end}:0" for name, end in outputs.items()}
+    values: dict[str, NDArray[np.float32]] = opened.run(tensors, dict(feed))
+    return values
+
+
+def imported(definition: tf.compat.v1.GraphDef) -> tf.Graph:
+    """Return a frozen GraphDef as a graph."""
+    with tf.Graph().as_default() as graph:
         tf.import_graph_def(definition, name="")
-        return outputs(opened, graph_input, graph_output, batches)
+    return graph
+
+
+def largest_bytes(graph: tf.Graph) -> int:
+    """Return the bytes that an example takes in the largest tensor of a graph whose first dimension is the batch.
+
+    While a graph runs, a few such tensors are in memory; those of unknown shape count as nothing.
+    """
+    sizes = [0]
+    for operation in graph.get_operations():
+        for tensor in operation.outputs:
+            shape = tensor.shape
+            if shape.rank and shape[0] is None and (values := shape[1:].num_elements()) is not None:
+                sizes.append(values * max(1, tensor.dtype.size))
+    return max(sizes)

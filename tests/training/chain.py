@@ -36,12 +36,12 @@ def project(root: Path, shape: tuple[int, int, int], model: Mapping[str, Any]) -
 def initialized(project: Project) -> None:
     """Publish random initial weights in place of the stage `float`: a training graph takes longer than all the rest."""
     request = project.request("float", "dataset")
-    graph = inference(learning.classifier(request)).graph
+    graph = inference(learning.application(request)).graph
     with graph.as_default(), v1.Session() as session:
         session.run(v1.global_variables_initializer())
         values = {each.op.name: session.run(each) for each in v1.global_variables()}
     checkpoint.write({**values, "global_step": np.array(0, np.int64)}, checkpoint.prefix(request.out, 0))
-    project.publish("float", request.out, FloatFacts(Checkpoints((0,), 0, None, {}), from_weights=False).to_json())
+    project.publish("float", request.out, FloatFacts(Checkpoints((0,), 0, None, "", {}), from_weights=False).to_json())
 
 
 def check_network(project: Project, **asked: Any) -> None:

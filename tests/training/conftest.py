@@ -13,17 +13,16 @@ from sklearn.datasets import load_digits
 from qatbuild.exchange.networks import Shipped
 from qatbuild.exchange.scaling import Scaling
 from qatbuild.quantize import Options
-from qatbuild.worker.stages.rewriting import fake_quantization
 from qatbuild.worker.training.batches import Augmentation, Batches
 from qatbuild.worker.training.graph import training
-from qatbuild.worker.training.inference import Classifier
 from qatbuild.worker.training.loop import Course, train
 from qatbuild.worker.training.optimizer import Optimizer
 from qatbuild.worker.training.resume import Progress
 from qatbuild.worker.training.schedule import Schedule
+from tests.training.applications import classifier, columns, examples, rewrite
 from tests.training.project import Project
 
-NETWORK = Classifier(Shipped("digitsnet"), (8, 8, 1), 10, Scaling(128.0, 64.0))
+NETWORK = classifier(Shipped("digitsnet"), (8, 8, 1), 10, Scaling(128.0, 64.0))
 QUANTIZED = Options(mean=128, std_dev=64)
 
 
@@ -54,9 +53,13 @@ def learn(digits: tuple[np.ndarray, np.ndarray]) -> Callable[..., Progress]:
         **more: Any,
     ) -> Progress:
         images, labels = digits
-        rewrite = fake_quantization(QUANTIZED, []) if quantized else None
-        graph = training(NETWORK, Optimizer(optimizer), weight_decay=1e-4, seed=seed, rewrite=rewrite)
-        batches = Batches(images[:200], labels[:200], 32, seed, Augmentation(1, flip_left_right=True, fill=128))
+        asked = rewrite(QUANTIZED) if quantized else None
+        graph = training(
+            NETWORK, columns((8, 8, 1), 10), Optimizer(optimizer), weight_decay=1e-4, seed=seed, rewrite=asked
+        )
+        moving = Augmentation(1, flip_left_right=True, fills={"images": 128})
+        rows = examples(images=images[:200], labels=labels[:200])
+        batches = Batches(rows, NETWORK.columns, NETWORK.batch, 32, seed, moving)
         course = Course(steps, Schedule("cosine", rate, warm_up_steps=2), every, log_every=3, precision=precision)
         out, state = folder / "out", folder / "state"
         return train(graph, wrap(batches), course, title="test", threads=2, out=out, state=state, **more)

@@ -1,13 +1,16 @@
-"""A project on the UCI digits, and requests for the stages that train, export and freeze."""
+"""A project of arrays, such as the UCI digits, and requests for the stages that train, export and freeze."""
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
+from qatbuild.exchange.dataset_facts import Column, DatasetFacts
 from qatbuild.exchange.facts import StageFacts
 from qatbuild.exchange.files import write_text
 from qatbuild.exchange.manifest import Manifest
@@ -29,31 +32,61 @@ TRAIN = {
 QUANTIZE = {"mode": "tf1", "method": "qat", "scheme": "uint8", "start": "float", "steps": 6, "quant_delay": 0}
 QUANTIZE |= {"freeze_bn_delay": None, "checkpoint_every": 3, "overrides": []}
 
-DATASET = {"shape": [8, 8, 1], "classes": 10, "class_names": [str(digit) for digit in range(10)], "counts": {}}
-DATASET |= {"class_counts": {}, "mean": [78.0], "std": [96.0], "mean_all": 78.0, "std_all": 96.0, "notes": []}
+DIGITS = tuple(map(str, range(10)))
+
+Splits = Mapping[str, Mapping[str, NDArray[Any]]]
+"""Arrays [n, *shape] by split and column."""
+
+
+def held_out(images: NDArray[Any], labels: NDArray[Any], validation: int) -> Splits:
+    """Images and classes, the last `validation` of them for validation; there are no test examples."""
+    count = len(images) - validation
+    return {
+        "train": {"images": images[:count], "labels": labels[:count]},
+        "validation": {"images": images[count:], "labels": labels[count:]},
+        "test": {"images": images[:0], "labels": labels[:0]},
+    }
+
+
+def write_columns(folder: Path, splits: Splits, class_names: Mapping[str, tuple[str, ...]]) -> DatasetFacts:
+    """Write the files of a dataset as its stage does."""
+    for split, arrays in splits.items():
+        (folder / split).mkdir(parents=True, exist_ok=True)
+        for name, each in arrays.items():
+            np.save(folder / split / f"{name}.npy", each)
+    columns = {
+        name: Column(str(each.dtype), each.shape[1:], class_names.get(name, ()))
+        for name, each in splits["train"].items()
+    }
+    counts = {split: len(next(iter(arrays.values()))) for split, arrays in splits.items()}
+    class_counts = {
+        name: {split: np.bincount(arrays[name], minlength=len(names)).tolist() for split, arrays in splits.items()}
+        for name, names in class_names.items()
+    }
+    return DatasetFacts(columns, counts, class_counts, ())
 
 
 class Project:
-    """A project folder with the digits as its dataset, whose stages are run one after the other."""
+    """A project folder with a dataset, by default of images in ten classes, whose stages run one after the other."""
 
-    def __init__(self, root: Path, images: np.ndarray, labels: np.ndarray, validation: int) -> None:
+    def __init__(self, root: Path, images: NDArray[Any], labels: NDArray[Any], validation: int) -> None:
         self.root = root
         self.settings: dict[str, Any] = {
-            "input": {"mean": 128.0, "std_dev": 64.0},
+            "inputs": {"images": {"mean": 128.0, "std_dev": 64.0}},
+            "outputs": {"labels": {"task": "classification"}},
             "augment": {"pad_crop": 1, "flip_left_right": False},
             "model": {"name": "digitsnet", "options": {}},
             "train": TRAIN,
             "quantize": {**QUANTIZE, "learning_rate": {**RATE, "initial": 0.005}},
             "convert": {"checkpoint": "last"},
         }
-        folder = root / "dataset"
-        folder.mkdir(parents=True)
-        train = slice(0, len(images) - validation)
-        held_out = slice(len(images) - validation, None)
-        arrays: dict[str, Any] = {"train_images": images[train], "train_labels": labels[train]}
-        arrays |= {"validation_images": images[held_out], "validation_labels": labels[held_out]}
-        np.savez(folder / "dataset.npz", **arrays)
-        self.publish("dataset", folder, DATASET | {"shape": list(images.shape[1:])})
+        self.dataset(held_out(images, labels, validation), {"labels": DIGITS})
+
+    def dataset(self, splits: Splits, class_names: Mapping[str, tuple[str, ...]]) -> Manifest:
+        """Publish a dataset of these arrays in place of the one before."""
+        folder = self.root / "dataset"
+        shutil.rmtree(folder, ignore_errors=True)
+        return self.publish("dataset", folder, write_columns(folder, splits, class_names).to_json())
 
     def publish(self, stage: str, folder: Path, facts: Mapping[str, Any]) -> Manifest:
         """Write the stage's manifest; the files stay where they are."""

@@ -14,7 +14,7 @@ from qatbuild.worker.stages import export, freeze, quantize
 from qatbuild.worker.stages import float as floating
 from qatbuild.worker.training import checkpoint
 from tests.hints import follows
-from tests.training.project import DATASET, Project
+from tests.training.project import DIGITS, Project, held_out
 from tests.training.reading import CHECKPOINT_FILES, tensors
 
 pytestmark = pytest.mark.tf
@@ -38,7 +38,8 @@ def test_calibration_publishes_a_checkpoint_of_step_0(trained: Project) -> None:
     made = trained.run(quantize.run, "dataset", "float")
     assert made.facts["steps"] == [0]
     assert (made.facts["last"], made.facts["best"]) == (0, 0)
-    assert set(made.facts["validation_top1"]) == {"0"}
+    assert made.facts["metric"] == "top1"
+    assert set(made.facts["validation"]) == {"0"}
     assert set(made.files) == {"rewrite.json", *(f"model.ckpt-0{end}" for end in CHECKPOINT_FILES)}
     assert made.facts["fake_quants"] == len(json.loads(made.file("rewrite.json").read_text())["quantized"])
     assert made.facts["ranges"]["DigitsNet/conv1/act_quant"][0] == 0
@@ -66,14 +67,12 @@ def test_equal_calibrations_leave_equal_bytes_and_the_seed_chooses_the_images(tr
     assert results[0] != results[2]
 
 
-def test_only_training_images_are_looked_at(trained: Project) -> None:
+def test_only_training_images_are_looked_at(trained: Project, digits: tuple[np.ndarray, np.ndarray]) -> None:
     trained.settings["quantize"] = calibration(260)
     first = trained.run(quantize.run, "dataset", "float").facts["ranges"]
-    folder = trained.root / "dataset"
-    with np.load(folder / "dataset.npz") as arrays:
-        changed = {name: arrays[name] if name.startswith("train") else np.zeros_like(arrays[name]) for name in arrays}
-    np.savez(folder / "dataset.npz", **changed)
-    trained.publish("dataset", folder, DATASET | {"shape": [8, 8, 1]})
+    splits = held_out(digits[0][:360], digits[1][:360], 100)
+    blank = {name: np.zeros_like(each) for name, each in splits["validation"].items()}
+    trained.dataset({**splits, "validation": blank, "test": blank}, {"labels": DIGITS})
     assert trained.run(quantize.run, "dataset", "float").facts["ranges"] == first
 
 
@@ -97,32 +96,30 @@ def test_ranges_per_channel_are_lists(trained: Project) -> None:
 
 def test_more_images_than_the_dataset_has_are_refused(trained: Project) -> None:
     trained.settings["quantize"] = calibration(261)
-    with pytest.raises(StageError, match="fewer training images") as refused:
+    with pytest.raises(StageError, match="fewer training examples") as refused:
         trained.run(quantize.run, "dataset", "float")
-    assert dict(refused.value.facts) == {"quantize.calibration.images": "261", "training images": "260"}
+    assert dict(refused.value.facts) == {"quantize.calibration.images": "261", "training examples": "260"}
     assert follows("Lower quantize.calibration.images to ") in refused.value.hint
     for images in (260, None):
         trained.settings["quantize"] = calibration(images)
         assert trained.run(quantize.run, "dataset", "float")
 
 
-def test_without_a_number_all_images_of_a_small_dataset_are_taken(trained: Project) -> None:
+def test_without_a_number_all_images_of_a_small_dataset_are_taken(
+    trained: Project, digits: tuple[np.ndarray, np.ndarray]
+) -> None:
     results = []
     for images in (None, 260):
         trained.settings["quantize"] = calibration(images)
         results.append(trained.run(quantize.run, "dataset", "float").facts)
     assert results[0] == results[1]
-    folder = trained.root / "dataset"
-    with np.load(folder / "dataset.npz") as arrays:
-        few = {name: arrays[name][:30] for name in arrays}
-    np.savez(folder / "dataset.npz", **few)
-    trained.publish("dataset", folder, DATASET | {"shape": [8, 8, 1]})
+    few = held_out(digits[0][:60], digits[1][:60], 30)
+    trained.dataset(few, {"labels": DIGITS})
     trained.settings["quantize"] = calibration(None)
     (warning,) = trained.run(quantize.run, "dataset", "float").facts["warnings"]
     assert warning == "The ranges are measured on only 30 images: the dataset has no more for training."
-    np.savez(folder / "dataset.npz", **{name: array[:0] for name, array in few.items()})
-    trained.publish("dataset", folder, DATASET | {"shape": [8, 8, 1]})
-    with pytest.raises(StageError, match="no training images"):
+    trained.dataset({**few, "train": few["test"]}, {"labels": DIGITS})
+    with pytest.raises(StageError, match="no training examples"):
         trained.run(quantize.run, "dataset", "float")
 
 
@@ -130,7 +127,7 @@ def test_fractional_mean_trains_and_calibrates_as_the_nearest_byte(project: Proj
     project.settings["train"] = {**project.settings["train"], "steps": 3, "checkpoint_every": 3}
     results = []
     for mean in (128.0, 127.5):
-        project.settings["input"] = {"mean": mean, "std_dev": 64.0}
+        project.settings["inputs"] = {"images": {"mean": mean, "std_dev": 64.0}}
         floats = project.run(floating.run, "dataset").file("model.ckpt-3.data-00000-of-00001").read_bytes()
         project.settings["quantize"] = calibration(40)
         results.append((floats, project.run(quantize.run, "dataset", "float").facts))

@@ -10,18 +10,21 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from qatbuild.exchange.facts import FreezeFacts
 from qatbuild.exchange.networks import Shipped
 from qatbuild.exchange.scaling import Scaling
 from qatbuild.quantize import Options
-from qatbuild.quantize.modes import rewrite_inference
-from qatbuild.worker import graph_def, graph_outputs
+from qatbuild.worker import graph_def
+from qatbuild.worker.stages.rewriting import Quantizer
 from qatbuild.worker.tflite import convert, inspect
+from qatbuild.worker.tflite.ends import wanted
 from qatbuild.worker.tflite.interpret import Model
 from qatbuild.worker.training import checkpoint
 from qatbuild.worker.training.frozen import freeze, with_constant_shapes, without_weights
-from qatbuild.worker.training.inference import Classifier, inference
+from qatbuild.worker.training.inference import inference
+from tests.tflite.running import int8, run
 from tests.training import chain
+from tests.training.applications import as_floats, classifier
+from tests.training.reading import frozen_scores
 
 pytestmark = pytest.mark.tf
 
@@ -63,25 +66,20 @@ def test_a_network_that_reshapes_has_no_shape_arithmetic_and_predicts_its_graph(
     made = chain.converted(project)
     assert list(made.facts["operators"]) == operators
     images = np.random.default_rng(3).integers(0, 256, [30, 8, 8, 3], np.uint8)
-    codes = Model(made.file("model.tflite"), kernels="reference").run(images).astype(np.float32) + 128
-    assert np.abs(codes / 256 - frozen_scores(project, images)).max() <= 4 / 256
-
-
-def frozen_scores(project: Any, images: np.ndarray) -> np.ndarray:
-    """The probabilities of the frozen graph, which takes batches of any size."""
+    model = Model(made.file("model.tflite"), kernels="reference")
+    codes = run(model, int8(images)).astype(np.float32) + 128
     frozen = project.request("evaluate", "freeze").inputs["freeze"].manifest
-    facts, scaling = FreezeFacts.of(frozen.facts), Scaling.of(project.settings["input"])
-    graph = graph_def.read(frozen.file("frozen_graph.pb"))
-    batches = graph_outputs.real_batches(images, scaling, 16)
-    return graph_outputs.run(graph, facts.input, facts.output, batches, 2)
+    scores = frozen_scores(frozen, as_floats(images, Scaling(128.0, 64.0)))
+    assert np.abs(codes / 256 - scores).max() <= 4 / 256
 
 
 @pytest.mark.parametrize("network", SHIPPED)
 def test_a_shipped_network_has_as_many_operators_as_ever(network: str, tmp_path: Path) -> None:
     shape, options, layers = SHIPPED[network]
-    target = Classifier(Shipped(network, options), shape, 10, Scaling(128.0, 64.0))
-    asked = Options(mean=128.0, std_dev=64.0, scheme="int8_per_channel")
-    built = inference(target, lambda graph, start, end: rewrite_inference(graph, asked, input=start, logits=end))
+    scaling = Scaling(128.0, 64.0)
+    target = classifier(Shipped(network, options), shape, 10, scaling)
+    asked = Quantizer(Options(mean=128.0, std_dev=64.0, scheme="int8_per_channel"), {})
+    built = inference(target, asked.inference)
     (tmp_path / "graph.pb").write_bytes(without_weights(built).SerializeToString())
     with built.graph.as_default():
         variables = {each.op.name: each.shape.as_list() for each in v1.global_variables()}
@@ -94,17 +92,11 @@ def test_a_shipped_network_has_as_many_operators_as_ever(network: str, tmp_path:
         for name, size in variables.items()
     }
     checkpoint.write(values, tmp_path / "model.ckpt-0")
-    (tmp_path / "frozen.pb").write_bytes(freeze(tmp_path / "graph.pb", tmp_path / "model.ckpt-0", built.output))
-    (tmp_path / "model.tflite").write_bytes(
-        convert.convert(
-            tmp_path / "frozen.pb",
-            input_name=built.input,
-            output_name=built.output,
-            mean=128.0,
-            std_dev=64.0,
-            scheme="int8_per_channel",
-        )
-    )
+    frozen = tmp_path / "frozen.pb"
+    frozen.write_bytes(freeze(tmp_path / "graph.pb", tmp_path / "model.ckpt-0", built.outputs.values()))
+    inputs = {name: (operation, scaling) for name, operation in built.inputs.items()}
+    integers = wanted(frozen, inputs, built.outputs, "int8_per_channel")
+    (tmp_path / "model.tflite").write_bytes(convert.convert(frozen, integers, scheme="int8_per_channel"))
     counts = Counter(each.name for each in inspect.read(tmp_path / "model.tflite").operators)
     assert counts == {**layers, "RESHAPE": 1, "SOFTMAX": 1}
 
@@ -119,7 +111,7 @@ def test_only_shapes_that_are_computed_and_fixed_become_constants() -> None:
         tf.reshape(images[:1, :, :2], tf.cast(tf.stack([tf.constant(1), 48]), tf.int64) * 1, name="fixed")
         parts = [tf.reduce_sum(graph.get_tensor_by_name(f"{name}:0")) for name in ("constant", "computed", "unknown")]
         tf.add_n([*parts, tf.reduce_sum(graph.get_tensor_by_name("fixed:0"))], name="output")
-    result = with_constant_shapes(graph.as_graph_def(), "output")
+    result = with_constant_shapes(graph.as_graph_def(), ["output"])
     nodes = graph_def.nodes_by_name(result)
     shapes = {name: nodes[graph_def.op_name(nodes[name].input[1])] for name in ("constant", "computed", "unknown")}
     assert graph_def.constant(shapes["constant"]).tolist() == [-1, 24]

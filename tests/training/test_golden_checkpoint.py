@@ -18,14 +18,18 @@ from qatbuild.exchange import networks
 from qatbuild.exchange.scaling import Scaling
 from qatbuild.quantize import create_eval_graph
 from qatbuild.worker.tflite.convert import convert
+from qatbuild.worker.tflite.ends import wanted
 from qatbuild.worker.tflite.interpret import Model
 from qatbuild.worker.training import checkpoint
+from qatbuild.worker.training.application import Application
 from qatbuild.worker.training.frozen import freeze, without_weights
 from qatbuild.worker.training.graph import training
-from qatbuild.worker.training.inference import Classifier, inference
+from qatbuild.worker.training.inference import inference
 from qatbuild.worker.training.optimizer import Optimizer
 from qatbuild.worker.training.session import session
 from tests.conftest import SHARED
+from tests.tflite.running import run
+from tests.training.applications import batch, classifier, columns
 
 GOLDEN = SHARED / "golden" / "tf1_cifarnet"
 CHECKPOINT = GOLDEN / "model.ckpt-420"
@@ -41,33 +45,36 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, Any]
     return {"name": {"name": "cifarnet"}, "meta_graph": {"meta_graph": str(meta), **tensors}}
 
 
-def network(model: dict[str, Any]) -> Classifier:
-    return Classifier(networks.read(model), (32, 32, 3), 10, Scaling(121.0, 64.0))
+SCALING = Scaling(121.0, 64.0)
+
+
+def network(model: dict[str, Any]) -> Application:
+    return classifier(networks.read(model), (32, 32, 3), 10, SCALING)
 
 
 @pytest.mark.parametrize("kind", ["name", "meta_graph"])
 def test_checkpoint_of_tf_1_gives_the_same_outputs_here_also_as_tflite(
     kind: str, models: dict[str, dict[str, Any]], tmp_path: Path
 ) -> None:
-    target = inference(network(models[kind]), lambda graph, _input, _logits: create_eval_graph(graph))
+    built = inference(network(models[kind]), lambda graph, _inputs, _tensors: create_eval_graph(graph))
     graph = tmp_path / "inference_graph.pb"
-    graph.write_bytes(without_weights(target).SerializeToString())
-    (tmp_path / "frozen.pb").write_bytes(freeze(graph, CHECKPOINT, target.output))
+    graph.write_bytes(without_weights(built).SerializeToString())
+    (tmp_path / "frozen.pb").write_bytes(freeze(graph, CHECKPOINT, built.outputs.values()))
     frozen = tf.compat.v1.GraphDef.FromString((tmp_path / "frozen.pb").read_bytes())
     golden = np.load(GOLDEN / "compare256.npz")
     with tf.Graph().as_default(), tf.compat.v1.Session() as session:
         tf.import_graph_def(frozen, name="")
         real = (golden["inputs_uint8"].astype(np.float32) - 121) / 64
-        probabilities = session.run(f"{target.output}:0", {"input:0": real})
+        probabilities = session.run(f"{built.outputs['labels']}:0", {"input:0": real})
     # One activation that rounds the other way moves a probability by a few steps of 1/256.
     np.testing.assert_allclose(probabilities, golden["frozen_out"], atol=0.02)
     np.testing.assert_array_equal(probabilities.argmax(axis=1), golden["frozen_out"].argmax(axis=1))
 
-    names = {"input_name": target.input, "output_name": target.output}
-    (tmp_path / "model.tflite").write_bytes(
-        convert(tmp_path / "frozen.pb", mean=121, std_dev=64, scheme="uint8", **names)
-    )
-    codes = Model(tmp_path / "model.tflite", kernels="reference").run(golden["inputs_uint8"])
+    inputs = {"images": (built.inputs["images"], SCALING)}
+    ends = wanted(tmp_path / "frozen.pb", inputs, built.outputs, "uint8")
+    (tmp_path / "model.tflite").write_bytes(convert(tmp_path / "frozen.pb", ends, scheme="uint8"))
+    model = Model(tmp_path / "model.tflite", kernels="reference")
+    codes = run(model, golden["inputs_uint8"])
     there, here = golden["tflite_out"].argmax(axis=1), codes.argmax(axis=1)
     labels, in_float = golden["labels"], golden["frozen_out"].argmax(axis=1)
     # TF 1.10's converter lost narrow_range in dense layers, this one does not: the two files are not equal, but this
@@ -78,10 +85,10 @@ def test_checkpoint_of_tf_1_gives_the_same_outputs_here_also_as_tflite(
 
 
 def test_meta_graph_goes_on_learning_from_its_checkpoint(models: dict[str, dict[str, Any]]) -> None:
-    target = training(network(models["meta_graph"]), Optimizer(), weight_decay=0.0, seed=1, rewrite=None)
+    dataset = columns((32, 32, 3), 10)
+    target = training(network(models["meta_graph"]), dataset, Optimizer(), weight_decay=0.0, seed=1, rewrite=None)
     golden = np.load(GOLDEN / "compare256.npz")
-    feed: dict[Any, Any] = {target.images: golden["inputs_uint8"][:64], target.labels: golden["labels"][:64]}
-    feed[target.learning_rate] = 0.01
+    feed = target.feed(batch(golden["inputs_uint8"][:64], golden["labels"][:64]), 0.01)
     names = sorted(variable.op.name for variable in target.model)
     assert names[:2] == ["CifarNet/conv1/biases", "CifarNet/conv1/weights"]
     with target.graph.as_default(), session(target.graph, 2) as opened:

@@ -15,6 +15,7 @@ from qatbuild.worker.stages import check, convert, export, freeze, quantize
 from qatbuild.worker.stages import float as floating
 from qatbuild.worker.tflite.interpret import Model
 from tests.conftest import SHARED
+from tests.tflite.running import int8, run
 from tests.training.project import Project
 from tests.training.reading import tensors
 
@@ -148,17 +149,17 @@ def converted(project: Project, model: keras.Model, **asked: Any) -> tuple[Model
 def test_keras_models_become_fully_integer(network: Callable[[], keras.Model], scheme: str, project: Project) -> None:
     model = network()
     if network in {resnet8, normalized}:
-        project.settings["input"] = {"mean": 0.0, "std_dev": 1.0}
-    mean, std_dev = (project.settings["input"][name] for name in ("mean", "std_dev"))
+        project.settings["inputs"] = {"images": {"mean": 0.0, "std_dev": 1.0}}
+    mean, std_dev = (project.settings["inputs"]["images"][name] for name in ("mean", "std_dev"))
     tflite, _ = converted(project, model, scheme=scheme, **PTQ)
     images = np.random.default_rng(1).integers(0, 256, [24, 32, 32, 3], np.uint8)[:8]
-    codes = tflite.run(images).astype(np.float32)
+    codes = run(tflite, images if scheme == "uint8" else int8(images))
     expected = model.predict((images.astype(np.float32) - mean) / std_dev, verbose=0)
     # The images are noise, of which no network is sure: what counts is that no layer computes something else. In fifty
     # random layers the 8 bits themselves add up to more than that.
     if network in {mobilenet, resnet50}:
         return
-    assert np.abs((codes + (0 if scheme == "uint8" else 128)) / 256 - expected).mean() < 0.02
+    assert np.abs((codes.astype(np.float32) + (0 if scheme == "uint8" else 128)) / 256 - expected).mean() < 0.02
 
 
 @pytest.mark.parametrize("freeze_bn_delay", [None, 2])

@@ -59,7 +59,7 @@ def test_another_seed_gives_other_weights(learn: Learn, tmp_path: Path) -> None:
 @pytest.mark.parametrize(("quantized", "optimizer"), [(False, "adam"), (True, "momentum")])
 def test_killed_training_ends_in_the_same_bytes(learn: Learn, tmp_path: Path, quantized: bool, optimizer: str) -> None:
     whole, killed = tmp_path / "whole", tmp_path / "killed"
-    settings: dict[str, Any] = {"quantized": quantized, "optimizer": optimizer, "top1": lambda _: 50.0}
+    settings: dict[str, Any] = {"quantized": quantized, "optimizer": optimizer, "measure": lambda _: {"top1": 50.0}}
     expected = learn(whole, **settings)
     with pytest.raises(RuntimeError, match="killed"):
         learn(killed, wrap=_killed_at(8), **settings)
@@ -131,8 +131,12 @@ def test_published_checkpoint_has_network_ranges_and_step_and_no_slots(learn: Le
     assert np.frombuffer(published["global_step"], np.int64) == 12
 
 
+def _best_at_2(prefix: Path) -> dict[str, float]:
+    return {"top1": 90.0 if prefix.name.endswith("-2") else 10.0}
+
+
 def test_every_checkpoint_is_kept_for_any_of_them_may_be_frozen(learn: Learn, tmp_path: Path) -> None:
-    progress = learn(tmp_path, steps=14, every=1, top1=lambda prefix: 90.0 if prefix.name.endswith("-2") else 10.0)
+    progress = learn(tmp_path, steps=14, every=1, measure=_best_at_2)
     assert progress.best == 2
     assert progress.kept == [*range(1, 15)]
     kept = {f"model.ckpt-{step}" for step in progress.kept}
@@ -142,8 +146,25 @@ def test_every_checkpoint_is_kept_for_any_of_them_may_be_frozen(learn: Learn, tm
 def test_best_is_the_earliest_of_the_highest() -> None:
     progress = Progress()
     for step, top1 in ((1, 50.0), (2, 60.0), (3, 60.0)):
-        progress.keep(step, top1)
+        progress.keep(step, {"top1": top1})
     assert progress.best == 2
+
+
+def test_of_an_error_the_best_is_the_earliest_of_the_lowest() -> None:
+    progress = Progress(better={"mae": "lower", "r2": "higher"})
+    for step, mae in ((1, 0.5), (2, 0.25), (3, 0.25), (4, 0.75)):
+        progress.keep(step, {"mae": mae, "r2": mae})
+    assert (progress.metric, progress.best) == ("mae", 2)
+
+
+def test_a_resumed_training_still_takes_the_lowest_error(learn: Learn, tmp_path: Path) -> None:
+    def measure(prefix: Path) -> dict[str, float]:
+        return {"mae": 0.1 if prefix.name.endswith("-5") else 0.9}
+
+    with pytest.raises(RuntimeError):
+        learn(tmp_path, wrap=_killed_at(8), measure=measure, better={"mae": "lower"})
+    progress = learn(tmp_path, measure=measure, better={"mae": "lower"})
+    assert (progress.kept, progress.best) == ([5, 10, 12], 5)
 
 
 def test_diverged_training_names_step_and_learning_rate_with_a_hint(learn: Learn, tmp_path: Path) -> None:
@@ -157,7 +178,7 @@ def test_diverged_training_names_step_and_learning_rate_with_a_hint(learn: Learn
 
 
 def test_events_have_loss_rate_speed_validation_and_ranges_after_a_resume_too(learn: Learn, tmp_path: Path) -> None:
-    settings: dict[str, Any] = {"quantized": True, "top1": lambda _: 75.0}
+    settings: dict[str, Any] = {"quantized": True, "measure": lambda _: {"top1": 75.0}}
     with pytest.raises(RuntimeError):
         learn(tmp_path, wrap=_killed_at(8), **settings)
     shutil.rmtree(tmp_path / "out", ignore_errors=True)  # as a worker does before it runs a stage again

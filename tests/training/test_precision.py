@@ -10,13 +10,13 @@ import pytest
 import tensorflow as tf
 
 from qatbuild.quantize import Options
-from qatbuild.worker.stages.rewriting import fake_quantization
 from qatbuild.worker.training import precision
 from qatbuild.worker.training.graph import training
 from qatbuild.worker.training.optimizer import Optimizer
 from qatbuild.worker.training.resume import Progress
 from qatbuild.worker.training.rewrite import Rewrite
 from qatbuild.worker.training.session import session
+from tests.training.applications import batch, columns, rewrite
 from tests.training.conftest import NETWORK
 from tests.training.reading import tensors
 
@@ -33,9 +33,9 @@ def _with_instructions(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def _types_that_ran(wanted: str, quantized: Rewrite | None) -> dict[str, set[str]]:
     """The types of the tensors that one training step computed, by the type of their operation."""
-    graph = training(NETWORK, Optimizer(), weight_decay=1e-4, seed=1, rewrite=quantized)
-    feed = {graph.images: np.zeros((4, 8, 8, 1), np.uint8), graph.labels: np.zeros(4, np.int32)}
-    feed[graph.learning_rate] = 0.1
+    dataset = columns((8, 8, 1), 10)
+    graph = training(NETWORK, dataset, Optimizer(), weight_decay=1e-4, seed=1, rewrite=quantized)
+    feed = graph.feed(batch(np.zeros((4, 8, 8, 1), np.uint8), np.zeros(4, np.int32)), 0.1)
     options = v1.RunOptions(output_partition_graphs=True)
     metadata = v1.RunMetadata()
     with session(graph.graph, 2, wanted) as opened, graph.graph.as_default():
@@ -50,7 +50,7 @@ def _types_that_ran(wanted: str, quantized: Rewrite | None) -> dict[str, set[str
 
 
 def test_layers_compute_in_bfloat16_and_exact_operations_in_float32() -> None:
-    ran = _types_that_ran("bfloat16", fake_quantization(Options(mean=128, std_dev=64, mode="tf1"), []))
+    ran = _types_that_ran("bfloat16", rewrite(Options(mean=128, std_dev=64, mode="tf1")))
     for layer in ("Conv2D", "MatMul", "Conv2DBackpropFilter", "Conv2DBackpropInput"):
         assert ran[layer] == {"bfloat16"}, layer
     for exact in ("LogSoftmax", "ResourceApplyMomentum", "AssignSub", "L2Loss"):

@@ -13,8 +13,9 @@ import tensorflow as tf
 from qatbuild.exchange.errors import RewriteError, StageError
 from qatbuild.worker.stages import check, export, freeze, quantize
 from qatbuild.worker.stages import float as floating
+from qatbuild.worker.tasks.classification import Classification
 from tests.hints import follows
-from tests.training.project import DATASET, Project
+from tests.training.project import DIGITS, Project, held_out
 from tests.training.reading import CHECKPOINT_FILES, tensors
 
 pytestmark = pytest.mark.tf
@@ -42,7 +43,8 @@ def test_float_then_quantize_then_export_then_freeze(project: Project, digits: t
     trained = project.run(floating.run, "dataset")
     assert trained.facts["steps"] == [20, 40]
     assert trained.facts["last"] == 40
-    assert set(trained.facts["validation_top1"]) == {"20", "40"}
+    assert trained.facts["metric"] == "top1"
+    assert set(trained.facts["validation"]) == {"20", "40"}
     assert trained.facts["best"] in (20, 40)
     assert set(trained.files) == {f"model.ckpt-{step}{end}" for step in (20, 40) for end in CHECKPOINT_FILES}
     assert list((trained.folder / "events").iterdir())
@@ -58,11 +60,8 @@ def test_float_then_quantize_then_export_then_freeze(project: Project, digits: t
 
     exported = project.run(export.run, "dataset")
     assert exported.facts == {
-        "input": "input",
-        "logits": "DigitsNet/logits/BiasAdd",
-        "output": "DigitsNet/Predictions/Softmax",
-        "shape": [8, 8, 1],
-        "classes": 10,
+        "inputs": {"images": "input"},
+        "outputs": {"labels": "DigitsNet/Predictions/Softmax"},
         "float_layers": [],
     }
 
@@ -118,8 +117,9 @@ def test_check_counts_the_operations_and_leaves_no_file(project: Project) -> Non
     assert checked.facts["operations"]["Conv2D"] == 2
 
 
-def test_network_with_lrn_is_refused_at_once_with_a_hint(project: Project, tmp_path: Path) -> None:
-    project.publish("dataset", tmp_path / "dataset", DATASET | {"shape": [32, 32, 3]})
+def test_network_with_lrn_is_refused_at_once_with_a_hint(project: Project) -> None:
+    images, labels = np.zeros((20, 32, 32, 3), np.uint8), np.arange(20, dtype=np.int32) % 10
+    project.dataset(held_out(images, labels, 0), {"labels": DIGITS})
     project.settings["model"] = {"name": "cifarnet", "options": {"lrn": True}}
     with pytest.raises(RewriteError) as refused:
         project.run(check.run, "dataset")
@@ -137,7 +137,7 @@ def test_weights_of_a_checkpoint_are_published_as_they_are_with_0_steps(project:
     prefix = project.root / "elsewhere/out/model.ckpt-40"
     published = project.run(floating.run, "dataset", weights=prefix.with_name("model.ckpt-40.index"))
     assert published.facts["steps"] == [0]
-    assert published.facts["validation_top1"]["0"] == trained.facts["validation_top1"]["40"]
+    assert published.facts["validation"]["0"] == trained.facts["validation"]["40"]
     before, after = tensors(prefix), tensors(published.folder / "model.ckpt-0")
     assert {**before, "global_step": b""} == {**after, "global_step": b""}
 
@@ -233,10 +233,10 @@ def test_best_needs_validation_images(tmp_path: Path, digits: tuple[np.ndarray, 
     _train(project)
     project.run(export.run, "dataset")
     project.settings["convert"] = {"checkpoint": "best"}
-    with pytest.raises(StageError, match="no validation images") as refused:
+    with pytest.raises(StageError, match="no validation examples") as refused:
         project.run(freeze.run, "export", "quantize", "float")
     assert (
-        follows('Give dataset.validation a share of the training images, or write "checkpoint"') in refused.value.hint
+        follows('Give dataset.validation a share of the training examples, or write "checkpoint"') in refused.value.hint
     )
     project.settings["convert"] = {"checkpoint": "last"}
     assert project.run(freeze.run, "export", "quantize", "float")
@@ -266,3 +266,16 @@ def test_layers_that_overrides_keep_in_float_are_named_for_the_conversion(projec
     overrides = [{"layer": "conv1", "range": None, "bits": None, "float": True}]
     project.settings["quantize"] = {**project.settings["quantize"], "mode": "integer", "overrides": overrides}
     assert "conv1" in project.run(export.run, "dataset").facts["float_layers"]
+
+
+def test_augmentation_is_refused_where_a_target_cannot_move_with_its_image(
+    project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Classification, "moving_targets", None)  # as of a detection, whose boxes are no pixels
+    project.settings["train"] = {**project.settings["train"], "steps": 0}
+    with pytest.raises(StageError, match="cannot move with its images") as refused:
+        project.run(floating.run, "dataset")
+    assert dict(refused.value.facts) == {"output": "labels", "augment": "pad_crop"}
+    assert follows('Leave "augment" out of this spec.') in refused.value.hint
+    project.settings["augment"] = {}
+    assert project.run(floating.run, "dataset")

@@ -6,6 +6,7 @@ error for a missing variable names one of them only. Here equal files give equal
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
@@ -21,15 +22,15 @@ _VARIABLES = ("VarHandleOp", "VariableV2")
 
 
 def without_weights(target: Inference) -> tf.compat.v1.GraphDef:
-    """Return the part of a graph on which the output depends: variables are operations, without initial values."""
+    """Return the part of a graph on which the outputs depend: variables are operations, without initial values."""
     definition = target.graph.as_graph_def()
-    return v1.graph_util.extract_sub_graph(definition, [target.output])
+    return v1.graph_util.extract_sub_graph(definition, list(target.outputs.values()))
 
 
-def freeze(graph: Path, weights: Path, output: str) -> bytes:
+def freeze(graph: Path, weights: Path, outputs: Collection[str]) -> bytes:
     """Replace the variables in a file's graph by a checkpoint's values; return a binary GraphDef.
 
-    `weights` is a path without suffix, `output` the name of the operation to keep. A constant has its variable's
+    `weights` is a path without suffix, `outputs` the names of the operations to keep. A constant has its variable's
     name; equal files and values give equal bytes. StageError if the file is not a graph, or the checkpoint lacks
     variables of it (all are listed).
     """
@@ -42,16 +43,16 @@ def freeze(graph: Path, weights: Path, output: str) -> bytes:
     for node in definition.node:
         frozen.node.add().CopyFrom(_frozen(node, values))
     # Reads of variables are identities now: they are removed, with the nodes for training.
-    lean = v1.graph_util.remove_training_nodes(frozen, protected_nodes=[output])
-    content: bytes = with_constant_shapes(lean, output).SerializeToString(deterministic=True)
+    lean = v1.graph_util.remove_training_nodes(frozen, protected_nodes=list(outputs))
+    content: bytes = with_constant_shapes(lean, outputs).SerializeToString(deterministic=True)
     return content
 
 
-def with_constant_shapes(definition: tf.compat.v1.GraphDef, output: str) -> tf.compat.v1.GraphDef:
+def with_constant_shapes(definition: tf.compat.v1.GraphDef, outputs: Collection[str]) -> tf.compat.v1.GraphDef:
     """Return a GraphDef whose Reshapes read a constant, [-1, 8, 8, 16], where at most one size is not fixed.
 
     Networks, those of Keras for one, compute this shape from that of their input, whose batch is free. In a .tflite
-    that is SHAPE, STRIDED_SLICE and PACK before each RESHAPE. What `output` does not depend on then is left out.
+    that is SHAPE, STRIDED_SLICE and PACK before each RESHAPE. What the `outputs` do not depend on then is left out.
     """
     with tf.Graph().as_default() as graph:
         tf.import_graph_def(definition, name="")
@@ -67,7 +68,7 @@ def with_constant_shapes(definition: tf.compat.v1.GraphDef, output: str) -> tf.c
         reshape = result.node.add()
         reshape.CopyFrom(node)
         reshape.input[1] = constant.name
-    return v1.graph_util.extract_sub_graph(result, [output])
+    return v1.graph_util.extract_sub_graph(result, list(outputs))
 
 
 def _computed_sizes(reshape: tf.Operation) -> list[int] | None:

@@ -6,15 +6,16 @@ other order the gradients would bypass the fake quantization without an error.
 
 from __future__ import annotations
 
-import functools
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import tensorflow as tf
 
-from qatbuild.worker import models
-from qatbuild.worker.models import scaling_layers
-from qatbuild.worker.training.inference import INPUT, Classifier
-from qatbuild.worker.training.optimizer import Optimizer, loss
+from qatbuild.exchange.dataset_facts import Column
+from qatbuild.worker.training.application import Application, end_names, op_name, scaled
+from qatbuild.worker.training.batches import Batch
+from qatbuild.worker.training.optimizer import Optimizer, with_decay
 from qatbuild.worker.training.rewrite import Rewrite
 from qatbuild.worker.training.session import deterministic
 
@@ -25,8 +26,8 @@ v1 = tf.compat.v1
 class Training:
     """A training graph: its inputs and outputs, and its variables by owner.
 
-    images         uint8 [batch, height, width, channels], fed
-    labels         int32 [batch], fed
+    inputs         by name, uint8 or float32 [batch, *shape], fed
+    targets        by column, [batch, *shape], fed
     learning_rate  float32 scalar, fed
     loss           float32 scalar, before the step
     step           the operation that does one step
@@ -37,8 +38,8 @@ class Training:
     """
 
     graph: tf.Graph
-    images: tf.Tensor
-    labels: tf.Tensor
+    inputs: Mapping[str, tf.Tensor]
+    targets: Mapping[str, tf.Tensor]
     learning_rate: tf.Tensor
     loss: tf.Tensor
     step: tf.Operation
@@ -46,6 +47,12 @@ class Training:
     ranges: dict[str, tuple[tf.Variable, tf.Variable]]
     new: tuple[tf.Variable, ...]
     trains: bool = True
+
+    def feed(self, batch: Batch, learning_rate: float) -> dict[tf.Tensor, Any]:
+        """Return the values to feed for a step."""
+        feed = {tensor: batch.inputs[name] for name, tensor in self.inputs.items()}
+        feed |= {tensor: batch.targets[name] for name, tensor in self.targets.items()}
+        return {**feed, self.learning_rate: learning_rate}
 
     @property
     def published(self) -> dict[str, tf.Variable]:
@@ -55,29 +62,49 @@ class Training:
 
 
 def training(
-    target: Classifier, optimizer: Optimizer, *, weight_decay: float, seed: int, rewrite: Rewrite | None
+    target: Application,
+    columns: Mapping[str, Column],
+    optimizer: Optimizer,
+    *,
+    weight_decay: float,
+    seed: int,
+    rewrite: Rewrite | None,
 ) -> Training:
-    """Build the training graph of a network, in float or with the fake quantization of `rewrite`."""
+    """Build the training graph of a network, in float or with the fake quantization of `rewrite`.
+
+    `columns` are those of the dataset.
+    """
     deterministic()
     graph = tf.Graph()
     with graph.as_default():
         v1.set_random_seed(seed)
         global_step = v1.train.get_or_create_global_step()
-        images = v1.placeholder(tf.uint8, [None, *target.shape], name="images")
-        labels = v1.placeholder(tf.int32, [None], name="labels")
+        # TensorFlow derives the seeds of a user's own random operations from the number of operations before them: this
+        # order is part of what a spec trains.
+        inputs = {
+            name: v1.placeholder(each.dtype, [None, *each.shape], name=name) for name, each in target.inputs.items()
+        }
+        targets = {
+            name: v1.placeholder(columns[name].dtype, [None, *columns[name].shape], name=f"target_{name}")
+            for name in target.targets
+        }
         learning_rate = v1.placeholder(tf.float32, [], name="learning_rate")
-        real = target.scaling.real(tf.cast(images, tf.float32), functools.partial(tf.divide, name=INPUT))
-        logits = models.build(real, target.classes, target.network, training=True)
-        scaling_layers.check(real, target.scaling)
-        probabilities = models.predict(logits)
+        reals = {name: scaled(op_name(name, len(inputs)), each, inputs[name]) for name, each in target.inputs.items()}
+        read_values = target.by_channel(reals)
+        tensors = target.network_tensors(read_values, training=True)
+        results = target.results(tensors)
         model = tuple(variable for variable in v1.global_variables() if variable.op.name != global_step.op.name)
-        names = rewrite.training(graph, real.op.name, logits.op.name) if rewrite else {}
+        names = rewrite.training(graph, end_names(reals), end_names(tensors)) if rewrite else {}
         kernels = [weights for weights in v1.trainable_variables() if weights.shape.rank > 1]
-        total = loss(labels, probabilities.op.inputs[0], kernels, weight_decay)
-        with tf.control_dependencies(v1.get_collection(v1.GraphKeys.UPDATE_OPS)):
+        read = {each.column: read_values[name] for name, each in target.inputs.items()}
+        total = _total_loss(target, results, {**read, **targets}, read)
+        total = with_decay(total, kernels, weight_decay)
+        # One operation that waits for all updates: an edge from each of them to each operation behind is quadratic.
+        with tf.control_dependencies([tf.group(*v1.get_collection(v1.GraphKeys.UPDATE_OPS), name="updates")]):
             built = optimizer.build(learning_rate)
-            # A network of constants, such as an imported frozen graph, has nothing that a step could change.
-            trains = bool(v1.trainable_variables())
+            # A network of constants, such as an imported frozen graph, has nothing that a step could change, and
+            # without labels nothing says how.
+            trains = bool(v1.trainable_variables()) and any(task.targets for task in target.tasks.values())
             step = built.minimize(total, global_step) if trains else v1.assign_add(global_step, 1).op
         named = {variable.op.name: variable for variable in v1.global_variables()}
         scopes = tuple(f"{tensor}/" for tensor in names)
@@ -87,4 +114,28 @@ def training(
             variable for name, variable in named.items() if name in counters or name in slots or name.startswith(scopes)
         ]
         ranges = {tensor: (named[low], named[high]) for tensor, (low, high) in names.items()}
-    return Training(graph, images, labels, learning_rate, total, step, model, ranges, tuple(new), trains=trains)
+    return Training(graph, inputs, targets, learning_rate, total, step, model, ranges, tuple(new), trains=trains)
+
+
+def _total_loss(
+    target: Application,
+    results: Mapping[str, tf.Tensor],
+    targets: Mapping[str, tf.Tensor],
+    inputs: Mapping[str, tf.Tensor],
+) -> tf.Tensor:
+    """Return the sum of the tasks' losses by their weights: float32 scalar, 0 without labels.
+
+    A loss reads what the results read: behind a rewrite that is the fake-quantized tensor. `targets` and `inputs` (real
+    values) are by column.
+    """
+    tensors = {name: result.op.inputs[0] for name, result in results.items()}
+    losses = []
+    for name, task in target.tasks.items():
+        if not task.targets:  # A pretrained network without labels.
+            continue
+        own, wanted = ({each: tensors[each] for each in task.sizes}, {each: targets[each] for each in task.targets})
+        value, weight = task.loss(own, wanted, inputs), target.loss_weights[name]
+        losses.append(value if weight == 1 else value * weight)
+    if not losses:
+        return tf.zeros([], name="loss")
+    return losses[0] if len(losses) == 1 else tf.add_n(losses, name="loss")

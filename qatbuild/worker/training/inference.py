@@ -2,56 +2,48 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import tensorflow as tf
 
-from qatbuild.exchange.networks import Network
-from qatbuild.exchange.scaling import Scaling
-from qatbuild.worker import models
-from qatbuild.worker.models import scaling_layers
+from qatbuild.worker.training.application import Application, end_names, op_name
+from qatbuild.worker.training.rewrite import Ends
 
 v1 = tf.compat.v1
 
-INPUT = "input"
-
-
-@dataclass(frozen=True)
-class Classifier:
-    """A network for images of a shape [height, width, channels], their scaling, and the number of classes."""
-
-    network: Network
-    shape: tuple[int, int, int]
-    classes: int
-    scaling: Scaling
+Rewriting = Callable[[tf.Graph, Ends, Ends], object]
+"""Changes a graph in place: see Rewrite."""
 
 
 @dataclass(frozen=True)
 class Inference:
-    """A graph from real images to probabilities; `input`, `logits` and `output` are names of operations.
+    """A graph from real inputs to results; all names are those of operations.
 
-    input   float32 [batch, height, width, channels], (byte - mean) / std_dev
-    logits  float32 [batch, classes], before any fake quantization of them
-    output  float32 [batch, classes], softmax
+    inputs   placeholders by input, float32 [batch, *shape]: real values
+    tensors  the network's tensors by name, before any fake quantization of them: logits, or values of a regression
+    outputs  the results by the same names: softmax, sigmoid, or the values themselves
     """
 
     graph: tf.Graph
-    input: str
-    logits: str
-    output: str
+    inputs: Mapping[str, str]
+    tensors: Mapping[str, str]
+    outputs: Mapping[str, str]
 
 
-def inference(target: Classifier, rewrite: Callable[[tf.Graph, str, str], object] | None = None) -> Inference:
-    """Build the inference graph of a network, in float or changed in place by `rewrite` (graph, input, logits)."""
+def inference(target: Application, rewrite: Rewriting | None = None) -> Inference:
+    """Build the inference graph of a network, in float or changed in place by `rewrite`."""
     graph = tf.Graph()
     with graph.as_default():
         # Initial values are never used here, but TensorFlow needs a seed for them if kernels must be deterministic.
         v1.set_random_seed(1)
-        images = v1.placeholder(tf.float32, [None, *target.shape], name=INPUT)
-        logits = models.build(images, target.classes, target.network, training=False)
-        scaling_layers.check(images, target.scaling)
-        output = models.predict(logits)
+        reals = {
+            name: v1.placeholder(tf.float32, [None, *each.shape], name=op_name(name, len(target.inputs)))
+            for name, each in target.inputs.items()
+        }
+        tensors = target.network_tensors(target.by_channel(reals), training=False)
+        results = target.results(tensors)
+        inputs, ends, outputs = map(end_names, (reals, tensors, results))
         if rewrite is not None:
-            rewrite(graph, INPUT, logits.op.name)
-    return Inference(graph, INPUT, logits.op.name, output.op.name)
+            rewrite(graph, inputs, ends)
+    return Inference(graph, inputs, ends, outputs)

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import tensorflow as tf
 from tqdm import tqdm
@@ -17,6 +16,7 @@ from qatbuild.worker import console
 from qatbuild.worker.training import checkpoint, log
 from qatbuild.worker.training.batches import Batch
 from qatbuild.worker.training.events import Events
+from qatbuild.worker.training.failures import located
 from qatbuild.worker.training.graph import Training
 from qatbuild.worker.training.interrupt import Interrupt
 from qatbuild.worker.training.precision import FLOAT32
@@ -26,6 +26,8 @@ from qatbuild.worker.training.schedule import Schedule
 from qatbuild.worker.training.session import session
 
 v1 = tf.compat.v1
+
+Measure = Callable[[Path], Mapping[str, float]]
 
 
 @dataclass(frozen=True)
@@ -49,21 +51,23 @@ def train(
     state: Path,
     threads: int,
     start_from: Path | None = None,
-    top1: Callable[[Path], float] | None = None,
+    measure: Measure | None = None,
+    better: Mapping[str, str] | None = None,
 ) -> Progress:
     """Train, and publish checkpoints in `out` and event files in `out`/events; returns the progress.
 
     While it runs, both are in `state`; TensorBoard can be pointed there.
 
     `batches` returns the examples of a step. The network's own variables begin with the values of the checkpoint
-    `start_from` (a path without suffix) or random values; all others (ranges, optimizer, steps) begin fresh. `top1`
-    measures a published checkpoint, in percent. A saved training in the folder `state` is continued. Sessions have
-    `threads` threads. StageError if the loss is no longer a number, or a checkpoint cannot be read or written.
+    `start_from` (a path without suffix) or random values; all others (ranges, optimizer, steps) begin fresh. `measure`
+    returns the validation figures of a published checkpoint by name; the first decides which one is best: `better` says
+    of each name "higher" or "lower". A saved training in the folder `state` is continued. Sessions have `threads`
+    threads. StageError if the loss is no longer a number, or a checkpoint cannot be read or written.
     """
     resume = Resume(state)
     progress = resume.load()
     with session(target.graph, threads, course.precision) as opened, target.graph.as_default():
-        run = _Run(target, course, opened, resume, progress or Progress(), top1)
+        run = _Run(target, course, opened, resume, progress or Progress(better=better or {}), measure)
         opened.run(v1.global_variables_initializer())
         if progress is not None:
             resume.restore(opened, run.full, progress)
@@ -89,7 +93,7 @@ class _Run:
     session: tf.compat.v1.Session
     resume: Resume
     progress: Progress
-    top1: Callable[[Path], float] | None
+    measure: Measure | None
     events: Events = field(init=False)
     interrupt: Interrupt = field(init=False)
 
@@ -127,11 +131,12 @@ class _Run:
 
     def _step(self, step: int, batch: Batch, rate: float) -> float:
         target = self.target
-        feed: dict[tf.Tensor, Any] = {target.images: batch.images, target.labels: batch.labels}
-        feed[target.learning_rate] = rate
-        loss, _ = self.session.run([target.loss, target.step], feed)
+        with located():
+            loss, _ = self.session.run([target.loss, target.step], target.feed(batch, rate))
         if not math.isfinite(loss):
             facts = [("step", step + 1), ("learning rate", f"{rate:.6g}"), ("loss", loss)]
+            if step == 0:
+                raise StageError("The loss is no number before the first step of the training.", facts, _NO_NUMBER)
             raise StageError("The training diverged: its loss is no longer a number.", facts, _DIVERGED)
         return float(loss)
 
@@ -146,17 +151,20 @@ class _Run:
         progress = self.progress
         prefix = checkpoint.prefix(self.resume.folder, progress.step)
         checkpoint.save(self.session, self.published, prefix)
-        top1 = self.top1(prefix) if self.top1 is not None else None
-        if top1 is not None:
-            self.events.scalars(progress.step, {"validation_top1": top1})
-            note += f", validation top-1 {top1:.2f} %"
-        progress.keep(progress.step, top1)
+        figures = self.measure(prefix) if self.measure is not None else {}
+        if figures:
+            self.events.scalars(progress.step, {f"validation_{name}": value for name, value in figures.items()})
+            note += "".join(f", validation {name} {value:.4g}" for name, value in figures.items())
+        progress.keep(progress.step, figures)
         self.resume.save(self.session, self.full, progress)
         self.events.flush()
         log.write(f"step {progress.step}: {note}")
 
 
 _DIVERGED = "Lower learning_rate.initial (a tenth of it is a good guess), or give it warm_up_steps."
+
+
+_NO_NUMBER = "Look at the functions of the network and of the loss: a logarithm or a root of 0 or less gives no number."
 
 
 @dataclass

@@ -1,4 +1,4 @@
-"""The TF1 optimizers by name, and the loss."""
+"""The TF1 optimizers by name, and the decay of weights."""
 
 from __future__ import annotations
 
@@ -35,15 +35,12 @@ class Optimizer:
         raise StageError("The optimizer does not exist.", facts)
 
 
-def loss(labels: tf.Tensor, logits: tf.Tensor, kernels: Iterable[tf.Variable], weight_decay: float) -> tf.Tensor:
-    """Return mean softmax cross entropy + weight_decay * sum of |w|^2 / 2 over the kernels: float32 scalar.
+def with_decay(loss: tf.Tensor, kernels: Iterable[tf.Variable], weight_decay: float) -> tf.Tensor:
+    """Return loss + weight_decay * sum of |w|^2 / 2 over the kernels: float32 scalar.
 
-    `labels` is int32 [batch], `logits` float32 [batch, classes]. Biases and ranges do not decay. The decay is of the
-    float weights, even if the network reads fake-quantized ones.
+    Biases and ranges do not decay. The decay is of the float weights, even if the network reads fake-quantized ones.
     """
-    entropy = tf.nn.sparse_softmax_cross_entropy_with_logits(labels, logits)
-    total = tf.reduce_mean(entropy, name="cross_entropy")
     squares = [tf.nn.l2_loss(kernel) for kernel in kernels]
     if weight_decay and squares:
-        total += weight_decay * tf.add_n(squares, name="weight_decay")
-    return total
+        loss += weight_decay * tf.add_n(squares, name="weight_decay")
+    return loss

@@ -11,11 +11,13 @@ from typing import Self
 
 from qatbuild.worker.training.batches import Batch
 
-_AHEAD = 8
+_MOST_AHEAD = 8
+_AHEAD_BYTES = 1 << 27
+"""Batches ahead take at most so many bytes, but one is always made ahead."""
 
 
 class Prefetch:
-    """An iterator over the batches of steps `start` to `stop` - 1, made at most a few batches ahead.
+    """An iterator over the batches of steps `start` to `stop` - 1, made a few batches ahead, fewer of large ones.
 
     A context manager and an iterator, which raises the errors of `make`. `waited_s` is the time that the consumer has
     waited so far, in seconds.
@@ -26,7 +28,8 @@ class Prefetch:
         self.waited_s = 0.0
         self._make = make
         self._steps = range(start, stop)
-        self._ready: queue.Queue[Batch | BaseException] = queue.Queue(_AHEAD)
+        self._ready: queue.Queue[Batch | BaseException] = queue.Queue()
+        self._places = threading.Semaphore(1)
         self._closed = threading.Event()
         self._thread = threading.Thread(target=self._fill, name="prefetch", daemon=True)
 
@@ -37,7 +40,7 @@ class Prefetch:
     def __exit__(self, kind: type[BaseException] | None, fault: BaseException | None, at: TracebackType | None) -> None:
         self._closed.set()
         while self._thread.is_alive():
-            self._drain()
+            self._places.release()
             self._thread.join(0.05)
 
     def __iter__(self) -> Iterator[tuple[int, Batch]]:
@@ -45,6 +48,7 @@ class Prefetch:
             begun = time.perf_counter()
             batch = self._ready.get()
             self.waited_s += time.perf_counter() - begun
+            self._places.release()
             if isinstance(batch, BaseException):
                 raise batch
             yield step, batch
@@ -52,15 +56,18 @@ class Prefetch:
     def _fill(self) -> None:
         try:
             for step in self._steps:
+                self._places.acquire()
                 if self._closed.is_set():
                     return
-                self._ready.put(self._make(step))
+                batch = self._make(step)
+                if step == self._steps.start:
+                    self._places.release(_more_places(batch))
+                self._ready.put(batch)
         except BaseException as fault:  # noqa: BLE001 - the consumer raises it
             self._ready.put(fault)
 
-    def _drain(self) -> None:
-        while True:
-            try:
-                self._ready.get_nowait()
-            except queue.Empty:
-                return
+
+def _more_places(batch: Batch) -> int:
+    """Return how many batches may be made ahead, beside the one that always may."""
+    batch_bytes = sum(each.nbytes for arrays in batch for each in arrays.values())
+    return max(0, min(_MOST_AHEAD, _AHEAD_BYTES // max(1, batch_bytes)) - 1)

@@ -21,24 +21,29 @@ from qatbuild.worker.training import checkpoint, log
 class Progress:
     """The progress of a training.
 
-    `kept` are the steps that have a published checkpoint; `validation_top1` is in percent, as [step, top-1].
+    `kept` are the steps that have a published checkpoint; `validation` are the figures of `metric` as [step, figure].
+    `better` says of each metric by name which of its figures are: "higher" (the default) or "lower" ones.
     """
 
     step: int = 0
     kept: list[int] = field(default_factory=list)
-    validation_top1: list[tuple[int, float]] = field(default_factory=list)
+    metric: str = ""
+    better: Mapping[str, str] = field(default_factory=dict)
+    validation: list[tuple[int, float]] = field(default_factory=list)
 
     @property
     def best(self) -> int | None:
-        """Return the step with the highest validation top-1, the earliest of equal ones; None without validation."""
-        if not self.validation_top1:
+        """Return the step with the best validation figure, the earliest of equal ones; None without validation."""
+        if not self.validation:
             return None
-        return max(self.validation_top1, key=lambda row: (row[1], -row[0]))[0]
+        sign = -1 if self.better.get(self.metric) == "lower" else 1
+        return max(self.validation, key=lambda row: (sign * row[1], -row[0]))[0]
 
-    def keep(self, step: int, top1: float | None) -> None:
-        """Record a published checkpoint: any of them may be frozen, so all are kept."""
-        if top1 is not None:
-            self.validation_top1.append((step, top1))
+    def keep(self, step: int, figures: Mapping[str, float]) -> None:
+        """Record a published checkpoint and its first figure, if any: any of them may be frozen, so all are kept."""
+        if figures:
+            self.metric, figure = next(iter(figures.items()))
+            self.validation.append((step, figure))
         self.kept.append(step)
 
 
@@ -69,8 +74,9 @@ class Resume:
             fields = read_json(self._state)
             damaged = [name for name, digest in fields["files"].items() if file_sha256(self.folder / name) != digest]
             if not damaged:
-                rows = [(int(step), float(top1)) for step, top1 in fields["validation_top1"]]
-                return Progress(int(fields["step"]), [int(step) for step in fields["kept"]], rows)
+                rows = [(int(step), float(figure)) for step, figure in fields["validation"]]
+                kept, metric = [int(step) for step in fields["kept"]], str(fields["metric"])
+                return Progress(int(fields["step"]), kept, metric, {**fields["better"]}, rows)
             fault: object = f"{', '.join(damaged)}: not as saved"
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as reason:
             fault = reason

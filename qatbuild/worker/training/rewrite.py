@@ -10,18 +10,21 @@ from dataclasses import dataclass
 
 import tensorflow as tf
 
+Ends = Mapping[str, str]
+
 
 @dataclass(frozen=True)
 class Rewrite:
-    """Two functions of (graph, input, logits) that change a graph in place, with equal names of range variables.
+    """Two functions of (graph, inputs, tensors) that change a graph in place, with equal names of range variables.
 
-    `input` and `logits` are names of operations: the float32 real values, and what the softmax reads.
+    `inputs` and `tensors` map inputs, and the network's tensors, to names of the graph: of the float32 real values, and
+    of what the results (a softmax) read.
 
     training   for the graph that learns; returns the names of the (minimum, maximum) variables by tensor
     inference  for the graph that is deployed
     counters   names of variables that `training` adds outside the tensors' scopes
     """
 
-    training: Callable[[tf.Graph, str, str], Mapping[str, tuple[str, str]]]
-    inference: Callable[[tf.Graph, str, str], object]
+    training: Callable[[tf.Graph, Ends, Ends], Mapping[str, tuple[str, str]]]
+    inference: Callable[[tf.Graph, Ends, Ends], object]
     counters: frozenset[str] = frozenset()
