@@ -10,9 +10,11 @@ import pytest
 import tensorflow as tf
 
 from qatbuild.worker.tflite import convert
+from tests.tflite.running import ends
 
 v1 = tf.compat.v1
 SIDE_PX, CLASSES, FILTERS = 8, 4, 8
+OUTPUT = "Net/Predictions/Softmax"
 
 
 class Network(Protocol):
@@ -104,26 +106,12 @@ def converted(network: Network, tmp_path_factory: pytest.TempPathFactory) -> Con
     def once(scheme: str = "uint8", **options: Any) -> Path:
         name = f"{scheme} {sorted(options.items())}"
         if name not in made:
-            data = convert.convert(network(**options), **ASKED, scheme=scheme)
+            data = convert.convert(network(**options), ends(OUTPUT, scheme), scheme=scheme)
             made[name] = tmp_path_factory.mktemp("model") / "model.tflite"
             made[name].write_bytes(data)
         return made[name]
 
     return once
-
-
-ASKED: dict[str, Any] = {
-    "input_name": "input",
-    "output_name": "Net/Predictions/Softmax",
-    "mean": 121.0,
-    "std_dev": 64.0,
-}
-
-
-@pytest.fixture(scope="session")
-def asked() -> dict[str, Any]:
-    """The arguments of the conversions, except the scheme."""
-    return ASKED
 
 
 @pytest.fixture(scope="session")

@@ -10,10 +10,10 @@ import numpy as np
 import tensorflow as tf
 
 from qatbuild.worker.tflite import convert
+from tests.tflite.running import ends
 
 v1 = tf.compat.v1
 SIDE_PX, CHANNELS, CLASSES = 12, 3, 5
-INPUT: dict[str, Any] = {"input_name": "input", "output_name": "Softmax", "mean": 121.0, "std_dev": 64.0}
 SCHEMES = ("uint8", "int8", "int8_per_channel")
 
 
@@ -128,5 +128,5 @@ def build(net: str, scheme: str, folder: Path) -> Path:
     frozen.write_bytes(graph(net, scheme).SerializeToString(deterministic=True))
     (folder / "float_graph.pb").write_bytes(graph(net, None).SerializeToString(deterministic=True))
     model = folder / "model.tflite"
-    model.write_bytes(convert.convert(frozen, **INPUT, scheme=scheme))
+    model.write_bytes(convert.convert(frozen, ends("Softmax", scheme), scheme=scheme))
     return model

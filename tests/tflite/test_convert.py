@@ -8,6 +8,8 @@ from qatbuild.exchange.errors import ConversionError
 from qatbuild.worker import graph_def
 from qatbuild.worker.tflite import convert
 from tests.hints import follows
+from tests.tflite.conftest import OUTPUT
+from tests.tflite.running import ends
 
 TRAINED = {
     "uint8": {},
@@ -16,24 +18,9 @@ TRAINED = {
 }
 
 
-def test_equal_graphs_give_equal_bytes(network, asked):
-    first, second = (convert.convert(network(), **asked, scheme="uint8") for _ in range(2))
+def test_equal_graphs_give_equal_bytes(network):
+    first, second = (convert.convert(network(), ends(OUTPUT), scheme="uint8") for _ in range(2))
     assert first == second
-
-
-@pytest.mark.parametrize("mean", [127.5, -1.0, 256.0])
-def test_a_mean_that_is_not_a_byte_is_refused_with_its_value_and_a_hint(network, asked, mean):
-    with pytest.raises(ConversionError) as refused:
-        convert.convert(network(), **{**asked, "mean": mean}, scheme="uint8")
-    assert ("mean", str(mean)) in refused.value.facts
-    assert follows('Write "mean" as an integer of 0..255') in refused.value.hint
-    assert convert.convert(network(), **{**asked, "mean": 128.0}, scheme="uint8")
-
-
-@pytest.mark.parametrize("std_dev", [0.0, -64.0, float("nan")])
-def test_a_std_dev_that_is_not_positive_is_refused(network, asked, std_dev):
-    with pytest.raises(ConversionError, match="must be positive"):
-        convert.convert(network(), **{**asked, "std_dev": std_dev}, scheme="uint8")
 
 
 @pytest.mark.parametrize(
@@ -47,18 +34,18 @@ def test_a_std_dev_that_is_not_positive_is_refused(network, asked, std_dev):
         ("int8_per_channel", {"conv": "per_channel", "dense": "per_channel"}, ("logits", "must be per tensor")),
     ],
 )
-def test_ranges_that_do_not_fit_the_scheme_are_refused_by_layer(network, asked, scheme, options, fact):
+def test_ranges_that_do_not_fit_the_scheme_are_refused_by_layer(network, scheme, options, fact):
     with pytest.raises(ConversionError, match=f"do not fit the scheme {scheme}") as refused:
-        convert.convert(network(**options), **asked, scheme=scheme)
+        convert.convert(network(**options), ends(OUTPUT, scheme), scheme=scheme)
     assert follows('Train all ranges with "scheme": ') in refused.value.hint
     convert.check_ranges(graph_def.read(network(**TRAINED[scheme]), ConversionError), scheme)
     layer, why = fact
     assert any(label == layer and why in value for label, value in refused.value.facts)
 
 
-def test_an_op_without_a_kernel_is_named_and_the_full_message_is_in_the_log(network, asked, caplog):
+def test_an_op_without_a_kernel_is_named_and_the_full_message_is_in_the_log(network, caplog):
     with pytest.raises(ConversionError) as refused:
-        convert.convert(network(svd=True), **asked, scheme="uint8")
+        convert.convert(network(svd=True), ends(OUTPUT), scheme="uint8")
     assert any("'tf.Svd' op is neither a custom op" in value for _, value in refused.value.facts)
     assert len(refused.value.block().splitlines()) < 8
     assert follows("The converter's full message is in the log") in refused.value.hint
@@ -66,13 +53,13 @@ def test_an_op_without_a_kernel_is_named_and_the_full_message_is_in_the_log(netw
     assert "func.func" not in refused.value.block()
 
 
-def test_an_output_that_is_not_in_the_graph_is_named(network, asked):
+def test_an_output_that_is_not_in_the_graph_is_named(network):
     with pytest.raises(ConversionError, match="Net/nowhere"):
-        convert.convert(network(), **{**asked, "output_name": "Net/nowhere"}, scheme="uint8")
+        convert.convert(network(), ends("Net/nowhere"), scheme="uint8")
 
 
-def test_a_file_that_is_not_a_graph_is_named(tmp_path, asked):
+def test_a_file_that_is_not_a_graph_is_named(tmp_path):
     path = tmp_path / "frozen_graph.pb"
     path.write_bytes(b"not a graph at all")
     with pytest.raises(ConversionError, match=r"frozen_graph\.pb"):
-        convert.convert(path, **asked, scheme="uint8")
+        convert.convert(path, ends(OUTPUT), scheme="uint8")

@@ -10,6 +10,7 @@ from qatbuild.worker.tflite.interpret import Model
 from tests.conftest import SHARED
 from tests.tflite import nets
 from tests.tflite.flatbuffers import cut, infer
+from tests.tflite.running import int8
 
 TF1 = SHARED / "golden" / "tf1_cifarnet" / "quantized.tflite"
 
@@ -24,8 +25,9 @@ def net(request, tmp_path_factory):
     name, scheme = request.param
     path = nets.build(name, scheme, tmp_path_factory.mktemp("net"))
     graph = emulator.read(path)
+    images = IMAGES if scheme == "uint8" else int8(IMAGES)
     computed = [*graph.inputs, *(operator.outputs[0].index for operator in graph.operators)]
-    return path, graph, Model(path, kernels="reference", keep=True).tensors(IMAGES, computed)
+    return path, graph, Model(path, kernels="reference", keep=True).tensors({"input": images}, computed)
 
 
 def test_every_tensor_of_a_net_equals_the_reference_kernels(net):
@@ -52,5 +54,5 @@ def test_every_tensor_of_cifarnet_from_tensorflow_1_equals_the_reference_kernels
         images = golden["inputs_uint8"][:16]
     mine = emulator.run(TF1, images)
     computed = [operator.outputs[0].index for operator in graph.operators]
-    for index, values in Model(TF1, kernels="reference", keep=True).tensors(images, computed).items():
+    for index, values in Model(TF1, kernels="reference", keep=True).tensors({"input": images}, computed).items():
         np.testing.assert_array_equal(mine[index], values, graph.tensors[index].name)

@@ -6,10 +6,12 @@ import pytest
 import tensorflow as tf
 
 from qatbuild.worker.tflite.gates import gates
+from tests.tflite.conftest import OUTPUT
+from tests.tflite.running import ends
 
 
-def rows_of(path, *, mean=121.0, std_dev=64.0, scheme="uint8"):
-    return {row.name: row for row in gates(path, mean=mean, std_dev=std_dev, scheme=scheme)}
+def rows_of(path, scheme="uint8", **scaling):
+    return {row.name: row for row in gates(path, ends(OUTPUT, scheme, **scaling), scheme=scheme)}
 
 
 @pytest.mark.parametrize(
@@ -33,16 +35,14 @@ def test_a_float_operation_fails_only_the_first_gate(converted):
 
 
 def test_an_input_of_another_scale_fails_with_wanted_and_got(converted):
-    row = rows_of(converted(), mean=128.0, std_dev=127.5)["input"]
+    row = rows_of(converted(), zero_point=128, std_dev=127.5)["input"]
     assert not row.passed
     assert row.wanted == "uint8, scale 0.007843137, zero point 128"
     assert row.got == "uint8, scale 0.015625, zero point 121"
 
 
-def test_an_output_that_is_not_a_softmax_fails(network, asked, tmp_path):
-    converter = tf.compat.v1.lite.TFLiteConverter.from_frozen_graph(
-        str(network()), [asked["input_name"]], ["Net/logits/act_quant"]
-    )
+def test_an_output_that_is_not_a_softmax_fails(network, tmp_path):
+    converter = tf.compat.v1.lite.TFLiteConverter.from_frozen_graph(str(network()), ["input"], ["Net/logits/act_quant"])
     converter.inference_type = tf.uint8
     converter.quantized_input_stats = {"input": (121, 64)}
     path = tmp_path / "model.tflite"

@@ -12,6 +12,7 @@ from qatbuild.worker.tflite import inspect, layers
 from qatbuild.worker.tflite.pairing import IndexedGraph, float_partner, partner
 from qatbuild.worker.training.session import session
 from tests.tflite import nets
+from tests.tflite.running import int8
 
 pytestmark = pytest.mark.tf
 
@@ -33,8 +34,18 @@ def measured(folder, definitions=None):
                 tf.import_graph_def(definition, name="")
             return sessions.enter_context(session(graph, 2, as_written=True)).run
 
+        path = folder / "model.tflite"
+        model = inspect.read(path)
+        images = IMAGES if model.tensors[model.inputs[0]].dtype == "uint8" else int8(IMAGES)
+        named, reals = (["input"], ["output"]), {"input:0": REALS}
         return layers.measure(
-            folder / "model.tflite", IMAGES, REALS, definitions or graphs(folder), input_name="input", opened=opened
+            path,
+            named,
+            {"input": images},
+            reals,
+            definitions or graphs(folder),
+            inputs={"input": "input"},
+            opened=opened,
         )
 
 
@@ -143,6 +154,15 @@ def test_a_fake_quant_of_another_scale_is_not_accepted_as_a_partner(mobile):
     wrong = inspect.Tensor(right.name, right.dtype, right.shape, (right.scales[0] * 2,), right.zero_points)
     assert partner(right, frozen) == "conv1/act_quant:0"
     assert partner(wrong, frozen) is None
+
+
+def test_a_value_that_is_passed_on_beside_others_depends_on_none_of_them():
+    with tf.Graph().as_default() as graph:
+        ends = [v1.placeholder(tf.float32, [None, 2], name=name) for name in ("result", "input")]
+        result, _ = tf.identity_n(ends)  # as a function with its own gradient passes on its input: tf.nn.silu
+        tf.add(result, 1.0, name="next")
+    indexed = IndexedGraph(graph.as_graph_def())
+    assert indexed.placeholders("next") == {"result"}
 
 
 def test_a_number_that_the_converter_put_behind_a_name_is_not_part_of_it(mobile):

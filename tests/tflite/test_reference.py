@@ -11,6 +11,7 @@ import pytest
 
 from qatbuild.worker.tflite import inspect, reference
 from qatbuild.worker.tflite.interpret import Model
+from tests.tflite.running import run
 
 
 def ends_with(path, kernels, images):
@@ -18,7 +19,7 @@ def ends_with(path, kernels, images):
     process = os.fork()
     if process == 0:
         faulthandler.disable()
-        Model(path, kernels=kernels).run(images)
+        run(Model(path, kernels=kernels), images)
         os._exit(0)
     return -os.waitstatus_to_exitcode(os.waitpid(process, 0)[1])
 
@@ -40,12 +41,12 @@ def test_part_before_an_operator_computes_the_same_values(converted, images):
     assert refused is not None
     assert model.operators[refused.position].name == "SOFTMAX"
     logits = model.operators[refused.position].inputs[0]
-    part = Model(path, kernels="reference", content=reference.before(path, refused.position)).run(images)
-    whole = Model(path, kernels="builtin", keep=True).tensors(images, [logits])
+    part = run(Model(path, kernels="reference", content=reference.before(path, refused.position)), images)
+    whole = Model(path, kernels="builtin", keep=True).tensors({"input": images}, [logits])
     np.testing.assert_allclose(part, whole[logits], atol=1)  # The optimized kernels round some values otherwise.
     small = converted()
     for position in range(1, len(inspect.read(small).operators)):
         tensor = inspect.read(small).operators[position].inputs[0]
-        values = Model(small, kernels="reference", keep=True).tensors(images, [tensor])[tensor]
-        cut = Model(small, kernels="reference", content=reference.before(small, position)).run(images)
+        values = Model(small, kernels="reference", keep=True).tensors({"input": images}, [tensor])[tensor]
+        cut = run(Model(small, kernels="reference", content=reference.before(small, position)), images)
         np.testing.assert_array_equal(cut, values)

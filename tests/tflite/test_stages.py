@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,18 +12,29 @@ import pytest
 from qatbuild.engine import publish as publishing
 from qatbuild.exchange.errors import AcceptanceError, ConversionError, DatasetError
 from qatbuild.exchange.manifest import Manifest
+from qatbuild.exchange.outputs import Output
 from qatbuild.exchange.request import Input, Request
-from qatbuild.worker.stages import convert, evaluate
+from qatbuild.exchange.scaling import Scaling
+from qatbuild.worker import tasks
+from qatbuild.worker.stages import convert, ends, evaluate, measuring
 from qatbuild.worker.tflite.interpret import Model
+from tests.tflite.running import run
+from tests.training.applications import columns, facts
+from tests.training.project import write_columns
 
-INPUT = {"mean": 121.0, "std_dev": 64.0}
-FROZEN_FACTS = {"input": "input", "output": "Net/Predictions/Softmax", "checkpoint_step": 1, "float_checkpoint_step": 1}
-EXPORT_FACTS = {"input": "input", "logits": "logits", "output": "softmax", "shape": [8, 8, 1], "classes": 4}
-EXPORT_FACTS |= {"float_layers": []}
-DATASET_FACTS = {"shape": [8, 8, 1], "classes": 4, "class_names": list("abcd"), "counts": {}, "notes": []}
-DATASET_FACTS |= {"mean": [0.0], "std": [1.0], "mean_all": 0.0, "std_all": 1.0}
+NAMES = {"inputs": {"images": "input"}, "outputs": {"labels": "Net/Predictions/Softmax"}}
+FROZEN_FACTS = {**NAMES, "checkpoint_step": 1, "float_checkpoint_step": 1}
+EXPORT_FACTS = {**NAMES, "float_layers": []}
+OUTPUTS = {"labels": {"task": "classification"}}
+NAMED = {"labels": tuple("abcd")}
 FLATTENED = ["CONV_2D", "MAX_POOL_2D", "CONV_2D", "RESHAPE"]
-NO_GATES = {"max_accuracy_drop": 100.0, "min_top1": None, "min_agreement": None, "latency_runs": 3}
+NO_GATES: dict[str, Any] = {
+    "max_accuracy_drop": 100.0,
+    "min_top1": None,
+    "min_agreement": None,
+    "gates": {},
+    "latency_runs": 3,
+}
 
 
 def publish(manifest, folder):
@@ -54,10 +66,10 @@ class Build:
         self.published("freeze", {name: path.read_bytes() for name, path in names.items()}, FROZEN_FACTS)
 
     def dataset(self, labels, count=None):
-        path = self.folder / "dataset.npz"
-        np.savez(path, test_images=self.images[:count], test_labels=labels[:count].astype(np.int32))
-        counts = {"test": np.bincount(labels[:count].astype(int), minlength=4).tolist()}
-        self.published("dataset", {"dataset.npz": path.read_bytes()}, {**DATASET_FACTS, "class_counts": counts})
+        draft = self.folder / "draft-dataset"
+        test = {"images": self.images[:count], "labels": labels[:count].astype(np.int32)}
+        facts = write_columns(draft, {"train": {name: each[:0] for name, each in test.items()}, "test": test}, NAMED)
+        publish(Manifest.of("dataset", draft, facts.to_json()), self.folder / "dataset")
 
     def request(self, stage, settings, *inputs):
         inputs_by_role = {name: Input(Manifest.path_of(self.folder / name, name), "") for name in inputs}
@@ -69,15 +81,15 @@ class Build:
     def convert(self, scheme="uint8", mean=121.0):
         """Run the convert stage and publish what it made."""
         self.published("export", {}, EXPORT_FACTS)
-        self.input = {**INPUT, "mean": mean}
-        settings = {"input": self.input, "quantize": {"scheme": scheme}}
+        self.inputs = {"images": {"mean": mean, "std_dev": 64.0}}
+        settings = {"inputs": self.inputs, "outputs": OUTPUTS, "quantize": {"scheme": scheme}}
         request = self.request("convert", settings, "export", "freeze")
         facts = convert.run(request).to_json()
         publish(Manifest.of("convert", request.out, facts), request.folder)
         return facts
 
     def evaluate(self, **gates):
-        settings = {"label": "tiny@uint8", "input": self.input, "evaluate": {**NO_GATES, **gates}}
+        settings = {"label": "tiny@uint8", "inputs": self.inputs, "outputs": OUTPUTS, "evaluate": {**NO_GATES, **gates}}
         request = self.request("evaluate", settings, "dataset", "freeze", "convert")
         error = facts = None
         try:
@@ -98,7 +110,7 @@ def built(build):
     """A frozen and converted model, and a test set that the .tflite classifies without an error."""
     build.freeze()
     build.convert()
-    build.dataset(np.argmax(Model(build.folder / "convert" / "model.tflite").run(build.images), axis=1))
+    build.dataset(np.argmax(run(Model(build.folder / "convert" / "model.tflite"), build.images), axis=1))
     return build
 
 
@@ -108,8 +120,10 @@ def test_convert_publishes_the_model_and_describes_it(build):
     model = build.folder / "convert" / "model.tflite"
     assert facts["bytes"] == model.stat().st_size
     assert facts["operators"] == ["CONV_2D", "MAX_POOL_2D", "CONV_2D", "RESHAPE", "FULLY_CONNECTED", "SOFTMAX"]
-    assert facts["input"] == {"dtype": "uint8", "scale": 1 / 64, "zero_point": 121, "shape": [1, 8, 8, 1]}
-    assert facts["output"] == {"dtype": "uint8", "scale": 1 / 256, "zero_point": 0, "shape": [1, 4]}
+    assert facts["inputs"] == [
+        ["images", {"dtype": "uint8", "scale": 1 / 64, "zero_point": 121, "shape": [1, 8, 8, 1]}]
+    ]
+    assert facts["outputs"] == [["labels", {"dtype": "uint8", "scale": 1 / 256, "zero_point": 0, "shape": [1, 4]}]]
     assert [(each["name"], each["passed"]) for each in facts["gates"]] == [
         ("fully integer", True),
         ("loads", True),
@@ -129,27 +143,15 @@ def test_a_refused_model_is_kept_but_not_published(build):
     assert "LRN has no integer kernel: leave it out." in refused.value.block()
 
 
-def test_a_model_without_softmax_is_refused_with_wanted_and_got(build):
-    build.freeze()
-    manifest = Manifest.read(Manifest.path_of(build.folder / "freeze", "freeze"))
-    logits = {**FROZEN_FACTS, "output": "Net/logits/act_quant"}
-    build.published("freeze", {name: manifest.file(name).read_bytes() for name in manifest.files}, logits)
-    with pytest.raises(ConversionError, match="not what was asked for") as refused:
-        build.convert()
-    wanted, got = dict(refused.value.facts)["output"].splitlines()
-    assert wanted == "wanted uint8, scale 0.00390625, zero point 0"
-    assert got == "got uint8, scale 0.03137255, zero point 128"
-
-
 def test_the_report_has_the_keys_that_scripts_rely_on(built):
     report = built.evaluate().report
     assert list(report) == [
-        "label", "examples", "top1", "agreement", "bytes", "input", "output", "scaling", "layers", "runtimes",
-        "warnings", "latency_ms", "latencies_ms", "gates",
+        "label", "examples", "metrics", "agreement", "agreements", "bytes", "inputs", "outputs", "scalings", "layers",
+        "runtimes", "warnings", "input", "output", "scaling", "top1", "latency_ms", "latencies_ms", "gates",
     ]  # fmt: skip
     for key, inner in {
         "top1": {"float", "fake_quant", "tflite"},
-        "agreement": {"top1_percent", "max_lsb"},
+        "agreement": {"top1_percent", "max_lsb", "rmse_lsb"},
         "bytes": {"frozen_graph", "float_graph", "tflite", "ratio"},
         "input": {"dtype", "scale", "zero_point", "shape"},
         "output": {"dtype", "scale", "zero_point", "shape"},
@@ -204,7 +206,12 @@ def test_accuracy_and_agreement_are_measured_on_the_same_images(built):
 def test_facts_are_the_report_without_latencies_and_equal_for_equal_runs(built):
     first, second = built.evaluate(), built.evaluate()
     assert first.facts == second.facts
-    assert first.facts == {key: value for key, value in first.report.items() if not key.startswith("latenc")}
+    short = {"input", "output", "scaling", "top1", "latency_ms", "latencies_ms"}
+    assert first.facts == {key: value for key, value in first.report.items() if key not in short}
+    for side, name in (("input", "images"), ("output", "labels"), ("scaling", "images")):
+        assert first.report[side] == first.report[f"{side}s"][name]
+    top1 = first.report["metrics"]["top1"]
+    assert first.report["top1"] == {form: top1[form] for form in ("float", "fake_quant", "tflite")}
 
 
 def test_an_int8_model_is_measured_on_the_same_bytes(build):
@@ -255,12 +262,13 @@ def test_all_failed_gates_are_one_error(built):
 
 
 def test_of_equal_scores_the_lowest_class_wins():
-    assert list(evaluate.top_class(np.array([[0, 7, 7, 3], [5, 5, 5, 5]], np.uint8))) == [1, 0]
+    task = tasks.make("labels", Output(), facts(columns((8, 8, 1), 4)), {"images": Scaling(0, 1)})
+    np.testing.assert_array_equal(task.answers({"labels": np.array([[0, 7, 7, 3], [5, 5, 5, 5]], np.uint8)}), [1, 0])
 
 
 def test_a_dataset_without_test_images_is_refused(built):
     built.dataset(np.zeros(120), count=0)
-    with pytest.raises(DatasetError, match="no test images"):
+    with pytest.raises(DatasetError, match="no test examples"):
         built.evaluate()
 
 
@@ -272,7 +280,7 @@ def test_fractional_mean_gives_the_model_of_the_nearest_byte_and_is_reported(bui
         model = (build.folder / "convert" / "model.tflite").read_bytes()
         build.dataset(np.arange(120) % 4)
         made = build.evaluate()
-        reports.append((model, facts, {**made.facts, "scaling": None, "warnings": None}))
+        reports.append((model, facts, {**made.facts, "scalings": None, "warnings": None}))
     assert reports[0] == reports[1]
     assert made.report["scaling"] == {"mean": 120.5, "std_dev": 64.0, "zero_point": 121}
     assert made.report["input"]["zero_point"] == 121
@@ -282,11 +290,11 @@ def test_fractional_mean_gives_the_model_of_the_nearest_byte_and_is_reported(bui
 def test_test_images_of_one_class_are_reported(built):
     built.dataset(np.full(120, 2))
     assert built.evaluate().report["warnings"] == [
-        "All test images are of one class, c: a network that always answers it reaches 100 %."
+        "All test examples are of one class, c: a network that always answers it reaches 100 %."
     ]
     built.dataset(np.arange(120) % 3)
     (warning,) = built.evaluate().report["warnings"]
-    assert warning == "1 of 4 classes have no test images (d): no figure of the test set is about them."
+    assert warning == "1 of 4 classes have no test examples (d): no figure of the test set is about them."
 
 
 @pytest.mark.parametrize(("scheme", "kind"), [("uint8", "asymmetric"), ("int8", "symmetric")])
@@ -305,3 +313,35 @@ def test_model_whose_softmax_the_reference_kernels_abort_on_is_evaluated(build, 
     operators = {row["position"]: row["operator"] for row in report["layers"]}
     assert [operators[place] for place in sorted(operators)] == [*FLATTENED, "FULLY_CONNECTED"]
     assert all(row["max_lsb"]["same_inputs"] <= 1 for row in report["layers"])
+
+
+def test_the_evaluation_in_small_batches_gives_the_facts_of_the_whole(built, monkeypatch):
+    whole = built.evaluate().facts
+    monkeypatch.setattr(measuring, "_MOST_EXAMPLES", 7)
+    assert built.evaluate().facts == whole
+
+
+def test_fewer_examples_of_a_network_with_large_activations_are_run_together(built, monkeypatch):
+    inputs, outputs = ends.inputs_of, ends.tasks_of
+    request = built.evaluate().request
+    frozen, converted = (request.inputs[name].manifest for name in ("freeze", "convert"))
+    subject = measuring.Subject("tiny", frozen, converted, inputs(request), outputs(request), 1)
+    assert measuring.batch_size(subject) == 250
+    values = 64 + 8 * 64 + 8 * 16 + 8 * 16 + 128 + 4 + 4  # the input, and what each operator computes
+    monkeypatch.setattr(measuring, "_BATCH_BYTES", 10 * 4 * values)
+    assert measuring.batch_size(subject) == 10
+    monkeypatch.setattr(measuring, "_BATCH_BYTES", 1)
+    assert measuring.batch_size(subject) == 1
+
+
+def test_a_model_that_always_gives_one_answer_is_reported_unless_the_test_set_has_no_other(build):
+    build.freeze()
+    build.convert()
+    build.images = np.repeat(build.images[:1], 120, axis=0)
+    said = "every test example the same class"
+    for labels, warned in ((np.arange(120) % 4, True), (np.full(120, 2), False)):
+        build.dataset(labels)
+        assert any(said in text for text in build.evaluate().report["warnings"]) == warned
+    build.images = np.random.default_rng(5).integers(0, 256, build.images.shape, np.uint8)
+    build.dataset(np.arange(120) % 4)
+    assert not any(said in text for text in build.evaluate().report["warnings"])

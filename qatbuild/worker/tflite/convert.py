@@ -8,7 +8,6 @@ before the conversion. `inspect` and `gates` check the result.
 from __future__ import annotations
 
 import logging
-import math
 import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -20,6 +19,7 @@ import tensorflow as tf
 from qatbuild.exchange.errors import ConversionError
 from qatbuild.worker import graph_def
 from qatbuild.worker.tflite import inspect
+from qatbuild.worker.tflite.ends import Ends
 from qatbuild.worker.tflite.fake_quant_nodes import (
     DEFAULT_BITS,
     FAKE_QUANTS,
@@ -28,6 +28,7 @@ from qatbuild.worker.tflite.fake_quant_nodes import (
     bits_of,
     range_of,
 )
+from qatbuild.worker.tflite.trained_inputs import Converter, have_ranges
 
 _log = logging.getLogger(__name__)
 
@@ -35,46 +36,42 @@ _LAYERS = ("Conv2D", "DepthwiseConv2dNative", "MatMul")
 _SHOWN = 5
 
 
-def convert(
-    frozen_graph: Path,
-    *,
-    input_name: str,
-    output_name: str,
-    mean: float,
-    std_dev: float,
-    scheme: str,
-    float_layers: Collection[str] = (),
-) -> bytes:
+def convert(frozen_graph: Path, ends: Ends, *, scheme: str, float_layers: Collection[str] = ()) -> bytes:
     """Return the bytes of the .tflite of a fake-quantized frozen GraphDef.
 
-    `input_name` is a placeholder, float32 [None, height, width, channels] of real values (byte - mean) / std_dev. In
-    the file it is an integer input with scale 1 / std_dev and zero point `mean` (an integer, 0..255; 128 less for
-    int8). `output_name` is the softmax, float32 [None, classes]. `scheme` is uint8, int8 or int8_per_channel; the
-    weights of `float_layers` have no ranges. The batch is free, except that a file that would have to compute shapes
-    from it has a batch of 1. Equal graphs give equal bytes. ConversionError if the graph's ranges do not fit the
-    scheme, or if the converter fails.
+    The inputs' operations are placeholders, float32 [None, ...] of real values. In the file they are integers with the
+    scale and zero point of `ends`. `scheme` is uint8, int8 or int8_per_channel; the weights of `float_layers` have no
+    ranges. The batch is free, except that a file that would have to compute shapes from it has a batch of 1. Equal
+    graphs give equal bytes. ConversionError if the graph's ranges do not fit the scheme, or if the converter fails.
     """
-    _check_input(mean, std_dev)
-    check_ranges(graph_def.read(frozen_graph, ConversionError), scheme, float_layers)
-    settings = {
-        "inference_type": tf.uint8 if scheme == "uint8" else tf.int8,
-        "quantized_input_stats": {input_name: (int(mean) - (0 if scheme == "uint8" else 128), std_dev)},
-    }
-    return _converted(frozen_graph, input_name, output_name, settings)
+    graph = graph_def.read(frozen_graph, ConversionError)
+    check_ranges(graph, scheme, float_layers)
+    settings: dict[str, object] = {"inference_type": tf.uint8 if scheme == "uint8" else tf.int8}
+    inputs, outputs = ([each.operation for each in side.values()] for side in ends)
+    if have_ranges(graph, inputs):
+        return _converted(frozen_graph, inputs, outputs, settings, Converter)
+    stats = {each.operation: (each.zero_point, each.std_dev) for each in ends.inputs.values()}
+    return _converted(frozen_graph, inputs, outputs, {**settings, "quantized_input_stats": stats})
 
 
-def convert_float(frozen_graph: Path, *, input_name: str, output_name: str) -> bytes:
+def convert_float(frozen_graph: Path, *, inputs: Sequence[str], outputs: Sequence[str]) -> bytes:
     """Return the bytes of the float32 .tflite of a frozen GraphDef; ConversionError if the converter fails."""
-    return _converted(frozen_graph, input_name, output_name, {})
+    return _converted(frozen_graph, inputs, outputs, {})
 
 
-def _converted(frozen_graph: Path, input_name: str, output_name: str, settings: Mapping[str, object]) -> bytes:
+def _converted(
+    frozen_graph: Path,
+    inputs: Sequence[str],
+    outputs: Sequence[str],
+    settings: Mapping[str, object],
+    kind: type[tf.compat.v1.lite.TFLiteConverter] = tf.compat.v1.lite.TFLiteConverter,
+) -> bytes:
     """Convert for a batch of any size, or for one of 1 if the file would have to compute shapes from its size."""
 
     def converted(input_shapes: Mapping[str, Sequence[int]] | None = None) -> bytes:
-        ends = [input_name], [output_name]
+        ends = list(inputs), list(outputs)
         try:
-            converter = tf.compat.v1.lite.TFLiteConverter.from_frozen_graph(str(frozen_graph), *ends, input_shapes)
+            converter = kind.from_frozen_graph(str(frozen_graph), *ends, input_shapes)
             for name, value in settings.items():
                 setattr(converter, name, value)
             return bytes(converter.convert())
@@ -84,8 +81,9 @@ def _converted(frozen_graph: Path, input_name: str, output_name: str, settings: 
     data = converted()
     if not inspect.computes_shapes(data):
         return data
-    source = graph_def.nodes_by_name(graph_def.read(frozen_graph, ConversionError))[input_name]
-    return converted({input_name: [1, *(size.size for size in source.attr["shape"].shape.dim[1:])]})
+    nodes = graph_def.nodes_by_name(graph_def.read(frozen_graph, ConversionError))
+    shapes = {name: [size.size for size in nodes[name].attr["shape"].shape.dim[1:]] for name in inputs}
+    return converted({name: [1, *shape] for name, shape in shapes.items()})
 
 
 def _refused(frozen_graph: Path, fault: Exception) -> ConversionError:
@@ -139,17 +137,6 @@ def _symmetric(nodes: Mapping[str, Any], fake_quant: Any) -> bool:
         return False
     ends = range_of(nodes, fake_quant)
     return ends is None or bool(np.allclose(ends[0], -ends[1], rtol=1e-5, atol=0))
-
-
-def _check_input(mean: float, std_dev: float) -> None:
-    facts: list[tuple[str, object]] = [("mean", mean), ("std_dev", std_dev)]
-    if not (float(mean).is_integer() and 0 <= mean < 2**DEFAULT_BITS):
-        hint = (
-            'Write "mean" as an integer of 0..255: a fraction would shift the first layer\'s input (127.5 becomes 128).'
-        )
-        raise ConversionError("input.mean is not a byte, and so cannot be the input's zero point.", facts, hint)
-    if not (math.isfinite(std_dev) and std_dev > 0):
-        raise ConversionError("input.std_dev must be positive: the input's scale is 1 / std_dev.", facts)
 
 
 def _useful(message: str) -> list[tuple[str, str]]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -58,9 +59,12 @@ class Flatbuffer:
 
     def layer(self, operator: Operator) -> str:
         """Return the layer of the network that contains an operation, from the names of its tensors."""
-        scope = scope_of(tensor.name for tensor in self.tensors)
         names = [self.tensors[index].name for index in (*operator.outputs, *operator.inputs)]
-        return next((layer_of(name, scope) for name in names if not name.startswith(("tfl.", "arith."))), "")
+        return next((layer_of(name, self._scope) for name in names if not name.startswith(("tfl.", "arith."))), "")
+
+    @cached_property
+    def _scope(self) -> str:
+        return scope_of(tensor.name for tensor in self.tensors)
 
 
 @dataclass(frozen=True)

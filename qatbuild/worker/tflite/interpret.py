@@ -1,9 +1,9 @@
-"""Run a .tflite file with LiteRT, in batches: bytes in, quantized values out."""
+"""Run a .tflite file with LiteRT, in batches: integers in, integers out."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -21,13 +21,17 @@ KERNELS = {
 """LiteRT's kernel sets: the default with XNNPACK, the optimized kernels without it, the reference kernels."""
 
 BATCH = 50
-"""Images per inference: enough to keep the threads busy, few enough that activations stay in the cache."""
+"""Examples per inference: enough to keep the threads busy, few enough that activations stay in the cache."""
 
 _WARM_UP_RUNS = 5
 
 
+Batch = Mapping[str, NDArray[Any]]
+"""Values [n, ...] by the name of an input or output."""
+
+
 class Model:
-    """A loaded .tflite with one input and one output.
+    """A loaded .tflite; its inputs and outputs have names in the file's order.
 
     ConversionError with LiteRT's own message if LiteRT cannot load the file.
     """
@@ -35,13 +39,18 @@ class Model:
     def __init__(
         self,
         path: Path,
+        ends: tuple[Collection[str], Collection[str]] | None = None,
+        *,
         threads: int = 1,
         kernels: str = "xnnpack",
-        *,
         keep: bool = False,
         content: bytes | None = None,
     ) -> None:
-        """Load the file with one of `KERNELS`; `keep` keeps all tensors, for `tensors`. `content` stands in for it."""
+        """Load the file with one of `KERNELS`; `ends` are the names of inputs and outputs, in the file's order.
+
+        Without `ends` they are those of the file's tensors. `keep` keeps all tensors, for `tensors`. `content` stands
+        in for the file.
+        """
         self.path, self.threads, self.kernels = path, threads, kernels
         try:
             self._interpreter = Interpreter(
@@ -55,65 +64,68 @@ class Model:
         except (ValueError, RuntimeError) as fault:
             facts = [("file", path), ("kernels", kernels), ("LiteRT", " ".join(str(fault).split()))]
             raise ConversionError("LiteRT cannot load the model.", facts) from fault
-        (self._input,) = self._interpreter.get_input_details()
-        (self._output,) = self._interpreter.get_output_details()
-        self._batch = int(self._input["shape"][0])
-        self._batches = int(self._input["shape_signature"][0]) == -1
+        sides = self._interpreter.get_input_details(), self._interpreter.get_output_details()
+        if ends is None or content is not None:  # A file that was cut off ends elsewhere, in one output.
+            ends = (ends or ([each["name"] for each in sides[0]],))[0], [each["name"] for each in sides[1]]
+        self._inputs, self._outputs = (dict(zip(*side, strict=True)) for side in zip(ends, sides, strict=True))
+        self._batch = min(int(each["shape"][0]) for each in self._inputs.values())
+        self._batches = all(int(each["shape_signature"][0]) == -1 for each in self._inputs.values())
 
-    def run(
-        self, images: NDArray[np.uint8], batch: int = BATCH, done: Callable[[int], object] | None = None
-    ) -> NDArray[Any]:
-        """Return the quantized outputs [n, classes] for bytes [n, height, width, channels], 0..255.
+    def run(self, integers: Batch, batch: int = BATCH, done: Callable[[int], object] | None = None) -> dict[str, Any]:
+        """Return the quantized outputs [n, ...] by name for inputs [n, ...] of the model's own types, by name.
 
-        They have the model's own type (uint8, or int8 with zero point -128) and do not depend on the batch size. A
-        model with a fixed batch of 1 is run image by image. `done` is called with the number of images just finished.
+        The outputs do not depend on the batch size. A model with a fixed batch of 1 is run example by example. `done`
+        is called with the number of examples just finished.
         """
-        outputs = []
-        start = 0
-        while start < len(images):
-            taken = self._resize(min(batch, len(images) - start))
-            outputs.append(self._infer(images[start : start + taken]))
-            start += taken
+        parts: dict[str, list[NDArray[Any]]] = {name: [] for name in self._outputs}
+        for start, taken in self._parts(_count(integers), batch):
+            self._infer({name: rows[start : start + taken] for name, rows in integers.items()})
+            for name, end in self._outputs.items():
+                parts[name].append(np.array(self._interpreter.get_tensor(end["index"])))
             if done is not None:
                 done(taken)
-        return np.concatenate(outputs) if outputs else np.empty((0, *self._output["shape"][1:]), self._output["dtype"])
+        return {
+            name: np.concatenate(rows) if rows else np.empty((0, *end["shape"][1:]), end["dtype"])
+            for (name, end), rows in zip(self._outputs.items(), parts.values(), strict=True)
+        }
 
-    def tensors(self, images: NDArray[np.uint8], indices: Iterable[int], batch: int = BATCH) -> dict[int, NDArray[Any]]:
-        """Return the values [n, ...] of the tensors at `indices` of the file, for bytes [n, height, width, channels].
+    def tensors(self, integers: Batch, indices: Iterable[int], batch: int = BATCH) -> dict[int, NDArray[Any]]:
+        """Return the values [n, ...] of the tensors at `indices` of the file, for inputs as `run` takes them.
 
         The model must have been loaded with `keep`, and the tensors' first dimension must be the batch.
         """
         parts: dict[int, list[NDArray[Any]]] = {index: [] for index in indices}
-        start = 0
-        while start < len(images):
-            taken = self._resize(min(batch, len(images) - start))
-            self._infer(images[start : start + taken])
-            start += taken
+        for start, taken in self._parts(_count(integers), batch):
+            self._infer({name: rows[start : start + taken] for name, rows in integers.items()})
             for index, batches in parts.items():
                 batches.append(np.array(self._interpreter.get_tensor(index)))
         return {index: np.concatenate(batches) for index, batches in parts.items()}
 
-    def latencies_ms(self, image: NDArray[Any], runs: int) -> list[float]:
-        """Return the time of each of `runs` inferences of one image [height, width, channels], after a warm-up.
-
-        The image is bytes, or float32 for a float model.
-        """
+    def latencies_ms(self, example: Batch, runs: int) -> list[float]:
+        """Return the time of each of `runs` inferences of one example (by input, without a batch), after a warm-up."""
         self._resize(1)
+        one = {name: values[np.newaxis] for name, values in example.items()}
         for _ in range(_WARM_UP_RUNS):
-            self._infer(image[np.newaxis])
+            self._infer(one)
         taken_ms = []
         for _ in range(runs):
             start = time.perf_counter()
-            self._infer(image[np.newaxis])
+            self._infer(one)
             taken_ms.append((time.perf_counter() - start) * 1000)
         return taken_ms
 
-    def _infer(self, images: NDArray[Any]) -> NDArray[Any]:
-        # An int8 model's zero point is 128 lower: the same bytes with the highest bit inverted.
-        values = (images ^ 0x80).view(np.int8) if self._input["dtype"] is np.int8 else images
-        self._interpreter.set_tensor(self._input["index"], np.ascontiguousarray(values))
+    def _parts(self, count: int, batch: int) -> Iterator[tuple[int, int]]:
+        """Yield (start, number) of the examples of each inference."""
+        start = 0
+        while start < count:
+            taken = self._resize(min(batch, count - start))
+            yield start, taken
+            start += taken
+
+    def _infer(self, integers: Batch) -> None:
+        for name, end in self._inputs.items():
+            self._interpreter.set_tensor(end["index"], np.ascontiguousarray(integers[name]))
         self._interpreter.invoke()
-        return np.asarray(self._interpreter.get_tensor(self._output["index"]))
 
     def _resize(self, batch: int) -> int:
         """Set the batch size and return it; the model's own if it takes no other."""
@@ -122,10 +134,15 @@ class Model:
                 self._allocate(batch)
             except (ValueError, RuntimeError):  # an operation, such as a reshape, has a fixed batch of 1
                 self._batches = False
-                self._allocate(int(self._input["shape"][0]))
+                self._allocate(1)
         return self._batch
 
     def _allocate(self, batch: int) -> None:
-        self._interpreter.resize_tensor_input(self._input["index"], [batch, *self._input["shape"][1:]])
+        for end in self._inputs.values():
+            self._interpreter.resize_tensor_input(end["index"], [batch, *end["shape"][1:]])
         self._interpreter.allocate_tensors()
         self._batch = batch
+
+
+def _count(integers: Batch) -> int:
+    return min(map(len, integers.values()))

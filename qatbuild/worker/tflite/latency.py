@@ -6,9 +6,9 @@ float, and int8 several times as fast. So every figure comes with its kernels, i
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,20 +21,25 @@ KERNELS = ("xnnpack", "builtin")
 THREADS = 1
 
 
-def measure(models: Iterable[tuple[str, Path, NDArray[Any]]], runs: int) -> list[dict[str, Any]]:
-    """Return a row per model and kernel set: `numbers`, `kernels`, `threads`, and `median`, `p95` of `runs`, in ms.
+class Timed(NamedTuple):
+    """A model to time: the name of its number type, its file, its inputs and outputs, and one example by input."""
 
-    A model is (name of its number type, its file, one image [height, width, channels] of bytes, or float32 for a float
-    model).
-    """
+    numbers: str
+    path: Path
+    ends: tuple[list[str], list[str]]
+    example: Mapping[str, NDArray[Any]]
+
+
+def measure(models: Iterable[Timed], runs: int) -> list[dict[str, Any]]:
+    """Return a row per model and kernel set: `numbers`, `kernels`, `threads`, and `median`, `p95` of `runs`, in ms."""
     return [
-        {"numbers": numbers, **_row(Model(path, THREADS, kernels), image, runs)}
-        for numbers, path, image in models
+        {"numbers": each.numbers, **_row(Model(each.path, each.ends, threads=THREADS, kernels=kernels), each, runs)}
+        for each in models
         for kernels in KERNELS
     ]
 
 
-def _row(model: Model, image: NDArray[Any], runs: int) -> dict[str, Any]:
-    taken_ms = model.latencies_ms(image, runs)
+def _row(model: Model, timed: Timed, runs: int) -> dict[str, Any]:
+    taken_ms = model.latencies_ms(timed.example, runs)
     median, p95 = (round(float(np.percentile(taken_ms, percent)), 4) for percent in (50, 95))
     return {"kernels": model.kernels, "threads": model.threads, "median": median, "p95": p95}

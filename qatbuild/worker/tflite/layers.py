@@ -126,11 +126,12 @@ class _Layer:
 
 def measure(
     path: Path,
-    images: NDArray[np.uint8],
-    reals: NDArray[np.float32],
+    ends: tuple[Sequence[str], Sequence[str]],
+    integers: Mapping[str, NDArray[Any]],
+    feeds: Mapping[str, NDArray[np.float32]],
     graphs: Mapping[str, Any],
     *,
-    input_name: str,
+    inputs: Mapping[str, str],
     opened: Callable[[Any], Run],
 ) -> list[dict[str, Any]]:
     """Return one row for each operator of the .tflite at `path`, worst layer first.
@@ -138,8 +139,9 @@ def measure(
     First come layers that differ from the fake-quantized graph by more than rounding, on the same inputs; then the
     others, by what they lose alone. A softmax comes last: its scale is fixed, and it keeps the order of the logits.
 
-    `images` are bytes [n, height, width, channels], `reals` their real values, as the graphs' input `input_name` takes
-    them. `graphs` has the GraphDefs "frozen" and "float"; `opened` makes a GraphDef ready to run. A row has
+    `ends` are the names of the file's inputs and outputs, `integers` examples [n, ...] by input, `feeds` their real
+    values by the graphs' tensors, `inputs` the graphs' operations by input. `graphs` has the GraphDefs "frozen" and
+    "float"; `opened` makes a GraphDef ready to run. A row has
 
         position               in the order of execution, from 0
         name, operator         the layer, and the .tflite's operator
@@ -157,26 +159,28 @@ def measure(
     network, floats = IndexedGraph(graphs["frozen"]), IndexedGraph(graphs["float"])
     layers = _layers(model, refused.position if refused else len(model.operators), network, floats)
     part = reference.before(path, refused.position) if refused else None
-    runtime = Model(path, kernels="reference", keep=True, content=part)
+    runtime = Model(path, ends, kernels="reference", keep=True, content=part)
     whole, floating = opened(graphs["frozen"]), opened(graphs["float"])
+    sources = {index: inputs[name] for name, index in zip(ends[0], model.inputs, strict=True)}
     compare_alone: Callable[[_Quantized, Mapping[str, Any]], None] | None = None
     batch = max(1, _VALUES // sum(math.prod(layer.tensor.shape) for layer in layers))
-    for start in range(0, len(images), batch):
+    for start in range(0, min(map(len, integers.values())), batch):
         rows = slice(start, start + batch)
-        quantized = runtime.tensors(images[rows], [layer.index for layer in layers], batch)
-        feeds = {f"{input_name}:0": reals[rows]}
-        expected = _fetched(whole, [layer.fake_quant for layer in layers], feeds)
+        taken = {name: each[rows] for name, each in integers.items()}
+        quantized = runtime.tensors(taken, [layer.index for layer in layers], batch)
+        fed = {name: each[rows] for name, each in feeds.items()}
+        expected = _fetched(whole, [layer.fake_quant for layer in layers], fed)
         if compare_alone is None:
             _drop_partners_of_other_sizes(layers, expected, quantized)
             shapes = {str(name): each.shape[1:] for name, each in expected.items()}
-            compare_alone = _alone(layers, network, shapes, input_name, opened)
+            compare_alone = _alone(layers, network, shapes, sources, opened)
         for layer in layers:
             layer.count(quantized[layer.index])
             layer.add("fake_quant", expected.get(layer.fake_quant), quantized)
-        wanted = _fetched(floating, [layer.floating for layer in layers], feeds)
+        wanted = _fetched(floating, [layer.floating for layer in layers], fed)
         for layer in layers:
             layer.add("float", wanted.get(layer.floating), quantized)
-        compare_alone(quantized, feeds)
+        compare_alone(quantized, fed)
     figures = [{"position": position, **layer.row()} for position, layer in enumerate(layers)]
     return sorted(figures, key=_badness)
 
@@ -230,13 +234,14 @@ def _alone(
     layers: Sequence[_Layer],
     network: IndexedGraph,
     shapes: Mapping[str, tuple[int, ...]],
-    input_name: str,
+    sources_of_inputs: Mapping[int, str],
     opened: Callable[[Any], Run],
 ) -> Callable[[_Quantized, Mapping[str, Any]], None]:
     """Return a function that compares each layer alone, on the .tflite's inputs, with the fake-quantized and in float.
 
     In a copy of the fake-quantized graph a placeholder takes the place of every layer's output, and is fed with the
     .tflite's values. A layer is compared if its tensor there is computed of no other values than the layer's inputs.
+    `sources_of_inputs` are the graph's placeholders by index of the file's input.
     """
     computed = {layer.index: layer for layer in layers}
     paired = {layer.index: layer for layer in layers if layer.fake_quant is not None}
@@ -250,8 +255,8 @@ def _alone(
         for each in layer.operator.inputs:
             if each in places:
                 inputs.add(places[each][0])
-            elif each not in computed:
-                inputs.add(input_name)
+            elif each not in computed:  # An input of the network, or what the converter made of one.
+                inputs |= set(sources_of_inputs.values())
             elif computed[each].operator.name in _MOVES:
                 inputs |= inputs_of(computed[each])
         return inputs

@@ -1,7 +1,6 @@
 """Pairs of tensors: the tensor of a TensorFlow graph that a tensor of its .tflite stands for.
 
 The converter names a fused tensor by its operations, joined with semicolons: "conv1/Relu;conv1/BiasAdd;conv1/Conv2D".
-The converter names a fused tensor by its operations, joined with semicolons: "conv1/Relu;conv1/BiasAdd;conv1/Conv2D".
 The deepest of these operations in the graph gave the values; the FakeQuant behind it gave scale and zero point, and it
 is accepted only if these agree. A name that is taken in the .tflite gets a number, "conv1/Conv2D1". Names are those of
 TensorFlow's tensors ("conv1/Relu:0").
@@ -67,13 +66,18 @@ class IndexedGraph:
         return shape.rank is None or (shape.rank > 0 and shape[0] is None)
 
     def placeholders(self, name: str) -> set[str]:
-        """Return the names of the placeholders that an operation is computed of."""
+        """Return the names of the placeholders that an operation is computed of.
+
+        Of an IdentityN, as behind a function with its own gradient (tf.nn.silu), only the value that is read counts.
+        """
         pending, seen = [name], {name}
         while pending:
-            inputs = {op_name(each) for each in self.nodes[pending.pop()].input} - seen
-            seen |= inputs
-            pending += inputs
-        return {each for each in seen if self.nodes[each].op == "Placeholder"}
+            tensor = pending.pop()
+            node = self.nodes[op_name(tensor)]
+            read = [node.input[_output_of(tensor)]] if node.op == "IdentityN" else node.input
+            pending += set(read) - seen
+            seen.update(read)
+        return {each for each in map(op_name, seen) if self.nodes[each].op == "Placeholder"}
 
     def source(self, name: str) -> str:
         """Return the operation that computes the values of `name`, without fake quantization."""
@@ -188,3 +192,8 @@ def _same_scale(graph: IndexedGraph, node: Any, tensor: Tensor) -> bool:
 
 def _tensor(name: str) -> str:
     return name if ":" in name else f"{name}:0"
+
+
+def _output_of(tensor: str) -> int:
+    """Return which output of its operation a tensor is: 1 for "cond:1", 0 for "conv1"."""
+    return int(tensor.partition(":")[2] or 0)
