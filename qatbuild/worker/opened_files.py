@@ -17,13 +17,18 @@ from typing import Any
 _PACKAGE = str(Path(__file__).parents[1])
 
 _seen: set[str] | None = None
+_declared: tuple[str, ...] = ()
 _installed = False
 
 
 @contextlib.contextmanager
-def watching() -> Iterator[set[str]]:
-    """Collect the paths that this process opens for reading, without resolving links."""
-    global _seen, _installed  # noqa: PLW0603  An audit hook is the process's, and is never removed.
+def watching(declared: Iterable[Path] = ()) -> Iterator[set[str]]:
+    """Collect the paths that this process opens for reading, without resolving links.
+
+    Those below a `declared` folder are left out: it may hold a hundred thousand pictures.
+    """
+    global _seen, _declared, _installed  # noqa: PLW0603  An audit hook is the process's, and is never removed.
+    _declared = tuple(f"{path}{os.sep}" for path in declared)
     if not _installed:
         sys.addaudithook(_hook)
         _installed = True
@@ -40,7 +45,9 @@ def _hook(event: str, arguments: tuple[Any, ...]) -> None:
         path, _, flags = arguments
         reads = not (isinstance(flags, int) and flags & os.O_ACCMODE == os.O_WRONLY)
         if reads and isinstance(path, str | bytes | os.PathLike):
-            _seen.add(os.fsdecode(path))
+            name = os.fsdecode(path)
+            if not name.startswith(_declared):
+                _seen.add(name)
 
 
 def inside(seen: Iterable[str], project: Path, build: Path) -> list[str]:

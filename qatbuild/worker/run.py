@@ -69,7 +69,7 @@ def _perform(request: Request) -> None:
     # The user's own network is imported from the project.
     sys.path.insert(0, str(request.project))
     module = request.stage.partition(".")[0]  # deploy.vela is the stage deploy on the route vela
-    with opened_files.watching() as seen:
+    with opened_files.watching(source.path for source in request.sources.values()) as seen:
         facts: StageFacts = importlib.import_module(f"qatbuild.worker.stages.{module}").run(request)
     manifest = Manifest.of(request.stage, request.out, facts.to_json())
     write_text(Manifest.path_of(request.work, request.stage), manifest.to_json())

@@ -17,30 +17,41 @@ from numpy.typing import NDArray
 
 from qatbuild.exchange.facts import Gate, IntegerTensor
 from qatbuild.exchange.scaling import Scaling
+from qatbuild.worker.inputs import Arrays, Inputs, NetworkInput, real_values
+from qatbuild.worker.tasks.protocol import Task
+from qatbuild.worker.tflite.interpret import Model
+
+_IMAGE_AXES = 3
 
 
 class Graphs(NamedTuple):
-    """The frozen graph, the float one beside it, and the names of their input and output operations."""
+    """The frozen graph, the float one beside it, and their operations by input and by the network's tensors."""
 
     frozen: Path
     float: Path
-    input: str
-    output: str
+    inputs: Mapping[str, str]
+    outputs: Mapping[str, str]
 
 
 class Samples(NamedTuple):
-    """Test images to compare on.
+    """Test examples to compare on.
 
-    `images` are uint8 [n, height, width, channels], `labels` their classes [n]; the graphs take the real values of
-    `scaling`. `reference` holds the outputs of LiteRT's `kernels` [n, classes], integers: the reference kernels, or the
+    `raw` are the values of each input: uint8 or float32 [n, *shape], with its order of colours; `integers` the same as
+    the .tflite takes them. `targets` are the columns of the dataset that the tasks read, [n, ...]. `reference` holds
+    the integers that LiteRT's `kernels` give, [n, ...] by the network's tensors: the reference kernels, or the
     optimized ones ("builtin") where those cannot compute the model (worker.tflite.reference).
     """
 
-    images: NDArray[np.uint8]
-    labels: NDArray[np.int32]
-    scaling: Scaling
-    reference: NDArray[Any]
+    raw: Arrays
+    integers: Arrays
+    targets: Arrays
+    reference: Arrays
     kernels: str = "reference"
+
+    @property
+    def number(self) -> int:
+        """The number of examples."""
+        return len(next(iter(self.raw.values())))
 
     @property
     def kernels_in_words(self) -> str:
@@ -52,35 +63,64 @@ class Samples(NamedTuple):
 class Subject:
     """The model to deploy.
 
-    `graphs` may be None: only some routes read them. `sources` are the route's files by role; `work` is a folder for
-    files that are not published.
+    inputs       the network's, by name
+    tasks        what the outputs are for, by output
+    takes        the integers of the .tflite's inputs by name, in the file's order
+    gives        those of its outputs, by the network's tensors, in the file's order
+    class_names  names of the classes of each output that is a classification
+    graphs       None: only some routes read them
+    sources      the route's files by role
+    work         a folder for files that are not published
     """
 
     name: str
     tflite: Path
     scheme: str
-    output: IntegerTensor
-    class_names: tuple[str, ...]
+    inputs: Inputs
+    tasks: Mapping[str, Task]
+    takes: Mapping[str, IntegerTensor]
+    gives: Mapping[str, IntegerTensor]
+    class_names: Mapping[str, tuple[str, ...]]
     samples: Samples
     graphs: Graphs | None
     sources: Mapping[str, Path]
     work: Path
 
     @property
-    def integer_images(self) -> NDArray[Any]:
-        """Return the images as the .tflite takes them; an int8 value is the byte minus 128."""
-        images = self.samples.images
-        return images if self.scheme == "uint8" else (images ^ 0x80).view(np.int8)
-
-    @property
-    def probabilities(self) -> NDArray[np.float64]:
-        """Return the reference's outputs as real numbers [n, classes]."""
+    def reference(self) -> dict[str, NDArray[np.float64]]:
+        """Return the reference's outputs as real values [n, ...], by the network's tensors."""
         return self.real(self.samples.reference)
 
-    def real(self, integers: NDArray[Any]) -> NDArray[np.float64]:
-        """Convert outputs of the .tflite to real numbers."""
-        real: NDArray[np.float64] = self.output.real(integers.astype(np.float64))
-        return real
+    @property
+    def reals(self) -> Arrays:
+        """Return the real values of the inputs, float32 [n, *shape]."""
+        return real_values(self.inputs, self.samples.raw)
+
+    @property
+    def lone_image(self) -> NetworkInput | None:
+        """Return the input of a model that takes one image of bytes, else None."""
+        first = next(iter(self.inputs.values()))
+        return first if len(self.inputs) == 1 and is_image(first) else None
+
+    @property
+    def lone_classes(self) -> tuple[str, ...]:
+        """Return the names of the classes of a model that only classifies, else ()."""
+        return next(iter(self.class_names.values()), ()) if len(self.tasks) == 1 else ()
+
+    @property
+    def examples(self) -> str:
+        """Return what the model takes: "images", or "examples" of anything else."""
+        return "images" if all(map(is_image, self.inputs.values())) else "examples"
+
+    def real(self, integers: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[np.float64]]:
+        """Convert outputs of the .tflite to real values, by the network's tensors."""
+        return {name: self.gives[name].real(each.astype(np.float64)) for name, each in integers.items()}
+
+    def run(self, file: Path) -> Arrays:
+        """Return the integers that the kernels of the reference give for another .tflite with the same ends."""
+        return Model(file, (list(self.takes), list(self.gives)), kernels=self.samples.kernels).run(
+            self.samples.integers
+        )
 
 
 @dataclass(frozen=True)
@@ -89,7 +129,7 @@ class Outcome:
 
     artifact     the file or folder for the target
     versions     version of each tool
-    answers      file -> its probabilities for the images [n, classes], the main file first
+    answers      file -> its outputs for the samples, real values [n, ...] by the network's tensors; the main file first
     why_not_run  the reason if no file could be run, else ''
     figures      measurements of the route, as plain data
     notes        a few figures in words, for a table
@@ -98,7 +138,7 @@ class Outcome:
 
     artifact: str
     versions: Mapping[str, str]
-    answers: Mapping[str, NDArray[Any]] = field(default_factory=dict)
+    answers: Mapping[str, Mapping[str, NDArray[Any]]] = field(default_factory=dict)
     why_not_run: str = ""
     gates: tuple[Gate, ...] = ()
     figures: Mapping[str, Any] = field(default_factory=dict)
@@ -106,22 +146,12 @@ class Outcome:
     warnings: tuple[str, ...] = ()
 
 
-def agreement_percent(ours: NDArray[Any], theirs: NDArray[Any]) -> float:
-    """Return the share, in percent, of the rows of two score tables [n, classes] with the same class of highest score.
-
-    If scores are equal, the lowest class counts.
-    """
-    return round(100 * float(np.mean(np.argmax(ours, axis=1) == np.argmax(theirs, axis=1))), 4)
+def is_image(each: NetworkInput) -> bool:
+    """Whether an input takes bytes [height, width, channels]."""
+    return isinstance(each.scaling, Scaling) and len(each.shape) == _IMAGE_AXES
 
 
-def differing_percent(ours: NDArray[Any], theirs: NDArray[Any]) -> float:
-    """Return the share, in percent, of the values in which two arrays of one shape differ."""
-    return round(100 * float(np.mean(ours != theirs)), 4)
-
-
-def agreement_gate(wanted: float | None, got: float, reference: str) -> tuple[Gate, ...]:
-    """Return the gate `min_agreement` with `reference`, in percent; no gate without `wanted`."""
-    if wanted is None:
-        return ()
-    text = f"at least {wanted:g} % with {reference}"
-    return (Gate("min_agreement", text, f"{got:g} %", passed=got >= wanted),)
+def differing_percent(ours: Mapping[str, NDArray[Any]], theirs: Mapping[str, NDArray[Any]]) -> float:
+    """Return the share, in percent, of the values in which outputs of one shape differ, over all outputs."""
+    differ = sum(int(np.count_nonzero(ours[name] != each)) for name, each in theirs.items())
+    return round(100 * differ / max(1, sum(each.size for each in theirs.values())), 4)

@@ -17,8 +17,7 @@ from qatbuild.exchange.facts import Gate
 from qatbuild.worker.deploy import (
     Outcome,
     Subject,
-    agreement_gate,
-    agreement_percent,
+    agreement,
     armnn_program,
     differing_percent,
     tools,
@@ -45,38 +44,44 @@ def build(subject: Subject, options: Mapping[str, Any], out: Path) -> Outcome:
     model = out / "model.tflite"
     model.write_bytes(subject.tflite.read_bytes())
     (out / "run_armnn.py").write_text(Path(armnn_program.__file__).read_text(encoding="utf-8"), encoding="utf-8")
-    images, outputs = subject.work / "images.npy", subject.work / "outputs.npy"
-    np.save(images, subject.integer_images)
-    outputs.unlink(missing_ok=True)
     content = inspect.read(subject.tflite)
+    inputs, outputs = subject.work / "inputs.npz", subject.work / "outputs.npz"
+    names = [content.tensors[index].name for index in content.inputs]
+    arrays: Any = dict(zip(names, (subject.samples.integers[name] for name in subject.takes), strict=True))
+    np.savez(inputs, **arrays)
+    outputs.unlink(missing_ok=True)
     bare = biasless(content)
     bias = f"give {', '.join(bare)} a bias: Arm NN 20.08 cannot parse a dense layer without one" if bare else ""
     printed = tools.called(
-        [_PYTHON, out / "run_armnn.py", model, images, outputs], "Arm NN cannot run the model.", bias
+        [_PYTHON, out / "run_armnn.py", model, inputs, outputs], "Arm NN cannot run the model.", bias
     )
     version = re.search(r"^Arm NN (\S+)$", printed, re.MULTILINE)
     if version is None or not outputs.is_file():
         raise DeployError("Arm NN's program ended without outputs.", [("its end", printed[-500:])], hint)
-    answers = np.load(outputs)
+    answers = _answers(outputs, content, subject)
     pads = shifted_pads(content) if version[1].startswith(_FAULTY_PADS) else ()
     wanted = "no standalone PAD of a tensor whose zero point is not 0: Arm NN 20.08 pads it with raw zeros"
     faults = Gate("no known fault", wanted, ", ".join(pads) or "none", passed=not pads)
     differ = differing_percent(answers, subject.samples.reference)
-    agreed, other = (
-        agreement_percent(answers, subject.samples.reference),
-        f"LiteRT's {subject.samples.kernels_in_words}",
-    )
+    reals = subject.real(answers)
+    compared = agreement.compared(subject, reals, subject.reference)
+    other = f"LiteRT's {subject.samples.kernels_in_words}"
     return Outcome(
         artifact=model.name,
         versions={"Arm NN": version[1], "backend": "CpuRef"},
-        answers={model.name: subject.real(answers)},
-        gates=(
-            faults,
-            *agreement_gate(options["min_agreement"], agreed, other),
-        ),
+        answers={model.name: reals},
+        gates=(faults, *agreement.gates(options["min_agreement"], compared, other)),
         figures={"values_that_differ_percent": differ},
         notes=(f"{differ:g} % of the values differ",),
     )
+
+
+def _answers(outputs: Path, content: inspect.Flatbuffer, subject: Subject) -> dict[str, Any]:
+    """Return the integers [n, ...] that the program wrote, by the network's tensors."""
+    names = [content.tensors[index].name for index in content.outputs]
+    with np.load(outputs) as arrays:
+        written = dict(zip(subject.gives, (arrays[name] for name in names), strict=True))
+    return {name: rows.reshape(subject.samples.reference[name].shape) for name, rows in written.items()}
 
 
 def biasless(model: inspect.Flatbuffer) -> tuple[str, ...]:

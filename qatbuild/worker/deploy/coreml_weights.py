@@ -19,6 +19,9 @@ from qatbuild.worker import graph_def
 _LAYERS = {"Conv2D": (3, 2, 0, 1), "DepthwiseConv2dNative": (2, 3, 0, 1), "MatMul": (1, 0)}
 """TensorFlow's layers -> the axes of their weights in Core ML's order."""
 
+_DEQUANTIZE = "constexpr_affine_dequantize"
+"""The operation of an ML program that makes float weights of 8 bits."""
+
 _PASSED_ON = ("Identity", "ReadVariableOp")
 _CLOSE = 1e-4
 
@@ -43,22 +46,37 @@ def of_program(tools: Any, exact: Any, quantized: Any) -> dict[str, Weights]:
     read = tools.optimize.coreml.get_weights_metadata
     floats = {name: each.val for name, each in read(exact, weight_threshold=0).items()}
     parts = {name: each.val for name, each in read(quantized, weight_threshold=0).items()}
+    singles = _single_steps(quantized)
     weights = {}
     for name, values in floats.items():
         data = parts.get(f"{name}_quantized_quantized_data_0")
         if data is not None:
-            scale, zero = (
+            scale, zero = singles.get(f"{name}_quantized") or (
                 np.asarray(parts[f"{name}_quantized_{part}_0"], np.float32) for part in ("scale", "zero_point")
             )
             weights[name] = _weights(values, data.astype(np.float32), scale, -zero * scale)
     return weights
 
 
+def _single_steps(quantized: Any) -> dict[str, tuple[NDArray[np.float32], NDArray[np.float32]]]:
+    """Return scale and zero point [1] of weights with one step for all, which the list of large constants lacks."""
+    main = quantized.get_spec().mlProgram.functions["main"]
+    steps = {}
+    for operation in main.block_specializations[main.opset].operations:
+        if operation.type != _DEQUANTIZE:
+            continue
+        scale, zero = (operation.attributes[name].immediateValue.tensor for name in ("scale", "zero_point"))
+        if scale.floats.values:
+            zeros = np.frombuffer(zero.bytes.values, np.int8).astype(np.float32)
+            steps[operation.outputs[0].name] = np.array(scale.floats.values, np.float32), zeros
+    return steps
+
+
 def of_network(exact: Any, quantized: Any) -> dict[str, Weights]:
     """Return the weights of a neural network and of its quantized form, by name of the layer."""
-    exact_layers = {layer.name: layer for layer in exact.get_spec().neuralNetworkClassifier.layers}
+    exact_layers = {layer.name: layer for layer in _layers(exact)}
     weights = {}
-    for layer in quantized.get_spec().neuralNetworkClassifier.layers:
+    for layer in _layers(quantized):
         kind = layer.WhichOneof("layer")
         if kind not in ("convolution", "innerProduct"):
             continue
@@ -73,6 +91,12 @@ def of_network(exact: Any, quantized: Any) -> dict[str, Weights]:
             np.array(linear.bias, np.float32),
         )
     return weights
+
+
+def _layers(network: Any) -> Any:
+    """Return the layers of a neural network, which may be a classifier."""
+    spec = network.get_spec()
+    return getattr(spec, spec.WhichOneof("Type")).layers
 
 
 def put_into(path: Path, weights: Mapping[str, Weights]) -> Any:

@@ -1,65 +1,122 @@
 """The .tflite for phones, with metadata, labels, and a benchmark if litert-benchmark is installed.
 
-`model.tflite` has the outputs of the built model; `labels.txt` holds its classes, one a line. `benchmark.json` is the
-result of litert-benchmark, with the times of this machine.
+`model.tflite` has the outputs of the built model; `labels.txt` holds its classes, one a line; of several outputs each
+that classifies has NAME_labels.txt. `benchmark.json` is the result of litert-benchmark, with the times of this machine.
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from qatbuild.exchange.errors import DeployError
-from qatbuild.exchange.facts import Gate
-from qatbuild.worker.deploy import Outcome, Subject, metadata, tools
-from qatbuild.worker.tflite.interpret import Model
+from qatbuild.exchange.facts import Gate, IntegerTensor
+from qatbuild.exchange.scaling import Scaling
+from qatbuild.worker.deploy import Outcome, Subject, is_image, metadata, tools
 
 _BENCHMARK = "litert-benchmark"
+_CHANNELS = (1, 3)
+_PROBABILITY_STEP = 1 / 256
 
 
 def build(subject: Subject, options: Mapping[str, Any], out: Path) -> Outcome:
-    """Write model.tflite, labels.txt and benchmark.json. Gates: unchanged outputs; the metadata reads back."""
+    """Write model.tflite, its labels and benchmark.json. Gates: unchanged outputs; the metadata reads back."""
     written = _metadata(subject, options)
     model = out / "model.tflite"
     metadata.write(subject.tflite, written, model)
-    (out / metadata.LABELS_FILE).write_text("".join(f"{name}\n" for name in subject.class_names), encoding="utf-8")
-    outputs = Model(model, kernels=subject.samples.kernels).run(subject.samples.images)
-    labels = len(subject.class_names)
+    for each in written.outputs:
+        if each.labels:
+            (out / each.labels_file).write_text("".join(f"{name}\n" for name in each.labels), encoding="utf-8")
+    outputs, reference = subject.run(model), subject.samples.reference
+    same = all(np.array_equal(outputs[name], each) for name, each in reference.items())
+    figures, notes = _figures(written)
     return Outcome(
         artifact=model.name,
         versions={"ai-edge-litert": tools.version("ai-edge-litert")},
         answers={model.name: subject.real(outputs)},
-        gates=_gates(np.array_equal(outputs, subject.samples.reference), written, metadata.read(model)),
-        figures={"mean": written.mean, "std": written.std, "labels": labels},
-        notes=(f"{labels} labels", f"mean {written.mean:g}, std {written.std:g}"),
-        warnings=(*_refusals(subject.scheme, written.shape[2]), *_benchmark(model, options, out)),
+        gates=_gates(same, written, metadata.read(model)),
+        figures=figures,
+        notes=notes,
+        warnings=(*_refusals(subject, written), *_benchmark(model, options, out)),
     )
 
 
 def _metadata(subject: Subject, options: Mapping[str, Any]) -> metadata.Metadata:
-    """Return the metadata of the model; DeployError if its images have neither 1 nor 3 channels."""
-    shape = tuple(int(size) for size in subject.samples.images.shape[1:])
-    if shape[2] not in (1, 3):
-        facts = [("channels", shape[2])]
-        raise DeployError("TFLite metadata supports images of 1 or 3 channels only.", facts, "leave out deploy.litert")
-    lowest = 0.0 if subject.scheme == "uint8" else -128.0
     return metadata.Metadata(
         name=subject.name,
         description=options["description"],
         version=options["version"],
         author=options["author"],
         license=options["license"],
-        shape=shape,
-        mean=float(subject.samples.scaling.zero_point),
-        std=float(np.float32(subject.samples.scaling.std_dev)),
-        lowest=lowest,
-        highest=lowest + 255,
-        labels=subject.class_names,
+        inputs=tuple(_input(subject, name) for name in subject.takes),
+        outputs=tuple(_output(subject, name) for name in subject.gives),
     )
+
+
+def _input(subject: Subject, name: str) -> metadata.End:
+    """Return an image with its normalization, or features, whose description says how to make integers of them."""
+    each, tensor = subject.inputs[name], subject.takes[name]
+    if (
+        isinstance(each.scaling, Scaling)
+        and is_image(each)
+        and each.shape[2] in _CHANNELS
+        and each.scaling.order == "rgb"
+    ):
+        height, width, channels = each.shape
+        lowest = 0.0 if subject.scheme == "uint8" else -128.0
+        return metadata.End(
+            name="image" if subject.lone_image else name,
+            description=f"The image, {height} x {width} pixels, {'RGB' if channels > 1 else 'gray'}, a byte each.",
+            lowest=lowest,
+            highest=lowest + 255,
+            image=(height, width, channels),
+            mean=float(each.scaling.zero_point),
+            std=float(np.float32(each.scaling.std_dev)),
+        )
+    what = "Bytes" if isinstance(each.scaling, Scaling) else "Real values"
+    shape = " x ".join(map(str, each.shape)) or "one"
+    if isinstance(each.scaling, Scaling):
+        order = " in the order BGR" if each.scaling.order == "bgr" else ""
+        text = f"{what}, {shape}{order}{'' if tensor.dtype == 'uint8' else ', each less 128'}."
+    else:
+        text = f"{what}, {shape}: integer = round(value / {tensor.scale:.9g}) + {tensor.zero_point}, saturated."
+    return _features(name, text, tensor)
+
+
+def _output(subject: Subject, name: str) -> metadata.End:
+    """Return the probabilities of classes with their labels, or real values."""
+    tensor = subject.gives[name]
+    file = metadata.LABELS_FILE if len(subject.gives) == 1 else f"{name}_{metadata.LABELS_FILE}"
+    labels = subject.class_names.get(name, ())
+    if subject.lone_classes and tensor.scale == _PROBABILITY_STEP:
+        end = metadata.End("probability", "The probability of each class.", 0.0, 1.0)
+    else:
+        end = _features(name, f"Integers: value = (integer - {tensor.zero_point}) * {tensor.scale:.9g}.", tensor)
+    return replace(end, labels=labels, labels_file=file) if labels else end
+
+
+def _features(name: str, text: str, tensor: IntegerTensor) -> metadata.End:
+    """Return the metadata of a tensor that is no image; its limits are real values in float32, as the file has them."""
+    limits = np.iinfo(tensor.dtype)
+    lowest, highest = (float(np.float32(tensor.real(float(limit)))) for limit in (limits.min, limits.max))
+    return metadata.End(name, text, lowest, highest)
+
+
+def _figures(written: metadata.Metadata) -> tuple[dict[str, Any], tuple[str, ...]]:
+    """Return figures of the metadata, and a few in words: normalizations of images, and numbers of labels."""
+    labels = {each.name: len(each.labels) for each in written.outputs if each.labels}
+    images = [each for each in written.inputs if each.image is not None]
+    several = max(len(written.inputs), len(written.outputs)) > 1
+    notes = [f"{count} labels{f' of {name}' if several else ''}" for name, count in labels.items()]
+    notes += [f"{f'{each.name}: ' if several else ''}mean {each.mean:g}, std {each.std:g}" for each in images]
+    figures: dict[str, Any] = {"labels": sum(labels.values())}
+    if images and not several:
+        figures |= {"mean": images[0].mean, "std": images[0].std}
+    return figures, tuple(notes)
 
 
 def _gates(same: bool, written: metadata.Metadata, back: metadata.Metadata) -> tuple[Gate, ...]:  # noqa: FBT001
@@ -68,9 +125,16 @@ def _gates(same: bool, written: metadata.Metadata, back: metadata.Metadata) -> t
     return outputs, Gate("metadata", "normalization and labels of the spec", got, passed=back == written)
 
 
-def _refusals(scheme: str, channels: int) -> tuple[str, ...]:
+def _refusals(subject: Subject, written: metadata.Metadata) -> tuple[str, ...]:
     """Warn about readers of the metadata that refuse the model, as tried with tflite-support 0.4.4."""
-    kinds = [*(["int8"] if scheme != "uint8" else []), *(["one-channel"] if channels == 1 else [])]
+    if not subject.lone_image or not subject.lone_classes:
+        return ()
+    channels = subject.lone_image.shape[2]
+    kinds = [
+        *(["int8"] if subject.scheme != "uint8" else []),
+        *(["one-channel"] if channels == 1 else []),
+        *(["other"] if written.inputs[0].image is None else []),
+    ]
     if not kinds:
         return ()
     return (f"The Task Library's ImageClassifier takes no {' '.join(kinds)} images: run it with LiteRT's interpreter.",)

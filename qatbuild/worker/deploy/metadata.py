@@ -1,9 +1,9 @@
-"""TFLite metadata: a model's purpose, the normalization of its input, the names of its outputs.
+"""TFLite metadata: a model's purpose, what its inputs and outputs are, the normalization of images, names of classes.
 
 The format is that of TFLite Support's metadata_schema.fbs (identifier M001, schema 1.1.0), which Android Studio, the
 Task Library and MediaPipe read: a flatbuffer in the model's metadata entry TFLITE_METADATA, and its associated files in
 a ZIP archive behind the model. The package for writing it, tflite-support, is no longer maintained. This module writes
-the few tables of an image classifier, each field by its number in the schema.
+the few tables that say what a model takes and gives, each field by its number in the schema.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from __future__ import annotations
 import io
 import zipfile
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -31,26 +31,41 @@ _NORMALIZATION = 1
 _COLORS = {3: 1, 1: 2}  # channels: RGB, GRAYSCALE
 _ZIP_DATE = (1980, 1, 1, 0, 0, 0)
 
+_Fields = dict[int, int | tuple[str, int]]
+"""Fields of a table by number: an offset of an earlier object, or (kind, number)."""
+
+
+@dataclass(frozen=True)
+class End:
+    """The metadata of an input or output.
+
+    `lowest` and `highest` are the limits of the tensor's values. `image` is [height, width, channels] of an input that
+    is an image, None for features; `mean` and `std` are those of its bytes, normalized as (byte - mean) / std. `labels`
+    are the names of an output's classes, in the file `labels_file` of the archive.
+    """
+
+    name: str
+    description: str
+    lowest: float
+    highest: float
+    image: tuple[int, ...] | None = None
+    mean: float = 0.0
+    std: float = 1.0
+    labels: tuple[str, ...] = ()
+    labels_file: str = ""
+
 
 @dataclass(frozen=True)
 class Metadata:
-    """The metadata of an image classifier.
-
-    `shape` is [height, width, channels]; a byte is normalized as (byte - mean) / std; `lowest` and `highest` are
-    the limits of the input tensor's values.
-    """
+    """The metadata of a model; inputs and outputs are in the file's order."""
 
     name: str
     description: str
     version: str
     author: str
     license: str
-    shape: tuple[int, ...]
-    mean: float
-    std: float
-    lowest: float
-    highest: float
-    labels: tuple[str, ...]
+    inputs: tuple[End, ...]
+    outputs: tuple[End, ...]
 
 
 def write(model: Path, metadata: Metadata, target: Path) -> None:
@@ -63,9 +78,12 @@ def write(model: Path, metadata: Metadata, target: Path) -> None:
     content.buffers.append(buffer)
     content.metadata = [each for each in content.metadata or [] if each.name != ENTRY] + [entry]
     flatbuffer_utils.write_model(content, str(target))
-    with zipfile.ZipFile(target, "a") as archive:
-        member = zipfile.ZipInfo(LABELS_FILE, _ZIP_DATE)
-        archive.writestr(member, "".join(f"{label}\n" for label in metadata.labels))
+    labelled = [each for each in metadata.outputs if each.labels]
+    if labelled:
+        with zipfile.ZipFile(target, "a") as archive:
+            for each in labelled:
+                member = zipfile.ZipInfo(each.labels_file, _ZIP_DATE)
+                archive.writestr(member, "".join(f"{label}\n" for label in each.labels))
 
 
 def read(path: Path) -> Metadata:
@@ -75,66 +93,40 @@ def read(path: Path) -> Metadata:
     data = bytes(content.buffers[buffers[ENTRY]].data)
     root = _Reader(Table(bytearray(data), encode.Get(packer.uoffset, data, 0)))
     (subgraph,) = root.tables(3)
-    (image_tensor,), (result,) = subgraph.tables(2), subgraph.tables(3)
-    image = image_tensor.table(3).table(1)
-    size = image.table(1)
-    normalization = image_tensor.tables(4)[0].table(1)
-    colors = {color: channels for channels, color in _COLORS.items()}
-    (labels,) = result.tables(6)
-    with zipfile.ZipFile(io.BytesIO(path.read_bytes())) as archive:
-        lines = archive.read(labels.text(0)).decode().splitlines()
     return Metadata(
         name=root.text(0),
         description=root.text(1),
         version=root.text(2),
         author=root.text(4),
         license=root.text(5),
-        shape=(
-            size.number(1, number_types.Uint32Flags),
-            size.number(0, number_types.Uint32Flags),
-            colors[image.number(0, number_types.Int8Flags)],
-        ),
-        mean=normalization.floats(0)[0],
-        std=normalization.floats(1)[0],
-        lowest=image_tensor.table(5).floats(1)[0],
-        highest=image_tensor.table(5).floats(0)[0],
-        labels=tuple(lines),
+        inputs=tuple(_end(each, path) for each in subgraph.tables(2)),
+        outputs=tuple(_end(each, path) for each in subgraph.tables(3)),
     )
+
+
+def _end(tensor: _Reader, path: Path) -> End:
+    end = End(tensor.text(0), tensor.text(1), tensor.table(5).floats(1)[0], tensor.table(5).floats(0)[0])
+    for unit in tensor.tables(4):
+        normalization = unit.table(1)
+        end = replace(end, mean=normalization.floats(0)[0], std=normalization.floats(1)[0])
+    if tensor.table(3).number(0, number_types.Uint8Flags) == _IMAGE:
+        colors = {color: channels for channels, color in _COLORS.items()}
+        image = tensor.table(3).table(1)
+        size = image.table(1)
+        height, width = (size.number(slot, number_types.Uint32Flags) for slot in (1, 0))
+        end = replace(end, image=(height, width, colors[image.number(0, number_types.Int8Flags)]))
+    for file in tensor.tables(6):
+        with zipfile.ZipFile(io.BytesIO(path.read_bytes())) as archive:
+            labels = tuple(archive.read(file.text(0)).decode().splitlines())
+        end = replace(end, labels=labels, labels_file=file.text(0))
+    return end
 
 
 def _packed(metadata: Metadata) -> bytes:
     writer = _Writer()
-    height, width, channels = metadata.shape
-    size = writer.table({0: ("Uint32", width), 1: ("Uint32", height)})
-    image = writer.table({0: ("Int8", _COLORS.get(channels, 0)), 1: size})
-    normalization = writer.table({0: writer.floats([metadata.mean]), 1: writer.floats([metadata.std])})
-    unit = writer.table({0: ("Uint8", _NORMALIZATION), 1: normalization})
-    image_tensor = writer.table(
-        {
-            0: writer.text("image"),
-            1: writer.text(f"The image, {height} x {width} pixels, {'RGB' if channels > 1 else 'gray'}, a byte each."),
-            3: writer.table({0: ("Uint8", _IMAGE), 1: image}),
-            4: writer.offsets([unit]),
-            5: writer.table({0: writer.floats([metadata.highest]), 1: writer.floats([metadata.lowest])}),
-        }
-    )
-    file = writer.table(
-        {
-            0: writer.text(LABELS_FILE),
-            1: writer.text("Labels of the classes that the model tells apart."),
-            2: ("Int8", _TENSOR_AXIS_LABELS),
-        }
-    )
-    result = writer.table(
-        {
-            0: writer.text("probability"),
-            1: writer.text("The probability of each class."),
-            3: writer.table({0: ("Uint8", _FEATURE), 1: writer.table({})}),
-            5: writer.table({0: writer.floats([1.0]), 1: writer.floats([0.0])}),
-            6: writer.offsets([file]),
-        }
-    )
-    subgraph = writer.table({2: writer.offsets([image_tensor]), 3: writer.offsets([result])})
+    inputs = [_written(writer, each) for each in metadata.inputs]
+    outputs = [_written(writer, each) for each in metadata.outputs]
+    subgraph = writer.table({2: writer.offsets(inputs), 3: writer.offsets(outputs)})
     fields = {0: metadata.name, 1: metadata.description, 2: metadata.version, 4: metadata.author, 5: metadata.license}
     root = writer.table(
         {
@@ -144,6 +136,31 @@ def _packed(metadata: Metadata) -> bytes:
         }
     )
     return writer.finish(root)
+
+
+def _written(writer: _Writer, end: End) -> int:
+    """Write the table of an input or output; return its offset."""
+    fields: _Fields = {}
+    if end.image is None:
+        kind, content = _FEATURE, writer.table({})
+    else:
+        height, width, channels = end.image
+        size = writer.table({0: ("Uint32", width), 1: ("Uint32", height)})
+        kind, content = _IMAGE, writer.table({0: ("Int8", _COLORS[channels]), 1: size})
+        normalization = writer.table({0: writer.floats([end.mean]), 1: writer.floats([end.std])})
+        unit = writer.table({0: ("Uint8", _NORMALIZATION), 1: normalization})
+        fields[4] = writer.offsets([unit])
+    if end.labels:
+        about = "Labels of the classes that the model tells apart."
+        file: _Fields = {0: writer.text(end.labels_file), 1: writer.text(about), 2: ("Int8", _TENSOR_AXIS_LABELS)}
+        fields[6] = writer.offsets([writer.table(file)])
+    fields |= {
+        0: writer.text(end.name),
+        1: writer.text(end.description),
+        3: writer.table({0: ("Uint8", kind), 1: content}),
+        5: writer.table({0: writer.floats([end.highest]), 1: writer.floats([end.lowest])}),
+    }
+    return writer.table(fields)
 
 
 class _Writer:
@@ -167,7 +184,7 @@ class _Writer:
             self._builder.PrependUOffsetTRelative(offset)
         return int(self._builder.EndVector())
 
-    def table(self, fields: dict[int, int | tuple[str, int]]) -> int:
+    def table(self, fields: _Fields) -> int:
         self._builder.StartObject(max(fields, default=-1) + 1)
         for slot, field in fields.items():
             if isinstance(field, tuple):

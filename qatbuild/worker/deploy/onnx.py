@@ -13,7 +13,8 @@ from typing import Any
 import numpy as np
 
 from qatbuild.exchange.errors import DeployError
-from qatbuild.worker.deploy import Outcome, Subject, agreement_gate, agreement_percent, differing_percent, tools
+from qatbuild.worker.deploy import Outcome, Subject, agreement, differing_percent, tools
+from qatbuild.worker.tflite import inspect
 
 _BATCH = 100
 
@@ -31,14 +32,15 @@ def build(subject: Subject, options: Mapping[str, Any], out: Path) -> Outcome:
         facts = [("opset", options["opset"]), ("reason", fault)]
         raise DeployError("tf2onnx cannot convert the model.", facts) from fault
     answers = _run(path, subject)
-    agreed = agreement_percent(answers, subject.samples.reference)
+    reals = subject.real(answers)
+    outputs = agreement.compared(subject, reals, subject.reference)
     differ = differing_percent(answers, subject.samples.reference)
     operators = [node.op_type for node in model.graph.node]
     return Outcome(
         artifact=path.name,
         versions={name: tools.version(name) for name in ("tf2onnx", "onnx", "onnxruntime")},
-        answers={path.name: subject.real(answers)},
-        gates=agreement_gate(options["min_agreement"], agreed, f"LiteRT's {subject.samples.kernels_in_words}"),
+        answers={path.name: reals},
+        gates=agreement.gates(options["min_agreement"], outputs, f"LiteRT's {subject.samples.kernels_in_words}"),
         figures={
             "opset": options["opset"],
             "operators": {name: operators.count(name) for name in sorted(set(operators))},
@@ -48,17 +50,26 @@ def build(subject: Subject, options: Mapping[str, Any], out: Path) -> Outcome:
     )
 
 
-def _run(path: Path, subject: Subject) -> Any:
-    """Return the integer outputs of onnxruntime [n, classes]."""
+def _run(path: Path, subject: Subject) -> dict[str, Any]:
+    """Return the integer outputs of onnxruntime [n, ...], by the network's tensors."""
     runtime = tools.module("onnxruntime", "onnx")
-    images = subject.integer_images
+    takes, gives = _names(subject)
+    integers = {takes[name]: values for name, values in subject.samples.integers.items()}
     try:
         session = runtime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
-        (taken,) = session.get_inputs()
-        batch = _BATCH if isinstance(taken.shape[0], str) or taken.shape[0] is None else int(taken.shape[0])
+        first = session.get_inputs()[0].shape[0]
+        batch = _BATCH if isinstance(first, str) or first is None else int(first)
         parts = [
-            session.run(None, {taken.name: images[start : start + batch]})[0] for start in range(0, len(images), batch)
+            session.run(list(gives.values()), {name: each[start : start + batch] for name, each in integers.items()})
+            for start in range(0, subject.samples.number, batch)
         ]
     except Exception as fault:  # onnxruntime's exceptions have no common base class
         raise DeployError("onnxruntime cannot run the model.", [("reason", fault)]) from fault
-    return np.concatenate(parts)
+    return {name: np.concatenate(rows) for name, rows in zip(gives, zip(*parts, strict=True), strict=True)}
+
+
+def _names(subject: Subject) -> tuple[dict[str, str], dict[str, str]]:
+    """Return the names of the .tflite's tensors, which tf2onnx keeps: (by input, by the network's tensors)."""
+    model = inspect.read(subject.tflite)
+    takes, gives = ([model.tensors[index].name for index in side] for side in (model.inputs, model.outputs))
+    return dict(zip(subject.takes, takes, strict=True)), dict(zip(subject.gives, gives, strict=True))

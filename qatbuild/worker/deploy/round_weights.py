@@ -9,7 +9,7 @@ outputs are the same bits, and a tensor has at most 256 different values.
 from __future__ import annotations
 
 import zlib
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from qatbuild.exchange.facts import Gate
 from qatbuild.worker import graph_def
-from qatbuild.worker.deploy import Outcome, Subject, agreement_gate, agreement_percent, graphs
+from qatbuild.worker.deploy import Outcome, Subject, agreement, graphs
 
 _FAKE_QUANTS = ("FakeQuantWithMinMaxVars", "FakeQuantWithMinMaxArgs", "FakeQuantWithMinMaxVarsPerChannel")
 _LEAST_VALUES = 16
@@ -30,17 +30,18 @@ _ZIP_LEVEL = 9
 def build(subject: Subject, options: Mapping[str, Any], out: Path) -> Outcome:
     """Write rounded_graph.pb and baked_graph.pb. Gates: baked is bit-identical; rounded agrees with its original."""
     assert subject.graphs is not None
-    frozen_graph, float_graph, _, output = subject.graphs
+    frozen_graph, float_graph, _, outputs = subject.graphs
     original = float_graph if options["graph"] == "float" else frozen_graph
     rounded = rounded_weights(graph_def.read(original), options["num_steps"])
-    baked = baked_weights(graph_def.read(frozen_graph), output)
+    baked = baked_weights(graph_def.read(frozen_graph), outputs.values())
     made = {"rounded_graph.pb": rounded, "baked_graph.pb": baked}
     for name, definition in made.items():
         (out / name).write_bytes(definition.SerializeToString(deterministic=True))
     answers = {name: graphs.run(definition, subject) for name, definition in made.items()}
     frozen = graphs.run(graph_def.read(frozen_graph), subject)
     whole = frozen if options["graph"] == "frozen" else graphs.run(graph_def.read(original), subject)
-    got = agreement_percent(answers["rounded_graph.pb"], whole)
+    near_lsb = agreement.OTHER_WEIGHTS_LSB
+    compared = agreement.compared(subject, answers["rounded_graph.pb"], whole, near_lsb)
     sizes = {path.name: _sizes(path) for path in (original, frozen_graph, *map(out.joinpath, made))}
     return Outcome(
         artifact="baked_graph.pb",
@@ -48,7 +49,7 @@ def build(subject: Subject, options: Mapping[str, Any], out: Path) -> Outcome:
         answers={name: answers[name] for name in ("baked_graph.pb", "rounded_graph.pb")},
         gates=(
             _identical(answers["baked_graph.pb"], frozen),
-            *agreement_gate(options["min_agreement"], got, original.name),
+            *agreement.gates(options["min_agreement"], compared, original.name, near_lsb),
         ),
         figures={
             "num_steps": options["num_steps"],
@@ -59,9 +60,9 @@ def build(subject: Subject, options: Mapping[str, Any], out: Path) -> Outcome:
     )
 
 
-def _identical(baked: NDArray[np.float32], frozen: NDArray[np.float32]) -> Gate:
-    same = np.array_equal(baked, frozen)
-    differs = float(np.abs(baked.astype(np.float64) - frozen).max())
+def _identical(baked: Mapping[str, NDArray[Any]], frozen: Mapping[str, NDArray[Any]]) -> Gate:
+    same = all(np.array_equal(baked[name], each) for name, each in frozen.items())
+    differs = max(float(np.abs(baked[name].astype(np.float64) - each).max()) for name, each in frozen.items())
     got = "every output" if same else f"outputs that differ by up to {differs:.3g}"
     return Gate("baked is identical", "every output of frozen_graph.pb, bit by bit", got, passed=same)
 
@@ -91,7 +92,7 @@ def rounded_values(values: NDArray[np.float32], num_steps: int) -> NDArray[np.fl
     return np.asarray(lowest + (steps + np.float32(0.5)) * width, np.float32)
 
 
-def baked_weights(definition: Any, output: str) -> Any:
+def baked_weights(definition: Any, outputs: Collection[str]) -> Any:
     """Return a GraphDef in which every fake quantization of constants reads its own result.
 
     The fake quantization stays, because a converter reads its range; it does not change its own results.
@@ -106,7 +107,7 @@ def baked_weights(definition: Any, output: str) -> Any:
         baked = definition.node.add()
         baked.CopyFrom(graph_def.new_constant(f"{node.name}/baked", value))
         node.input[0] = baked.name
-    return tf.compat.v1.graph_util.extract_sub_graph(definition, [output])
+    return tf.compat.v1.graph_util.extract_sub_graph(definition, [*outputs])
 
 
 def _sizes(path: Path) -> dict[str, int]:

@@ -1,16 +1,30 @@
-/* Runs a frozen graph on images through TensorFlow's C API.
+/* Runs a frozen graph on examples through TensorFlow's C API.
  *
- *   run_graph GRAPH.pb INPUT OUTPUT HEIGHT WIDTH CHANNELS CLASSES MEAN STD_DEV IMAGES OUTPUTS
+ *   run_graph GRAPH.pb -b OPERATION SHAPE MEAN STD_DEV FILE -r OPERATION SHAPE FILE -o OPERATION FILE
  *
- * IMAGES holds bytes [n, HEIGHT, WIDTH, CHANNELS]; the graph takes (byte - MEAN) / STD_DEV at the operation INPUT.
- * OUTPUTS is written: floats [n, CLASSES] of the operation OUTPUT. C99; build.sh compiles it. Exit status 0, or 1 with
- * a sentence on stderr.
+ * -b is an input of bytes, -r one of real values, -o an output; each any number of times. FILE of -b holds bytes, of -r
+ * floats, [n, SHAPE] with a SHAPE as 8x8x1, or '' for a number an example. The graph takes (byte - MEAN) / STD_DEV, or
+ * the floats as they are, at OPERATION. FILE of -o is written: for each example the values of OPERATION, floats, or
+ * int32 of classes. C99; build.sh compiles it. Exit status 0, or 1 with a sentence on stderr.
  */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "tensorflow/c/c_api.h"
+
+#define MOST_ENDS 64
+#define MOST_AXES 8
+
+typedef struct {
+  const char* path;
+  int is_bytes;
+  float mean, std_dev;
+  int64_t shape[MOST_AXES]; /* With the batch, 1. */
+  int axes;
+  size_t values; /* Of one example. */
+  unsigned char* data;
+} Input;
 
 static void fail(const char* what, const char* why) {
   fprintf(stderr, "run_graph: %s: %s\n", what, why);
@@ -39,11 +53,35 @@ static TF_Output operation(TF_Graph* graph, const char* name) {
   return end;
 }
 
+static void set_shape(Input* input, const char* text) {
+  input->axes = 1;
+  input->shape[0] = 1;
+  input->values = 1;
+  while (*text) {
+    char* rest;
+    const long long size = strtoll(text, &rest, 10);
+    if (rest == text || size < 1 || input->axes == MOST_AXES) fail(text, "is no shape");
+    input->shape[input->axes++] = size;
+    input->values *= (size_t)size;
+    text = *rest == 'x' ? rest + 1 : rest;
+  }
+}
+
+static TF_Tensor* example(const Input* input, size_t row) {
+  TF_Tensor* tensor = TF_AllocateTensor(TF_FLOAT, input->shape, input->axes, input->values * sizeof(float));
+  float* values = TF_TensorData(tensor);
+  if (!input->is_bytes) {
+    memcpy(values, input->data + row * input->values * sizeof(float), input->values * sizeof(float));
+    return tensor;
+  }
+  const unsigned char* bytes = input->data + row * input->values;
+  for (size_t i = 0; i < input->values; ++i) values[i] = ((float)bytes[i] - input->mean) / input->std_dev;
+  return tensor;
+}
+
 int main(int count, char** arguments) {
-  if (count != 12) fail("usage", "GRAPH INPUT OUTPUT HEIGHT WIDTH CHANNELS CLASSES MEAN STD_DEV IMAGES OUTPUTS");
-  const int64_t height = atoll(arguments[4]), width = atoll(arguments[5]), channels = atoll(arguments[6]);
-  const size_t classes = (size_t)atoll(arguments[7]);
-  const float mean = strtof(arguments[8], NULL), std_dev = strtof(arguments[9], NULL);
+  const char* usage = "GRAPH [-b OPERATION SHAPE MEAN STD_DEV FILE | -r OPERATION SHAPE FILE | -o OPERATION FILE]...";
+  if (count < 2) fail("usage", usage);
   TF_Status* status = TF_NewStatus();
 
   size_t graph_bytes;
@@ -54,34 +92,64 @@ int main(int count, char** arguments) {
   TF_GraphImportGraphDef(graph, buffer, import, status);
   check(status, arguments[1]);
 
+  TF_Output taken[MOST_ENDS], wanted[MOST_ENDS];
+  Input inputs[MOST_ENDS];
+  FILE* files[MOST_ENDS];
+  const char* paths[MOST_ENDS];
+  int input_count = 0, output_count = 0;
+  size_t examples = 0;
+  for (int at = 2; at < count;) {
+    const char* kind = arguments[at];
+    const int parts = !strcmp(kind, "-b") ? 6 : !strcmp(kind, "-r") ? 4 : !strcmp(kind, "-o") ? 3 : 0;
+    if (!parts || at + parts > count || input_count == MOST_ENDS || output_count == MOST_ENDS) fail("usage", usage);
+    const TF_Output end = operation(graph, arguments[at + 1]);
+    const char* path = arguments[at + parts - 1];
+    if (parts == 3) {
+      wanted[output_count] = end;
+      paths[output_count] = path;
+      files[output_count] = fopen(path, "wb");
+      if (!files[output_count++]) fail(path, "cannot be written");
+    } else {
+      Input* input = &inputs[input_count];
+      taken[input_count++] = end;
+      input->path = path;
+      input->is_bytes = parts == 6;
+      input->mean = input->is_bytes ? strtof(arguments[at + 3], NULL) : 0.0f;
+      input->std_dev = input->is_bytes ? strtof(arguments[at + 4], NULL) : 1.0f;
+      set_shape(input, arguments[at + 2]);
+      size_t bytes;
+      input->data = contents(path, &bytes);
+      const size_t size = input->values * (input->is_bytes ? 1 : sizeof(float));
+      if (bytes % size) fail(path, "holds no whole number of examples");
+      if (input_count > 1 && bytes / size != examples) fail(path, "holds another number of examples");
+      examples = bytes / size;
+    }
+    at += parts;
+  }
+
   TF_SessionOptions* options = TF_NewSessionOptions();
   /* ConfigProto: one thread within an operation (field 2) and one between them (field 5), as Python's comparison. */
   TF_SetConfig(options, "\x10\x01\x28\x01", 4, status);
   check(status, "session options");
   TF_Session* session = TF_NewSession(graph, options, status);
   check(status, "session");
-  TF_Output given = operation(graph, arguments[2]), wanted = operation(graph, arguments[3]);
 
-  size_t bytes;
-  unsigned char* images = contents(arguments[10], &bytes);
-  const size_t pixels = (size_t)(height * width * channels);
-  if (!pixels || bytes % pixels) fail(arguments[10], "holds no whole number of images");
-  FILE* outputs = fopen(arguments[11], "wb");
-  if (!outputs) fail(arguments[11], "cannot be written");
-  const int64_t shape[4] = {1, height, width, channels};
-  for (size_t image = 0; image < bytes / pixels; ++image) {
-    TF_Tensor* input = TF_AllocateTensor(TF_FLOAT, shape, 4, pixels * sizeof(float));
-    float* values = TF_TensorData(input);
-    for (size_t i = 0; i < pixels; ++i) values[i] = ((float)images[image * pixels + i] - mean) / std_dev;
-    TF_Tensor* output = NULL;
-    TF_SessionRun(session, NULL, &given, &input, 1, &wanted, &output, 1, NULL, 0, NULL, status);
+  for (size_t row = 0; row < examples; ++row) {
+    TF_Tensor* given[MOST_ENDS];
+    TF_Tensor* results[MOST_ENDS];
+    for (int i = 0; i < input_count; ++i) given[i] = example(&inputs[i], row);
+    for (int i = 0; i < output_count; ++i) results[i] = NULL;
+    TF_SessionRun(session, NULL, taken, given, input_count, wanted, results, output_count, NULL, 0, NULL, status);
     check(status, "run");
-    if (TF_TensorByteSize(output) != classes * sizeof(float)) fail(arguments[3], "gives another number of classes");
-    if (fwrite(TF_TensorData(output), sizeof(float), classes, outputs) != classes) fail(arguments[11], "disk full");
-    TF_DeleteTensor(input);
-    TF_DeleteTensor(output);
+    for (int i = 0; i < input_count; ++i) TF_DeleteTensor(given[i]);
+    for (int i = 0; i < output_count; ++i) {
+      const size_t size = TF_TensorByteSize(results[i]);
+      if (fwrite(TF_TensorData(results[i]), 1, size, files[i]) != size) fail(paths[i], "disk full");
+      TF_DeleteTensor(results[i]);
+    }
   }
-  if (fclose(outputs)) fail(arguments[11], "cannot be written");
+  for (int i = 0; i < output_count; ++i)
+    if (fclose(files[i])) fail(paths[i], "cannot be written");
   printf("%s\n", TF_Version());
 
   TF_CloseSession(session, status);
@@ -92,6 +160,6 @@ int main(int count, char** arguments) {
   TF_DeleteBuffer(buffer);
   TF_DeleteStatus(status);
   free(definition);
-  free(images);
+  for (int i = 0; i < input_count; ++i) free(inputs[i].data);
   return 0;
 }

@@ -107,11 +107,18 @@ def on_cpu(compiled: inspect.Flatbuffer) -> tuple[str, ...]:
 
 
 def _ends(model: inspect.Flatbuffer) -> str:
-    ends = [(what, model.tensors[index]) for what, index in (("takes", model.inputs[0]), ("gives", model.outputs[0]))]
+    ends = [("takes", model.tensors[index]) for index in model.inputs]
+    ends += [("gives", model.tensors[index]) for index in model.outputs]
+    several = max(len(model.inputs), len(model.outputs)) > 1
     return "; ".join(
-        f"{what} {end.dtype} {[1, *end.shape[1:]]}, scale {end.scales[0]:.7g}, zero point {end.zero_points[0]}"
+        f"{what} {f'{end.name} ' if several else ''}{end.dtype} {[1, *end.shape[1:]]}, {_scaling(end)}"
         for what, end in ends
     )
+
+
+def _scaling(end: inspect.Tensor) -> str:
+    """Return scale and zero point in words; whole numbers, such as classes, have none."""
+    return f"scale {end.scales[0]:.7g}, zero point {end.zero_points[0]}" if end.scales else "whole numbers"
 
 
 def _counts(printed: str) -> dict[str, int]:

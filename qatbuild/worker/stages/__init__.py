@@ -5,12 +5,13 @@ results to facts (exchange.facts). It writes artifacts below `request.out`, scra
 fetched files in `request.downloads`, and nothing elsewhere. It depends on its request only: the key covers nothing
 else.
 
-    dataset   the user's archive -> dataset.npz            check     can the network become fully integer?
-    float     dataset.npz -> float checkpoints             freeze    graphs + checkpoints -> graphs of constants
+    dataset   the user's archive -> files of columns       check     can the network become fully integer?
+    float     columns -> float checkpoints                 freeze    graphs + checkpoints -> graphs of constants
     quantize  float checkpoint -> checkpoints with ranges  convert   frozen graph -> model.tflite
-    export    the network -> inference graphs              evaluate  all of them on the test images -> report.json
+    export    the network -> inference graphs              evaluate  all of them on the test examples -> report.json
     deploy    model.tflite and graphs -> the files of one route
 
 Not stages themselves: `learning` trains for float and quantize, `calibrate` is quantize's other method, `rewriting`
-rewrites graphs for check, quantize and export, `warnings` looks at the numbers of a training.
+rewrites graphs for check, quantize and export, `warnings` looks at the numbers of a training; `ends` matches inputs and
+outputs with the dataset's columns, `measuring` and `metric_gates` are parts of evaluate.
 """

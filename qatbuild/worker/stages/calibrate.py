@@ -1,11 +1,11 @@
-"""The quantize stage with the method ptq: the float weights, and ranges measured on training images."""
+"""The quantize stage with the method ptq: the float weights, and ranges measured on training examples."""
 
 from __future__ import annotations
 
 import functools
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import tensorflow as tf
@@ -17,15 +17,15 @@ from qatbuild.exchange.facts import QuantizeFacts
 from qatbuild.exchange.request import Request
 from qatbuild.quantize.calibrate.calibration import calibrate
 from qatbuild.quantize.calibrate.observers import Observer, observer
-from qatbuild.quantize.modes import plan_inference
-from qatbuild.quantize.options import Options
 from qatbuild.quantize.rewrite_report import RewriteReport
 from qatbuild.worker import console
-from qatbuild.worker.graph_outputs import real_batches
+from qatbuild.worker.datasets.examples import Examples, Indices
 from qatbuild.worker.stages import learning, rewriting, warnings
+from qatbuild.worker.stages.rewriting import Quantizer
 from qatbuild.worker.training import checkpoint
-from qatbuild.worker.training.batches import Batches, Images
-from qatbuild.worker.training.inference import Classifier, inference
+from qatbuild.worker.training.application import Application
+from qatbuild.worker.training.batches import order
+from qatbuild.worker.training.inference import inference
 from qatbuild.worker.training.resume import Progress
 from qatbuild.worker.training.rewrite import Rewrite
 from qatbuild.worker.training.session import session
@@ -34,99 +34,112 @@ from qatbuild.worker.training.validation import Validation
 v1 = tf.compat.v1
 
 BATCH = 32
+_BATCH_BYTES = 1 << 28
+"""Bytes of all observed tensors of a batch: they are fetched together."""
+
+Values = dict[str, NDArray[Any]]
 
 _ENOUGH = 512
-"""Images from which ranges are measured by default: more change them by less than the rounding."""
+"""Examples from which ranges are measured by default: more change them by less than the rounding."""
 
 
 def run(request: Request) -> QuantizeFacts:
     """Publish model.ckpt-0, the float stage's last weights with measured ranges, and rewrite.json.
 
-    The images are the first that a training with train.seed sees, without augmentation; validation and test images
-    are never used. StageError if the dataset has fewer images; RewriteError if a range cannot be measured.
+    The examples are the first that a training with train.seed sees, without augmentation; validation and test examples
+    are never used. StageError if the dataset has fewer; RewriteError if a range cannot be measured.
     """
-    target, asked = learning.classifier(request), rewriting.options(request)
+    target, asked = learning.application(request), rewriting.quantizer(request)
     settings = request.settings["quantize"]["calibration"]
-    arrays = learning.Arrays.load(request.inputs["dataset"].manifest)
-    images = _chosen(arrays.train_images, settings["images"], int(request.settings["train"]["seed"]))
+    rows = learning.examples(request, "train")
+    index = _chosen(rows, settings["images"], int(request.settings["train"]["seed"]))
     weights = learning.last_float_checkpoint(request)
-    values = _measure(target, asked, settings, images, weights, threads=request.threads)
+    sample = _Sample(target, rows, index)
+    model, report, values = _measure(sample, asked, settings, weights, threads=request.threads)
     rewrite, prefix = rewriting.fake_quantization(asked, []), checkpoint.prefix(request.out, 0)
-    report = _write_checkpoint(target, rewrite, values, weights, prefix)
-    texts = warnings.of_calibration(request, len(images), len(arrays.train_images), folded=bool(report.folded))
+    checkpoint.write({**model, **values, "global_step": np.array(0, np.int64)}, prefix)
+    texts = warnings.of_calibration(request, len(index), len(rows), folded=bool(report.folded))
     warnings.tell(request, texts)
-    progress = Progress()
-    progress.keep(0, _top1(target, arrays, rewrite, prefix, request.threads))
+    progress = Progress(better=target.better)
+    progress.keep(0, _validated(target, learning.examples(request, "validation"), rewrite, prefix, request.threads))
     rewritten = rewriting.publish(request, report, values)
     return QuantizeFacts(learning.checkpoints(progress), rewritten, tuple(texts))
 
 
-def _top1(target: Classifier, arrays: learning.Arrays, rewrite: Rewrite, prefix: Path, threads: int) -> float | None:
-    if not len(arrays.validation_images):
-        return None
-    validation = Validation(target, arrays.validation_images, arrays.validation_labels, rewrite, threads)
+def _validated(
+    target: Application, held_out: Examples, rewrite: Rewrite, prefix: Path, threads: int
+) -> dict[str, float]:
+    if not (len(held_out) and target.metrics):
+        return {}
+    validation = Validation(target, held_out, rewrite, threads)
     try:
-        return validation.top1(prefix)
+        return validation.metrics(prefix)
     finally:
         validation.close()
 
 
-def _chosen(images: Images, count: int | None, seed: int) -> Images:
-    """Return `count` training images; without a count up to _ENOUGH, all if the dataset has fewer."""
-    if not len(images):
-        raise StageError("The dataset has no training images to measure ranges on.")
+def _chosen(rows: Examples, count: int | None, seed: int) -> Indices:
+    """Return the indices of `count` training examples; without a count up to _ENOUGH, all if the dataset has fewer."""
+    if not len(rows):
+        raise StageError("The dataset has no training examples to measure ranges on.")
     if count is None:
-        count = min(_ENOUGH, len(images))
-    if count > len(images):
-        facts = [("quantize.calibration.images", count), ("training images", len(images))]
-        hint = f"Lower quantize.calibration.images to {len(images)} or less, or leave it out: all are taken then."
-        raise StageError("The dataset has fewer training images than quantize.calibration.images.", facts, hint)
-    index = Batches(images, np.zeros(len(images), np.int32), count, seed).index(0)
-    return images[index]
+        count = min(_ENOUGH, len(rows))
+    if count > len(rows):
+        facts = [("quantize.calibration.images", count), ("training examples", len(rows))]
+        hint = f"Lower quantize.calibration.images to {len(rows)} or less, or leave it out: all are taken then."
+        raise StageError("The dataset has fewer training examples than quantize.calibration.images.", facts, hint)
+    return order(len(rows), seed, 0)[:count]
+
+
+class _Sample(NamedTuple):
+    """The examples that ranges are measured on."""
+
+    target: Application
+    rows: Examples
+    taken: Indices
+
+    def batches(self, size: int, done: Callable[[int], object]) -> Iterator[dict[str, NDArray[np.float32]]]:
+        """Yield real values by the name of the input's operation, at most `size` examples at a time."""
+        columns = [each.column for each in self.target.inputs.values()]
+        for start in range(0, len(self.taken), size):
+            part = self.taken[start : start + size]
+            feed = self.target.feed(self.rows.read(part, columns))
+            yield {name.partition(":")[0]: values for name, values in feed.items()}
+            done(len(part))
 
 
 def _measure(
-    target: Classifier,
-    asked: Options,
-    settings: Mapping[str, Any],
-    images: Images,
-    weights: Path,
-    *,
-    threads: int,
-) -> dict[str, NDArray[np.float32]]:
-    """Return the values of the range variables by name, measured in the float graph with a checkpoint's weights."""
-    built = inference(target)
-    plan = plan_inference(built.graph, asked, input=built.input, logits=built.logits)
+    sample: _Sample, asked: Quantizer, settings: Mapping[str, Any], weights: Path, *, threads: int
+) -> tuple[Values, RewriteReport, Values]:
+    """Return a checkpoint's values of the network's variables, the plan of its rewrite, and the values of its ranges.
+
+    The ranges are measured in the float graph with the checkpoint's weights; all values are by the variable's name.
+    """
+    built = inference(sample.target)
+    with built.graph.as_default():
+        shapes = {variable.op.name: variable.shape.as_list() for variable in v1.global_variables()}
+    plan = asked.plan(built.graph, built.inputs, built.tensors)
+
+    size = batch_size(built.graph, [row.tensor for row in plan.quantized])
 
     def new_observer() -> Observer:
         return observer(settings["range"], settings["percentile"])
 
-    total = new_observer().passes * len(images)
+    total, title = new_observer().passes * len(sample.taken), f"quantize {sample.target.network.title}"
     with (
         built.graph.as_default(),
         # As written: among the observed tensors are those that TensorFlow would fuse away.
         session(built.graph, threads, as_written=True) as opened,
-        tqdm(total=total, desc=f"quantize {target.network.title}", unit="image", **console.bar()) as bar,
+        tqdm(total=total, desc=title, unit="example", **console.bar()) as bar,
     ):
         checkpoint.restore(opened, v1.global_variables(), weights)
-        batches = functools.partial(real_batches, images, target.scaling, BATCH, bar.update)
-        return calibrate(opened, plan, built.input, batches, new_observer)
+        sources = list(built.inputs.values())
+        values = calibrate(opened, plan, sources, functools.partial(sample.batches, size, bar.update), new_observer)
+    return checkpoint.values(weights, shapes), plan, values
 
 
-def _write_checkpoint(
-    target: Classifier, rewrite: Rewrite, values: dict[str, NDArray[np.float32]], weights: Path, prefix: Path
-) -> RewriteReport:
-    """Write the checkpoint for the rewritten inference graph; return the report of the rewrite."""
-    reports: list[RewriteReport] = []
-
-    def noted(graph: tf.Graph, source: str, logits: str) -> None:
-        report = rewrite.inference(graph, source, logits)
-        assert isinstance(report, RewriteReport)
-        reports.append(report)
-
-    built = inference(target, noted)
-    with built.graph.as_default():
-        shapes = {variable.op.name: variable.shape.as_list() for variable in v1.global_variables()}
-    model = checkpoint.values(weights, {name: shape for name, shape in shapes.items() if name not in values})
-    checkpoint.write({**model, **values, "global_step": np.array(0, np.int64)}, prefix)
-    return reports[-1]
+def batch_size(graph: tf.Graph, observed: Iterable[str]) -> int:
+    """Return how many examples to run together: fewer if their observed tensors, float32, are large."""
+    shapes = [graph.get_tensor_by_name(name).shape for name in observed]
+    values = sum(shape[1:].num_elements() or 0 for shape in shapes if shape.rank and shape[0] is None)
+    return max(1, min(BATCH, _BATCH_BYTES // (4 * max(1, values))))

@@ -9,9 +9,8 @@ from collections import Counter
 
 from qatbuild.exchange.facts import CheckFacts
 from qatbuild.exchange.request import Request
-from qatbuild.quantize.modes import check_network
 from qatbuild.worker import models
-from qatbuild.worker.stages import learning, rewriting
+from qatbuild.worker.stages import learning, rewriting, warnings
 from qatbuild.worker.training.inference import inference
 
 
@@ -19,11 +18,12 @@ def run(request: Request) -> CheckFacts:
     """Check the network and count its operations by type; no file is published.
 
     RewriteError naming each operation without an integer form, with its layer and a hint; StageError if the network
-    cannot take images of the dataset's shape.
+    cannot take inputs of the dataset's shapes, or what it returns does not fit a task.
     """
-    target = learning.classifier(request)
+    target = learning.application(request)
     built = inference(target)
     hints = models.hints(target.network)
-    check_network(built.graph, built.input, built.logits, hints, rewriting.options(request))
+    rewriting.quantizer(request).check(built.graph, built.inputs, built.tensors, hints)
+    warnings.tell(request, (note for task in target.tasks.values() for note in task.notes))
     types = Counter(operation.type for operation in built.graph.get_operations())
     return CheckFacts(dict(sorted(types.items())))

@@ -8,8 +8,10 @@ from pathlib import Path
 from qatbuild.exchange.errors import ConversionError
 from qatbuild.exchange.facts import ConvertFacts, ExportFacts, FreezeFacts, Gate, IntegerTensor
 from qatbuild.exchange.request import Request
-from qatbuild.exchange.scaling import Scaling
+from qatbuild.exchange.scaling import read_inputs
 from qatbuild.worker.tflite import convert, inspect
+from qatbuild.worker.tflite.ends import Ends
+from qatbuild.worker.tflite.ends import wanted as wanted_ends
 from qatbuild.worker.tflite.gates import FULLY_INTEGER, gates
 
 
@@ -20,34 +22,35 @@ def run(request: Request) -> ConvertFacts:
     it.
     """
     frozen = request.inputs["freeze"].manifest
-    graph = FreezeFacts.of(frozen.facts)
-    scaling, scheme = Scaling.of(request.settings["input"]), request.settings["quantize"]["scheme"]
-    float_layers = ExportFacts.of(request.inputs["export"].manifest.facts).float_layers
-    data = convert.convert(
-        frozen.file("frozen_graph.pb"),
-        input_name=graph.input,
-        output_name=graph.output,
-        mean=scaling.zero_point,
-        std_dev=scaling.std_dev,
-        scheme=scheme,
-        float_layers=float_layers,
-    )
+    scheme = request.settings["quantize"]["scheme"]
+    exported = ExportFacts.of(request.inputs["export"].manifest.facts)
+    graph, float_layers = frozen.file("frozen_graph.pb"), exported.float_layers
+    wanted = _wanted(request, FreezeFacts.of(frozen.facts), graph)
+    data = convert.convert(graph, wanted, scheme=scheme, float_layers=float_layers)
     draft = request.work / "refused" / "model.tflite"
     draft.parent.mkdir(parents=True, exist_ok=True)
     draft.write_bytes(data)
     model = inspect.read(draft)
-    checked = gates(draft, mean=scaling.zero_point, std_dev=scaling.std_dev, scheme=scheme, float_layers=float_layers)
+    checked = gates(draft, wanted, scheme=scheme, float_layers=float_layers)
     failed = [gate for gate in checked if not gate.passed]
     if failed:
         raise _refusal(draft, inspect.unsupported_ops(model, scheme, float_layers), failed)
     draft.replace(request.out / "model.tflite")
+    inputs, outputs = ([model.tensors[index] for index in side] for side in (model.inputs, model.outputs))
     return ConvertFacts(
-        input=_end(model.tensors[model.inputs[0]]),
-        output=_end(model.tensors[model.outputs[0]]),
+        inputs=dict(zip(wanted.inputs, map(_end, inputs), strict=True)),
+        outputs=dict(zip(wanted.outputs, map(_end, outputs), strict=True)),
         operators=tuple(operator.name for operator in model.operators),
         bytes=len(data),
         gates=tuple(checked),
     )
+
+
+def _wanted(request: Request, graphs: FreezeFacts, frozen_graph: Path) -> Ends:
+    """The integers of inputs and outputs that the spec and its tasks ask for."""
+    scalings = read_inputs(request.settings["inputs"])
+    inputs = {name: (operation, scalings[name]) for name, operation in graphs.inputs.items()}
+    return wanted_ends(frozen_graph, inputs, graphs.outputs, request.settings["quantize"]["scheme"])
 
 
 def _refusal(draft: Path, unsupported: Sequence[inspect.UnsupportedOp], failed: Iterable[Gate]) -> ConversionError:
@@ -61,4 +64,5 @@ def _refusal(draft: Path, unsupported: Sequence[inspect.UnsupportedOp], failed: 
 
 
 def _end(tensor: inspect.Tensor) -> IntegerTensor:
-    return IntegerTensor(tensor.dtype, tensor.scales[0], tensor.zero_points[0], tuple(tensor.shape))
+    scales, zero_points = tensor.scales or (1.0,), tensor.zero_points or (0,)  # Classes are whole numbers without any.
+    return IntegerTensor(tensor.dtype, scales[0], zero_points[0], tuple(tensor.shape))

@@ -1,50 +1,36 @@
 """The evaluate stage: float graph, fake-quantized graph and .tflite on the whole test set.
 
-Accuracy is top-1 in percent. Of equal scores the lowest class counts, in all three: the 256 values of a quantized
-softmax are often equal. Each layer is measured on a sample of the images.
+Of equal scores the lowest class counts, in all three: the 256 values of a quantized softmax are often equal. Each layer
+is measured on a sample of the examples.
 """
 
 from __future__ import annotations
 
 import contextlib
 import json
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import tensorflow as tf
-from numpy.typing import NDArray
-from tqdm import tqdm
 
 from qatbuild.exchange.errors import AcceptanceError, ConversionError, DatasetError
-from qatbuild.exchange.facts import (
-    Agreement,
-    ConvertFacts,
-    DatasetFacts,
-    EvaluateFacts,
-    FreezeFacts,
-    Gate,
-    IntegerTensor,
-    ModelBytes,
-    Top1,
-)
+from qatbuild.exchange.facts import EvaluateFacts, ModelBytes
 from qatbuild.exchange.files import write_text
 from qatbuild.exchange.manifest import Manifest
 from qatbuild.exchange.request import Request
-from qatbuild.exchange.scaling import Scaling
-from qatbuild.worker import console, graph_def, graph_outputs
-from qatbuild.worker.graph_outputs import real_batches
-from qatbuild.worker.stages import warnings
+from qatbuild.worker import graph_def, graph_outputs
+from qatbuild.worker.datasets.examples import Arrays, Examples, opened
+from qatbuild.worker.inputs import integer_values, raw_values, real_values
+from qatbuild.worker.stages import ends, measuring, metric_gates, warnings
+from qatbuild.worker.stages.measuring import Subject
 from qatbuild.worker.tflite import convert, inspect, latency, layers, reference
-from qatbuild.worker.tflite.interpret import Model
+from qatbuild.worker.tflite.differences import worst
 from qatbuild.worker.training import log
 from qatbuild.worker.training.session import session
 
-_BATCH = 250
 _KERNELS = "xnnpack"
 _DECIMALS = 4
-_LAYER_IMAGES = 64
+_LAYER_EXAMPLES = 64
 _NAMED_LAYERS = 3
 
 
@@ -53,111 +39,82 @@ def run(request: Request) -> EvaluateFacts:
 
     AcceptanceError if a gate of the spec fails; the report is written nevertheless.
     """
-    settings, scaling = request.settings, Scaling.of(request.settings["input"])
-    frozen, converted = request.inputs["freeze"].manifest, request.inputs["convert"].manifest
-    graph, tflite = FreezeFacts.of(frozen.facts), ConvertFacts.of(converted.facts)
-    images, labels = _test_set(request.inputs["dataset"].manifest)
-    model = Model(converted.file("model.tflite"), request.threads, _KERNELS)
-    with tqdm(total=3 * len(images), desc=f"{settings['label']} evaluate", unit="image", **console.bar()) as bar:
-
-        def scores(name: str) -> NDArray[np.float32]:
-            batches = real_batches(images, scaling, _BATCH, bar.update)
-            return graph_outputs.run(
-                graph_def.read(frozen.file(name)), graph.input, graph.output, batches, request.threads
-            )
-
-        floats, fake_quants = scores("float_graph.pb"), scores("frozen_graph.pb")
-        outputs = model.run(images, done=bar.update)
-    top1 = Top1(*(_top1_percent(each, labels) for each in (floats, fake_quants, outputs)))
-    agreement = Agreement(
-        top1_percent=_top1_percent(outputs, top_class(fake_quants)),
-        max_lsb=_max_lsb(fake_quants, outputs, tflite.output),
-    )
-    cannot = reference.refused(inspect.read(model.path))
+    subject = _subject(request)
+    dataset = ends.dataset_facts(request)
+    examples = opened(request.inputs["dataset"].manifest.folder, "test", dataset)
+    if not len(examples):
+        folder = request.inputs["dataset"].manifest.folder
+        raise DatasetError("The dataset has no test examples to evaluate on.", [("folder", folder)])
+    measured = measuring.measure(subject, examples, _KERNELS)
+    targets = {name: task.targets for name, task in subject.tasks.items()}
+    tflite, agreement = subject.tflite, worst([*measured.agreements.values()])
+    path = subject.converted.file("model.tflite")
+    cannot = reference.refused(inspect.read(path))
     texts = [
-        *warnings.of_classes(DatasetFacts.of(request.inputs["dataset"].manifest.facts)),
-        *warnings.of_answers(top_class(outputs), labels),
-        *([scaling.rounding] if scaling.rounding else []),
+        *warnings.of_classes(dataset, ends.taught(subject.tasks)),
+        *(warnings.of_answers(name, targets, dataset) for name in measured.constant),
+        *measured.notes,
+        *(note for task in subject.tasks.values() for note in task.notes),
+        *(each.scaling.rounding for each in subject.inputs.values()),
         *([f"LiteRT's reference kernels {cannot.why}; the layers have no row for it."] if cannot else []),
     ]
+    texts = [text for text in dict.fromkeys(texts) if text]
     for text in texts:
         log.write(f"warning: {text}")
+    wanted = request.settings["evaluate"]
     facts = EvaluateFacts(
-        label=settings["label"],
-        examples=len(images),
-        top1=top1,
+        label=subject.label,
+        examples=len(examples),
+        metrics=measured.metrics,
         agreement=agreement,
-        bytes=_bytes(frozen, converted),
-        input=tflite.input,
-        output=tflite.output,
-        scaling=scaling.to_json(),
-        layers=_layers(model.path, frozen, images, scaling, threads=request.threads),
+        agreements=measured.agreements,
+        bytes=_bytes(subject.frozen, subject.converted),
+        inputs=tflite.inputs,
+        outputs=tflite.outputs,
+        scalings={name: each.scaling.to_json() for name, each in subject.inputs.items()},
+        layers=_layers(subject, examples),
         runtimes={_KERNELS: "", "reference": cannot.why if cannot else ""},
         warnings=tuple(texts),
-        gates=(*tflite.gates, *_gates(settings["evaluate"], top1, agreement)),
+        gates=(*tflite.gates, *metric_gates.gates(wanted, measured.metrics, agreement)),
     )
-    latencies = _latencies(request, graph, tflite, images[0], scaling)
+    latencies = _latencies(request, subject, examples.read(np.zeros(1, np.int64)))
     write_text(request.out / "report.json", json.dumps(facts.report(latencies), indent=1) + "\n")
     _accept(facts, request.folder / "report.json")
     return facts
+
+
+def _subject(request: Request) -> Subject:
+    frozen, converted = request.inputs["freeze"].manifest, request.inputs["convert"].manifest
+    inputs, tasks = ends.inputs_of(request), ends.tasks_of(request)
+    return Subject(request.settings["label"], frozen, converted, inputs, tasks, request.threads)
 
 
 def _accept(facts: EvaluateFacts, report: Path) -> None:
     """Raise AcceptanceError if a gate failed, with the worst layers."""
     failed = [(gate.name, f"wanted {gate.wanted}, got {gate.got}") for gate in facts.gates if not gate.passed]
     if failed:
-        worst = "\n".join(layers.described(each) for each in facts.layers[:_NAMED_LAYERS])
+        worst_layers = "\n".join(layers.described(each) for each in facts.layers[:_NAMED_LAYERS])
         message = f"{facts.label} was built, and does not pass its gates."
-        raise AcceptanceError(message, [*failed, ("worst layers", worst), ("report", report)])
+        raise AcceptanceError(message, [*failed, ("worst layers", worst_layers), ("report", report)])
 
 
-def top_class(scores: NDArray[Any]) -> NDArray[np.int64]:
-    """Return the class [n] with the highest of scores [n, classes]; if scores are equal, the lowest class."""
-    highest: NDArray[np.int64] = np.argmax(scores, axis=1)
-    return highest
-
-
-def _test_set(dataset: Manifest) -> tuple[NDArray[np.uint8], NDArray[np.int32]]:
-    """Return images uint8 [n, height, width, channels] and labels [n]."""
-    path = dataset.file("dataset.npz")
-    with np.load(path) as arrays:
-        images, labels = arrays["test_images"], arrays["test_labels"]
-    if not len(images):
-        raise DatasetError("The dataset has no test images to evaluate on.", [("file", path)])
-    return images, labels
-
-
-def _layers(
-    model: Path, frozen: Manifest, images: NDArray[np.uint8], scaling: Scaling, *, threads: int
-) -> list[dict[str, Any]]:
-    """Return a row for each layer (see `tflite.layers`), measured on images spread over the whole test set."""
-    count = min(_LAYER_IMAGES, layers.affordable(model))
-    chosen = images[np.unique(np.linspace(0, len(images) - 1, count, dtype=int))]
-    reals = scaling.real(chosen.astype(np.float32))
-    graphs = {name: graph_def.read(frozen.file(f"{name}_graph.pb")) for name in ("frozen", "float")}
+def _layers(subject: Subject, examples: Examples) -> list[dict[str, Any]]:
+    """Return a row for each layer (see `tflite.layers`), measured on examples spread over the whole test set."""
+    model = subject.converted.file("model.tflite")
+    rows = examples.read(examples.spread(min(_LAYER_EXAMPLES, layers.affordable(model))))
+    raw = raw_values(subject.inputs, rows)
+    integers = integer_values(subject.inputs, raw, subject.tflite.inputs)
+    graphs = {name: graph_def.read(subject.frozen.file(f"{name}_graph.pb")) for name in ("frozen", "float")}
     with contextlib.ExitStack() as sessions:
 
-        def opened(definition: Any) -> layers.Run:
-            with tf.Graph().as_default() as graph:
-                tf.import_graph_def(definition, name="")
-            return sessions.enter_context(session(graph, threads, as_written=True)).run
+        def ready(definition: Any) -> layers.Run:
+            graph = graph_outputs.imported(definition)
+            return sessions.enter_context(session(graph, subject.threads, as_written=True)).run
 
+        ends_of_file = (list(subject.tflite.inputs), list(subject.tflite.outputs))
         return layers.measure(
-            model, chosen, reals, graphs, input_name=FreezeFacts.of(frozen.facts).input, opened=opened
+            model, ends_of_file, integers, subject.feed(raw), graphs, inputs=subject.graphs.inputs, opened=ready
         )
-
-
-def _top1_percent(scores: NDArray[Any], labels: NDArray[Any]) -> float:
-    return round(100 * float(np.mean(top_class(scores) == labels)), _DECIMALS)
-
-
-def _max_lsb(scores: NDArray[np.float32], outputs: NDArray[Any], output: IntegerTensor) -> float:
-    """Return the largest difference of a probability between graph and .tflite, in steps of the .tflite's output.
-
-    Two decimals: further digits depend on the machine's order of summation.
-    """
-    steps = outputs.astype(np.float64) - output.zero_point
-    return round(float(np.max(np.abs(scores.astype(np.float64) / output.scale - steps))), 2)
 
 
 def _bytes(frozen: Manifest, converted: Manifest) -> ModelBytes:
@@ -166,29 +123,26 @@ def _bytes(frozen: Manifest, converted: Manifest) -> ModelBytes:
     return ModelBytes(frozen_graph, float_graph, tflite, ratio=round(frozen_graph / tflite, _DECIMALS))
 
 
-def _latencies(
-    request: Request, graph: FreezeFacts, tflite: ConvertFacts, image: NDArray[np.uint8], scaling: Scaling
-) -> list[dict[str, Any]]:
+def _latencies(request: Request, subject: Subject, example: Arrays) -> list[dict[str, Any]]:
     """Return latency rows for the model, and for a float .tflite if the converter accepts all its operations."""
-    frozen, converted = request.inputs["freeze"].manifest, request.inputs["convert"].manifest
-    models: list[tuple[str, Path, NDArray[Any]]] = [(tflite.input.dtype, converted.file("model.tflite"), image)]
-    float_graph, to = frozen.file("float_graph.pb"), request.work / "float.tflite"
+    raw, facts, graphs = raw_values(subject.inputs, example), subject.tflite, subject.graphs
+    names = (list(facts.inputs), list(facts.outputs))
+    integers = integer_values(subject.inputs, raw, facts.inputs)
+    numbers = next(iter(facts.inputs.values())).dtype
+    models = [latency.Timed(numbers, subject.converted.file("model.tflite"), names, _one(integers))]
+    to = request.work / "float.tflite"
     try:
-        data = convert.convert_float(float_graph, input_name=graph.input, output_name=graph.output)
+        float_graph = subject.frozen.file("float_graph.pb")
+        inputs, outputs = list(graphs.inputs.values()), list(graphs.outputs.values())
+        data = convert.convert_float(float_graph, inputs=inputs, outputs=outputs)
     except ConversionError as fault:
         log.write(f"The report has no latency of the float graph. {fault}")
     else:
         to.parent.mkdir(parents=True, exist_ok=True)
         to.write_bytes(data)
-        models.append(("float32", to, scaling.real(image.astype(np.float32))))
+        models.append(latency.Timed("float32", to, names, _one(real_values(subject.inputs, raw))))
     return latency.measure(models, request.settings["evaluate"]["latency_runs"])
 
 
-def _gates(wanted: Mapping[str, Any], top1: Top1, agreement: Agreement) -> list[Gate]:
-    """Return the gates of the spec, on the rounded figures of the report."""
-    limit, drop = wanted["max_accuracy_drop"], round(top1.float - top1.tflite, _DECIMALS)
-    gates = [Gate("max_accuracy_drop", f"at most {limit} points", f"{drop} points", passed=drop <= limit)]
-    for name, got in (("min_top1", top1.tflite), ("min_agreement", agreement.top1_percent)):
-        if (least := wanted[name]) is not None:
-            gates.append(Gate(name, f"at least {least} %", f"{got} %", passed=got >= least))
-    return gates
+def _one(values: Arrays) -> Arrays:
+    return {name: each[0] for name, each in values.items()}

@@ -8,9 +8,9 @@ from qatbuild.exchange.errors import StageError
 from qatbuild.exchange.facts import FloatFacts
 from qatbuild.exchange.request import Request
 from qatbuild.worker import models
-from qatbuild.worker.stages import learning
+from qatbuild.worker.stages import ends, learning, warnings
 from qatbuild.worker.training import checkpoint
-from qatbuild.worker.training.inference import Classifier
+from qatbuild.worker.training.application import Application
 
 
 def run(request: Request) -> FloatFacts:
@@ -19,7 +19,8 @@ def run(request: Request) -> FloatFacts:
     Trained weights are those of the source "weights", restored by name and complete, or else those in the network's
     own file. With them 0 steps are allowed: then they are published unchanged.
     """
-    target = learning.classifier(request)
+    target = learning.application(request)
+    warnings.tell(request, warnings.of_classes(ends.dataset_facts(request), ends.taught(target.tasks)))
     settings = request.settings["train"]
     course = learning.course(settings, int(settings["steps"]), int(settings["log_every"]))
     weights = request.sources.get("weights")
@@ -28,9 +29,9 @@ def run(request: Request) -> FloatFacts:
     return FloatFacts(learning.checkpoints(progress), from_weights=start_from is not None)
 
 
-def _own_weights(request: Request, target: Classifier) -> Path | None:
+def _own_weights(request: Request, target: Application) -> Path | None:
     """Write the weights of the network's own file as a checkpoint in the work folder; None if it has no weights."""
-    values = models.initial(target.shape, target.network)
+    values = models.initial({name: each.shape for name, each in target.inputs.items()}, target.network)
     if values is None:
         return None
     prefix = request.work / "own" / "model.ckpt"

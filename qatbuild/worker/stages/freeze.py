@@ -28,16 +28,16 @@ def run(request: Request) -> FreezeFacts:
         ("inference_graph.pb", prefix, "frozen_graph.pb"),
         ("float_inference_graph.pb", float_prefix, "float_graph.pb"),
     ):
-        (request.out / name).write_bytes(freeze(export.file(source), weights, graphs.output))
-    return FreezeFacts(step, float_step, graphs.input, graphs.output)
+        (request.out / name).write_bytes(freeze(export.file(source), weights, graphs.outputs.values()))
+    return FreezeFacts(step, float_step, graphs.inputs, graphs.outputs)
 
 
 def _step(kept: Checkpoints, wanted: str | int) -> int:
     """The step of the checkpoint "best", "last" or of a step; StageError listing all steps if it does not exist."""
     step = {"best": kept.best, "last": kept.last}[wanted] if isinstance(wanted, str) else wanted
     if step is None:
-        hint = 'Give dataset.validation a share of the training images, or write "checkpoint": "last".'
-        raise StageError("No checkpoint is the best one: the training had no validation images.", hint=hint)
+        hint = 'Give dataset.validation a share of the training examples, or write "checkpoint": "last".'
+        raise StageError("No checkpoint is the best one: the training had no validation examples.", hint=hint)
     if step not in kept.steps:
         facts = [("convert.checkpoint", wanted), ("there are", ", ".join(map(str, kept.steps)))]
         raise StageError("The quantized training kept no checkpoint of this step.", facts)

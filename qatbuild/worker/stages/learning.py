@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import random
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,14 +14,15 @@ import tensorflow as tf
 
 from qatbuild.exchange import networks
 from qatbuild.exchange.errors import StageError
-from qatbuild.exchange.facts import Checkpoints, DatasetFacts, FloatFacts
-from qatbuild.exchange.manifest import Manifest
+from qatbuild.exchange.facts import Checkpoints, FloatFacts
 from qatbuild.exchange.request import Request
-from qatbuild.exchange.scaling import UNSCALED, Scaling
+from qatbuild.exchange.scaling import Scaling
+from qatbuild.worker.datasets.examples import Examples, opened
+from qatbuild.worker.stages import ends
 from qatbuild.worker.training import checkpoint, log
-from qatbuild.worker.training.batches import Augmentation, Batches, Images, Labels
+from qatbuild.worker.training.application import Application
+from qatbuild.worker.training.batches import Augmentation, Batches
 from qatbuild.worker.training.graph import Training, training
-from qatbuild.worker.training.inference import Classifier
 from qatbuild.worker.training.loop import Course, train
 from qatbuild.worker.training.optimizer import Optimizer
 from qatbuild.worker.training.precision import available
@@ -29,35 +31,22 @@ from qatbuild.worker.training.rewrite import Rewrite
 from qatbuild.worker.training.schedule import Schedule
 from qatbuild.worker.training.validation import Validation
 
+_CHECKED_VALUES = 1 << 22
+"""Values of targets that are looked at together."""
 
-def classifier(request: Request) -> Classifier:
-    """The network of a request for the images and classes of its dataset."""
-    dataset = DatasetFacts.of(request.inputs["dataset"].manifest.facts)
+_IMAGE_RANK = 3
+
+
+def application(request: Request) -> Application:
+    """The network of a request, with its inputs and tasks for the request's dataset."""
     file = request.sources.get("network")
     network = networks.read(request.settings["model"], file.path if file else None)
-    return Classifier(network, dataset.shape, dataset.classes, scaling(request))
+    return Application(network, ends.inputs_of(request), ends.tasks_of(request), ends.loss_weights(request))
 
 
-def scaling(request: Request) -> Scaling:
-    """The setting "input"; stages that see no bytes have none, and do not scale."""
-    settings = request.settings.get("input")
-    return Scaling.of(settings) if settings else UNSCALED
-
-
-@dataclass(frozen=True)
-class Arrays:
-    """The training and validation images, uint8 [n, height, width, channels], and labels, int32 [n]."""
-
-    train_images: Images
-    train_labels: Labels
-    validation_images: Images
-    validation_labels: Labels
-
-    @classmethod
-    def load(cls, dataset: Manifest) -> Arrays:
-        """Read the arrays that a dataset stage left."""
-        with np.load(dataset.file("dataset.npz")) as arrays:
-            return cls(**{name: arrays[name] for name in cls.__dataclass_fields__})
+def examples(request: Request, split: str) -> Examples:
+    """The examples of a split of the request's dataset."""
+    return opened(request.inputs["dataset"].manifest.folder, split, ends.dataset_facts(request))
 
 
 def course(settings: Mapping[str, Any], steps: int, log_every: int) -> Course:
@@ -68,22 +57,24 @@ def course(settings: Mapping[str, Any], steps: int, log_every: int) -> Course:
 
 
 def learn(
-    request: Request, target: Classifier, course: Course, *, rewrite: Rewrite | None, start_from: Path | None
+    request: Request, target: Application, course: Course, *, rewrite: Rewrite | None, start_from: Path | None
 ) -> tuple[Progress, Training]:
     """Train a network on the request's dataset by its settings "train"; publish checkpoints and events."""
     settings = request.settings["train"]
     course = replace(course, precision=available(settings["precision"]))
-    arrays = Arrays.load(request.inputs["dataset"].manifest)
-    if course.steps and not len(arrays.train_images):
-        raise StageError("The dataset has no training images.")
-    seed, augment = int(settings["seed"]), request.settings.get("augment") or {}
+    rows, held_out = examples(request, "train"), examples(request, "validation")
+    if course.steps and not len(rows):
+        raise StageError("The dataset has no training examples.")
+    seed = int(settings["seed"])
     # The user's own network may draw from these while it is built.
     random.seed(seed)
     np.random.seed(seed)  # noqa: NPY002
-    augmentation = Augmentation(**augment, fill=target.scaling.zero_point)
-    batches = Batches(arrays.train_images, arrays.train_labels, int(settings["batch_size"]), seed, augmentation)
+    batches = Batches(
+        rows, target.columns, target.batch, int(settings["batch_size"]), seed, _augmentation(request, target)
+    )
     optimizer = Optimizer(**settings["optimizer"])
-    graph = training(target, optimizer, weight_decay=float(settings["weight_decay"]), seed=seed, rewrite=rewrite)
+    decay = float(settings["weight_decay"])
+    graph = training(target, rows.columns, optimizer, weight_decay=decay, seed=seed, rewrite=rewrite)
     if not graph.trains:
         if rewrite is not None:
             raise StageError(
@@ -92,9 +83,12 @@ def learn(
                 'Write "quantize": {"method": "ptq"}: it measures ranges, and leaves the weights as they are.',
             )
         course = replace(course, steps=0)
+    _check_targets(target, rows, held_out, examples(request, "test"))
     _warn_of_random_streams(graph.graph)
-    images, labels = arrays.validation_images, arrays.validation_labels
-    validation = Validation(target, images, labels, rewrite, request.threads) if len(images) else None
+    if start_from is None and course.steps:
+        _rehearse_metrics(request, target)
+    measured = len(held_out) and target.metrics
+    validation = Validation(target, held_out, rewrite, request.threads) if measured else None
     try:
         progress = train(
             graph,
@@ -105,12 +99,57 @@ def learn(
             state=request.work / "resume",
             threads=request.threads,
             start_from=start_from,
-            top1=None if validation is None else validation.top1,
+            measure=None if validation is None else validation.metrics,
+            better=target.better,
         )
     finally:
         if validation is not None:
             validation.close()
     return progress, graph
+
+
+def _check_targets(target: Application, *splits: Examples) -> None:
+    """Look at every target before the training: an impossible one is an error, not a loss that is no number."""
+    for rows in splits:
+        values = sum(math.prod(rows.columns[name].shape) for name in target.targets)
+        size, first = max(1, _CHECKED_VALUES // max(1, values)), 0
+        for batch in rows.batches(size, target.targets) if target.targets else ():
+            for task in target.tasks.values():
+                task.check_values({name: batch[name] for name in task.targets if name in batch}, first)
+            first += size
+
+
+def _rehearse_metrics(request: Request, target: Application) -> None:
+    """Call the metrics of the user once before the training, with the examples that they will be called with first."""
+    if not any(task.has_own_metrics for task in target.tasks.values()):
+        return
+    splits = (examples(request, split) for split in ("validation", "test"))
+    rows = next((each for each in splits if len(each)), None)
+    if rows is not None:
+        rehearsal = Validation(target, rows, None, request.threads)
+        try:
+            rehearsal.rehearse()
+        finally:
+            rehearsal.close()
+
+
+def _augmentation(request: Request, target: Application) -> Augmentation:
+    """The random changes of the images: the inputs of bytes [height, width, channels], and targets that lie on them."""
+    settings = request.settings.get("augment") or {}
+    if not any(settings.values()):
+        return Augmentation()
+    fills = {
+        each.column: each.fill
+        for each in target.inputs.values()
+        if isinstance(each.scaling, Scaling) and len(each.shape) == _IMAGE_RANK
+    }
+    for name, task in target.tasks.items():
+        if task.moving_targets is None:
+            facts = [("output", name), ("augment", ", ".join(key for key, value in settings.items() if value))]
+            hint = 'Leave "augment" out of this spec.'
+            raise StageError("The targets of an output cannot move with its images.", facts, hint)
+        fills |= task.moving_targets
+    return Augmentation(**settings, fills=fills)
 
 
 def _warn_of_random_streams(graph: tf.Graph) -> None:
@@ -124,8 +163,8 @@ def _warn_of_random_streams(graph: tf.Graph) -> None:
 
 def checkpoints(progress: Progress) -> Checkpoints:
     """The checkpoints of a training that has ended, as facts."""
-    top1 = {str(step): value for step, value in progress.validation_top1}
-    return Checkpoints(tuple(progress.kept), progress.kept[-1], progress.best, top1)
+    figures = {str(step): value for step, value in progress.validation}
+    return Checkpoints(tuple(progress.kept), progress.kept[-1], progress.best, progress.metric, figures)
 
 
 def last_float_checkpoint(request: Request) -> Path:

@@ -28,7 +28,7 @@ def run(request: Request) -> QuantizeFacts:
 
 
 def _train(request: Request) -> QuantizeFacts:
-    target = learning.classifier(request)
+    target = learning.application(request)
     train, settings = request.settings["train"], request.settings["quantize"]
     if settings["start"] == "scratch":
         course, start_from = learning.course(train, int(train["steps"]), int(train["log_every"])), None
@@ -36,7 +36,7 @@ def _train(request: Request) -> QuantizeFacts:
         start_from = learning.last_float_checkpoint(request)
         course = learning.course(settings, int(settings["steps"]), int(train["log_every"]))
     reports: list[RewriteReport] = []
-    rewrite = rewriting.fake_quantization(rewriting.options(request), reports)
+    rewrite = rewriting.fake_quantization(rewriting.quantizer(request), reports)
     early = warnings.of_start(settings, course.steps)
     warnings.tell(request, early)
     progress, graph = learning.learn(request, target, course, rewrite=rewrite, start_from=start_from)

@@ -6,6 +6,8 @@ The float stage does not import this module, so that a change of the quantizer l
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
+from typing import NamedTuple
 
 import numpy as np
 import tensorflow as tf
@@ -14,42 +16,121 @@ from numpy.typing import NDArray
 from qatbuild.exchange.errors import StageError
 from qatbuild.exchange.facts import Rewritten
 from qatbuild.exchange.files import write_text
+from qatbuild.exchange.outputs import read_outputs
 from qatbuild.exchange.request import Request
+from qatbuild.exchange.scaling import InputScaling, RealInput, Scaling, read_inputs
+from qatbuild.quantize.graph.integer_ops import SCALING
 from qatbuild.quantize.graph.quant_delay import STEP
-from qatbuild.quantize.modes import rewrite_inference, rewrite_training
+from qatbuild.quantize.modes import check_network, plan_inference, rewrite_inference, rewrite_training
 from qatbuild.quantize.options import Options, Override
 from qatbuild.quantize.rewrite_report import RewriteReport
-from qatbuild.worker.stages import learning
-from qatbuild.worker.training.rewrite import Rewrite
+from qatbuild.worker.training.application import op_name
+from qatbuild.worker.training.rewrite import Ends, Rewrite
+
+_IMAGES = "images"
+"""The input that the spec's short form names."""
 
 
 def options(request: Request) -> Options:
-    """The setting "quantize", with the input's scaling where the request has one (the mode tf1 does not read it)."""
+    """The setting "quantize", with the scaling of the inputs (the mode tf1 does not read it)."""
     settings = request.settings["quantize"]
-    scaling = learning.scaling(request)
+    scalings = read_inputs(request.settings["inputs"])
+    usual = next((each for each in scalings.values() if isinstance(each, Scaling)), Scaling(0.0, 1.0))
     return Options(
-        mean=scaling.zero_point,
-        std_dev=scaling.std_dev,
+        mean=usual.zero_point,
+        std_dev=usual.std_dev,
         mode=settings["mode"],
         scheme=settings["scheme"],
         overrides=tuple(_override(**each) for each in settings["overrides"]),
         quant_delay_steps=int(settings.get("quant_delay", 0)),
         freeze_bn_delay_steps=settings.get("freeze_bn_delay"),
+        input_ranges={op_name(name, len(scalings)): _range(each) for name, each in scalings.items() if each != usual},
+        folded_inputs=frozenset(op_name(name, len(scalings)) for name in _by_channel(scalings)),
     )
 
 
-def fake_quantization(asked: Options, reports: list[RewriteReport]) -> Rewrite:
+def _range(scaling: InputScaling) -> tuple[float, float] | None:
+    return scaling.range if isinstance(scaling, RealInput) else scaling.real_range
+
+
+def _by_channel(scalings: Mapping[str, InputScaling]) -> dict[str, Scaling]:
+    """The inputs whose channels have scalings of their own."""
+    return {name: each for name, each in scalings.items() if isinstance(each, Scaling) and each.factors}
+
+
+def quantizer(request: Request) -> Quantizer:
+    """The quantizer of a request."""
+    outputs = read_outputs(request.settings)
+    ranges = {name: each.range for name, each in outputs.items() if each.range is not None}
+    scalings = _by_channel(read_inputs(request.settings["inputs"]))
+    return Quantizer(options(request), ranges, _scaling_hint(scalings))
+
+
+def _scaling_hint(scalings: Mapping[str, Scaling]) -> str:
+    """What to write for scalings by channel that cannot become a part of the first layers."""
+    texts = []
+    for name, each in scalings.items():
+        assert each.channels is not None
+        means, deviations = each.channels
+        order = "" if each.order == "rgb" else f', "order": "{each.order}"'
+        fields = f'{{"mean": 0, "std_dev": 1{order}}}'
+        written = f'"input": {fields}' if name == _IMAGES else f'"inputs": {{"{name}": {fields}}}'
+        layer = f"mean={_list(means)}, variance={_list(deviation**2 for deviation in deviations)}"
+        texts.append(f"write {written}, and begin the network with keras.layers.Normalization({layer})")
+    return "; ".join(texts)
+
+
+def _list(values: Iterable[float]) -> str:
+    return f"[{', '.join(f'{value:.10g}' for value in values)}]"
+
+
+class Quantizer(NamedTuple):
+    """The rewrites of a graph by some options, with fixed ranges of outputs by name.
+
+    `scaling_hint` is what to write where the scalings by channel cannot become a part of the first layers.
+    """
+
+    options: Options
+    output_ranges: Mapping[str, tuple[float, float]]
+    scaling_hint: str = ""
+
+    def training(self, graph: tf.Graph, inputs: Ends, tensors: Ends) -> RewriteReport:
+        """Insert FakeQuants that learn their ranges."""
+        return rewrite_training(graph, self._options(tensors), **_ends(inputs, tensors))
+
+    def inference(self, graph: tf.Graph, inputs: Ends, tensors: Ends) -> RewriteReport:
+        """Insert FakeQuants with fixed ranges."""
+        return rewrite_inference(graph, self._options(tensors), **_ends(inputs, tensors))
+
+    def plan(self, graph: tf.Graph, inputs: Ends, tensors: Ends) -> RewriteReport:
+        """Fold the batch norms and return the report of `inference`."""
+        return plan_inference(graph, self._options(tensors), **_ends(inputs, tensors))
+
+    def check(self, graph: tf.Graph, inputs: Ends, tensors: Ends, hints: Mapping[str, str]) -> None:
+        """Refuse a network that cannot become fully integer."""
+        if self.scaling_hint:
+            hints = {**hints, SCALING: self.scaling_hint}
+        check_network(graph, hints=hints, options=self._options(tensors), **_ends(inputs, tensors))
+
+    def _options(self, tensors: Ends) -> Options:
+        fixed = {tensors[name]: ends for name, ends in self.output_ranges.items() if name in tensors}
+        return replace(self.options, output_ranges=fixed) if fixed else self.options
+
+
+def _ends(inputs: Ends, tensors: Ends) -> dict[str, list[str]]:
+    """The names of inputs and ends, each once."""
+    return {"input": list(dict.fromkeys(inputs.values())), "logits": list(dict.fromkeys(tensors.values()))}
+
+
+def fake_quantization(asked: Quantizer, reports: list[RewriteReport]) -> Rewrite:
     """Make the quantizer's rewrite for a training; a report of each rewritten training graph is added to `reports`."""
 
-    def training(graph: tf.Graph, source: str, logits: str) -> dict[str, tuple[str, str]]:
-        report = rewrite_training(graph, asked, input=source, logits=logits)
+    def training(graph: tf.Graph, inputs: Ends, tensors: Ends) -> dict[str, tuple[str, str]]:
+        report = asked.training(graph, inputs, tensors)
         reports.append(report)
         return ranges(report)
 
-    def inference(graph: tf.Graph, source: str, logits: str) -> RewriteReport:
-        return rewrite_inference(graph, asked, input=source, logits=logits)
-
-    return Rewrite(training, inference, frozenset({STEP}))
+    return Rewrite(training, asked.inference, frozenset({STEP}))
 
 
 def ranges(report: RewriteReport) -> dict[str, tuple[str, str]]:

@@ -5,14 +5,13 @@ Each is a sentence with a hint.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
 from tqdm import tqdm
 
-from qatbuild.exchange.facts import DatasetFacts, FloatFacts
+from qatbuild.exchange.dataset_facts import DatasetFacts
+from qatbuild.exchange.facts import FloatFacts
 from qatbuild.exchange.request import Request
 from qatbuild.worker import console
 from qatbuild.worker.training import log
@@ -67,27 +66,45 @@ def of_calibration(request: Request, images: int, available: int, *, folded: boo
     return texts + _of_batch_norms(request, 0, folded=folded)
 
 
-def of_classes(dataset: DatasetFacts) -> list[str]:
-    """Warnings about classes without images: a network cannot learn them, or nothing measures whether it has."""
+def of_classes(dataset: DatasetFacts, taught: Collection[str]) -> list[str]:
+    """Warnings about classes without examples: a network cannot learn them, or nothing measures whether it has.
+
+    `taught` are the columns of classes that the network learns.
+    """
     texts = []
-    for split, (lone, lack) in _LACKS.items():
-        counts = dataset.class_counts.get(split, ())
-        missing = [name for name, count in zip(dataset.class_names, counts, strict=False) if not count]
-        present = [name for name, count in zip(dataset.class_names, counts, strict=False) if count]
-        if len(present) == 1:
-            texts.append(f"All {_SPLITS[split]} images are of one class, {present[0]}: {lone}.")
-        elif present and missing:
-            names = ", ".join(missing[:_NAMED]) + (", ..." if len(missing) > _NAMED else "")
-            lacks = f"{len(missing)} of {dataset.classes} classes have no {_SPLITS[split]} images ({names})"
-            texts.append(f"{lacks}: {lack}.")
+    for column, by_split in dataset.class_counts.items():
+        if column not in taught:
+            continue
+        for split in (each for each in _LACKS if each in by_split):
+            texts += _of_split(split, dict(zip(dataset.columns[column].class_names, by_split[split], strict=True)))
     return texts
 
 
-def of_answers(predicted: NDArray[np.int64], labels: NDArray[np.int32]) -> list[str]:
-    """Warnings about the classes [n] that a model predicts for test images of the classes `labels` [n]."""
-    if len(np.unique(predicted)) > 1 or len(np.unique(labels)) == 1:
+def _of_split(split: str, counts: Mapping[str, int]) -> list[str]:
+    """Warnings about one split with `counts` examples of each class."""
+    lone, lack = _LACKS[split]
+    missing = [name for name, count in counts.items() if not count]
+    present = [name for name, count in counts.items() if count]
+    if len(present) == 1:
+        return [f"All {_SPLITS[split]} examples are of one class, {present[0]}: {lone}."]
+    if not (present and missing):
         return []
-    return ["The .tflite gives every test image the same class: it has learnt nothing, or its integers have lost it."]
+    names = ", ".join(missing[:_NAMED]) + (", ..." if len(missing) > _NAMED else "")
+    return [f"{len(missing)} of {len(counts)} classes have no {_SPLITS[split]} examples ({names}): {lack}."]
+
+
+def of_answers(output: str, targets: Mapping[str, Sequence[str]], dataset: DatasetFacts) -> str:
+    """A warning about an output that answers every test example alike; '' if the test examples are of one class.
+
+    `targets` are the dataset's columns that each output is compared with.
+    """
+    for target in targets[output]:
+        counts = dataset.class_counts.get(target, {}).get("test", ())
+        if sum(map(bool, counts)) == 1:
+            return ""
+    which = "" if len(targets) == 1 else f"{output}: "
+    text = "The .tflite gives every test example the same class: it has learnt nothing, or its integers have lost it."
+    return f"{which}{text}"
 
 
 def tell(request: Request, texts: Iterable[str]) -> None:
