@@ -10,11 +10,9 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from qatbuild.exchange.facts import IntegerTensor
-from qatbuild.exchange.scaling import Scaling
-from qatbuild.worker.deploy import Samples, Subject, armnn
-from qatbuild.worker.tflite.convert import convert
+from qatbuild.worker.deploy import armnn
 from qatbuild.worker.tflite.interpret import Model
+from tests.deploy.subjects import classifier, converted
 
 v1 = tf.compat.v1
 CHANNELS = 4
@@ -68,19 +66,16 @@ def test_pad_is_named_exactly_where_arm_nn_computes_it_wrongly(
 ) -> None:
     path, model = tmp_path / "graph.pb", tmp_path / "model.tflite"
     path.write_bytes(graph(then, lowest).SerializeToString())
-    ends = {"input_name": "input", "output_name": "Softmax"}
-    model.write_bytes(convert(path, **ends, mean=121, std_dev=64, scheme="uint8"))
+    model.write_bytes(converted(path))
     images = np.random.default_rng(2).integers(0, 256, (20, 8, 8, 1), dtype=np.uint8)
-    reference = Model(model, kernels="reference").run(images)
-    samples = Samples(images, np.zeros(20, np.int32), Scaling(121, 64), reference)
-    output = IntegerTensor("uint8", 1 / 256, 0, (1, 4))
-    subject = Subject("net", model, "uint8", output, tuple("abcd"), samples, None, {}, tmp_path)
+    reference = Model(model, (["images"], ["labels"]), kernels="reference").run({"images": images})
+    subject = classifier(model, images, reference["labels"], tmp_path)
     (tmp_path / "out").mkdir()
     outcome = armnn.build(subject, {"min_agreement": None}, tmp_path / "out")
     (fault,) = outcome.gates
     assert fault.got == (", ".join(named) or "none")
     assert fault.passed == (not named)
     (answers,) = outcome.answers.values()
-    difference = 256 * np.abs(answers - subject.probabilities).max()
+    difference = 256 * np.abs(answers["labels"] - subject.reference["labels"]).max()
     assert difference <= most_lsb
     assert (difference > 30) == bool(named)

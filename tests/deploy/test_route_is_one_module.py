@@ -13,18 +13,19 @@ import numpy as np
 import pytest
 
 from qatbuild.engine import plan as planning
-from qatbuild.exchange.scaling import UNSCALED
 from qatbuild.schema import routes
 from qatbuild.schema.load import load
-from qatbuild.worker.deploy import Outcome, Samples
+from qatbuild.worker.deploy import Outcome, Subject
 from qatbuild.worker.stages import deploy
 from tests.builds.conftest import REPOSITORY
+from tests.deploy.subjects import classifier
 
 PACKAGE = Path(REPOSITORY) / "qatbuild"
 ALLOWED = {
     "schema/routes.py",  # the options, and what the stage depends on
-    "schema/rules.py",  # rules between a route's options and other fields
+    "schema/rules/deployment.py",  # rules between a route's options and other fields
     "schema/model.py",  # options that are paths
+    "schema/rules/places.py",  # whether they exist
 }
 
 
@@ -89,24 +90,23 @@ def test_a_toy_route_is_planned_and_run(monkeypatch: pytest.MonkeyPatch, tmp_pat
     assert set(stage.inputs) == {"dataset", "freeze", "convert"}
     assert stage.sources == {"part": str(PACKAGE / "worker/deploy/toy.c"), "config": "/specs/toy.ini"}
     assert stage.packages == ("numpy", "ai-edge-litert", "toy-tool")
-    assert stage.modules[-1] == "qatbuild.worker.deploy.toy"
+    assert stage.modules[-2:] == ("qatbuild.worker.tasks.classification", "qatbuild.worker.deploy.toy")
 
     module = ModuleType("qatbuild.worker.deploy.toy")
 
-    def build(subject: SimpleNamespace, options: dict[str, object], out: Path) -> Outcome:
+    def build(subject: Subject, options: dict[str, object], out: Path) -> Outcome:
         (out / "toy.bin").write_text(str(options["strength"]))
-        return Outcome("toy.bin", {"toy": "1"}, {"toy.bin": subject.probabilities})
+        return Outcome("toy.bin", {"toy": "1"}, {"toy.bin": subject.reference})
 
     module.build = build  # type: ignore[attr-defined]
     monkeypatch.setitem(sys.modules, module.__name__, module)
-    subject = SimpleNamespace(
-        samples=Samples(np.zeros((3, 1, 1, 1), np.uint8), np.arange(3, dtype=np.int32), UNSCALED, np.eye(3)),
-        probabilities=np.eye(3),
-        output=SimpleNamespace(scale=1 / 256),
-        tflite=spec,
-    )
+    reference = np.diag(np.full(3, 200, np.uint8))
+    subject = classifier(spec, np.zeros((3, 1, 1, 1), np.uint8), reference, tmp_path)
+    subject.samples.targets["labels"][:] = np.arange(3)
     monkeypatch.setattr(deploy, "_subject", lambda _request, count: subject if count == options.images else None)
     request: Any = SimpleNamespace(stage=stage.name, settings=stage.settings, out=tmp_path, folder=tmp_path)
     facts = deploy.run(request)
     assert (facts.route, facts.artifact, facts.verdict) == ("toy", "toy.bin", "passed")
-    assert facts.comparisons[0].accuracy_percent == 100
+    (compared,) = facts.comparisons
+    assert (compared.accuracy_percent, compared.top1_percent, compared.max_lsb) == (100, 100, 0)
+    assert facts.warnings == ("The dataset has only 3 test images: an agreement on so few says little.",)

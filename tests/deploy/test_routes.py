@@ -14,9 +14,8 @@ import pytest
 from qatbuild.exchange.errors import DeployError
 from qatbuild.exchange.scaling import Scaling
 from qatbuild.worker.deploy import (
-    Samples,
-    agreement_gate,
-    agreement_percent,
+    Subject,
+    agreement,
     armnn,
     c_array,
     c_array_operators,
@@ -27,9 +26,21 @@ from qatbuild.worker.deploy import (
     tools,
     vela,
 )
+from qatbuild.worker.inputs import NetworkInput
 from qatbuild.worker.tflite import inspect
 from qatbuild.worker.tflite.inspect import Flatbuffer, Operator, Tensor
+from tests.deploy.subjects import classifier, with_reals
 from tests.hints import follows
+
+METADATA = {"description": "", "version": "", "author": "", "license": ""}
+
+
+@pytest.fixture
+def two_ends(tmp_path: Path) -> Subject:
+    """Three examples of images and features, with a class and a pose each."""
+    raw: Any = {"images": np.zeros((3, 1, 1, 1), np.uint8), "features": np.zeros((3, 2), np.float32)}
+    reference = {"labels": np.eye(3, 4, dtype=np.int8), "pose": np.zeros((3, 2), np.int8)}
+    return with_reals(tmp_path / "model.tflite", raw, reference, tmp_path)
 
 
 @pytest.mark.parametrize("route", ["coreml", "vela", "onnx"])
@@ -88,8 +99,11 @@ def test_images_of_two_channels_are_a_tensor_for_core_ml() -> None:
         convert=lambda *_, **settings: settings["inputs"],
         precision=SimpleNamespace(FLOAT32="float32"),
     )  # fmt: skip
-    samples = SimpleNamespace(images=np.zeros((1, 8, 8, 2), np.uint8), scaling=Scaling(0, 1))
-    subject: Any = SimpleNamespace(graphs=SimpleNamespace(input="input", output="out"), samples=samples, class_names=())
+    subject: Any = SimpleNamespace(
+        graphs=SimpleNamespace(inputs={"images": "input"}, outputs={"labels": "out"}),
+        inputs={"images": NetworkInput("images", (8, 8, 2), Scaling(0, 1))},
+        lone_classes=(),
+    )
     with pytest.raises(DeployError, match="1 or 3 channels") as caught:
         coreml._converted(kinds, subject, {"image_input": True}, None, "mlprogram")  # noqa: SLF001
     assert caught.value.hint == follows('"image_input": false')
@@ -113,18 +127,38 @@ def test_the_extras_that_hints_name_exist() -> None:
     assert {"coreml", "onnx", "vela"} <= set(extras)
 
 
-def test_metadata_is_refused_for_images_that_the_format_does_not_know(tmp_path: Path) -> None:
-    subject: Any = SimpleNamespace(samples=SimpleNamespace(images=np.zeros((1, 8, 8, 2), np.uint8)))
-    with pytest.raises(DeployError, match="1 or 3 channels"):
-        litert.build(subject, {}, tmp_path)
-    assert not list(tmp_path.iterdir())
+def test_images_that_the_metadata_format_does_not_know_are_features(small_model: Path, tmp_path: Path) -> None:
+    subject = classifier(small_model, np.zeros((2, 8, 8, 2), np.uint8), np.zeros((2, 4), np.int8), tmp_path)
+    written = litert._metadata(subject, METADATA)  # noqa: SLF001
+    assert written.inputs[0].image is None
+    assert written.inputs[0].description == "Bytes, 8 x 8 x 2, each less 128."
+    assert litert._refusals(subject, written) == (  # noqa: SLF001
+        "The Task Library's ImageClassifier takes no int8 other images: run it with LiteRT's interpreter.",
+    )
 
 
-def test_agreement_counts_the_lowest_of_equal_scores_and_no_gate_is_no_gate() -> None:
-    ours = np.array([[1, 1, 0], [0, 2, 1], [0, 0, 3], [5, 0, 0]])
-    assert agreement_percent(ours, np.array([[9, 0, 0], [0, 9, 0], [0, 0, 9], [0, 9, 0]])) == 75
-    assert agreement_gate(None, 0, "anything") == ()
-    assert [gate.passed for wanted in (75.0, 75.1) for gate in agreement_gate(wanted, 75, "it")] == [True, False]
+def test_agreement_counts_the_lowest_of_equal_scores_and_no_gate_is_no_gate(tmp_path: Path) -> None:
+    theirs = np.array([[9, 0, 0], [0, 9, 0], [0, 0, 9], [0, 9, 0]], np.uint8)
+    subject = classifier(tmp_path, np.zeros((4, 1, 1, 1), np.uint8), theirs, tmp_path)
+    ours = subject.real({"labels": np.array([[1, 1, 0], [0, 2, 1], [0, 0, 3], [5, 0, 0]])})
+    compared = agreement.compared(subject, ours, subject.reference)
+    assert (compared["labels"].same_percent, compared["labels"].max_lsb) == (75, 9)
+    assert agreement.gates(None, compared, "anything") == ()
+    gates = [gate for wanted in (75.0, 75.1) for gate in agreement.gates(wanted, compared, "it")]
+    assert [(gate.name, gate.passed) for gate in gates] == [("min_agreement", True), ("min_agreement", False)]
+
+
+def test_real_outputs_agree_where_they_are_two_steps_apart(two_ends: Subject) -> None:
+    reference = two_ends.samples.reference
+    ours = {name: each.astype(np.int64) for name, each in reference.items()}
+    ours["pose"] += np.array([[0, 1], [2, -2], [0, 3]])
+    compared = agreement.compared(two_ends, two_ends.real(ours), two_ends.reference)
+    assert tuple(compared["labels"]) == (100, 100, 0, 0)
+    assert tuple(compared["pose"]) == (None, 83.3333, 3, 1.73)
+    first, second = agreement.gates(90.0, compared, "LiteRT")
+    assert (first.name, first.passed) == ("min_agreement labels", True)
+    assert (second.name, second.passed) == ("min_agreement pose", False)
+    assert second.wanted == "at least 90 % of the values within 2 LSB of LiteRT"
 
 
 def transformed(values: np.ndarray, num_steps: int) -> np.ndarray:
@@ -171,9 +205,10 @@ def test_operators_that_vela_left_are_named_with_its_reasons() -> None:
 
 
 def test_metadata_comes_back_as_it_was_written_with_letters_of_any_language(small_model: Path, tmp_path: Path) -> None:
-    written = metadata.Metadata(
-        "net", "erkennt Gemüse", "2", "", "MIT", (8, 6, 3), 121.0, 64.0, 0.0, 255.0, ("Möhre", "日本")
-    )
+    image = metadata.End("image", "Fotos", 0.0, 255.0, (8, 6, 3), 121.0, 64.0)
+    vegetable = metadata.End("probability", "", 0.0, 1.0, labels=("Möhre", "日本"), labels_file="labels.txt")
+    size = metadata.End("size", "in m", -2.5, 1.5)
+    written = metadata.Metadata("net", "erkennt Gemüse", "2", "", "MIT", (image, size), (size, vegetable))
     first, second = tmp_path / "a.tflite", tmp_path / "b.tflite"
     metadata.write(small_model, written, first)
     metadata.write(first, written, second)
@@ -202,10 +237,25 @@ def test_operators_are_registered_by_the_names_that_tflite_micro_has() -> None:
     assert needed.missing == ("RELU_N1_TO_1", "TILE")
 
 
-def test_readers_of_the_metadata_that_refuse_the_images_are_named() -> None:
-    assert litert._refusals("uint8", 3) == ()  # noqa: SLF001
-    (said,) = litert._refusals("int8", 1)  # noqa: SLF001
-    assert "int8 one-channel" in said
+def test_readers_of_the_metadata_that_refuse_the_images_are_named(tmp_path: Path, two_ends: Subject) -> None:
+    def said(channels: int, dtype: Any) -> tuple[str, ...]:
+        subject = classifier(tmp_path, np.zeros((1, 8, 8, channels), np.uint8), np.zeros((1, 4), dtype), tmp_path)
+        return litert._refusals(subject, litert._metadata(subject, METADATA))  # noqa: SLF001
+
+    assert said(3, np.uint8) == ()
+    assert "int8 one-channel" in said(1, np.int8)[0]
+    assert litert._refusals(two_ends, litert._metadata(two_ends, METADATA)) == ()  # noqa: SLF001
+
+
+def test_metadata_of_real_values_says_how_to_make_integers_of_them(two_ends: Subject) -> None:
+    written = litert._metadata(two_ends, METADATA)  # noqa: SLF001
+    features, image = written.inputs
+    assert features.description == "Real values, 2: integer = round(value / 0.03125) + 3, saturated."
+    assert (features.lowest, features.highest) == pytest.approx((-131 / 32, 124 / 32))
+    assert (image.name, image.image) == ("images", (1, 1, 1))
+    labels, pose = written.outputs
+    assert (labels.labels_file, len(labels.labels)) == ("labels_labels.txt", 4)
+    assert pose.description == "Integers: value = (integer - -2) * 0.0625."
 
 
 @pytest.mark.parametrize(("runtime", "failed"), [("any", []), ("tflm", ["TFLite Micro's operators"])])
@@ -218,11 +268,8 @@ def test_c_arrays_name_the_operators_that_tflite_micro_lacks(
     monkeypatch.setattr(tools, "program", lambda *_, **__: Path("cc"))
     monkeypatch.setattr(tools, "called", lambda *_: "cc 1")
     monkeypatch.setattr(tools, "output", lambda _: small_model.read_bytes())
-    monkeypatch.setattr(c_array, "Model", lambda *_, **__: SimpleNamespace(run=lambda images: images))
-    samples = Samples(np.zeros([1, 2], np.uint8), np.zeros(1, np.int32), Scaling(0, 1), np.zeros([1, 2], np.int8))
-    subject: Any = SimpleNamespace(
-        tflite=small_model, samples=samples, integer_images=samples.images, work=tmp_path, real=lambda codes: codes
-    )
+    subject = classifier(small_model, np.zeros((1, 1, 1, 2), np.uint8), np.zeros((1, 2), np.int8), tmp_path)
+    monkeypatch.setattr(Subject, "run", lambda subject, _: subject.samples.reference)
     options = {"name": "net", "runtime": runtime, "vectors": 1, "alignment_bytes": 16}
     outcome = c_array.build(subject, options, tmp_path)
     assert [gate.name for gate in outcome.gates if not gate.passed] == failed

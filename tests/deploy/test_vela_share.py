@@ -12,7 +12,7 @@ import pytest
 import tensorflow as tf
 
 from qatbuild.worker.deploy import vela
-from qatbuild.worker.tflite.convert import convert
+from tests.deploy.subjects import converted
 
 v1 = tf.compat.v1
 OPTIONS = {
@@ -44,7 +44,7 @@ def model(tmp_path: Path) -> Path:
     path = tmp_path / "graph.pb"
     path.write_bytes(graph.as_graph_def().SerializeToString())
     made = tmp_path / "model.tflite"
-    made.write_bytes(convert(path, input_name="input", output_name="Softmax", mean=121, std_dev=64, scheme="uint8"))
+    made.write_bytes(converted(path))
     return made
 
 
