@@ -7,12 +7,16 @@ from pathlib import Path
 from string import Template
 from typing import Any
 
+from qatbuild.report import ends, metrics
 from qatbuild.report.markup import escape
 from qatbuild.report.models import ModelReport
 
 _BAD = ("REFUSED", "FAILED", "not built", "stale")
 TEMPLATE = Path(__file__).with_name("page.html")
 """The page's frame and style: a string.Template with $title, $overview and $sections."""
+
+_METRIC = '<span class="metric">{} </span>'
+"""The name of a model's first metric, which the overview shows if it is not the top-1 of all models."""
 
 _HEADS = (
     "model",
@@ -26,6 +30,7 @@ _HEADS = (
     "ms",
     "gates",
 )
+_HEADS_OF_METRICS = ("model", "float", "fake-quant", ".tflite", *_HEADS[4:])
 _NUMBERS = range(1, 9)
 
 
@@ -41,12 +46,13 @@ def piece(model: ModelReport) -> tuple[str, str]:
     link = f'<a href="#{escape(model.label)}">{escape(model.label)}</a>'
     if report is None:
         return _rows([[link, *[""] * (len(_HEADS) - 2), _counted(model)]], _NUMBERS), _model(model)
-    top1, agreed, size = report["top1"], report["agreement"], report["bytes"]
+    agreed, size, first = report["agreement"], report["bytes"], metrics.first(report)
     latency = report.get("latency_ms", {}).get("median")
     cells = [
         link,
-        *(f"{top1[kind]:.2f}" for kind in ("float", "fake_quant", "tflite")),
-        f"{agreed['top1_percent']:.2f}",
+        _METRIC.format(escape(first.title)) + first.texts[0],
+        *first.texts[1:],
+        metrics.percent(agreed["top1_percent"]),
         f"{agreed['max_lsb']:g}",
         f"{size['tflite']:,}",
         f"{size['ratio']:.2f} x",
@@ -59,7 +65,11 @@ def piece(model: ModelReport) -> tuple[str, str]:
 def joined(rows: Sequence[str], sections: Iterable[str]) -> str:
     """Returns a page from the rows of its overview and the sections of its models."""
     title = f"qatbuild: {len(rows)} model{'s' * (len(rows) != 1)}"
-    overview = _framed(_HEADS, "".join(rows), _NUMBERS)
+    metric, top1 = _METRIC.partition("{}")[0], _METRIC.format("top1")
+    if all(metric not in row or top1 in row for row in rows):
+        overview = _framed(_HEADS, "".join(rows), _NUMBERS)
+    else:
+        overview = f'<div class="named">{_framed(_HEADS_OF_METRICS, "".join(rows), _NUMBERS)}</div>'
     template = Template(TEMPLATE.read_text(encoding="utf-8"))
     return template.substitute(title=title, overview=overview, sections="".join(sections))
 
@@ -74,25 +84,36 @@ def _model(model: ModelReport) -> str:
     parts.append(stale)
     if report is None:
         return "".join(parts) + _routes(model)
-    parts.append(f'<p class="quiet">{report.get("examples", 0):,} test images. {_ends(report)}</p>\n')
+    what = ends.examples(report)
+    parts.append(f'<p class="quiet">{report.get("examples", 0):,} test {what}. {escape(ends.described(report))}</p>\n')
     parts += [f'<p class="bad">{escape(warning)}</p>\n' for warning in report.get("warnings", ())]
+    parts.append(_metrics(report))
     parts.append("<h3>Gates</h3>" + _gates(model))
     parts.append("<h3>Sizes</h3>" + _bars(report["bytes"]))
     if latency := report.get("latency_ms"):
-        parts.append("<h3>Latency</h3>" + _latencies(report.get("latencies_ms", [latency])))
+        parts.append("<h3>Latency</h3>" + _latencies(report.get("latencies_ms", [latency]), what))
     parts.append(_routes(model))
     if rows := report.get("layers"):
         parts.append("<h3>Layers, worst first</h3>" + _layers(rows))
     return "".join(parts)
 
 
-def _ends(report: dict[str, Any]) -> str:
-    ends = [
-        f"{name} {each['dtype']} {each['shape']}, scale {each['scale']:.7g}, zero point {each['zero_point']}"
-        for name in ("input", "output")
-        if (each := report.get(name))
-    ]
-    return escape("; ".join(ends))
+def _metrics(report: dict[str, Any]) -> str:
+    """Returns a table of all metrics, and of the agreement of several outputs; '' for what the overview says."""
+    rows = [[escape(each.title), *each.texts] for each in metrics.of(report)]
+    text = ""
+    if len(rows) > 1:
+        heads = ("metric", "float", "fake-quant", ".tflite")
+        text = "<h3>Metrics</h3>" + _table(heads, rows, numbers=range(1, 4))
+    agreements = report.get("agreements", {})
+    if len(agreements) > 1:
+        cells = [
+            [escape(name), metrics.percent(each["top1_percent"]), f"{each['max_lsb']:g}", f"{each['rmse_lsb']:g}"]
+            for name, each in agreements.items()
+        ]
+        heads = ("output", "agreement %", "most LSB", "rmse LSB")
+        text += "<h3>Agreement</h3>" + _table(heads, cells, numbers=range(1, 4))
+    return text
 
 
 def _gates(model: ModelReport) -> str:
@@ -108,11 +129,12 @@ def _gates(model: ModelReport) -> str:
     return _table(("gate", "wanted", "got", ""), rows)
 
 
-def _latencies(rows: Iterable[dict[str, Any]]) -> str:
+def _latencies(rows: Iterable[dict[str, Any]], examples: str) -> str:
     heads = ("numbers", "kernels", "threads", "median ms", "95th percentile ms")
     keys = ("numbers", "kernels", "threads", "median", "p95")
     cells = [[escape(str(row.get(key, ""))) for key in keys] for row in rows]
-    return '<p class="quiet">One image, on the machine that built it.</p>' + _table(heads, cells)
+    one = f'<p class="quiet">One {examples.removesuffix("s")}, on the machine that built it.</p>'
+    return one + _table(heads, cells)
 
 
 def _bars(sizes: dict[str, Any]) -> str:
@@ -138,14 +160,14 @@ def _routes(model: ModelReport) -> str:
                 f"<b>{escape(route['route'])}</b>",
                 f"<code>deploy/{escape(route['route'])}/{escape(route['artifact'])}</code>",
                 f"{route['bytes']:,}",
-                f"{compared['top1_percent']:.2f}" if compared else "not run",
+                metrics.percent(compared["top1_percent"]) if compared else "not run",
                 f"{compared['max_lsb']:g}" if compared else "",
                 f"{compared['examples']}" if compared else "",
                 _verdict(route["verdict"]),
                 f'<ul>{items}</ul><span class="quiet">{escape(versions)}</span>',
             ]
         )
-    heads = ("route", "artifact", "bytes", "agreement %", "most LSB", "images", "verdict", "")
+    heads = ("route", "artifact", "bytes", "agreement %", "most LSB", ends.examples(model.report), "verdict", "")
     for failure in model.failures.values():
         if failure.route:
             block = f"<pre>{escape(failure.block)}</pre>" if failure.block else ""

@@ -18,7 +18,7 @@ from typing import NamedTuple
 
 from qatbuild.exchange.file_state import identity, is_settled
 from qatbuild.exchange.files import file_sha256, read_text, write_text
-from qatbuild.report import html, junit, markup
+from qatbuild.report import ends, html, junit, markup, metrics
 from qatbuild.report.failures import Failure
 from qatbuild.report.models import MODEL, read_models
 from qatbuild.schema.label import spec_of, stage_of
@@ -180,5 +180,5 @@ def _checksum(text: str) -> str:
 
 def _version() -> str:
     """Returns the version of the cache, which changes with the rendering modules and the page's template."""
-    files = (__file__, html.__file__, html.TEMPLATE, junit.__file__, markup.__file__)
+    files = (__file__, ends.__file__, html.__file__, junit.__file__, markup.__file__, metrics.__file__, html.TEMPLATE)
     return "\n".join(identity(Path(file).stat()) for file in files)

@@ -8,24 +8,33 @@ from typing import Any
 
 from qatbuild.exchange.errors import printable
 from qatbuild.exchange.files import read_json
+from qatbuild.report import metrics
 from qatbuild.report.failures import Failure
 
 _HEAD = (
     ("", "top-1 %", "top-1 %", "top-1 %", "agreement", "most", "bytes", "x", ""),
     ("model", "float", "fake-quant", ".tflite", "%", "LSB", ".tflite", "smaller", "gates"),
 )
+_HEAD_OF_METRICS = (
+    ("", "", "", "", "", "agreement", "most", "bytes", "x", ""),
+    ("model", "metric", "float", "fake-quant", ".tflite", "%", "LSB", ".tflite", "smaller", "gates"),
+)
 
 
 def table(reports: Iterable[Path], build: Path) -> str:
     """Returns the table of these report.json files below `build`; '' without files.
 
-    Below it each warning about a model, and the path of each accepted model.
+    If they are not all classifications, it names the metric of each model, which is its first one. Below it each
+    warning about a model, and the path of each accepted model.
     """
     read = [(path, read_json(path)) for path in reports]
     if not read:
         return ""
-    rows = [_row(report) for _, report in read]
-    lines = aligned((*_HEAD, *rows), left={0, len(_HEAD[0]) - 1})
+    firsts = [metrics.first(report) for _, report in read]
+    plain = all(each.is_top1 for each in firsts)
+    head = _HEAD if plain else _HEAD_OF_METRICS
+    rows = [_row(report, first, named=not plain) for (_, report), first in zip(read, firsts, strict=True)]
+    lines = aligned((*head, *rows), left={0, len(head[0]) - 1} | (set() if plain else {1}))
     lines += [f"{report['label']}: {warning}" for _, report in read for warning in report.get("warnings", ())]
     lines += [
         f"{(path.parent / 'model.tflite').relative_to(build.parent)}" for path, report in read if not _failed(report)
@@ -48,7 +57,7 @@ def routes(paths: Iterable[Path], failures: Iterable[Failure] = ()) -> str:
 
 def _route(route: dict[str, Any]) -> tuple[str, ...]:
     compared = route["comparison"]
-    figures = (f"{compared['top1_percent']:.2f}", f"{compared['max_lsb']:g}") if compared else ("not run", "-")
+    figures = (metrics.percent(compared["top1_percent"]), f"{compared['max_lsb']:g}") if compared else ("not run", "-")
     verdict = "; ".join((route["verdict"], *route["notes"]))
     return (f"{route['label']}:deploy.{route['route']}", f"{route['bytes']:,}", *figures, verdict)
 
@@ -60,14 +69,15 @@ def aligned(rows: Sequence[Sequence[str]], left: set[int]) -> list[str]:
     return [_line(row, widths, left) for row in cells]
 
 
-def _row(report: dict[str, Any]) -> tuple[str, ...]:
-    top1, agreement, size = report["top1"], report["agreement"], report["bytes"]
+def _row(report: dict[str, Any], first: metrics.Metric, *, named: bool) -> tuple[str, ...]:
+    agreement, size = report["agreement"], report["bytes"]
     failed = _failed(report)
     gates = f"REFUSED: {', '.join(failed)}" if failed else f"{len(report['gates'])} of {len(report['gates'])} passed"
     return (
         report["label"],
-        *(f"{top1[kind]:.2f}" for kind in ("float", "fake_quant", "tflite")),
-        f"{agreement['top1_percent']:.2f}",
+        *([first.title] if named else []),
+        *first.texts,
+        metrics.percent(agreement["top1_percent"]),
         f"{agreement['max_lsb']:g}",
         f"{size['tflite']:,}",
         f"{size['ratio']:.2f}",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,7 @@ from qatbuild.report.html import page
 from qatbuild.report.junit import junit
 from qatbuild.report.markup import attribute, escape
 from qatbuild.report.models import read_models
-from qatbuild.report.table import aligned, routes
+from qatbuild.report.table import aligned, routes, table
 
 
 def gate(name: str, *, passed: bool = True) -> dict[str, Any]:
@@ -177,3 +178,70 @@ def test_table_of_routes_has_size_agreement_and_verdict_and_warnings_below(build
     assert "REFUSED: min_npu_percent" in vela
     assert warning == "onnx: Mind <this>."
     assert routes([]) == ""
+
+
+def figures(value: float, *, percent: bool, better: str = "higher") -> dict[str, Any]:
+    return {"float": value, "fake_quant": value, "tflite": value / 2, "better": better, "percent": percent}
+
+
+ANGLE = {"dtype": "int8", "scale": 0.02, "zero_point": -3, "shape": [1, 2]}
+FEATURES = {"dtype": "int8", "scale": 0.04, "zero_point": 3, "shape": [1, 5]}
+PICTURE = {"dtype": "int8", "scale": 1 / 255, "zero_point": -128, "shape": [1, 8, 8, 1]}
+
+
+@pytest.fixture
+def tasks(tmp_path: Path) -> Path:
+    """A model that classifies, one that only measures an angle, and one without labels."""
+    angle = report(
+        "angle",
+        metrics={"mae": figures(0.51234, percent=False, better="lower"), "r2": figures(0.9, percent=False)},
+        agreement={"top1_percent": None, "max_lsb": 2, "rmse_lsb": 0.5},
+        agreements={
+            "angle": {"top1_percent": None, "max_lsb": 2, "rmse_lsb": 0.5},
+            "kind": {"top1_percent": 98.5, "max_lsb": 1, "rmse_lsb": 0.1},
+        },
+        inputs={"features": FEATURES, "picture": PICTURE},
+        outputs={"angle": ANGLE},
+        scalings={"features": {"real": True, "range": None}, "picture": {"mean": 0, "std_dev": 255, "zero_point": 0}},
+    )
+    angle.pop("top1")
+    classes = report("classes", metrics={"top1": figures(90.0, percent=True)})
+    unlabelled = report("unlabelled", metrics={})
+    unlabelled.pop("top1")
+    for each in (angle, classes, unlabelled):
+        write(tmp_path / f"{each['label']}/report.json", json.dumps(each))
+    return tmp_path
+
+
+def test_table_names_each_model_s_first_metric_unless_all_are_classifications(tasks: Path, build: Path) -> None:
+    paths = [tasks / f"{name}/report.json" for name in ("angle", "classes", "unlabelled")]
+    _, head, angle, classes, unlabelled, *_ = table(paths, tasks).splitlines()
+    assert head.split()[:5] == ["model", "metric", "float", "fake-quant", ".tflite"]
+    assert angle.split()[:7] == ["angle", "mae", "0.5123", "0.5123", "0.2562", "-", "2"]
+    assert classes.split()[:7] == ["classes", "top1", "90.00", "90.00", "45.00", "99.50", "2"]
+    assert unlabelled.split()[:7] == ["unlabelled", "-", "-", "-", "-", "99.50", "2"]
+    of_version_0_1 = table([build / "net/report.json", tasks / "classes/report.json"], tasks).splitlines()
+    assert of_version_0_1[0].split()[:4] == ["top-1", "%", "top-1", "%"]
+    assert of_version_0_1[2].split()[:5] == ["net", "90.00", "89.50", "89.25", "99.50"]
+
+
+def test_page_names_metrics_and_says_how_real_values_become_integers(tasks: Path) -> None:
+    models = read_models(tasks, {"angle": [], "classes": []})
+    shown = " ".join(Texts(page(models)).texts)
+    for words in (
+        "mae  0.5123", "r2 0.9", "Metrics", "rmse LSB", "98.50", "360 test examples",
+        "input features int8 [1, 5], scale 0.04, zero point 3, real values -5.24 to 4.96 as round(value / 0.04) + 3;",
+        "input picture int8 [1, 8, 8, 1], scale 0.003921569, zero point -128; output int8 [1, 2]", "360 test images",
+    ):  # fmt: skip
+        assert words in re.sub(" ?\n ?", " ", shown), words
+    assert 'class="named"' in page(models)
+    assert 'class="named"' not in page(models[1:])
+
+
+def test_route_of_real_values_has_no_share_of_equal_answers(tasks: Path) -> None:
+    compared = {"file": "model.bin", "examples": 100, "top1_percent": None, "max_lsb": 2.5}
+    write(tasks / "angle/deploy/onnx/route.json", json.dumps(route("onnx", label="angle", comparison=compared)))
+    assert routes([tasks / "angle/deploy/onnx/route.json"]).splitlines()[1].split()[2:4] == ["-", "2.5"]
+    (model,) = read_models(tasks, {"angle": ["onnx"]})
+    texts = Texts(page([model])).texts
+    assert texts[(at := texts.index("most LSB", texts.index("route"))) : at + 3] == ["most LSB", "examples", "verdict"]
