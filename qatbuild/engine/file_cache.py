@@ -96,6 +96,8 @@ class FileCache:
             query = f"select status, value from {self._table} where file = ?"  # noqa: S608  Its names are ours.
             row = self._connection().execute(query, (file,)).fetchone()
             if row is not None:
+                if len(self._rows) > _MOST_ROWS and not self._unsaved:
+                    self._rows.clear()
                 self._rows[file] = row
             return row  # type: ignore[no-any-return]
         return None

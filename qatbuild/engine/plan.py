@@ -8,25 +8,34 @@ float, quantize) have a folder build/shared/STAGE-RECIPE; the others have one be
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path, PurePath
 from typing import Any, NamedTuple
 
+from qatbuild.engine.plan_ends import ends_settings, task_modules
 from qatbuild.exchange.errors import PlanError
 from qatbuild.exchange.files import canonical_json
 from qatbuild.schema.label import SHARED, route_of, stage_of
 from qatbuild.schema.methods import FIELDS_OF_METHOD
 from qatbuild.schema.model import Variant, plain
 from qatbuild.schema.routes import NEEDS
+from qatbuild.schema.rules.dataset import KINDS_OF_FIELD
 
 STAGES = ("dataset", "check", "float", "quantize", "export", "freeze", "convert", "evaluate")
-_SECTIONS = ("dataset", "input", "augment", "model", "train", "quantize", "convert", "evaluate")
+_SECTIONS = ("augment", "model", "train", "quantize", "convert", "evaluate")
 _SHARED = {"dataset", "check", "float", "quantize"}
 _TENSORFLOW = ("tensorflow", "numpy")
 _KERAS = ("keras",)
-_FILES = ("keras", "meta_graph")
+_FILES = ("keras", "saved_model", "graph_def", "meta_graph")
+_MODULES = {"keras": "keras_model", "graph_def": "frozen_graph"}
+"""Kind of network -> the module of worker/models that reads it, where that has another name."""
+
 _DEPLOY_FOLDER = Path(__file__).parents[1] / "worker" / "deploy"
-_DATASET_PACKAGES = {"digits": ("scikit-learn",), "images": ("pillow",)}
+_DATASET_PACKAGES = {"digits": ("scikit-learn",), "images": ("pillow",), "tfrecord": ("pillow", "tensorflow")}
+_PICTURES = ("images", "tfrecord")
+_SCORED = ("multilabel", "reconstruction")
+"""The tasks with metrics of scikit-learn."""
 
 
 class Stage(NamedTuple):
@@ -147,28 +156,22 @@ def _stages(variant: Variant, root: PurePath) -> list[Stage]:
     chain = _Chain(variant.label, root, {})
     spec: dict[str, Any] = {name: plain(getattr(variant, name)) for name in _SECTIONS}
     weights = spec["model"].pop("weights")
-    path = spec["dataset"].pop("path")
     model = {name: value for name, value in spec["model"].items() if value is not None}
     file = {"network": next((model[kind] for kind in _FILES if kind in model), None)}
     file |= {f"file {_relative(path, root)}": path for path in model.pop("files")}
     model.update({kind: PurePath(model[kind]).name for kind in _FILES if kind in model})
-    training = {"input": spec["input"], "augment": spec["augment"], "model": model, "train": spec["train"]}
+    ends = ends_settings(variant)
+    training = {**ends, "augment": spec["augment"], "model": model, "train": spec["train"]}
     scheme = {"scheme": variant.quantize.scheme}
-    network = _network(variant)
+    tasks = task_modules(variant)
+    network = (*_network(variant), *tasks)
     runtime = (*_TENSORFLOW, "ai-edge-litert")
 
-    chain.add(
-        "dataset",
-        {"dataset": spec["dataset"]},
-        sources={"data": path},
-        modules=(f"qatbuild.worker.datasets.{variant.dataset.name}",),
-        packages=("numpy", *_DATASET_PACKAGES.get(variant.dataset.name, ())),
-    )
-    rewritten = {"model": model, "quantize": {**scheme, "mode": variant.quantize.mode}}
+    _dataset(chain, variant)
+    rewritten = {**ends, "model": model, "quantize": {**scheme, "mode": variant.quantize.mode}}
     rewritten["quantize"]["overrides"] = spec["quantize"]["overrides"]
-    if variant.quantize.mode == "integer":  # This mode also models the rounding of the input.
-        rewritten["input"] = spec["input"]
     built = {"modules": network, "packages": (*_TENSORFLOW, *_KERAS) if _may_be_keras(variant) else _TENSORFLOW}
+    reading = {**built, "packages": (*built["packages"], *_reading(variant))}
     wing = f"qatbuild.quantize.{variant.quantize.mode}"  # quantize/modes.py imports it by name.
     chain.add(
         "check", rewritten, inputs=("dataset",), sources=file, **{**built, "modules": (*network, f"{wing}.check")}
@@ -177,24 +180,54 @@ def _stages(variant: Variant, root: PurePath) -> list[Stage]:
     trained = []
     if variant.quantize.start == "float":
         sources = {**file, "weights": weights}
-        chain.add("float", training, inputs=("dataset",), sources=sources, after=("check",), **built)
+        chain.add("float", training, inputs=("dataset",), sources=sources, after=("check",), **reading)
         trained = ["float"]
     measured = ("qatbuild.worker.stages.calibrate",) if variant.quantize.method == "ptq" else ()
     rewriting = (*network, f"{wing}.rewrite")
-    quantizing = {**built, "modules": (*rewriting, *measured)}
+    quantizing = {**reading, "modules": (*rewriting, *measured)}
     quantized = _quantized(variant, training, spec["quantize"])
     chain.add("quantize", quantized, inputs=(*checked, *trained), sources=file, **quantizing)
     chain.add("export", rewritten, inputs=checked, sources=file, **{**built, "modules": rewriting})
     chain.add("freeze", {"convert": spec["convert"]}, inputs=("export", "quantize", *trained))
-    chain.add("convert", {"input": spec["input"], "quantize": scheme}, inputs=("export", "freeze"), packages=runtime)
+    chain.add("convert", {**ends, "quantize": scheme}, inputs=("export", "freeze"), packages=runtime)
     chain.add(
         "evaluate",
-        {"label": variant.label, "input": spec["input"], "evaluate": spec["evaluate"]},
+        {"label": variant.label, **ends, "evaluate": spec["evaluate"]},
         inputs=("dataset", "freeze", "convert"),
-        packages=runtime,
+        modules=tasks,
+        packages=(*runtime, *_reading(variant)),
     )
-    _deploy(chain, variant, spec["input"])
+    _deploy(chain, variant, ends)
     return list(chain.made.values())
+
+
+def _dataset(chain: _Chain, variant: Variant) -> None:
+    """Adds the stage of the dataset, with the fields and modules of its kind only."""
+    kind = variant.dataset.name
+    fields = plain(variant.dataset)
+    path, table = fields.pop("path"), fields["table"]
+    sources = {"data": path, "table": table}
+    if path is not None and table is not None:
+        fields["table"] = os.path.relpath(table, path)
+    settings = {name: value for name, value in fields.items() if kind in KINDS_OF_FIELD.get(name, (kind,))}
+    chain.add(
+        "dataset",
+        {"dataset": settings},
+        sources=sources,
+        modules=(f"qatbuild.worker.datasets.{kind}", *_module(variant.dataset.call)),
+        packages=("numpy", *_DATASET_PACKAGES.get(kind, ())),
+    )
+
+
+def _reading(variant: Variant) -> tuple[str, ...]:
+    """Returns the packages that read the examples and measure the tasks of a variant, beside the usual ones."""
+    decoding = {"pillow"} if variant.dataset.name in _PICTURES else set()
+    measuring = {"scikit-learn"} if any(each.task in _SCORED for each in variant.outputs.values()) else set()
+    return tuple(sorted(decoding | measuring))
+
+
+def _module(call: str | None) -> tuple[str, ...]:
+    return () if call is None else (call.partition(":")[0],)
 
 
 def _quantized(variant: Variant, training: Mapping[str, Any], quantize: Mapping[str, Any]) -> dict[str, Any]:
@@ -210,7 +243,7 @@ def _quantized(variant: Variant, training: Mapping[str, Any], quantize: Mapping[
     return {**settings, "train": {name: value for name, value in train.items() if name not in own}}
 
 
-def _deploy(chain: _Chain, variant: Variant, scaling: Mapping[str, float]) -> None:
+def _deploy(chain: _Chain, variant: Variant, ends: Mapping[str, Any]) -> None:
     """Adds a stage for each route, with the options and modules of this route only."""
     for route, options in variant.deploy.items():
         needs, settings = NEEDS[route], plain(options)
@@ -221,14 +254,14 @@ def _deploy(chain: _Chain, variant: Variant, scaling: Mapping[str, float]) -> No
             stage_of(route),
             {
                 "label": variant.label,
-                "input": scaling,
+                **ends,
                 "quantize": {"scheme": variant.quantize.scheme},
                 route: settings,
             },
             inputs=("dataset", "freeze", "convert") if needs.reads_graphs else ("dataset", "convert"),
             sources=sources,
-            modules=("qatbuild.worker.stages.deploy", f"qatbuild.worker.deploy.{route}"),
-            packages=("numpy", "ai-edge-litert", *needs.packages),
+            modules=("qatbuild.worker.stages.deploy", *task_modules(variant), f"qatbuild.worker.deploy.{route}"),
+            packages=("numpy", "ai-edge-litert", *needs.packages, *_reading(variant)),
             after=("evaluate",),  # A model that a gate refuses is not deployed.
         )
 
@@ -246,7 +279,8 @@ def _network(variant: Variant) -> tuple[str, ...]:
         return (model.call.partition(":")[0], "qatbuild.worker.models.keras_model")
     if model.name is not None:
         return (f"qatbuild.worker.models.{model.name}",)
-    return ("qatbuild.worker.models.keras_model" if model.keras is not None else "qatbuild.worker.models.meta_graph",)
+    kind = next(name for name in _FILES if getattr(model, name) is not None)
+    return (f"qatbuild.worker.models.{_MODULES.get(kind, kind)}",)
 
 
 def _may_be_keras(variant: Variant) -> bool:

@@ -87,7 +87,7 @@ def test_changed_request_record_is_detected(settled: ToyProject, how: str) -> No
     else:
         rewritten(request, request.read_bytes().replace(b'"mean": 121', b'"mean": 120'))
     explained = settled.doit("explain", "net").stdout
-    assert ("not built yet" if how == "removed" else "input.mean: 120.0 -> 121.0") in explained
+    assert ("not built yet" if how == "removed" else "inputs.images.mean: 120.0 -> 121.0") in explained
     assert settled.built() == ["convert"]
     assert settled.built() == []
 

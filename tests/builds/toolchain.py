@@ -16,7 +16,7 @@ from qatbuild.exchange.manifest import Manifest
 from qatbuild.exchange.request import Request
 
 ARTIFACTS = {
-    "dataset": ["dataset.npz"],
+    "dataset": ["images.npy"],
     "check": [],
     "float": ["model.ckpt-1.index"],
     "quantize": ["model.ckpt-1.index"],
@@ -25,6 +25,8 @@ ARTIFACTS = {
     "convert": ["model.tflite"],
     "evaluate": ["report.json"],
 }
+
+TOP1 = {"float": 90.0, "fake_quant": 89.5, "tflite": 89.4}
 
 
 class ToyExecutor:
@@ -80,8 +82,9 @@ class ToyExecutor:
         return {
             **(json.loads(more.read_text()) if more.exists() else {}),
             "label": request.settings["label"],
-            "top1": {"float": 90.0, "fake_quant": 89.5, "tflite": 89.4},
-            "agreement": {"top1_percent": 99.5, "max_lsb": 2},
+            "metrics": {"top1": {**TOP1, "better": "higher", "percent": True}},
+            "top1": TOP1,
+            "agreement": {"top1_percent": 99.5, "max_lsb": 2, "rmse_lsb": 0.5},
             "bytes": {"frozen_graph": 400, "float_graph": 390, "tflite": 100, "ratio": 4.0},
             "gates": [{"name": "min_top1", "wanted": 80, "got": 89.4, "passed": True}],
         }

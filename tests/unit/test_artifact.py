@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import os
 from pathlib import Path
 
@@ -11,11 +12,12 @@ import pytest
 from qatbuild.engine import digests as digest_module
 from qatbuild.engine import file_cache
 from qatbuild.engine.digests import Digests
+from qatbuild.engine.file_cache import FileCache
 from qatbuild.engine.publish import publish
 from qatbuild.engine.source import source_sha256
 from qatbuild.exchange.errors import ArtifactError
 from qatbuild.exchange.file_state import is_settled
-from qatbuild.exchange.files import file_sha256, write_text
+from qatbuild.exchange.files import canonical_json, file_sha256, write_text
 from qatbuild.exchange.manifest import Manifest
 
 
@@ -204,3 +206,33 @@ def test_changes_of_a_user_s_file_are_written_back_before_it_is_read(
     monkeypatch.setattr(digest_module, "_MOST_SYNCED", 1)
     source_sha256(tmp_path, Digests())
     assert done == ["sync all", "read a", "read b"]
+
+
+def test_the_digest_of_a_folder_is_that_of_its_names_and_contents_however_many_are_read_at_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(digest_module, "_FILES_AT_ONCE", 2)
+    names = ("a/b", "a/c", "a-b", "a.b", "é", "z")  # Sorted by their parts: a- and a. come behind a/.
+    for name in names:
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(name)
+    (tmp_path / "nowhere").symlink_to("missing")
+    rows = [[name, file_sha256(tmp_path / name)] for name in ("a/b", "a/c", "a-b", "a.b", "z", "é")]
+    assert source_sha256(tmp_path, Digests()) == hashlib.sha256(canonical_json(rows).encode()).hexdigest()
+
+
+def test_the_rows_of_a_file_cache_that_come_from_its_file_do_not_pile_up(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(file_cache, "_MOST_ROWS", 3)
+    monkeypatch.setattr(file_cache, "is_settled", lambda *_: True)
+    for number in range(10):
+        (tmp_path / str(number)).write_text("")
+    states = [(str(tmp_path / str(number)), (tmp_path / str(number)).stat()) for number in range(10)]
+    first = FileCache(tmp_path / "cache")
+    for file, status in states:
+        first.put(file, status, "value")
+    first.save()
+    second = FileCache(tmp_path / "cache")
+    assert [second.get(*state) for state in states] == ["value"] * 10
+    assert len(second._rows) <= 4  # noqa: SLF001  What it remembers shows nowhere else.

@@ -69,7 +69,7 @@ def digests(planned: Plan, package: Path, fingerprints: FileCache) -> dict[str, 
         ("quantize/calibrate/percentile.py", of(PTQ, ("quantize",))),
         ("quantize/graph/integer_ops.py", of((*INTEGER, "tf1"), REWRITING)),
         ("quantize/options.py", of((*INTEGER, "tf1"), REWRITING)),
-        ("worker/tflite/affine.py", of((*INTEGER, "tf1"), ("evaluate",))),
+        ("worker/tflite/affine.py", of((*INTEGER, "tf1"), ("convert", "evaluate"))),
         ("worker/tflite/convert.py", of((*INTEGER, "tf1"), ("convert", "evaluate"))),
     ],
 )
@@ -108,3 +108,42 @@ def test_no_module_of_qatbuild_imports_a_name_that_quantize_imports_lazily() -> 
         if alias.name in lazy
     ]
     assert importing == []
+
+
+TASKS = ("detection", "multilabel", "reconstruction", "regression", "segmentation")
+TASKED = ("check", "float", "quantize", "export", "evaluate")
+
+
+@pytest.mark.parametrize(
+    ("module", "tasks", "stages"),
+    [
+        ("detection", ("detection",), TASKED),
+        ("anchors", ("detection",), TASKED),
+        ("auc", ("multilabel", "reconstruction"), TASKED),
+        ("protocol", TASKS, (*TASKED, "freeze")),
+    ],
+)
+def test_edit_of_a_task_makes_only_the_models_stale_that_have_it_and_no_dataset(
+    package: Path, fingerprints: FileCache, module: str, tasks: tuple[str, ...], stages: tuple[str, ...]
+) -> None:
+    file = package / f"worker/tasks/{module}.py"
+
+    def read() -> dict[str, str]:
+        code = Code(REPOSITORY, fingerprints, package)
+        plans = {
+            task: plan(load(f"tasks/{task}", SPECS / f"tasks/{task}.json", AllowedPaths(REPOSITORY)), REPOSITORY)
+            for task in TASKS
+        }
+        return {
+            f"{task}:{stage.name}": code.digest(stage.modules)
+            for task, each in plans.items()
+            for stage in each.stages.values()
+        }
+
+    before, text = read(), file.read_text()
+    file.write_text(f"{text}\nEDITED = 1\n")
+    after = read()
+    file.write_text(text)
+    assert {key for key in after if after[key] != before[key]} == {
+        f"{task}:{name}" for task in tasks for name in stages
+    }

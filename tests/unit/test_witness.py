@@ -57,3 +57,13 @@ def test_files_opened_after_the_watch_are_not_recorded(project: Path) -> None:
         pass
     (project / "side.json").read_text()
     assert seen == set()
+
+
+def test_files_below_a_declared_folder_are_not_collected(tmp_path: Path) -> None:
+    (tmp_path / "pictures").mkdir()
+    for name in ("pictures/a.png", "pictures.csv"):
+        (tmp_path / name).write_text("")
+    with watching([tmp_path / "pictures"]) as seen:
+        (tmp_path / "pictures" / "a.png").read_text()
+        (tmp_path / "pictures.csv").read_text()
+    assert inside(seen, tmp_path, tmp_path / "build") == ["pictures.csv"]
