@@ -79,11 +79,15 @@ def gathered(root: Path, models: Iterable[str]) -> dict[str, Any]:
     loaded = [variant for name in specs for variant in load(name, project.file(name), territory)]
     variants = {each.label: each for each in loaded if {each.label, each.label.partition("@")[0]} & {*wanted}}
     rows = [_row(project.build, variant) for variant in variants.values()]
+    datasets: list[Dataset] = []
+    for each in variants.values():
+        if each.dataset not in datasets:
+            datasets.append(each.dataset)
     request = _json(project.build / next(iter(variants)) / "evaluate.request.json")
     return {
         "host": {**host(), "threads": request["threads"]},
         "toolchain": request["toolchain"],
-        "data": [_data(dataset) for dataset in dict.fromkeys(each.dataset for each in variants.values())],
+        "data": [_data(dataset) for dataset in datasets],
         "rows": rows,
         "seeds": list(_seeds(variants, {row["label"]: row for row in rows})),
     }

@@ -1,14 +1,23 @@
 """Whole networks of keras.applications, and Keras files, built by the real doit: what they become, and in what time.
 
     python -m tests.benchmarks.keras_applications InceptionV3
-    python -m tests.benchmarks.keras_applications MobileNetV3Small --input '{"mean": 0, "std_dev": 1}'
+    python -m tests.benchmarks.keras_applications --all
     python -m tests.benchmarks.keras_applications ../shared/models/mlperf_tiny_vww.h5
 
-Networks begin with random weights, at 96 x 96 pixels, and are trained for a few steps on random pictures of three
-kinds of stripes; each is quantized by ptq and by a few steps of qat. A file is quantized as it is. The figures are in
-tests/benchmarks/results/keras_applications.json: a row for each model, which later runs replace or add to; a model
-that was refused has the refusal in its row. Networks with random weights are not sure of any class, so max_lsb says
-more of them than top1_percent. Minutes for each network.
+Networks begin with random weights, at the smallest size that their function takes, and learn scikit-learn's 8 x 8
+digits, enlarged bilinearly to three equal channels: 1,437 images train, 360 others test. All are trained alike (Adam,
+see `_TRAIN`), and long enough to know the digits: where a network decides nothing, its logits are nearly equal and
+any step of rounding changes the class, so top1 is in the row beside the agreement. Batch norms take a momentum of 0.9:
+Keras' 0.99 wants thousands of steps. A network that scales its input itself is fed with bytes. Each is quantized by
+ptq with 128 images. A file is quantized as it is, on the same digits. `--methods qat` trains on for as many steps.
+
+The figures are in tests/benchmarks/results/keras_applications.json, a row for each model, which later runs replace or
+add to, and the table of the networks in qatbuild/docs/benchmarks.md; a model that was refused has the reasons in its
+row. `agreement` is that of the .tflite with its own fake-quantized graph over the whole network, in which the steps of
+a hundred layers add up; `kernels` that of the same .tflite on two of LiteRT's own sets of kernels, which round halves
+differently: no graph agrees with both any better. `worst_operator` is the operator that differs most from the
+fake-quantized one on the same inputs. `seconds` are those of all stages. Minutes for each network; with
+`--keep FOLDER` the projects stay there and are used again.
 """
 
 from __future__ import annotations
@@ -20,49 +29,124 @@ import shutil
 import subprocess
 import sys
 import tempfile
-import time
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from PIL import Image
 
+from qatbuild.worker.datasets import digits
+from qatbuild.worker.datasets.examples import InMemory
+from qatbuild.worker.datasets.source import Source
 from tests.benchmarks.measure import host
+from tests.benchmarks.table import publish
 
 RESULT = Path(__file__).parent / "results/keras_applications.json"
 METHODS = ("ptq", "qat")
+SMALLEST = {
+    "MobileNetV3Small": 32,
+    "MobileNetV3Large": 32,
+    "MobileNetV2": 32,
+    "MobileNet": 32,
+    "EfficientNetB0": 32,
+    "EfficientNetV2B0": 32,
+    "ConvNeXtTiny": 32,
+    "DenseNet121": 32,
+    "ResNet50": 32,
+    "ResNet50V2": 32,
+    "VGG16": 32,
+    "InceptionV3": 75,
+    "Xception": 71,
+    "NASNetMobile": 32,
+}
+"""The networks of the table, and the pixels of the smallest images that they take with include_top."""
+
+_REPOSITORY = Path(__file__).parents[2]
+IN_TABLE = ("ptq", "int8_per_channel")
+_HEAD = (
+    "network, px", "bytes", "float %", "fake-quant %", ".tflite %", "agreement %", "rms LSB", "LiteRT with itself %",
+    "rms LSB", "worst operator LSB", "s",
+)  # fmt: skip
+_SCALES_ITSELF = ("MobileNetV3", "EfficientNet", "ConvNeXt")
+_TRAIN = {
+    "steps": 300,
+    "batch_size": 32,
+    "optimizer": {"name": "adam"},
+    "learning_rate": {"schedule": "cosine", "initial": 0.0005},
+}
+_CALIBRATION_IMAGES = 128
+_FAILED = " FAILED"
+_LAST_LINES = 20
 _NETWORK = """
 import keras
 
-def network(images, classes, *, training, name, options):
+def network(images, classes, *, training, name):
     build = getattr(keras.applications, name)
-    return build(input_shape=tuple(images.shape[1:]), weights=None, classes=classes, **options)
+    model = build(input_shape=tuple(images.shape[1:]), weights=None, classes=classes)
+    for layer in model.layers:
+        if isinstance(layer, keras.layers.BatchNormalization):
+            layer.momentum = 0.9
+    return model
 """
 
 
 def main(arguments: list[str]) -> int:
     """Builds the models, prints a line for each, writes the results; returns 1 if one was not built."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("models", nargs="+", help="names in keras.applications, or Keras files")
-    parser.add_argument("--methods", nargs="+", default=list(METHODS), choices=METHODS)
+    parser.add_argument("models", nargs="*", help="names in keras.applications, or Keras files")
+    parser.add_argument("--all", action="store_true", help="the networks of the table")
+    parser.add_argument("--methods", nargs="+", default=METHODS[:1], choices=METHODS)
     parser.add_argument("--scheme", default="int8_per_channel")
-    parser.add_argument("--size", type=int, default=96, help="pixels, for networks of keras.applications")
-    parser.add_argument("--steps", type=int, default=3, help="of the float training, and of qat")
-    parser.add_argument("--options", type=json.loads, default={}, help="for the network's function, as JSON")
-    parser.add_argument("--input", type=json.loads, help="the spec's input, as JSON, for a network that scales bytes")
+    parser.add_argument("--keep", type=Path, help="a folder in which the projects stay")
     parser.add_argument("--out", type=Path, default=RESULT)
     options = parser.parse_args(arguments)
-    rows = json.loads(options.out.read_text())["rows"] if options.out.is_file() else []
+    result: dict[str, Any] = {"host": host(), "rows": []}
+    if options.out.is_file():
+        result = json.loads(options.out.read_text())
     ended = True
-    for model in options.models:
+    for model in [*options.models, *(SMALLEST if options.all else ())]:
         for method in options.methods:
             row = _built(model, method, options)
-            rows = [each for each in rows if _key(each) != _key(row)] + [row]
+            rows = [each for each in result["rows"] if _key(each) != _key(row)] + [row]
             sys.stdout.write(f"{json.dumps(row)}\n")
             sys.stdout.flush()
             ended = ended and "refused" not in row
-            result = {"rows": sorted(rows, key=_key)}
+            result = {"host": row["host"], "rows": sorted(rows, key=_key)}
             options.out.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+    publish(options.out.with_suffix(""), result, markdown(result))
     return 0 if ended else 1
+
+
+def markdown(result: dict[str, Any]) -> str:
+    """A line for each network of `SMALLEST` that has a row: what it became, and how far it is from its graph."""
+    rows = {row["model"]: row for row in result["rows"] if (row["method"], row["scheme"]) == IN_TABLE}
+    lines = ["| " + " | ".join(_HEAD) + " |", "|---|" + "--:|" * (len(_HEAD) - 1)]
+    lines += [_line(rows[model]) for model in sorted(SMALLEST) if model in rows]
+    commits = ", ".join(sorted({row["host"]["commit"] for row in rows.values()}))
+    about = result["host"]
+    return (
+        "\n".join([*lines, "", f"{about['date']}, commit {commits}, {about['cpu']}, {about['threads']} threads."])
+        + "\n"
+    )
+
+
+def _line(row: dict[str, Any]) -> str:
+    name = f"{row['model']}, {row['pixels']}"
+    if "refused" in row:
+        return f"| {name} | refused: {'; '.join(row['refused'])} |" + " |" * (len(_HEAD) - 2)
+    top1, agreement, kernels = row["top1"], row["agreement"], row["kernels"]
+    cells = [
+        name,
+        f"{row['bytes']:,}",
+        *(f"{top1[name]:.1f}" for name in ("float", "fake_quant", "tflite")),
+        f"{agreement['top1_percent']:.2f}",
+        f"{agreement['rmse_lsb']:.2f}",
+        f"{kernels['top1_percent']:.2f}",
+        f"{kernels['rmse_lsb']:.2f}",
+        f"{row['worst_operator']['lsb']:.2f}",
+        f"{row['seconds']:.0f}",
+    ]
+    return "| " + " | ".join(cells) + " |"
 
 
 def _key(row: dict[str, Any]) -> tuple[str, str, str]:
@@ -73,69 +157,96 @@ def _built(model: str, method: str, options: argparse.Namespace) -> dict[str, An
     """Builds a model in a project of its own."""
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder)
-        _project(root, model, method, options)
-        started = time.perf_counter()
+        if options.keep is not None:
+            root = options.keep.absolute() / f"{Path(model).stem}-{method}"
+            root.mkdir(parents=True, exist_ok=True)
+        pixels = _project(root, model, method, options.scheme)
+        row: dict[str, Any] = {
+            "model": Path(model).name,
+            "method": method,
+            "scheme": options.scheme,
+            "pixels": pixels,
+            "host": host(),
+        }
         command = [str(Path(sys.executable).with_name("doit")), "net"]
         environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(root), os.environ.get("PYTHONPATH", "")])}
         done = subprocess.run(command, cwd=root, env=environment, capture_output=True, text=True, check=False)
-        row: dict[str, Any] = {"model": Path(model).name, "method": method, "scheme": options.scheme, "host": host()}
-        if options.options:
-            row["options"] = options.options
-        if options.input:
-            row["input"] = options.input
-        row["seconds"] = round(time.perf_counter() - started, 1)
+        runs = [json.loads(each.read_text()) for each in (root / "build").glob("**/*.run.json")]
+        row["seconds"] = round(sum(run["seconds"] for run in runs), 1)
         report = root / "build/net/report.json"
         if done.returncode or not report.is_file():
-            return row | {"refused": (done.stdout + done.stderr)[-2000:]}
-        facts = json.loads(report.read_text())
-        return row | {
-            "bytes": facts["bytes"]["tflite"],
-            "agreement": facts["agreement"],
-            "operators": _operators(root / "build/net/model.tflite"),
-        }
+            return row | {"refused": _refusal(done.stdout + done.stderr)}
+        file, images = root / "build/net/model.tflite", root / "specs/digits.npz"
+        return row | _figures(json.loads(report.read_text())) | _in_litert(file, images)
 
 
-def _operators(path: Path) -> dict[str, int]:
-    """Counts a file's operators by name, in a process of its own: TensorFlow takes memory that the next build needs."""
-    program = (
-        "import collections, json, pathlib, sys; from qatbuild.worker.tflite import inspect;"
-        "names = [each.name for each in inspect.read(pathlib.Path(sys.argv[1])).operators];"
-        "print(json.dumps(collections.Counter(sorted(names))))"
-    )
-    said = subprocess.run([sys.executable, "-c", program, path], capture_output=True, text=True, check=True).stdout
-    counts: dict[str, int] = json.loads(said)
-    return counts
+def _figures(report: dict[str, Any]) -> dict[str, Any]:
+    worst = max(report["layers"], key=lambda each: each["max_lsb"]["same_inputs"] or 0)
+    return {
+        "bytes": report["bytes"]["tflite"],
+        "examples": report["examples"],
+        "top1": report["top1"],
+        "agreement": report["agreement"],
+        "worst_operator": {
+            "name": worst["name"],
+            "operator": worst["operator"],
+            "lsb": worst["max_lsb"]["same_inputs"],
+        },
+        "not_compared": sum(each["max_lsb"]["same_inputs"] is None for each in report["layers"]),
+    }
 
 
-def _project(root: Path, model: str, method: str, options: argparse.Namespace) -> None:
-    shutil.copyfile(Path(__file__).parents[2] / "dodo.py", root / "dodo.py")
+def _refusal(said: str) -> list[str]:
+    """Returns an error from its message to its hint, one layer for each reason, or the last lines of what was said."""
+    lines = [" ".join(line.split()) for line in said.splitlines() if line.strip()]
+    failed = next((index for index, line in enumerate(lines) if line.endswith(_FAILED)), None)
+    if failed is None:
+        return lines[-_LAST_LINES:]
+    block = lines[failed + 1 :]
+    block = block[: next((index for index, line in enumerate(block) if line.startswith("hint:")), _LAST_LINES)]
+    return list({line.partition(": ")[2] or line: line for line in reversed(block)}.values())[::-1]
+
+
+def _in_litert(file: Path, images: Path) -> dict[str, Any]:
+    """Compares LiteRT's kernels on the test images, and counts the operators, in a process of its own."""
+    command = [sys.executable, "-m", "tests.benchmarks.litert_kernels", str(file), str(images)]
+    said = subprocess.run(command, cwd=_REPOSITORY, capture_output=True, text=True, check=True).stdout
+    figures: dict[str, Any] = json.loads(said)
+    return figures
+
+
+def _project(root: Path, model: str, method: str, scheme: str) -> int:
+    """Writes a project with one spec; returns the height of its images."""
+    shutil.copyfile(_REPOSITORY / "dodo.py", root / "dodo.py")
     (root / "applications.py").write_text(_NETWORK)
-    shape, classes, source = (options.size, options.size, 3), 3, {"call": "applications:network"}
-    (root / "specs").mkdir()
-    scaled: dict[str, Any] = options.input or {"mean": 128, "std_dev": 128}
-    if Path(model).suffix in {".h5", ".keras"}:
-        shutil.copyfile(model, root / "specs" / Path(model).name)
-        shape, classes = _shape_of(model)
-        source, scaled = {"keras": Path(model).name}, {"mean": 0, "std_dev": 255}
-    else:
-        source = {**source, "options": {"name": model, "options": options.options}}  # type: ignore[dict-item]
-    arrays: dict[str, Any] = {}
-    for part, count in (("train", 64), ("test", 32)):
-        arrays[f"{part}_images"], arrays[f"{part}_labels"] = _pictures(count, shape, classes)
-    np.savez(root / "specs/pictures.npz", **arrays)
-    rate = {"initial": 0.001}
-    quantize: dict[str, Any] = {"method": method, "scheme": options.scheme}
-    quantize |= {"calibration": {"images": 32}} if method == "ptq" else {"steps": options.steps, "learning_rate": rate}
-    spec = {
-        "dataset": {"name": "npz", "path": "pictures.npz"},
-        "input": scaled,
-        "model": source,
+    (root / "specs").mkdir(exist_ok=True)
+    quantize: dict[str, Any] = {"method": method, "scheme": scheme}
+    quantize |= {"calibration": {"images": _CALIBRATION_IMAGES}} if method == "ptq" else _training()
+    spec: dict[str, Any] = {
+        "dataset": {"name": "npz", "path": "digits.npz", "validation": 0},
         "quantize": quantize,
         "evaluate": {"max_accuracy_drop": 100, "latency_runs": 2},
     }
-    if "keras" not in source:
-        spec["train"] = {"steps": options.steps, "batch_size": 8, "learning_rate": rate}
+    if Path(model).suffix in {".h5", ".keras"}:
+        shutil.copyfile(model, root / "specs" / Path(model).name)
+        shape, classes = _shape_of(model)
+        spec |= {"model": {"keras": Path(model).name}, "input": {"mean": 0, "std_dev": 255}}
+    else:
+        shape, classes = (SMALLEST[model], SMALLEST[model], 3), 10
+        itself = model.startswith(_SCALES_ITSELF)
+        spec |= {
+            "model": {"call": "applications:network", "options": {"name": model}},
+            "input": {"mean": 0, "std_dev": 1} if itself else {"mean": 127.5, "std_dev": 127.5},
+            "train": _TRAIN,
+        }
     (root / "specs/net.json").write_text(json.dumps(spec))
+    if not (root / "specs/digits.npz").is_file():
+        np.savez(root / "specs/digits.npz", **_digits(shape, classes))
+    return shape[0]
+
+
+def _training() -> dict[str, Any]:
+    return {name: value for name, value in _TRAIN.items() if name in {"steps", "learning_rate"}}
 
 
 def _shape_of(model: str) -> tuple[tuple[int, int, int], int]:
@@ -150,14 +261,21 @@ def _shape_of(model: str) -> tuple[tuple[int, int, int], int]:
     return (shape[0], shape[1], shape[2]), classes
 
 
-def _pictures(count: int, shape: tuple[int, int, int], classes: int) -> tuple[np.ndarray[Any, Any], ...]:
-    """Returns noise with stripes of three kinds, uint8 [count, height, width, channels], and the kinds."""
-    random = np.random.default_rng(count)
-    labels = np.arange(count) % classes
-    rows, columns = np.mgrid[: shape[0], : shape[1]]
-    stripes = np.stack([rows // 4 % 2, columns // 4 % 2, (rows + columns) // 4 % 2])[labels % 3]
-    images = random.normal(100, 25, (count, *shape)) + 70 * stripes[..., None]
-    return np.clip(images, 0, 255).astype(np.uint8), labels
+def _digits(shape: tuple[int, int, int], classes: int) -> dict[str, Any]:
+    """Returns the digits as images uint8 [n, height, width, channels], and their values, modulo `classes`."""
+    arrays: dict[str, Any] = {}
+    for part, columns in digits.load(Source("digits"), Path()).splits.items():
+        small, labels = (_array(columns[name]) for name in ("images", "labels"))
+        size = (shape[1], shape[0])
+        large = [np.asarray(Image.fromarray(each[..., 0]).resize(size, Image.Resampling.BILINEAR)) for each in small]
+        arrays[f"{part}_images"] = np.repeat(np.stack(large)[..., np.newaxis], shape[2], axis=-1)
+        arrays[f"{part}_labels"] = labels % classes
+    return arrays
+
+
+def _array(rows: Any) -> np.ndarray[Any, Any]:
+    assert isinstance(rows, InMemory)
+    return rows.array
 
 
 if __name__ == "__main__":

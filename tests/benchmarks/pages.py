@@ -9,7 +9,7 @@ import json
 from collections.abc import Callable
 from typing import Any
 
-from tests.benchmarks import accuracy, table
+from tests.benchmarks import accuracy, keras_applications, pictures, table
 from tests.benchmarks.table import RESULTS, into_page
 from tests.benchmarks.training import table as training
 
@@ -18,6 +18,8 @@ TABLES: dict[str, tuple[str, Callable[[dict[str, Any]], str]]] = {
     "training": ("training", training.markdown),
     "accuracy": ("accuracy", accuracy.markdown),
     "precision": ("precision", accuracy.markdown),
+    "keras_applications": ("keras_applications", keras_applications.markdown),
+    "pictures": ("pictures", pictures.markdown),
     "summary": ("accuracy", accuracy.summary),
 }
 """Name of a table -> (name of the JSON file with its figures, the function that makes Markdown of them)."""

@@ -19,14 +19,13 @@ import tensorflow as tf
 from qatbuild.exchange.networks import Shipped
 from qatbuild.exchange.scaling import Scaling
 from qatbuild.quantize import Options
-from qatbuild.worker.stages.rewriting import fake_quantization
 from qatbuild.worker.training.graph import training
-from qatbuild.worker.training.inference import Classifier
 from qatbuild.worker.training.optimizer import Optimizer
 from qatbuild.worker.training.precision import available
 from qatbuild.worker.training.session import session
 from tests.benchmarks.training.batch import CLASSES, MEAN, SHAPE, STD_DEV, batch
 from tests.benchmarks.training.pipe import serve
+from tests.training import applications
 
 _NEVER_STEPS = 1_000_000_000
 
@@ -36,15 +35,15 @@ def prepare(network: str, precision: str, step: str) -> tuple[dict[str, Any], Ca
     precision = available(precision)
     freeze_steps = 0 if step == "frozen" else _NEVER_STEPS
     options = Options(mean=MEAN, std_dev=STD_DEV, freeze_bn_delay_steps=freeze_steps)
-    rewrite = None if step == "float" else fake_quantization(options, [])
-    target = Classifier(Shipped(network), SHAPE, CLASSES, Scaling(MEAN, STD_DEV))
+    rewrite = None if step == "float" else applications.rewrite(options)
+    target = applications.classifier(Shipped(network), SHAPE, CLASSES, Scaling(MEAN, STD_DEV))
     optimizer = Optimizer("momentum", 0.9, nesterov=True)
-    built = training(target, optimizer, weight_decay=0.001, seed=1, rewrite=rewrite)
+    columns = applications.columns(SHAPE, CLASSES)
+    built = training(target, columns, optimizer, weight_decay=0.001, seed=1, rewrite=rewrite)
     opened = session(built.graph, int(os.environ["QATBUILD_THREADS"]), precision)
     with built.graph.as_default():
         opened.run(tf.compat.v1.global_variables_initializer())
-    images, labels = batch()
-    feed = {built.images: images, built.labels: labels, built.learning_rate: 0.01}
+    feed = built.feed(applications.batch(*batch()), 0.01)
 
     def steps(count: int) -> list[float]:
         seconds = []
