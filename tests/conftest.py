@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 from collections.abc import Generator
 from pathlib import Path
 from typing import Any, TypeVar
@@ -41,6 +42,15 @@ class Scheduling(LoadFileScheduling):
     def _split_scope(self, nodeid: str) -> str:
         file = super()._split_scope(nodeid)
         return "digits" if file in ON_ONE_BUILD else nodeid if file == IN_PARTS else file
+
+
+@pytest.fixture(autouse=True, scope="module")
+def usual_kernels() -> None:
+    """Lets each file begin without deterministic kernels, which need a seed: a session of a file before chose them."""
+    if "tensorflow" in sys.modules:
+        from tensorflow.python.framework import config  # noqa: PLC0415  TensorFlow has no public way back.
+
+        config.disable_op_determinism()
 
 
 def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:

@@ -180,3 +180,8 @@ def test_looking_at_the_build_imports_no_tensorflow_and_no_numpy(command: str) -
     more = {"info": ["digits:convert"], "affected": ["--since", "HEAD"], "gc": ["--dry-run"]}
     arguments = [command, *more.get(command, [])]
     assert not {"tensorflow", "numpy", "keras"} & imported("doit", *arguments, cwd=REPOSITORY)
+
+
+def test_the_dataset_stage_imports_no_tensorflow() -> None:
+    program = "import sys, qatbuild.worker.stages.dataset; raise SystemExit('tensorflow' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", program], cwd=REPOSITORY, check=False).returncode == 0

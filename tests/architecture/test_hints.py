@@ -30,7 +30,6 @@ EXCEPTIONS: dict[str, str] = {
     "Check the free space on the disk": _DISK,
     "noise is still in the graph": "as dropout, by another operator",
     "give {} a bias: Arm NN": "needs Arm NN; tests/deploy look that a dense layer with a bias is not named",
-    "leave out deploy.litert": "a spec without the route has nothing that could be refused",
 }
 """A part of a hint -> why no test follows it."""
 

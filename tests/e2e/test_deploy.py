@@ -22,6 +22,7 @@ import pytest
 from ai_edge_litert.interpreter import Interpreter
 from ai_edge_litert.tools import flatbuffer_utils
 
+from qatbuild.exchange.scaling import Scaling
 from qatbuild.schema.routes import ROUTES
 from tests.e2e.conftest import REPOSITORY, Project
 from tests.e2e.test_stories import ran
@@ -65,9 +66,8 @@ def route_facts(project: Project, route: str) -> dict[str, Any]:
 
 
 def images(project: Project) -> np.ndarray:
-    (path,) = project.root.glob("build/shared/dataset-*/dataset.npz")
-    with np.load(path) as arrays:
-        return np.array(arrays["test_images"])
+    (path,) = project.root.glob("build/shared/dataset-*/test/images.npy")
+    return np.array(np.load(path))
 
 
 def answers(model: Path, inputs: np.ndarray) -> np.ndarray:
@@ -171,14 +171,15 @@ def test_rounded_and_baked_graphs_compress_better_and_the_baked_one_converts_to_
     deployed: Project,
 ) -> None:
     from qatbuild.worker.tflite.convert import convert  # noqa: PLC0415  TensorFlow
+    from qatbuild.worker.tflite.ends import wanted  # noqa: PLC0415
 
     home, sizes = folder(deployed, "round_weights"), route_facts(deployed, "round_weights")["figures"]["bytes"]
     whole = sizes["frozen_graph.pb"]["zipped"]
     assert sizes["baked_graph.pb"]["zipped"] < sizes["rounded_graph.pb"]["zipped"] < whole / 2
     baked = home / "baked_graph.pb"
     assert len(zlib.compress(baked.read_bytes(), 9)) == sizes["baked_graph.pb"]["zipped"]
-    ends = {"input_name": "input", "output_name": "DigitsNet/Predictions/Softmax"}
-    again = convert(baked, **ends, mean=0, std_dev=255, scheme="uint8")
+    takes, gives = {"images": ("input", Scaling(0, 255))}, {"labels": "DigitsNet/Predictions/Softmax"}
+    again = convert(baked, wanted(baked, takes, gives, "uint8"), scheme="uint8")
     assert again == (deployed.root / "build" / LABEL / "model.tflite").read_bytes()
 
 

@@ -19,9 +19,13 @@ def test_digits_build_leaves_the_contract_s_files(digits: Project) -> None:
 def test_report_has_the_contract_s_keys(digits: Project) -> None:
     report = digits.report("digits")
     keys = {"label", "examples", "top1", "agreement", "bytes", "input", "output", "latency_ms", "gates"}
+    keys |= {"metrics", "agreements", "inputs", "outputs", "scalings"}
     assert keys <= set(report)
     assert set(report["top1"]) == {"float", "fake_quant", "tflite"}
+    assert {"float", "fake_quant", "tflite"} <= set(report["metrics"]["top1"])
     assert {"top1_percent", "max_lsb"} <= set(report["agreement"])
+    assert report["agreements"] == {"labels": report["agreement"]}
+    assert (report["inputs"], report["outputs"]) == ({"images": report["input"]}, {"labels": report["output"]})
     assert {"frozen_graph", "float_graph", "tflite", "ratio"} <= set(report["bytes"])
     assert {"dtype", "scale", "zero_point", "shape"} <= set(report["input"])
     assert {"median", "p95", "threads", "kernels"} <= set(report["latency_ms"])

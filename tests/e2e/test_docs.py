@@ -108,6 +108,7 @@ def test_spec_in_a_page_is_valid(copy: Path, block: Block) -> None:
         base.pop("model" if "model" in spec else "", None)
         spec = {**base, **(spec if "matrix" in spec else {"variants": {"shown": spec}})}
     (copy / "small_networks.py").touch()
+    (copy / "squares.py").touch()
     (copy / "specs/example.json").write_text(json.dumps(spec))
     done = run(copy, ["doit", "check", "example"], "")
     (copy / "specs/example.json").unlink()

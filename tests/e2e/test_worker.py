@@ -69,8 +69,7 @@ def test_requests_of_several_threads_are_answered_each_with_its_own_result(
     for thread in threads:
         thread.join()
     for item, count in zip(requests, (20, 30, 40), strict=True):
-        with np.load(item.out / "dataset.npz") as arrays:
-            assert len(arrays["test_images"]) == count
+        assert len(np.load(item.out / "test" / "images.npy")) == count
 
 
 def test_expected_error_keeps_its_type(executor: LocalExecutor, tmp_path: Path) -> None:
@@ -98,7 +97,7 @@ def test_other_things_in_a_stage_s_work_folder_make_way(executor: LocalExecutor,
             remove(place)
             intruder(place)
         executor.run(item)
-        assert (item.out / "dataset.npz").is_file()
+        assert (item.out / "test" / "images.npy").is_file()
         assert "== dataset" in (item.folder / "log.txt").read_text()
 
 
@@ -178,4 +177,4 @@ def test_next_request_is_served_after_the_server_was_killed(tmp_path: Path) -> N
     with contextlib.suppress(StageError):  # It may still reach the server that is dying: an error then, not a hang.
         executor.run(second)
     executor.run(second)
-    assert (second.out / "dataset.npz").is_file()
+    assert (second.out / "test" / "images.npy").is_file()
