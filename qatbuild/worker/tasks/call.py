@@ -31,7 +31,7 @@ def task(name: str, output: Output, dataset: DatasetFacts, inputs: Collection[st
         (_metric(key, own.better), OwnFunction.load(f"outputs.{name}.metrics.{key}", own.call))
         for key, own in (output.metrics.items() if labelled else ())
     ]
-    return Call(name, output, targets, loss, metrics)
+    return Call(name, targets, loss, metrics)
 
 
 def _metric(name: str, better: str) -> Metric:
@@ -44,14 +44,13 @@ class Call(Task):
     def __init__(
         self,
         name: str,
-        output: Output,
         targets: tuple[str, ...],
         loss: OwnFunction | None,
         metrics: Sequence[tuple[Metric, OwnFunction]],
     ) -> None:
         """Make the task."""
         super().__init__(name, tuple(metric for metric, _ in metrics), targets, {name: None})
-        self._range, self._loss = output.range, loss
+        self._loss = loss
         self._functions = {metric.name: function for metric, function in metrics}
 
     def check(self, tensors: Tensors) -> None:

@@ -85,7 +85,7 @@ class Reconstruction(Task):
         column, (_, shape, *_) = target
         metrics = (_AUC, _RMSE) if labels else (_RMSE,)
         super().__init__(name, metrics, (column, labels) if labels else (column,), {name: shape[-1] if shape else 1})
-        self._loss, self._range = output.loss or "mse", output.range
+        self._loss = output.loss or "mse"
         self._source, self._scaling = source
         self._column, self._shape, self._labels = column, shape, labels
 

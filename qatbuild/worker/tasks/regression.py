@@ -29,7 +29,7 @@ class Regression(Task):
         """Make the task."""
         size = None if shape is None else shape[-1] if shape else 1
         super().__init__(name, _METRICS if targets else (), targets, {name: size})
-        self._loss, self._range, self._shape = output.loss or "mse", output.range, shape
+        self._loss, self._shape = output.loss or "mse", shape
 
     def check(self, tensors: Tensors) -> None:
         """See Task. The tensor has the target's shape; for single numbers it is [n, 1] or [n]."""
