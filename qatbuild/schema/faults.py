@@ -10,14 +10,15 @@ import contextlib
 import hashlib
 import itertools
 import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, KeysView, Sequence
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from qatbuild.exchange.files import canonical_json, read_text, write_text
 from qatbuild.schema.fast_validator import is_valid, matches
-from qatbuild.schema.nearest import suggest
+from qatbuild.schema.nearest import nearest, suggest
+from qatbuild.schema.positions import Keys
 
 if TYPE_CHECKING:
     from jsonschema.exceptions import ValidationError
@@ -39,11 +40,19 @@ _JSON_TYPES = {
 }
 
 
-class Fault(NamedTuple):
-    """One fault: a path of keys into the document, and the text that describes it."""
+_MISSING = "missing."
 
-    path: tuple[str | int, ...]
+
+class Fault(NamedTuple):
+    """One fault: a path of keys into the document, and the text that describes it.
+
+    `replacement` is the JSON text that corrects a misspelt token. `at_key`: the fault is the last key, not its value.
+    """
+
+    path: Keys
     text: str
+    replacement: str = ""
+    at_key: bool = False
 
 
 class Layer(NamedTuple):
@@ -53,7 +62,7 @@ class Layer(NamedTuple):
     """
 
     file: Path
-    prefix: tuple[str | int, ...]
+    prefix: Keys
     document: Any
     inside: int = 0
 
@@ -143,18 +152,44 @@ def of_schema(document: object, valid: ValidDocuments) -> list[Fault]:
 def _of_schema(document: Any) -> list[Fault]:
     errors = itertools.islice(validator().iter_errors(document), MOST)
     in_order = sorted(errors, key=lambda error: [str(key) for key in error.absolute_path])
-    return list(itertools.islice((fault for error in in_order for fault in _faults(error)), MOST))
+    return _without_consequences(itertools.islice((fault for error in in_order for fault in _faults(error)), MOST))
 
 
-def pointer(path: Iterable[str | int]) -> str:
-    """Returns the JSON pointer (RFC 6901) of a path; '/' for the whole document."""
-    return "/" + "/".join(str(key).replace("~", "~0").replace("/", "~1") for key in path)
+def fields() -> KeysView[str]:
+    """Returns the names of all fields of a spec."""
+    properties: dict[str, Any] = _schema()["properties"]
+    return properties.keys()
 
 
-def place(path: Sequence[str | int], layers: Sequence[Layer]) -> tuple[Layer, str]:
-    """Returns (layer, JSON pointer into its file) of a path: of the layer with the longest part of it."""
+def _without_consequences(faults: Iterable[Fault]) -> list[Fault]:
+    """Leaves out faults that follow from another one.
+
+    These are: a second fault of one value, besides its type; a field that is missing because it is misspelt, or that is
+    wanted because a field beside it has a wrong value.
+    """
+    faults = list(faults)
+    misspelt = [fault for fault in faults if fault.at_key and fault.replacement]
+    meant = {(*fault.path[:-1], json.loads(fault.replacement)) for fault in misspelt}
+    mistyped = {fault.path: fault for fault in faults if _is_of_type(fault)}
+    holders = {path[:-1] for path in mistyped if path}
+    return [
+        fault
+        for fault in faults
+        if mistyped.get(fault.path, fault) is fault
+        and not (fault.text.startswith(_MISSING) and (fault.path in meant or fault.path[:-1] in holders))
+    ]
+
+
+def _is_of_type(fault: Fault) -> bool:
+    return fault.text.startswith(tuple(f"must be {kind}" for kind in _JSON_TYPES.values()))
+
+
+def place(path: Keys, layers: Sequence[Layer]) -> tuple[Layer, Keys]:
+    """Returns (layer, path in its file) of a path: of the layer with the longest part of it."""
     best = max(layers, key=lambda layer: _reach(layer, path))
-    return best, pointer([*best.prefix, *path[best.inside :]])
+    if _reach(best, path) <= 0:  # Nothing of it is written: it belongs into the spec itself, not into each variant.
+        best = next((layer for layer in layers if not layer.prefix), best)
+    return best, (*best.prefix, *path[best.inside :])
 
 
 def _reach(layer: Layer, path: Sequence[str | int]) -> float:
@@ -185,17 +220,23 @@ def _faults(error: ValidationError) -> Iterator[Fault]:
             properties = schema["properties"]
             for name in sorted(set(instance) - set(properties)):
                 every = f" Known: {', '.join(sorted(properties))}."
-                yield Fault((*path, name), f"unknown field.{suggest(name, properties) or every}")
+                near = nearest(name, properties)
+                text = f"unknown field.{suggest(name, properties) or every}"
+                yield Fault((*path, name), text, json.dumps(near) if near else "", at_key=True)
         case "anyOf":
             for inner in _closest(error):
                 yield from _faults(inner)
         case "required":
             # jsonschema makes one error for each missing name, and gives the name only in the error's message.
             (name,) = [name for name in wanted if error.message.startswith(repr(name))]
-            yield Fault((*path, name), f"missing.{_sentence(hint)}")
+            yield Fault((*path, name), f"{_MISSING}{_sentence(hint)}")
         case "dependentRequired":
             needed = sorted({name for names in wanted.values() for name in names} - set(instance))
-            yield from (Fault((*path, name), f"missing.{_sentence(hint)}") for name in needed)
+            yield from (Fault((*path, name), f"{_MISSING}{_sentence(hint)}") for name in needed)
+        case "enum":
+            near = nearest(instance, map(str, wanted)) if isinstance(instance, str) else ""
+            text = (_phrase(error, wanted) + _sentence(hint)).strip()
+            yield Fault(path, text, json.dumps(near) if near else "")
         case _:
             yield Fault(path, (_phrase(error, wanted) + _sentence(hint)).strip())
 
@@ -228,7 +269,7 @@ _LIMITS = {
 }
 
 
-def no_object(path: tuple[str | int, ...], value: object) -> Fault:
+def no_object(path: Keys, value: object) -> Fault:
     """Returns the fault of a value where an object belongs."""
     return Fault(path, f"must be an object, got {_shown(value)}.")
 

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import itertools
+import json
 import os
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from qatbuild.exchange.errors import SpecError
+from qatbuild.exchange.errors import Facts, SpecError
 from qatbuild.schema import faults, matrix, model
 from qatbuild.schema.alternatives import without_alternatives
+from qatbuild.schema.diagnostics import Diagnostic, FaultySpecError, Sources
+from qatbuild.schema.fault_list import FaultList
 from qatbuild.schema.faults import Fault, Layer, ValidDocuments
 from qatbuild.schema.matrix import Cell, Combination
+from qatbuild.schema.nearest import nearest
 from qatbuild.schema.read import read_json
 from qatbuild.schema.rules import AllowedPaths, rule_violations
 from qatbuild.schema.typed import each, typed
@@ -23,13 +27,11 @@ _LONGEST_LABEL = 255
 _FOLDERS = {"shared", "work", "downloads"}
 _COMMANDS = {
     "auto", "clean", "dumpdb", "forget", "help", "ignore", "info", "list", "reset-dep", "run", "strace",
-    "tabcompletion", "explain", "plan", "affected", "check", "graph", "gc", "layers",
+    "tabcompletion", "explain", "plan", "affected", "audit", "check", "diff", "graph", "gc", "layers",
+    "reproduce", "sign", "verify", "why",
 }  # fmt: skip
 RESERVED = _FOLDERS | _COMMANDS
 """Names that no spec may have: folders of the build, and commands."""
-
-_Errors = dict[tuple[Path, str, str], None]
-"""(file, JSON pointer, text) of each fault, in order and without duplicates."""
 
 
 def find(specs: Path) -> dict[str, Path]:
@@ -79,39 +81,57 @@ def load_with_documents(
 def _variants(
     name: str, file: Path, allowed_paths: AllowedPaths, layers: list[Layer], valid: ValidDocuments
 ) -> list[model.Variant]:
-    errors: _Errors = {(file, "/", text): None for text in name_errors(name)}
+    """Returns the variants of a spec. FaultySpecError without the faults that only follow from a misspelt token."""
+    variants, errors = _checked(name, file, allowed_paths, layers, valid)
+    if not errors:
+        return variants
+    if corrected := errors.corrected():
+        errors = errors.without_consequences(_checked(name, file, allowed_paths, corrected, valid)[1])
+    raise errors.error()
+
+
+def _checked(
+    name: str, file: Path, allowed_paths: AllowedPaths, layers: list[Layer], valid: ValidDocuments
+) -> tuple[list[model.Variant], FaultList]:
+    """Returns the variants of a spec, and its faults; there are variants only if there is no fault."""
+    errors = FaultList(file, layers)
+    errors.add((Fault((), text) for text in name_errors(name)), layers[:1])
     merged, patches = _merged(layers, errors)
     if patches is not None:
-        _note(errors, [*faults.of_schema({**merged, "variants": patches}, valid)], layers, only="variants")
+        mine = faults.of_schema({**merged, "variants": patches}, valid)
+        errors.add((fault for fault in mine if fault.path[:1] == ("variants",)), layers)
     combined = _combinations(merged.pop("matrix", None), merged, layers, errors, valid)
     if not isinstance(patches, dict) or not patches:
         patches = {"": {}}
     count = len(patches) * len(combined)
     if text := matrix.too_many(count, count * matrix.size(merged) + len(combined) * matrix.size(patches)):
-        errors[file, "/variants" if len(combined) == 1 else "/matrix", text] = None
-        raise _error(file, errors)
+        errors.add([Fault(("variants" if len(combined) == 1 else "matrix",), text)], layers[:1])
+        return [], errors
+    errors.variants = patches
     variants = []
     with_faults = 0
     for (variant, patch), combination in itertools.product(patches.items(), combined):
         document = merged
         for part in (patch if isinstance(patch, dict) else {}, *(cell.patch for cell in combination.cells)):
-            _note(errors, [*replaced(document, part)], layers)
+            errors.add(replaced(document, part), layers, variant)
             document = patched(document, part)
         over = [Layer(_holder(layers, cell), cell.place, cell.patch, len(cell.field)) for cell in combination.cells]
         if variant:
             over += [Layer(layer.file, ("variants", variant), _variant(layer.document, variant)) for layer in layers]
         label = "@".join(filter(None, (name, ",".join(filter(None, (variant, combination.name))))))
         mine = [*faults.of_schema(document, valid), *_label_faults(label, variant)]
-        mine += itertools.islice(rule_violations(document, file.parent, allowed_paths), faults.MOST)
-        _note(errors, mine, [*over, *layers])
+        broken = {fault.path[:1] for fault in mine}
+        rules = (
+            fault for fault in rule_violations(document, file.parent, allowed_paths) if fault.path[:1] not in broken
+        )
+        mine += itertools.islice(rules, faults.MOST)
+        errors.add(mine, [*over, *layers], variant)
         with_faults += bool(mine)
         if max(len(errors), with_faults) >= faults.MOST:
             break
         if not errors:
             variants.append(typed(label, file, document))
-    if errors:
-        raise _error(file, errors)
-    return variants
+    return ([] if errors else variants), errors
 
 
 def _label_faults(label: str, variant: str) -> Iterator[Fault]:
@@ -133,7 +153,7 @@ def _combinations(
     cells: Any,
     merged: Mapping[str, Any],
     layers: list[Layer],
-    errors: _Errors,
+    errors: FaultList,
     valid: ValidDocuments,
 ) -> list[Combination]:
     """Returns the combinations of the merged matrix; only the empty combination without a valid matrix."""
@@ -143,7 +163,7 @@ def _combinations(
     combined: list[Combination] = []
     if not mine:
         combined, mine = matrix.combinations(cells, merged)
-    _note(errors, mine, layers)
+    errors.add(mine, layers)
     return combined or [Combination()]
 
 
@@ -188,13 +208,13 @@ def replaced(document: Any, patch: Any, path: tuple[str, ...] = ()) -> Iterator[
         yield faults.no_object(path, document)
 
 
-def _merged(layers: list[Layer], errors: _Errors) -> tuple[Any, Any]:
+def _merged(layers: list[Layer], errors: FaultList) -> tuple[Any, Any]:
     """Returns (document, patches of its variants or None) of layers, the strongest of which comes first."""
     merged: Any = {}
     patches: Any = None
     for number, layer in reversed([*enumerate(layers)]):
         own = {key: value for key, value in layer.document.items() if key != "variants"}
-        _note(errors, [*replaced(merged, own)], layers[number + 1 :])
+        errors.add(replaced(merged, own), layers[number + 1 :])
         merged = patched(merged, own)
         if "variants" in layer.document:
             patches = merge_patch(patches, layer.document["variants"], keep_null=True)
@@ -211,9 +231,9 @@ def _layers(file: Path, allowed_paths: AllowedPaths) -> Iterator[Layer]:
         document = read_json(file)
         if not isinstance(document, dict):
             raise SpecError("A spec must be a JSON object.", [("file", file)])
-        base = document.pop("extends", None)
+        base = document.pop("extends", document.get(_misspelt_extends(document)))
         if base is not None and not (isinstance(base, str) and base):
-            raise SpecError("A spec has 1 fault.", [("file", file), ("/extends", "must be the path of another spec.")])
+            raise _dangling("A spec has 1 fault.", file, file, "must be the path of another spec.")
         document.pop("$schema", None)
         if file.parent != folder:
             _rebase(document, file.parent, folder)
@@ -221,16 +241,44 @@ def _layers(file: Path, allowed_paths: AllowedPaths) -> Iterator[Layer]:
         if base is None:
             return
         seen[os.path.realpath(file)] = file.name  # A path too long for the system is one that does not exist.
-        file = file.parent / base
-        facts = [("file", file), ("/extends", base)]
+        above, file = file, file.parent / base
         if os.path.realpath(file) in seen:
             circle = " -> ".join([*seen.values(), file.name])
-            raise SpecError("A spec extends itself.", [*facts, ("circle", circle)])
+            raise _dangling("A spec extends itself.", above, file, base, [("circle", circle)])
         if not allowed_paths.holds(file):
-            raise SpecError("A spec extends a file outside the project.", facts)
+            raise _dangling("A spec extends a file outside the project.", above, file, base)
         if not os.path.isfile(file):  # noqa: PTH113  Path.is_file fails for a name that is too long.
             what = "no file" if os.path.lexists(file) else "a file that does not exist"
-            raise SpecError(f"A spec extends {what}.", facts, "the path is relative to the spec that names it")
+            hint = "the path is relative to the spec that names it"
+            raise _dangling(f"A spec extends {what}.", above, file, base, hint=hint, near=_neighbour(above, base))
+
+
+def _misspelt_extends(document: dict[str, Any]) -> str:
+    """Returns the key that is meant to be `extends`; '' without one."""
+    unknown = document.keys() - faults.fields()
+    return next((key for key in sorted(unknown) if nearest(key, faults.fields()) == "extends"), "")
+
+
+def _dangling(
+    message: str, above: Path, file: Path, base: str, more: Facts = (), *, hint: str = "", near: str = ""
+) -> FaultySpecError:
+    """Returns the error of a spec `above` whose `extends` does not lead to another spec."""
+    place = Sources().place(above, ("extends",))
+    text = f"{base}{f'. Did you mean {json.dumps(near)}?' if near else ''}"
+    rows = [*more, *([("Did you mean", near)] if near else [])]
+    diagnostic = Diagnostic("/extends", " ".join([text, *(str(value) for _, value in more)]), place)
+    diagnostic = diagnostic._replace(replacement=json.dumps(near) if near else "")
+    return FaultySpecError(message, [("file", file), ("/extends", base), *rows], [diagnostic], hint)
+
+
+def _neighbour(above: Path, base: str) -> str:
+    """Returns the path in the same folder that is most like a base that does not exist; '' without one."""
+    folder, _, name = base.rpartition("/")
+    try:
+        names = sorted(path.name for path in (above.parent / folder).glob("*.json"))
+    except OSError:
+        return ""
+    return "/".join(filter(None, (folder, near))) if (near := nearest(name, names)) else ""
 
 
 def _rebase(document: Any, folder: Path, home: Path) -> None:
@@ -269,18 +317,3 @@ def _list(value: Any) -> list[Any]:
 def _variant(document: Any, name: str) -> Any:
     variants = document.get("variants")
     return variants.get(name) if isinstance(variants, dict) else None
-
-
-def _note(errors: _Errors, mine: list[Fault], layers: list[Layer], only: str = "") -> None:
-    for fault in mine:
-        if len(errors) < faults.MOST and (not only or fault.path[:1] == (only,)):
-            layer, where = faults.place(fault.path, layers)
-            errors[layer.file, where, fault.text] = None
-
-
-def _error(file: Path, errors: _Errors) -> SpecError:
-    facts = [(where if at == file else f"{at.name} {where}", text) for at, where, text in errors]
-    count = "1 fault" if len(facts) == 1 else f"{len(facts)} faults"
-    if len(facts) >= faults.MOST:
-        count = f"{faults.MOST} faults or more"
-    return SpecError(f"A spec has {count}.", [("file", file), *facts])

@@ -239,6 +239,28 @@ class Evaluate(NamedTuple):
     latency_runs: int = 100
 
 
+class Card(NamedTuple):
+    """What only the author of a model knows, for its model card."""
+
+    version: str = ""
+    license: str = ""
+    authors: tuple[str, ...] = ()
+    architecture_family: str = ""
+    users: tuple[str, ...] = ()
+    use_cases: tuple[str, ...] = ()
+    limitations: tuple[str, ...] = ()
+    risks: Mapping[str, str] = MappingProxyType({})
+    fairness: Mapping[str, str] = MappingProxyType({})
+    sensitive_data: tuple[str, ...] = ()
+
+
+class About(NamedTuple):
+    """What a spec says about its model for people; no result depends on it."""
+
+    description: str = ""
+    card: Card = Card()
+
+
 class Variant(NamedTuple):
     """One model to build: a spec without variants, or one of its variants, under its label."""
 
@@ -255,6 +277,12 @@ class Variant(NamedTuple):
     convert: Convert
     evaluate: Evaluate
     deploy: Mapping[str, Route] = MappingProxyType({})
+    card: Card = Card()
+
+    @property
+    def about(self) -> About:
+        """What the spec says about the model for people."""
+        return About(self.description, self.card)
 
 
 def plain(value: Any) -> Any:

@@ -13,13 +13,15 @@ from typing import Any
 
 from qatbuild.exchange.errors import SpecError, system_facts, system_hint
 from qatbuild.exchange.files import read_bytes
-from qatbuild.schema.faults import MOST, pointer
+from qatbuild.schema.diagnostics import Diagnostic, FaultySpecError, place_of, pointer
+from qatbuild.schema.faults import MOST
+from qatbuild.schema.positions import Positions, Span
 
 LARGEST_BYTES = 2 << 20
 _DEEPEST = 32
 _DIGITS = 18
-_AROUND = 60
-"""Characters that are shown on each side of a syntax error."""
+_LONGEST = 120
+"""Most characters of a line that are shown with a syntax error."""
 
 _ODD = re.compile("[\0\ud800-\udfff]")
 _ODD_ESCAPE = re.compile(r"\\u(0000|d[89a-f])", re.IGNORECASE)
@@ -65,20 +67,25 @@ def _parsed(file: Path, text: str) -> Any:
             parse_int=_countable,
         )
     except json.JSONDecodeError as fault:
-        start, end = text.rfind("\n", 0, fault.pos) + 1, text.find("\n", fault.pos)
-        line = text[max(start, fault.pos - _AROUND) : min(end if end >= 0 else len(text), fault.pos + _AROUND)]
-        facts = [
-            ("file", file),
-            ("line", f"{fault.lineno}, column {fault.colno}: {fault.msg}"),
-            ("reads", line.strip()),
-        ]
-        raise SpecError(
-            "A spec is not JSON.", facts, "JSON has no comments and no comma after the last item."
-        ) from fault
+        raise _not_json(file, text, fault.msg, Span(fault.pos, fault.pos + 1)) from fault
+    except _TokenError as fault:
+        raise _not_json(file, text, str(fault), Positions(text).token(fault.token)) from fault
+    except _RepeatedKeyError as fault:
+        raise _not_json(file, text, str(fault), next(iter(Positions(text).repeated), None)) from fault
     except ValueError as fault:
-        raise SpecError("A spec is not JSON.", [("file", file), ("reason", fault)]) from fault
+        raise _not_json(file, text, str(fault), None) from fault
     except RecursionError as fault:
         raise SpecError("A spec is nested too deeply.", [("file", file)]) from fault
+
+
+def _not_json(file: Path, text: str, reason: str, span: Span | None) -> FaultySpecError:
+    """Returns the error of a text that is not JSON, with the place of the token, if that is known."""
+    place = None if span is None else place_of(file, text, span)
+    where: list[tuple[str, object]] = [("reason", reason)]
+    if place is not None:
+        where = [("line", f"{place.line}, column {place.column}: {reason}"), ("reads", place.text.strip()[:_LONGEST])]
+    hint = "JSON has no comments and no comma after the last item."
+    return FaultySpecError("A spec is not JSON.", [("file", file), *where], [Diagnostic("", reason, place)], hint)
 
 
 def _is_deep(value: Any) -> bool:
@@ -101,15 +108,27 @@ def _odd_texts(value: Any, path: tuple[str | int, ...]) -> Iterator[tuple[str, s
         yield from _odd_texts(part, (*path, key))
 
 
+class _TokenError(ValueError):
+    """A token that JSON does not have, or a number that is too large."""
+
+    def __init__(self, token: str, reason: str) -> None:
+        super().__init__(reason)
+        self.token = token
+
+
+class _RepeatedKeyError(ValueError):
+    """A key that occurs twice in one object."""
+
+
 def _finite(text: str) -> float:
     if math.isinf(value := float(text)):
-        raise ValueError(f"{text} is too large a number")
+        raise _TokenError(text, f"{text} is too large a number")
     return value
 
 
 def _countable(text: str) -> int:
     if len(text) > _DIGITS:
-        raise ValueError(f"{text[:_DIGITS]}... is too large a number")
+        raise _TokenError(text, f"{text[:_DIGITS]}... is too large a number")
     return int(text)
 
 
@@ -117,9 +136,9 @@ def _no_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     value = dict(pairs)
     if len(value) < len(pairs):
         (name, _), *_ = Counter(name for name, _ in pairs).most_common(1)
-        raise ValueError(f"the key {json.dumps(name)} occurs twice in one object")
+        raise _RepeatedKeyError(f"the key {json.dumps(name)} occurs twice in one object")
     return value
 
 
 def _no_constant(text: str) -> None:
-    raise ValueError(f"{text} is not a JSON number")
+    raise _TokenError(text, f"{text} is not a JSON number")

@@ -44,6 +44,7 @@ def typed(label: str, file: Path, document: Mapping[str, Any]) -> model.Variant:
             name: routes.typed(name, options, label, absolute)
             for name, options in sorted(document.get("deploy", {}).items())
         },
+        card=_card(document.get("card", {})),
     )
 
 
@@ -72,6 +73,11 @@ def _evaluate(fields: Mapping[str, Any]) -> model.Evaluate:
         for name, gate in sorted(fields.get("gates", {}).items())
     }
     return model.Evaluate(**{**fields, "gates": gates})
+
+
+def _card(fields: Mapping[str, Any]) -> model.Card:
+    lists = {name: tuple(value) for name, value in fields.items() if isinstance(value, list)}
+    return model.Card(**{**fields, **lists})
 
 
 def _rate(fields: Mapping[str, Any] | None) -> model.LearningRate | None:

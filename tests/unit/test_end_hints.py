@@ -271,3 +271,10 @@ def test_a_spec_that_follows_the_hint_is_read(
     file = tmp_path / "net.json"
     file.write_text(json.dumps({key: value for key, value in patched(**followed).items() if value is not None}))
     assert load("net", file, AllowedPaths(tmp_path))
+
+
+def test_without_labels_a_gate_of_classes_has_one_fault_also_for_another_task(tmp_path: Path) -> None:
+    gates = {"max_accuracy_drop": 1, "min_top1": 9}
+    error = refused(tmp_path, patched(**unlabelled(outputs={"out": {"task": "regression"}}, evaluate=gates)))
+    faults = [(at, text.partition(":")[0]) for at, text in error.facts if at.startswith("/evaluate")]
+    assert faults == [("/evaluate/max_accuracy_drop", "needs labels"), ("/evaluate/min_top1", "needs labels")]

@@ -185,7 +185,7 @@ def test_all_faults_come_at_once(tmp_path: Path) -> None:
 
 def test_malformed_json_is_named_with_line_and_column(tmp_path: Path) -> None:
     block = refused(tmp_path, '{"model": {},\n  "input": [1,]}').block()
-    assert "2, column 15" in block
+    assert "net.json:2:15  Expecting value" in block
     assert "net.json" in block
 
 

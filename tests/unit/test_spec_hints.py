@@ -86,6 +86,7 @@ HINTS: list[tuple[Fields, str, str, Fields]] = [
     ({"model": {"call": "nett:build"}}, "/model/call", follows("the project has no module"), {"model": CALL}),
     ({"model": {"keras": "net.tf"}}, "/model/keras", follows("write the path of a .keras or .h5 file"),
      {"model": {"keras": "net.keras"}}),
+    ({"model": {"keras": "net.pt"}}, "/model/keras", "PyTorch", {"model": {"keras": "net.keras"}}),
     ({"model": {**GRAPH, "meta_graph": "a.pb"}}, "/model/meta_graph", follows("write the path of the .meta file"),
      {"model": GRAPH}),
     ({"model": {"name": "lenet", **CALL}}, "/model", follows("use only one of name, call, keras, saved_model"),

@@ -25,6 +25,7 @@ OBJECTS: dict[str, Any] = {
     "train": model.Train,
     "quantize": model.Quantize,
     "convert": model.Convert,
+    "card": model.Card,
     "evaluate": model.Evaluate,
     "learning_rate": model.LearningRate,
     "calibration": model.Calibration,

@@ -7,13 +7,18 @@ from typing import Any
 
 from qatbuild.engine.forecast import needed
 from qatbuild.engine.undeclared_inputs import undeclared_inputs
-from qatbuild.exchange.errors import SpecError
+from qatbuild.exchange.errors import SpecError, printable
 from qatbuild.plugin.commands.command import JSON, SpecCommand, write_json
 from qatbuild.plugin.session import Session
+from qatbuild.report.findings import FORMATS, as_json
+from qatbuild.schema.correct import correct
 from qatbuild.schema.label import spec_of
 
 _NETWORKS = ("check", "float", "quantize", "export")
 """The stages that call the user's network."""
+
+_MOST_ROUNDS = 10
+"""Largest number of times that specs are corrected: a corrected field shows faults of its values."""
 
 
 class Check(SpecCommand):
@@ -21,13 +26,31 @@ class Check(SpecCommand):
 
     name = "check"
     doc_purpose = "validate the specs"
-    doc_usage = "[--audit] [LABEL] ..."
+    doc_usage = "[--format FORMAT] [--fix] [--audit] [LABEL] ..."
     doc_description = (
-        "Print all faults of all specs with their JSON pointers; run nothing. With --audit, print instead the files of"
-        " the project that stages opened in Python without declaring them."
+        "Print all faults of all specs with their lines and JSON pointers; run nothing. With --fix, correct misspelt"
+        " fields and values first. With --audit, print instead the files of the project that stages opened in Python"
+        " without declaring them."
     )
     cmd_options = (
         JSON,
+        {
+            "name": "format",
+            "short": "",
+            "long": "format",
+            "type": str,
+            "default": "text",
+            "choices": [(name, "") for name in ("text", "json", *FORMATS)],
+            "help": "text, or what editors and code hosts read: json, sarif, github, gitlab",
+        },
+        {
+            "name": "fix",
+            "short": "",
+            "long": "fix",
+            "type": bool,
+            "default": False,
+            "help": "correct misspelt fields and values in the spec files",
+        },
         {
             "name": "audit",
             "short": "",
@@ -42,6 +65,8 @@ class Check(SpecCommand):
         """Prints the faults; returns 1 if there are any."""
         if options["audit"]:
             return _audit(session, options, names)
+        if options["fix"]:
+            session = _fixed(session, names)
         names = session.without_prefix(names)
         errors = {name: error for name, error in session.errors.items() if not names or name in names}
         if good := set(names) - set(errors):
@@ -49,18 +74,30 @@ class Check(SpecCommand):
         labels = [
             session.task(label) for label in session.plan.labels if not names or {label, spec_of(label)} & set(names)
         ]
-        if options["json"]:
-            faults = {
-                name: {"message": error.message, "facts": error.facts, "hint": error.hint}
-                for name, error in errors.items()
-            }
-            write_json({"labels": labels, "errors": faults})
+        if options["json"] or options["format"] == "json":
+            write_json({"labels": labels, "errors": as_json(errors)})
+        elif options["format"] in FORMATS:
+            sys.stdout.write(FORMATS[options["format"]](errors) + "\n")
         else:
             sys.stdout.writelines(f"{error.block()}\n" for error in errors.values())
             good_labels = f"{len(labels)} label{'' if len(labels) == 1 else 's'} without faults"
             bad_specs = f", {len(errors)} spec{'' if len(errors) == 1 else 's'} with" if errors else ""
             sys.stdout.write(f"{good_labels}{bad_specs}\n")
         return 1 if errors else 0
+
+
+def _fixed(session: Session, names: list[str]) -> Session:
+    """Corrects misspelt tokens, says which on stderr, and loads the specs again. Another fault may show only then."""
+    wanted = session.without_prefix(names)
+    for _ in range(_MOST_ROUNDS):
+        errors = [error for name, error in session.errors.items() if not wanted or spec_of(name) in wanted]
+        corrections = correct(errors, session.project.root)
+        if not corrections:
+            break
+        for where, former, now in corrections:
+            sys.stderr.write(f"{printable(where)}  {printable(former)} -> {now}\n")
+        session = session.reload()
+    return session
 
 
 def _audit(session: Session, options: Any, names: list[str]) -> int:
