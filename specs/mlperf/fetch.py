@@ -56,8 +56,9 @@ def main(arguments: Sequence[str]) -> int:
         target.parent.mkdir(parents=True, exist_ok=True)
         if options.source is None:
             try:
-                fetch(f"{_URL}/{path}", sha256, target.parent)
+                fetch(f"{_URL}/{path}", sha256, target.parent).replace(target)
             except QatbuildError as fault:
+                fault.hint = "Fetch the files by other means, and take them from their folder with --from FOLDER."
                 sys.stderr.write(f"{fault}\n")
                 return 1
         elif sha256 in here:

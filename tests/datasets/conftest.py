@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import io
 import tarfile
+import tempfile
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -19,8 +20,9 @@ from qatbuild.exchange import request as exchange
 from qatbuild.exchange.dataset_facts import DatasetFacts
 from qatbuild.exchange.request import Request
 from qatbuild.worker import datasets
-from qatbuild.worker.datasets.examples import Examples, InMemory, opened
+from qatbuild.worker.datasets.examples import Examples, opened
 from qatbuild.worker.datasets.pictures import Pictures
+from qatbuild.worker.datasets.rows import Rows
 from qatbuild.worker.datasets.source import Source
 from tests.conftest import SHARED
 
@@ -46,16 +48,22 @@ def cifar_members() -> dict[str, bytes]:
     return members
 
 
-def load(name: str, path: Path | None = None, downloads: Path = Path("never-used"), **fields: Any) -> datasets.Dataset:
-    """The data of a spec with these fields of `dataset`."""
-    return datasets.load(Source.of({"name": name, **fields}, path), downloads)
+def load(name: str, path: Path | None = None, downloads: Path | None = None, **fields: Any) -> datasets.Dataset:
+    """The data of a spec with these fields of `dataset`; what is unpacked has no name, and so leaves nothing."""
+    return datasets.load(Source.of({"name": name, **fields}, path), downloads or Path(tempfile.gettempdir()))
+
+
+def unread(dataset: datasets.Dataset, split: str, column: str) -> Rows:
+    """A column of a split, of which nothing is read yet."""
+    each = dataset.splits[split][column]
+    assert not isinstance(each, Pictures)
+    return each
 
 
 def rows(dataset: datasets.Dataset, split: str, column: str) -> np.ndarray:
     """A column of a split as one array."""
-    each = dataset.splits[split][column]
-    assert not isinstance(each, Pictures)
-    return each.array if isinstance(each, InMemory) else each.read(np.arange(len(each)))
+    each = unread(dataset, split, column)
+    return each.read(np.arange(len(each)))
 
 
 def examples(request: Request, facts: DatasetFacts, split: str) -> Examples:

@@ -5,7 +5,9 @@ from __future__ import annotations
 import tracemalloc
 from pathlib import Path
 
-from qatbuild.worker.datasets.picture_list import PictureList
+import numpy as np
+
+from qatbuild.worker.datasets.picture_list import Classes, PictureList
 
 
 def test_every_picture_has_its_name_and_class_in_any_order() -> None:
@@ -16,8 +18,10 @@ def test_every_picture_has_its_name_and_class_in_any_order() -> None:
     assert len(files) == len(names)
     for number in (0, 9000, 4095, 4096, 8191, 8192, 5):
         assert files.path(number) == Path("all", ("cat", "dog")[number % 2], names[number])
-    assert [file.name for file in files] == names
-    assert files.labels.tolist() == [number % 2 for number in range(9001)]
+    assert [Path(file).name for file in files] == names
+    classes = Classes(files)
+    assert classes.read(np.arange(9001)).tolist() == [number % 2 for number in range(9001)]
+    assert classes.read(np.array([9000, 3, 512, 511])).tolist() == [0, 1, 0, 1]
 
 
 def test_a_picture_takes_less_than_eight_bytes() -> None:

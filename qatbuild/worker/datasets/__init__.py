@@ -12,13 +12,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-import numpy as np
-import numpy.typing as npt
-
 from qatbuild.exchange.errors import DatasetError
 from qatbuild.exchange.files import file_sha256
-from qatbuild.worker.datasets.examples import InMemory, Rows
 from qatbuild.worker.datasets.pictures import Pictures
+from qatbuild.worker.datasets.rows import Rows
 from qatbuild.worker.datasets.source import Source
 
 NAMES = ("digits", "cifar10", "idx", "npz", "images", "tfrecord", "call")
@@ -26,9 +23,6 @@ NAMES = ("digits", "cifar10", "idx", "npz", "images", "tfrecord", "call")
 
 LABELS = "labels"
 """The column of targets of the kinds with fixed names."""
-
-Images = npt.NDArray[np.uint8]
-Labels = npt.NDArray[np.int32]
 
 
 @dataclass(frozen=True)
@@ -53,14 +47,12 @@ class Dataset:
 
 
 def labelled_images(
-    train: tuple[Images, Labels], test: tuple[Images, Labels], class_names: tuple[str, ...], notes: tuple[str, ...] = ()
+    train: tuple[Rows, Rows], test: tuple[Rows, Rows], class_names: tuple[str, ...], notes: tuple[str, ...] = ()
 ) -> Dataset:
     """Return the dataset of images uint8 [n, height, width, channels], 0..255, and their classes int32 [n]."""
     splits = {"train": train, "test": test}
-    rows = {
-        split: {"images": InMemory(images), "labels": InMemory(labels)} for split, (images, labels) in splits.items()
-    }
-    return Dataset(rows, {"labels": class_names}, notes)
+    rows = {split: {"images": images, LABELS: labels} for split, (images, labels) in splits.items()}
+    return Dataset(rows, {LABELS: class_names}, notes)
 
 
 def load(source: Source, downloads: Path) -> Dataset:

@@ -6,19 +6,22 @@ described at https://www.cs.toronto.edu/~kriz/cifar.html ("Binary version").
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import IO
 
 import numpy as np
+import numpy.typing as npt
 from tqdm import tqdm
 
 from qatbuild.exchange.errors import DatasetError
 from qatbuild.worker import console
-from qatbuild.worker.datasets import Dataset, Images, labelled_images
+from qatbuild.worker.datasets import Dataset, labelled_images
 from qatbuild.worker.datasets.archive import DAMAGE, open_tar
 from qatbuild.worker.datasets.download import fetch
+from qatbuild.worker.datasets.rows import Computed, InMemory, Rows
 from qatbuild.worker.datasets.source import Source
+from qatbuild.worker.datasets.unpacked import Unpacked
 
 URL = "https://www.cs.toronto.edu/~kriz/cifar-10-binary.tar.gz"
 SHA256 = "c4a38c50a1bc5f3a1c5537f2155ab9d68f9f25eb1ed8d9ddda3db29a59bca1dd"
@@ -27,7 +30,8 @@ DOWNLOAD_BYTES = 170_052_171
 CLASS_NAMES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
 
 FOLDER = "cifar-10-batches-bin"
-MEMBERS = (*(f"data_batch_{number}.bin" for number in range(1, 6)), "test_batch.bin")
+SPLITS = {"train": tuple(f"data_batch_{number}.bin" for number in range(1, 6)), "test": ("test_batch.bin",)}
+MEMBERS = SPLITS["train"] + SPLITS["test"]
 IMAGES_PER_MEMBER = 10_000
 ROW_BYTES = 1 + 3 * 32 * 32
 """One image in a member: its label, then 1,024 red, 1,024 green and 1,024 blue bytes."""
@@ -41,8 +45,8 @@ _HINT = f"Use the binary version of CIFAR-10 ({URL}), whole; or leave out datase
 def load(source: Source, downloads: Path) -> Dataset:
     """Load CIFAR-10 from an archive, a folder or the network; uint8 [n, 32, 32, 3], channels red, green, blue.
 
-    `source.path`: the tar archive (uncompressed, .gz, .bz2, .xz; recognised by content, not by name), which is not
-    unpacked to the disk; or the folder cifar-10-batches-bin, or its parent folder.
+    `source.path`: the tar archive (uncompressed, .gz, .bz2, .xz; recognised by content, not by name); or the folder
+    cifar-10-batches-bin, or its parent folder. What it holds is kept in files without names in `downloads`, 184 MB.
 
     Raises DatasetError with the file, the member and what was expected.
     """
@@ -50,9 +54,10 @@ def load(source: Source, downloads: Path) -> Dataset:
     if path is None:
         pinned_bytes = DOWNLOAD_BYTES if source.sha256 is None else None
         path = fetch(source.url or URL, source.sha256 or SHA256, downloads, size_bytes=pinned_bytes)
-    images = np.empty((len(MEMBERS), IMAGES_PER_MEMBER, 32, 32, 3), np.uint8)
-    labels = np.empty((len(MEMBERS), IMAGES_PER_MEMBER), np.int32)
-    rows = np.empty((IMAGES_PER_MEMBER, ROW_BYTES), np.uint8)
+    splits = {
+        split: Unpacked(downloads, path, (len(members) * IMAGES_PER_MEMBER, ROW_BYTES))
+        for split, members in SPLITS.items()
+    }
     seen: list[str] = []
     members = _folder_members if path.is_dir() else _archive_members
     with tqdm(total=len(MEMBERS) * MEMBER_BYTES, desc=path.name, unit="B", unit_scale=True, **console.bar()) as bar:
@@ -62,18 +67,31 @@ def load(source: Source, downloads: Path) -> Dataset:
                 continue
             if size_bytes != MEMBER_BYTES:
                 raise _fault(path, name, "a member has the wrong size", f"{size_bytes:,} bytes")
-            for count_bytes in _fill(rows, path, name, stream):
-                bar.update(count_bytes)
-            _check_labels(rows[:, 0], path, name)
-            index = MEMBERS.index(name)
-            labels[index] = rows[:, 0]
-            images[index] = rows[:, 1:].reshape(-1, 3, 32, 32).transpose(0, 2, 3, 1)
+            split = "train" if name in SPLITS["train"] else "test"
+            at = SPLITS[split].index(name) * MEMBER_BYTES
+            for content in _pieces(path, name, stream):
+                splits[split].write(at, content)
+                at += len(content)
+                bar.update(len(content))
     missing = [name for name in MEMBERS if name not in seen]
     if missing:
         raise _fault(path, ", ".join(missing), "a member is missing", f"only {', '.join(seen[:8]) or 'nothing'}")
-    last = len(MEMBERS) - 1
-    train = images[:last].reshape(-1, 32, 32, 3), labels[:last].reshape(-1)
-    return labelled_images(train, (images[last], labels[last]), CLASS_NAMES)
+    train, test = (_columns(rows, path, SPLITS[split]) for split, rows in splits.items())
+    return labelled_images(train, test, CLASS_NAMES)
+
+
+def _columns(rows: Unpacked, path: Path, members: Sequence[str]) -> tuple[Rows, Rows]:
+    """Return images and labels of a split; DatasetError for a label above 9."""
+    labels = np.concatenate([block[:, 0].astype(np.int32) for block in rows.blocks()])
+    wrong = np.flatnonzero(labels >= len(CLASS_NAMES))
+    if len(wrong):
+        member, number = divmod(int(wrong[0]), IMAGES_PER_MEMBER)
+        raise _fault(path, members[member], "a label is not 0..9", f"image {number} has the label {labels[wrong[0]]}")
+    return Computed(rows, np.dtype(np.uint8), (32, 32, 3), _pixels), InMemory(labels)
+
+
+def _pixels(rows: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
+    return rows[:, 1:].reshape(-1, 3, 32, 32).transpose(0, 2, 3, 1)
 
 
 def _archive_members(path: Path) -> Iterator[tuple[str, int, IO[bytes] | None]]:
@@ -106,26 +124,18 @@ def _folder_members(path: Path) -> Iterator[tuple[str, int, IO[bytes] | None]]:
             yield file.name, file.stat().st_size, stream
 
 
-def _fill(rows: Images, path: Path, name: str, stream: IO[bytes]) -> Iterator[int]:
-    """Read a member into `rows`, uint8 [10000, 3073]; yield the bytes of each piece."""
-    view = rows.reshape(-1).data
-    done_bytes = 0
-    while done_bytes < MEMBER_BYTES:
+def _pieces(path: Path, name: str, stream: IO[bytes]) -> Iterator[bytes]:
+    """Yield the bytes of a member piece by piece."""
+    rest_bytes = MEMBER_BYTES
+    while rest_bytes:
         try:
-            count_bytes: int = stream.readinto(view[done_bytes : done_bytes + _CHUNK_BYTES])  # type: ignore[attr-defined]
+            content = stream.read(min(_CHUNK_BYTES, rest_bytes))
         except DAMAGE as fault:
             raise _fault(path, name, "a member is damaged or truncated", str(fault) or type(fault).__name__) from fault
-        if not count_bytes:
-            raise _fault(path, name, "a member is truncated", f"{done_bytes:,} bytes")
-        done_bytes += count_bytes
-        yield count_bytes
-
-
-def _check_labels(labels: Images, path: Path, name: str) -> None:
-    wrong = np.flatnonzero(labels >= len(CLASS_NAMES))
-    if len(wrong):
-        got = f"image {wrong[0]} has the label {labels[wrong[0]]}"
-        raise _fault(path, name, "a label is not 0..9", got)
+        if not content:
+            raise _fault(path, name, "a member is truncated", f"{MEMBER_BYTES - rest_bytes:,} bytes")
+        yield content
+        rest_bytes -= len(content)
 
 
 def _fault(path: Path, member: str, what: str, got: str) -> DatasetError:

@@ -48,7 +48,7 @@ def _write_header(file: IO[bytes], dtype: npt.DTypeLike, shape: tuple[int, ...])
 
 def no_room(path: Path, size_bytes: int, fault: OSError) -> DatasetError:
     """Return the error for a file of the dataset that cannot be written."""
-    free_bytes = shutil.disk_usage(path.parent).free
+    free_bytes = shutil.disk_usage(next(each for each in path.parents if each.is_dir())).free
     return DatasetError(
         "The dataset cannot be written.",
         [("file", path), ("reason", fault), ("needed", f"{size_bytes:,} bytes"), ("free", f"{free_bytes:,} bytes")],

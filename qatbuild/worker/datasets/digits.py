@@ -11,6 +11,7 @@ import numpy as np
 
 from qatbuild.exchange.errors import DatasetError
 from qatbuild.worker.datasets import Dataset, labelled_images
+from qatbuild.worker.datasets.rows import InMemory
 from qatbuild.worker.datasets.source import Source
 
 LEVELS = 16
@@ -45,8 +46,8 @@ def load(source: Source, downloads: Path) -> Dataset:  # noqa: ARG001
     is_test = np.zeros(len(labels), bool)
     is_test[np.argsort(labels, kind="stable")[::TEST_EVERY]] = True
     return labelled_images(
-        (images[~is_test], labels[~is_test]),
-        (images[is_test], labels[is_test]),
+        (InMemory(images[~is_test]), InMemory(labels[~is_test])),
+        (InMemory(images[is_test]), InMemory(labels[is_test])),
         class_names=tuple(str(digit) for digit in range(10)),
         notes=("train and test share their 13 writers: a test accuracy says nothing about new writers",),
     )

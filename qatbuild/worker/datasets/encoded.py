@@ -17,6 +17,7 @@ from qatbuild.exchange.dataset_facts import Column
 from qatbuild.exchange.errors import ArtifactError
 from qatbuild.worker.datasets import columns
 from qatbuild.worker.datasets.pictures import PictureError, decode, pixels
+from qatbuild.worker.datasets.rows import array_file
 from qatbuild.worker.datasets.threads import in_order
 
 _AT_ONCE = 1 << 12
@@ -58,37 +59,36 @@ class EncodedFile:
         """Open the files; ArtifactError unless they hold `count` pictures."""
         self._path, offsets_path = paths(folder, name)
         assert column.decoding is not None
-        self.shape, self._decoding, self._file = column.shape, column.decoding, None
+        self.shape, self._decoding, self._count, self._file = column.shape, column.decoding, count, None
+        self._offsets = array_file(offsets_path, np.int64, (count + 1,))
         try:
-            self._offsets: NDArray[np.int64] = np.load(offsets_path)
             self._file = self._path.open("rb", buffering=0)
             size_bytes = os.fstat(self._file.fileno()).st_size
-        except (OSError, ValueError) as fault:
+        except OSError as fault:
             reason = ("reason", fault)
             raise ArtifactError("A file of the dataset cannot be read.", [("file", self._path), reason]) from fault
-        if len(self._offsets) != count + 1 or int(self._offsets[-1]) != size_bytes:
-            got = f"{len(self._offsets) - 1} pictures in {self._offsets[-1]:,} bytes"
-            wanted = f"{count} pictures in {size_bytes:,} bytes"
-            facts = [("file", offsets_path), ("wanted", wanted), ("got", got)]
+        end = int(self._offsets.read(np.array([count]))[0])
+        if end != size_bytes:
+            facts = [("file", self._path), ("wanted", f"{end:,} bytes"), ("got", f"{size_bytes:,} bytes")]
             raise ArtifactError("A file of the dataset is not as its facts say.", facts)
 
     def __len__(self) -> int:
         """Return the number of pictures."""
-        return len(self._offsets) - 1
+        return self._count
 
     def read(self, index: NDArray[np.int64]) -> NDArray[Any]:
         """Return the pictures in the order of `index`, uint8 [n, height, width, channels]."""
         rows = np.empty((len(index), *self.shape), np.uint8)
+        places = self._offsets.read(np.stack([index, index + 1], axis=1).reshape(-1)).reshape(-1, 2)
 
-        def fill(place: int) -> None:
-            rows[place] = self._picture(int(index[place]))
+        def fill(row: int) -> None:
+            rows[row] = self._picture(int(index[row]), *places[row].tolist())
 
         for _ in in_order(fill, range(len(index))):
             pass
         return rows
 
-    def _picture(self, number: int) -> NDArray[np.uint8]:
-        start, stop = self._offsets[number : number + 2].tolist()
+    def _picture(self, number: int, start: int, stop: int) -> NDArray[np.uint8]:
         assert self._file is not None
         try:
             picture, _ = decode(os.pread(self._file.fileno(), stop - start, start), self.shape, self._decoding)

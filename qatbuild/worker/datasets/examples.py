@@ -7,64 +7,19 @@ system's file cache either way.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from qatbuild.exchange.dataset_facts import Column, DatasetFacts
-from qatbuild.exchange.errors import ArtifactError
 from qatbuild.worker.datasets.encoded import EncodedFile
+from qatbuild.worker.datasets.rows import Indices, Rows, array_file
 
-Indices = NDArray[np.int64]
 Arrays = dict[str, NDArray[Any]]
 """Arrays by column, [examples, *shape]."""
-
-
-class Rows(Protocol):
-    """The rows of one column: uint8, int32 or float32 [examples, *shape], read in any order."""
-
-    @property
-    def dtype(self) -> np.dtype[Any]:
-        """The type of the values."""
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        """The shape of one row."""
-
-    def __len__(self) -> int:
-        """Return the number of rows."""
-
-    def read(self, index: Indices) -> NDArray[Any]:
-        """Return rows in the order of `index` (int64 [n]): [n, *shape]."""
-
-
-class InMemory(NamedTuple):
-    """The rows of an array [examples, *shape] in memory."""
-
-    array: NDArray[Any]
-
-    @property
-    def dtype(self) -> np.dtype[Any]:
-        """The type of the values."""
-        return self.array.dtype
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        """The shape of one row."""
-        return self.array.shape[1:]
-
-    def __len__(self) -> int:
-        """Return the number of rows."""
-        return len(self.array)
-
-    def read(self, index: Indices) -> NDArray[Any]:
-        """Return rows in the order of `index`."""
-        rows: NDArray[Any] = self.array[index]
-        return rows
 
 
 class Examples:
@@ -104,62 +59,4 @@ def opened(folder: Path, split: str, facts: DatasetFacts) -> Examples:
 def _opened(folder: Path, name: str, column: Column, count: int) -> Rows:
     if column.decoding is not None:
         return EncodedFile(folder, name, column, count)
-    return ArrayFile(folder / f"{name}.npy", column, count)
-
-
-class ArrayFile:
-    """The rows of an .npy file, which are read when they are asked for."""
-
-    def __init__(self, path: Path, column: Column, count: int) -> None:
-        """Open the file; ArtifactError unless it holds `count` rows of the column."""
-        self._path, self._count, self._file = path, count, None
-        try:
-            self._file = path.open("rb", buffering=0)
-            version = np.lib.format.read_magic(self._file)
-            read_header = (
-                np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
-            )
-            shape, _, self.dtype = read_header(self._file)
-        except (OSError, ValueError) as fault:
-            raise ArtifactError("A file of the dataset cannot be read.", [("file", path), ("reason", fault)]) from fault
-        if shape != (count, *column.shape) or self.dtype != column.dtype:
-            got = f"{self.dtype} {list(shape)}"
-            facts = [("file", path), ("wanted", f"{column.dtype} {[count, *column.shape]}"), ("got", got)]
-            raise ArtifactError("A file of the dataset is not as its facts say.", facts)
-        self._start = self._file.tell()
-        self.shape = column.shape
-        self._row_bytes = int(np.prod(column.shape, dtype=np.int64)) * self.dtype.itemsize
-
-    def __len__(self) -> int:
-        """Return the number of rows."""
-        return self._count
-
-    def read(self, index: Indices) -> NDArray[Any]:
-        """Return rows in the order of `index`."""
-        rows = np.empty((len(index), *self.shape), self.dtype)
-        view = rows.reshape(-1).view(np.uint8).data
-        width = self._row_bytes
-        for start, stop in _runs(index):
-            self._fill(view[start * width : stop * width], self._start + int(index[start]) * width)
-        return rows
-
-    def _fill(self, into: memoryview, at: int) -> None:
-        assert self._file is not None
-        while into:
-            count = os.preadv(self._file.fileno(), [into], at)
-            if not count:
-                raise ArtifactError("A file of the dataset is shorter than its array.", [("file", self._path)])
-            into, at = into[count:], at + count
-
-    def __del__(self) -> None:
-        if self._file is not None:
-            self._file.close()
-
-
-def _runs(index: Indices) -> Iterator[tuple[int, int]]:
-    """Yield (start, stop) of each part of `index` whose rows follow one another in the file."""
-    ends = [*(np.flatnonzero(np.diff(index) != 1) + 1).tolist(), len(index)]
-    start = 0
-    for stop in ends if len(index) else ():
-        yield start, stop
-        start = stop
+    return array_file(folder / f"{name}.npy", column.dtype, (count, *column.shape))

@@ -41,7 +41,8 @@ def parts(dataset: Dataset, source: Source) -> tuple[dict[str, Part], tuple[str,
     fraction = _fraction("validation", source.validation)
     count = dataset.count("train")
     # RandomState's stream is frozen for good (NEP 19); Generator's may change with a version of NumPy.
-    order = np.random.RandomState(SEED).permutation(count).astype(np.int32)
+    order = np.arange(count, dtype=np.int32)
+    np.random.RandomState(SEED).shuffle(order)
     splits = {split: Part(split, np.arange(dataset.count(split), dtype=np.int32)) for split in dataset.splits}
     notes = []
     tested = 0

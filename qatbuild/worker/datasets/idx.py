@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import gzip
 import math
+import os
 from pathlib import Path
-from typing import Any
+from typing import IO
 
 import numpy as np
 import numpy.typing as npt
@@ -17,7 +18,9 @@ from qatbuild.exchange.errors import DatasetError
 from qatbuild.worker.datasets import Dataset, labelled_images
 from qatbuild.worker.datasets.archive import DAMAGE
 from qatbuild.worker.datasets.download import fetch
+from qatbuild.worker.datasets.rows import Computed, RowFile, Rows, with_channel
 from qatbuild.worker.datasets.source import Source
+from qatbuild.worker.datasets.unpacked import Unpacked
 
 URL = "https://storage.googleapis.com/cvdf-datasets/mnist/"
 SHA256 = {
@@ -52,19 +55,33 @@ def load(source: Source, downloads: Path) -> Dataset:
         files = [_found(path, name) for name in SHA256]
     else:
         raise _fault(path, "it is not a folder", "a file", "a folder with four IDX files")
-    train_images, train_labels = _pair(*files[:2])
-    test_images, test_labels = _pair(*files[2:])
-    if train_images.shape[1:] != test_images.shape[1:]:
-        sizes = ["x".join(map(str, images.shape[1:3])) for images in (test_images, train_images)]
+    images, labels = _pair(files[0], files[1], downloads)
+    test_images, test_labels = _pair(files[2], files[3], downloads)
+    if images.shape != test_images.shape:
+        sizes = ["x".join(map(str, each.shape)) for each in (test_images, images)]
         raise _fault(files[2], "test and training images differ in size", sizes[0], f"{sizes[1]} (height x width)")
-    classes = int(max(train_labels.max(), test_labels.max())) + 1
-    untrained = np.flatnonzero(np.bincount(train_labels, minlength=classes) == 0)
+    trained = _counts(labels)
+    present = np.flatnonzero(trained + _counts(test_labels))
+    classes = int(present[-1]) + 1
+    untrained = np.flatnonzero(trained[:classes] == 0)
     return labelled_images(
-        (train_images, train_labels),
-        (test_images, test_labels),
+        (with_channel(images), _whole(labels)),
+        (with_channel(test_images), _whole(test_labels)),
         class_names=tuple(str(label) for label in range(classes)),
         notes=(f"classes without training images: {', '.join(map(str, untrained))}",) if len(untrained) else (),
     )
+
+
+def _counts(labels: RowFile) -> npt.NDArray[np.int64]:
+    """Return how often each byte is a label: int64 [256]."""
+    counts = np.zeros(256, np.int64)
+    for part in labels.blocks():
+        counts += np.bincount(part, minlength=256)
+    return counts
+
+
+def _whole(labels: RowFile) -> Rows:
+    return Computed(labels, np.dtype(np.int32), (), lambda part: part.astype(np.int32))
 
 
 def _downloaded(url: str, sha256: str | None, downloads: Path) -> list[Path]:
@@ -86,48 +103,73 @@ def _found(folder: Path, name: str) -> Path:
     raise _fault(folder, f"{name} is missing", f"only {present}", " or ".join(spellings))
 
 
-def _pair(images_file: Path, labels_file: Path) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.int32]]:
-    images, labels = _read(images_file, 3), _read(labels_file, 1)
+def _pair(images_file: Path, labels_file: Path, downloads: Path) -> tuple[RowFile, RowFile]:
+    images, labels = _read(images_file, 3, downloads), _read(labels_file, 1, downloads)
     if len(images) != len(labels):
         expected = f"{len(images)}, one for each image in {images_file.name}"
         raise _fault(labels_file, "images and labels differ in number", f"{len(labels)} labels", expected)
-    return images[..., np.newaxis], labels.astype(np.int32)
+    return images, labels
 
 
-def _read(file: Path, dimensions: int) -> npt.NDArray[np.uint8]:
-    """Read the bytes of an IDX file: 2 zero bytes, type, number of dimensions, big-endian sizes, then the values."""
-    magic = bytes([0, 0, _UNSIGNED_BYTE, dimensions])
-    header_bytes = len(magic) + 4 * dimensions
+def _read(file: Path, dimensions: int, downloads: Path) -> RowFile:
+    """Open an IDX file: 2 zero bytes, type, number of dimensions, big-endian sizes, then the values.
+
+    A compressed one is unpacked into `downloads`.
+    """
     try:
-        with gzip.open(file) if file.suffix == ".gz" else file.open("rb") as stream:
-            header = stream.read(header_bytes)
-            if header[:4] != magic:
-                expected = f"{magic.hex(' ')}: unsigned bytes, {dimensions} dimension(s)"
-                raise _fault(file, "wrong magic number", header[:4].hex(" ") or "an empty file", expected)
-            if len(header) < header_bytes:
-                raise _fault(file, "it ends within its header", f"{len(header)} bytes", f"{header_bytes} bytes")
-            shape = tuple(int(size) for size in np.frombuffer(header[4:], ">u4"))
-            if 0 in shape:
-                raise _fault(file, "it is declared empty", f"sizes {shape}", "sizes of at least 1")
-            body = _body(stream, math.prod(shape))
+        if file.suffix != ".gz":
+            return _plain(file, dimensions)
+        with gzip.open(file) as stream:
+            return _unpacked(stream, file, dimensions, downloads)
     except DAMAGE as fault:
         raise _fault(
             file, "it is damaged or truncated", str(fault) or type(fault).__name__, "a whole IDX file, plain or gzip"
         ) from fault
-    if len(body) != math.prod(shape):
-        more = "at least " if len(body) > math.prod(shape) else ""
-        got = f"{more}{header_bytes + len(body):,} bytes"
-        expected = f"{header_bytes + math.prod(shape):,} bytes for the sizes {shape} in its header"
-        raise _fault(file, "its length differs from its header", got, expected)
-    return np.frombuffer(body, np.uint8).reshape(shape)
 
 
-def _body(stream: Any, size_bytes: int) -> bytearray:
-    """Read at most one byte more than expected: enough to detect an excess, however wrong the header is."""
-    body = bytearray()
-    while len(body) <= size_bytes and (chunk := stream.read(min(_CHUNK_BYTES, size_bytes + 1 - len(body)))):
-        body += chunk
-    return body
+def _plain(file: Path, dimensions: int) -> RowFile:
+    with file.open("rb") as stream:
+        shape = _header(stream, file, dimensions)
+        _check_size(file, shape, os.fstat(stream.fileno()).st_size - stream.tell())
+        return RowFile(stream, file, start=stream.tell(), dtype=np.uint8, shape=shape)
+
+
+def _unpacked(stream: gzip.GzipFile, file: Path, dimensions: int, downloads: Path) -> RowFile:
+    """Copy what is decompressed, at most one byte more than expected, however wrong the header is."""
+    shape = _header(stream, file, dimensions)
+    rows, at, most = Unpacked(downloads, file, shape), 0, math.prod(shape) + 1
+    while content := stream.read(min(_CHUNK_BYTES, most - at)):
+        rows.write(at, content)
+        at += len(content)
+    _check_size(file, shape, at)
+    return rows
+
+
+def _header(stream: IO[bytes] | gzip.GzipFile, file: Path, dimensions: int) -> tuple[int, ...]:
+    """Read the header and return the shape of the values."""
+    magic = bytes([0, 0, _UNSIGNED_BYTE, dimensions])
+    header_bytes = len(magic) + 4 * dimensions
+    header = stream.read(header_bytes)
+    if header[:4] != magic:
+        expected = f"{magic.hex(' ')}: unsigned bytes, {dimensions} dimension(s)"
+        raise _fault(file, "wrong magic number", header[:4].hex(" ") or "an empty file", expected)
+    if len(header) < header_bytes:
+        raise _fault(file, "it ends within its header", f"{len(header)} bytes", f"{header_bytes} bytes")
+    shape = tuple(int(size) for size in np.frombuffer(header[4:], ">u4"))
+    if 0 in shape:
+        raise _fault(file, "it is declared empty", f"sizes {shape}", "sizes of at least 1")
+    return shape
+
+
+def _check_size(file: Path, shape: tuple[int, ...], body_bytes: int) -> None:
+    wanted_bytes = math.prod(shape)
+    if body_bytes == wanted_bytes:
+        return
+    header_bytes = 4 + 4 * len(shape)
+    # Of a compressed file that is too long the rest is not read.
+    got = f"{header_bytes + body_bytes:,} bytes" if body_bytes < wanted_bytes else "more"
+    expected = f"{header_bytes + wanted_bytes:,} bytes for the sizes {shape} in its header"
+    raise _fault(file, "its length differs from its header", got, expected)
 
 
 def _fault(file: Path, what: str, got: str, expected: str) -> DatasetError:

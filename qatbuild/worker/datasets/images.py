@@ -11,10 +11,10 @@ from qatbuild.exchange.decoding import Decoding
 from qatbuild.exchange.errors import DatasetError
 from qatbuild.worker import console
 from qatbuild.worker.datasets import LABELS, Dataset, picture_folders, picture_table
-from qatbuild.worker.datasets.examples import InMemory, Rows
-from qatbuild.worker.datasets.picture_list import Listed, PictureList
+from qatbuild.worker.datasets.picture_list import Classes, Listed, PictureList
 from qatbuild.worker.datasets.picture_look import Look, decoding
 from qatbuild.worker.datasets.pictures import PictureError, Pictures, header
+from qatbuild.worker.datasets.rows import Rows
 from qatbuild.worker.datasets.source import Source
 from qatbuild.worker.datasets.store import damaged
 
@@ -46,14 +46,15 @@ def load(source: Source, downloads: Path) -> Dataset:  # noqa: ARG001
     for split, files in splits.items():
         columns[split] = {IMAGES: _pictures(files, shape, how, file_bytes[split], source)}
         if source.labels:
-            columns[split][LABELS] = InMemory(files.labels)
+            columns[split][LABELS] = Classes(files)
     return Dataset(columns, {LABELS: classes} if source.labels else {})
 
 
 def _pictures(files: PictureList, shape: tuple[int, ...], how: Decoding, size: int, source: Source) -> Pictures:
     def content(number: int) -> bytes:
         try:
-            return files.path(number).read_bytes()
+            with open(files.file(number), "rb") as stream:  # noqa: PTH123
+                return stream.read()
         except OSError as fault:
             raise PictureError(str(fault)) from fault
 
@@ -75,7 +76,7 @@ def _look(splits: Listed, source: Source) -> tuple[Look, dict[str, int]]:
             for file in files:
                 bar.update()
                 try:
-                    with file.open("rb") as stream:
+                    with open(file, "rb") as stream:  # noqa: PTH123
                         look.add(header(stream), file)
                         file_bytes[split] += os.fstat(stream.fileno()).st_size
                 except (PictureError, OSError) as fault:

@@ -15,9 +15,9 @@ from qatbuild.worker.datasets import LABELS, Dataset
 from qatbuild.worker.datasets.archive import DAMAGE
 from qatbuild.worker.datasets.classes import Values
 from qatbuild.worker.datasets.download import fetch
-from qatbuild.worker.datasets.examples import Indices, Rows
 from qatbuild.worker.datasets.misfit import MisfitError
 from qatbuild.worker.datasets.npz_member import Member
+from qatbuild.worker.datasets.rows import Rows, with_channel
 from qatbuild.worker.datasets.source import Source
 
 SPLITS = ("train", "validation", "test")
@@ -63,21 +63,6 @@ def _file(source: Source, downloads: Path) -> Path:
 
 def _kind(rows: Rows) -> str:
     return f"{rows.dtype} [{', '.join(map(str, ('n', *rows.shape)))}]"
-
-
-class _WithChannel:
-    """Grey images [height, width] as [height, width, 1]."""
-
-    def __init__(self, rows: Rows) -> None:
-        self._rows = rows
-        self.dtype, self.shape = rows.dtype, (*rows.shape, 1)
-
-    def __len__(self) -> int:
-        return len(self._rows)
-
-    def read(self, index: Indices) -> npt.NDArray[Any]:
-        """Return rows in the order of `index`."""
-        return self._rows.read(index)[..., np.newaxis]
 
 
 class _Archive:
@@ -155,7 +140,7 @@ class _Archive:
             if name != LABELS:
                 self._fault("a number is too large", got, f"numbers {numbers.min} .. {numbers.max}")
         grey = name == IMAGES and len(member.shape) == _GREY_DIMENSIONS and member.dtype == np.uint8
-        return _WithChannel(member) if grey else member
+        return with_channel(member) if grey else member
 
     def _check_real(self, block: npt.NDArray[Any], place: int) -> None:
         with np.errstate(over="ignore"):

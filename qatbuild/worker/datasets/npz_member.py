@@ -11,8 +11,8 @@ from typing import IO, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from qatbuild.worker.datasets.examples import Indices
 from qatbuild.worker.datasets.misfit import MisfitError
+from qatbuild.worker.datasets.rows import Indices
 
 _BLOCK_BYTES = 1 << 24
 LARGEST_FORTRAN_BYTES = 1 << 30

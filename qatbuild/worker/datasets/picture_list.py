@@ -6,10 +6,12 @@ import os
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
+
+from qatbuild.worker.datasets.rows import Indices
 
 NO_CLASS = -1
 
@@ -54,11 +56,18 @@ class PictureList:
     def __len__(self) -> int:
         return _BLOCK * len(self._compressed) + len(self._names)
 
-    def __iter__(self) -> Iterator[Path]:
-        return (self.path(number) for number in range(len(self)))
+    def __iter__(self) -> Iterator[str]:
+        return (self.file(number) for number in range(len(self)))
 
     def path(self, number: int) -> Path:
-        """Return the file of a picture; threads may ask at the same time."""
+        """Return the file of a picture."""
+        return Path(self.file(number))
+
+    def file(self, number: int) -> str:
+        """Return the file of a picture as text; threads may ask at the same time.
+
+        Not as a Path: these intern every name, in a table that grows and is copied again and again.
+        """
         block, place = divmod(number, _BLOCK)
         if block == len(self._compressed):
             name, label = self._names[place], self._classes[place]
@@ -69,16 +78,45 @@ class PictureList:
                 self._opened = opened = _Block(block, names, self._classes_of(block))
             name, label = opened.names[place], int(opened.classes[place])
         folder = self._class_folders[label] if self._class_folders else ""
-        return self.folder / folder / os.fsdecode(name)
+        return os.path.join(self.folder, folder, os.fsdecode(name))  # noqa: PTH118
 
-    @property
-    def labels(self) -> NDArray[np.int32]:
-        """The class of each picture."""
-        blocks = map(self._classes_of, range(len(self._compressed)))
-        return np.concatenate([*blocks, np.array(self._classes, np.int32)])
+    def classes(self, index: Indices) -> NDArray[np.int32]:
+        """Return the classes of the pictures `index`, int32 [n]."""
+        classes = np.empty(len(index), np.int32)
+        blocks, places = np.divmod(index, _BLOCK)
+        for block in dict.fromkeys(blocks.tolist()):  # np.unique would import numpy.ma, 5 MiB.
+            here = blocks == block
+            classes[here] = self._classes_of(block)[places[here]]
+        return classes
 
     def _classes_of(self, block: int) -> NDArray[np.int32]:
+        if block == len(self._compressed):
+            return np.array(self._classes, np.int32)
         return np.frombuffer(zlib.decompress(self._compressed[block][1]), np.int32)
+
+
+class Classes(NamedTuple):
+    """The column of the classes of listed pictures."""
+
+    pictures: PictureList
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """The type of the values."""
+        return np.dtype(np.int32)
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """The shape of one row."""
+        return ()
+
+    def __len__(self) -> int:
+        """Return the number of rows."""
+        return len(self.pictures)
+
+    def read(self, index: Indices) -> NDArray[np.int32]:
+        """Return rows in the order of `index`."""
+        return self.pictures.classes(index)
 
 
 Listed = Mapping[str, PictureList]

@@ -18,15 +18,18 @@ from qatbuild.worker import console
 from qatbuild.worker.datasets import Dataset, encoded
 from qatbuild.worker.datasets.classes import OBJECTS, Counted
 from qatbuild.worker.datasets.columns import ByteMoments, RealMoments, write
-from qatbuild.worker.datasets.examples import Rows
 from qatbuild.worker.datasets.holdout import Numbers, Part
 from qatbuild.worker.datasets.pictures import PictureError, Pictures, decode, pixels
+from qatbuild.worker.datasets.rows import Rows
 from qatbuild.worker.datasets.threads import in_order
 
 LARGEST_GROWTH = 1.2
 """Pictures are stored as pixels if that takes at most so many times their encoded bytes."""
 
 _CHUNK_BYTES = 1 << 22
+_CHUNK_ROWS = 1 << 14
+"""Of short rows the numbers take more than the rows themselves."""
+
 _IMAGE_DIMENSIONS = 3
 _NAMED = 5
 
@@ -116,7 +119,7 @@ class Store:
     def _pictures(self, split: str, name: str, rows: Pictures, index: Numbers) -> Numbers:
         """Write the pictures, decode each one; return the index of those that are not damaged."""
         moments = ByteMoments(rows.shape[-1]) if split == "train" else None
-        is_whole = np.ones(len(index), bool)
+        left_out: list[int] = []
         as_pixels = name in self._as_pixels
 
         def work(number: int) -> _Decoded:
@@ -131,7 +134,7 @@ class Store:
                         self._damaged += 1
                         if self._damaged <= _NAMED:
                             self._damaged_names.append(rows.name(int(index[place])))
-                        is_whole[place] = False
+                        left_out.append(place)
                         continue
                     self._conversions.update(each.changes)
                     if moments is not None and each.histogram is not None:
@@ -147,7 +150,7 @@ class Store:
         if moments is not None:
             decoding = None if as_pixels else rows.decoding
             self._columns[name] = Column("uint8", rows.shape, (), moments.statistics(), decoding)
-        return index if is_whole.all() else index[is_whole]
+        return np.delete(index, left_out) if left_out else index
 
 
 def _decoded(rows: Pictures, number: int, *, as_pixels: bool, count: bool) -> _Decoded:
@@ -181,6 +184,6 @@ def _moments(rows: Rows, names: Mapping[str, Any] | tuple[str, ...]) -> ByteMome
 
 def _chunks(rows: Rows, index: Numbers) -> Iterator[npt.NDArray[Any]]:
     row_bytes = int(np.prod(rows.shape, dtype=np.int64)) * np.dtype(rows.dtype).itemsize
-    size = max(1, _CHUNK_BYTES // max(1, row_bytes))
+    size = min(_CHUNK_ROWS, max(1, _CHUNK_BYTES // max(1, row_bytes)))
     for start in range(0, len(index), size):
         yield rows.read(index[start : start + size].astype(np.int64))

@@ -12,10 +12,10 @@ from tqdm import tqdm
 from qatbuild.exchange.errors import DatasetError
 from qatbuild.worker import console
 from qatbuild.worker.datasets import LABELS, Dataset
-from qatbuild.worker.datasets.examples import Rows
 from qatbuild.worker.datasets.misfit import MisfitError
 from qatbuild.worker.datasets.picture_look import Look, decoding
 from qatbuild.worker.datasets.pictures import PictureError, Pictures, header
+from qatbuild.worker.datasets.rows import Rows
 from qatbuild.worker.datasets.source import Feature, Source
 from qatbuild.worker.datasets.store import damaged
 from qatbuild.worker.datasets.tfrecord_features import Numbers, described, fault, parsed, single

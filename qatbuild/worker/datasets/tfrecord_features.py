@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 
 from qatbuild.exchange.errors import DatasetError
 from qatbuild.worker.datasets.classes import PADDING, Values
-from qatbuild.worker.datasets.examples import Indices
 from qatbuild.worker.datasets.misfit import MisfitError
+from qatbuild.worker.datasets.rows import Indices
 from qatbuild.worker.datasets.source import Feature
 from qatbuild.worker.datasets.tfrecord_records import Records
 
