@@ -100,6 +100,20 @@ def prelu(x):
 
 
 @network
+def prelu_axes(x):
+    """Slopes for each column of each channel, for each row, and of sequences for each value and for each channel."""
+
+    def slopes(name, **form):
+        return L.PReLU(**form, alpha_initializer=keras.initializers.RandomUniform(-0.2, 0.5), name=name)
+
+    x = slopes("columns", shared_axes=[1])(L.Conv2D(4, 3, padding="same", name="one")(x))
+    x = slopes("rows", shared_axes=[2])(L.Conv2D(4, 3, padding="same", name="two")(x))
+    x = L.Reshape((16, 16), name="frames")(x)
+    x = slopes("steps")(L.Conv1D(4, 3, padding="same", name="three")(x))
+    return slopes("channels", shared_axes=[1])(L.Conv1D(4, 3, padding="same", name="four")(x))
+
+
+@network
 def joined(x):
     """Sigmoid, softmax, tanh, a wide branch, the same tensor twice, concatenations of concatenations."""
     x = L.Conv2D(8, 3, padding="same", activation="relu", name="stem")(x)
@@ -247,6 +261,21 @@ def upsampled(x):
 def reduced(x):
     x = L.Conv2D(8, 3, padding="same", activation="relu", name="one")(x)
     return L.Add(name="add")([keras.ops.mean(x, axis=1), keras.ops.max(x, axis=2)])
+
+
+@network
+def lstm(x):
+    x = L.Reshape((4, 64), name="frames")(x)
+    x = L.LSTM(6, unroll=True, return_sequences=True, name="first")(x)
+    return L.Bidirectional(L.LSTM(6, unroll=True, name="lstm"), name="second")(x)
+
+
+@network
+def gru(x):
+    x = L.Reshape((4, 64), name="frames")(x)
+    x = L.SimpleRNN(6, unroll=True, return_sequences=True, name="simple")(x)
+    x = L.GRU(6, unroll=True, return_sequences=True, go_backwards=True, name="first")(x)
+    return L.GRU(6, unroll=True, reset_after=False, name="second")(x)
 
 
 def synonyms(images, training):  # noqa: ARG001

@@ -19,7 +19,7 @@ from tests.tflite.running import int8
 
 pytestmark = pytest.mark.tf
 
-BOTH = ("causal", "clipped", "joined", "prelu", "transposed")
+BOTH = ("causal", "clipped", "gru", "joined", "prelu", "prelu_axes", "transposed")
 CASES = [(name, "uint8") for name in NETWORKS] + [(name, "int8_per_channel") for name in BOTH]
 
 # The operators of the files, without those that compute shapes.
@@ -32,6 +32,7 @@ LAYERS = {
     "dilated_bias": "CONV_2D DEPTHWISE_CONV_2D DEPTHWISE_CONV_2D DEPTHWISE_CONV_2D CONV_2D CONV_2D FULLY_CONNECTED",
     "grouped": "CONV_2D MEAN FULLY_CONNECTED",
     "prelu": "CONV_2D PRELU CONV_2D PRELU FULLY_CONNECTED PRELU FULLY_CONNECTED",
+    "prelu_axes": "CONV_2D PRELU CONV_2D PRELU CONV_2D PRELU CONV_2D PRELU FULLY_CONNECTED",
     "prelus": "CONV_2D PRELU CONV_2D PRELU FULLY_CONNECTED",
     "transposed": "TRANSPOSE_CONV TRANSPOSE_CONV MEAN FULLY_CONNECTED",
     "transposed1d": "TRANSPOSE_CONV MEAN FULLY_CONNECTED",
@@ -43,6 +44,7 @@ BLIND = {
     "called_twice": {"LOGISTIC", "PACK"},  # the graph has two results where the .tflite has one
     "clipped_pixels": {"RESHAPE"},  # its values are already those of the layer in front
     "frame_by_frame": {"PACK", "RESHAPE", "STRIDED_SLICE"},  # values whose first dimension is not that of the images
+    "lstm": {"FULLY_CONNECTED"},  # both directions read the same steps, of which the converter cuts each once
     "normed_everywhere": {"RESHAPE"},  # to 1 x 1 pixels and back
 }
 """The operators that have nothing to be compared with."""
@@ -58,7 +60,7 @@ def operators(path):
                 tf.import_graph_def(definition, name="")
             return sessions.enter_context(tf.compat.v1.Session(graph=graph)).run
 
-        graphs, named = {"frozen": frozen, "float": frozen}, (["input"], ["output"])
+        graphs, named = {"fake_quant": frozen, "float": frozen}, (["input"], ["output"])
         model = inspect.read(path)
         images = IMAGES if model.tensors[model.inputs[0]].dtype == "uint8" else int8(IMAGES)
         integers, feeds = {"input": images[:4]}, {"input:0": reals()[:4]}

@@ -10,6 +10,7 @@ import tensorflow as tf
 
 from qatbuild.exchange import networks
 from qatbuild.worker import models
+from qatbuild.worker.tasks import ends
 
 v1 = tf.compat.v1
 Arrays = Mapping[str, np.ndarray]
@@ -23,7 +24,7 @@ class Built:
         model: Mapping[str, Any],
         shapes: Mapping[str, tuple[int, ...]],
         sizes: Mapping[str, int | None],
-        ends: Mapping[str, str] | None = None,
+        activations: Mapping[str, str] | None = None,
         *,
         training: bool = False,
     ) -> None:
@@ -37,12 +38,9 @@ class Built:
                 key: v1.placeholder(tf.float32, [None, *shape], name=name)
                 for name, (key, shape) in zip(names, shapes.items(), strict=True)
             }
-            self.tensors = models.build(self.inputs, sizes, self.network, training=training, ends=ends)
-            several = len(sizes) > 1
-            self.results = {
-                name: models.result(tensor, (ends or {}).get(name, ""), name if several else "")
-                for name, tensor in self.tensors.items()
-            }
+            self.tensors = models.build(self.inputs, sizes, self.network, training=training, ends=activations)
+            kinds = dict.fromkeys(sizes, "") | dict(activations or {})
+            self.results = {name: result(tensor, kinds[name], name) for name, tensor in self.tensors.items()}
             self.variables = {each.op.name: each for each in v1.global_variables() if each.op.name != "global_step"}
             self.trainable = {each.op.name for each in v1.trainable_variables()}
 
@@ -60,6 +58,11 @@ class Built:
             feed = {self.variables[name].initial_value: value for name, value in (values or {}).items()}
             session.run([each.initializer for each in v1.global_variables()], feed)
             return session.run(self.results, {self.inputs[name]: array for name, array in arrays.items()})
+
+
+def result(tensor: tf.Tensor, kind: str, name: str) -> tf.Tensor:
+    """Returns what a task makes of a network's tensor: the softmax or sigmoid of logits, or the tensor itself."""
+    return {"softmax": ends.softmax, "sigmoid": ends.sigmoid}[kind](tensor) if kind else ends.identity(tensor, name)
 
 
 def drawn(shapes: Mapping[str, tuple[int, ...]], scale: float = 1.0) -> dict[str, np.ndarray]:

@@ -17,7 +17,7 @@ from qatbuild.exchange import networks
 from qatbuild.exchange.errors import StageError
 from qatbuild.quantize.graph.walk import producers, reachable
 from qatbuild.worker import models
-from tests.models.test_keras_models import Built
+from tests.models.keras_graphs import Built
 
 pytestmark = pytest.mark.tf
 

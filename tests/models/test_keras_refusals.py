@@ -72,12 +72,22 @@ class MyNorm(layers.LayerNormalization):
     pass
 
 
+class MyLoop(layers.LSTM):
+    pass
+
+
+def unrolled(x: Any) -> Any:
+    return layers.LSTM(4, unroll=True)(layers.Dropout(0.5)(frames(x)))
+
+
 LOOPS = {
-    "gru": layers.GRU(4, name="mine"),
-    "lstm": layers.LSTM(4, name="mine"),
-    "unrolled": layers.LSTM(4, unroll=True, name="mine"),
-    "simple": layers.SimpleRNN(4, name="mine"),
-    "cells": layers.RNN(layers.GRUCell(4), name="mine"),
+    "GRU": (layers.GRU(4, name="mine"), follows("write unroll=True, or set layer.unroll = True and save")),
+    "LSTM": (layers.LSTM(4, name="mine"), "Conv1D"),
+    "SimpleRNN": (layers.SimpleRNN(4, name="mine"), "unroll=True"),
+}  # fmt: skip
+OTHER_LOOPS = {
+    "RNN": layers.RNN(layers.GRUCell(4), unroll=True, name="mine"),
+    "MyLoop": MyLoop(4, unroll=True, name="mine"),
 }
 NORMS = {
     "LayerNormalization": layers.LayerNormalization(name="mine"),
@@ -88,11 +98,18 @@ NORMS = {
 }
 REFUSED: dict[str, tuple[Body, str, str, str, Body]] = {
     **{
-        name: (in_time(layer), type(layer).__name__, "a recurrent loop",
-               follows("take convolutions over time (Conv1D"), convolved)
-        for name, layer in LOOPS.items()
+        name: (in_time(layer), type(layer).__name__, "a recurrent loop", hint, unrolled)
+        for name, (layer, hint) in LOOPS.items()
     },
-    "convolutional loop": (
+    **{
+        name: (in_time(layer), name, "a recurrent loop", follows("take convolutions over time (Conv1D"), convolved)
+        for name, layer in OTHER_LOOPS.items()
+    },
+    "curved loop": (
+        in_time(layers.LSTM(4, unroll=True, recurrent_activation="softplus", name="mine")), "LSTM", "activation",
+        "hard_silu", unrolled,
+    ),
+    "ConvLSTM1D": (
         lambda x: layers.ConvLSTM1D(4, 3, name="mine")(layers.Reshape((4, 16, 4))(x)),
         "ConvLSTM1D", "a recurrent loop", "Conv1D", convolved,
     ),
@@ -129,10 +146,10 @@ REFUSED: dict[str, tuple[Body, str, str, str, Body]] = {
         lambda x: layers.Masking(name="mine")(frames(x)) * 1.0, "Masking", "leaves steps out",
         follows("leave it out"), convolved
     ),
-    "activation": (
+    "GELU": (
         layers.Activation("gelu", name="mine"), 'Activation("gelu")', "no form", "hard_silu", activations
     ),
-    "activation of a layer": (
+    "mish": (
         layers.Conv2D(4, 3, activation="mish", name="mine"), "Conv2D", "no form",
         follows('take "relu", "relu6", "leaky_relu", "hard_silu"'), activations
     ),

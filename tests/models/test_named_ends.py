@@ -9,11 +9,9 @@ from typing import Any
 import keras
 import numpy as np
 import pytest
-import tensorflow as tf
 from keras import layers as L  # noqa: N812
 
 from qatbuild.exchange.errors import StageError
-from qatbuild.worker import models
 from tests.hints import follows
 from tests.models.graphs import Built, drawn
 
@@ -43,6 +41,11 @@ def keras_heads(inputs, sizes, *, training):
     net = L.Concatenate()([L.Flatten()(picture), sound])
     return keras.Model([picture, sound], [L.Dense(sizes["kind"], name="kind")(net), L.Dense(4, name="box")(net)])
 
+def probable(inputs, sizes, *, training):
+    tensors = both(inputs, sizes, training=training)
+    return {"kind": tf.identity(tf.nn.softmax(tensors["kind"])), "tags": tf.sigmoid(tensors["tags"]),
+            "share": tf.nn.softmax(tensors["share"])}
+
 def faulty(inputs, sizes, *, training):
     return inputs["nothing"]
 """
@@ -66,23 +69,22 @@ def test_function_with_several_ends_takes_and_returns_dictionaries() -> None:
     sizes = {"kind": 5, "box": None}
     built = Built({"call": "namednets:both"}, SHAPES, sizes, {"kind": "softmax"})
     assert {name: each.shape[-1] for name, each in built.tensors.items()} == {"kind": 5, "box": 2}
-    assert built.results["kind"].op.name == "Both/Predictions/kind/Softmax"
-    assert built.results["box"].op.name == "Both/Predictions/box/Identity"
+    assert built.results["kind"].op.name == "Both/Predictions/Softmax"
+    assert built.results["box"].op.name == "Both/Predictions/box"
     np.testing.assert_allclose(built.run(drawn(SHAPES))["kind"].sum(1), 1, rtol=1e-5)
 
 
 def test_lone_output_may_have_any_name_and_its_own_size() -> None:
     built = Built({"call": "namednets:one"}, {"picture": (4, 4, 1)}, {"labels": None})
     assert built.tensors["labels"].shape.as_list() == [None, 7]
-    assert built.results["labels"].op.name == "fc/Predictions/Identity"
+    assert built.results["labels"].op.name == "fc/Predictions/labels"
 
 
-@pytest.mark.parametrize(("kind", "name"), [("softmax", "Softmax"), ("sigmoid", "Sigmoid"), ("", "Identity")])
-def test_results_are_named_after_the_networks_scope_and_their_kind(kind: str, name: str) -> None:
-    with tf.Graph().as_default(), tf.name_scope("Net"):
-        tensor = tf.zeros([2, 3], name="fc")
-        assert models.result(tensor, kind).op.name == f"Net/Predictions/{name}"
-        assert models.result(tensor, kind, "boxes/scores").op.name == f"Net/Predictions/boxes/scores/{name}"
+def test_activation_that_the_task_computes_is_left_out_at_the_end_of_a_function() -> None:
+    ends = {"kind": "softmax", "tags": "sigmoid", "share": ""}
+    built = Built({"call": "namednets:probable"}, SHAPES, dict.fromkeys(ends, 3), ends)
+    assert [each.op.type for each in built.tensors.values()] == ["BiasAdd", "BiasAdd", "Softmax"]
+    assert [each.op.type for each in built.results.values()] == ["Softmax", "Sigmoid", "Identity"]
 
 
 def test_missing_output_is_answered_with_those_that_exist() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import sys
 from collections import Counter
@@ -152,7 +153,7 @@ def test_layers_that_complete_the_scaling_of_the_spec_are_a_part_of_the_network(
     checked(scaling, *parts)
 
 
-WITH_BYTES = 'rite "input": {"mean": 0, "std_dev": 1}: the network then gets the bytes, and scales them in integers.'
+WITH_BYTES = 'ive the input images "mean": 0, "std_dev": 1: the network then gets bytes, and scales them in integers.'
 
 
 @pytest.mark.parametrize(
@@ -162,31 +163,32 @@ WITH_BYTES = 'rite "input": {"mean": 0, "std_dev": 1}: the network then gets the
             ["to_both_sides"],
             "to_both_sides",
             "(x - 127.5) / 127.5",
-            'Leave to_both_sides out and write "input": {"mean": 127.5, "std_dev": 127.5}; or w' + WITH_BYTES,
+            'Leave to_both_sides out and give the input images "mean": 127.5, "std_dev": 127.5; or g' + WITH_BYTES,
         ),
         (
             ["to_unit"],
             "to_unit",
             "(x - 0) / 255",
-            'Leave to_unit out and write "input": {"mean": 0, "std_dev": 255}; or w' + WITH_BYTES,
+            'Leave to_unit out and give the input images "mean": 0, "std_dev": 255; or g' + WITH_BYTES,
         ),
         (
             ["to_unit", "imagenet"],
             "to_unit, imagenet",
             "(x - [123.675, 116.28, 103.53]) / [58.395, 57.12, 57.375]",
-            "W" + WITH_BYTES,
+            'Leave to_unit and imagenet out and give the input images "mean": [123.675, 116.28, 103.53], '
+            '"std_dev": [58.395, 57.12, 57.375] (different means if the first layer does not pad); or g' + WITH_BYTES,
         ),
-        (["shifted"], "shifted", "(x - -25.5) / 255", "W" + WITH_BYTES),
+        (["shifted"], "shifted", "(x - -25.5) / 255", "G" + WITH_BYTES),
     ],
 )
 def test_layers_that_scale_again_are_named_with_the_numbers_of_all_channels_and_the_hint_works(
     parts: list[str], layer: str, numbers: str, hint: str
 ) -> None:
-    with pytest.raises(StageError, match="which the spec has scaled already") as refused:
+    with pytest.raises(StageError, match="that the spec has scaled already") as refused:
         checked(Scaling(128, 128), *parts)
-    assert refused.value.facts == [("input", "mean 128, std_dev 128"), (layer, numbers)]
+    assert refused.value.facts == [("input", "images: mean 128, std_dev 128"), (layer, numbers)]
     assert refused.value.hint == hint
     checked(Scaling(0, 1), *parts)
-    for mean, std_dev in re.findall(r'out and write "input": {"mean": (.*?), "std_dev": (.*?)}', hint):
-        checked(Scaling(float(mean), float(std_dev)))
-    assert follows(" out and write ") in hint or hint.startswith("W")
+    for mean, std_dev in re.findall(r'out and give the input images "mean": (.*?), "std_dev": (.*?)(?: \(|; or)', hint):
+        checked(Scaling.of({"mean": json.loads(mean), "std_dev": json.loads(std_dev)}))
+    assert follows(" out and give the input ") in hint or hint.startswith("G")

@@ -17,6 +17,7 @@ from qatbuild.exchange.errors import QatbuildError
 from qatbuild.exchange.facts import FreezeFacts
 from qatbuild.exchange.scaling import Scaling
 from qatbuild.worker import graph_def
+from qatbuild.worker.stages.measuring import FILES
 from qatbuild.worker.tflite import layers
 from qatbuild.worker.training.session import session
 from tests.tflite.running import int8
@@ -85,7 +86,7 @@ def _worst_operator(project: Project, tflite: Path) -> dict[str, Any]:
     scaling = Scaling.of(project.settings["inputs"]["images"])
     sample = {"images": images if project.settings["quantize"]["scheme"] == "uint8" else int8(images)}
     sources = FreezeFacts.of(frozen.facts).inputs
-    graphs = {name: graph_def.read(frozen.file(f"{name}_graph.pb")) for name in ("frozen", "float")}
+    graphs = {form: graph_def.read(frozen.file(name)) for form, name in FILES.items()}
     with contextlib.ExitStack() as sessions:
 
         def opened(definition: Any) -> layers.Run:

@@ -52,8 +52,8 @@ class Draw:
                 self.operated,
             ],
             _SEQUENCE: [
-                self.over_time, self.over_time, self.normalized, self.activated, self.computed, self.operated,
-                self.back,
+                self.over_time, self.over_time, self.unrolled, self.normalized, self.activated, self.computed,
+                self.operated, self.back,
             ],
             _VECTOR: [self.dense, self.normalized, self.activated, self.computed, self.operated],
         }  # fmt: skip
@@ -150,6 +150,17 @@ class Draw:
             return self.back(x)
         made = {"pool": layers.MaxPooling1D, "average": layers.AveragePooling1D}[kind]
         return made(2, padding=self.random.choice(["same", "valid"]), name=self.name(kind))(x)
+
+    def unrolled(self, x: Any) -> Any:
+        """A recurrent layer of few steps."""
+        if x.shape[1] > 6:
+            return self.over_time(x)
+        make = self.random.choice([layers.LSTM, layers.GRU, layers.SimpleRNN])
+        options: dict[str, Any] = {"unroll": not self.chance(0.1), "return_sequences": self.chance(0.5)}
+        if make is layers.GRU:
+            options["reset_after"] = self.chance(0.5)
+        options["go_backwards"] = self.chance(0.3)
+        return make(self.random.choice([2, 4]), use_bias=self.chance(0.8), **options, name=self.name("loop"))(x)
 
     # Layers without weights.
 

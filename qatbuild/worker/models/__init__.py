@@ -6,7 +6,8 @@ A network is a function `network(inputs, outputs, *, training, **options)`:
     outputs  last dimension of the result, such as the number of classes, or None: the network decides; several are a
              dictionary by name
     training whether the graph is for training; only then it has dropout
-    result   float32 [batch, ..., size], before softmax or sigmoid; several are a dictionary by name
+    result   float32 [batch, ..., size], before the task's softmax or sigmoid, which is left out if it is the last
+             operation; several are a dictionary by name
 
 Each shipped network is a module of its name, so that an edit of one network does not change the digests of the others.
 A function of the user, "package.module:function", is imported from the project (functions); it may return a Keras 3
@@ -18,7 +19,6 @@ from __future__ import annotations
 
 import contextlib
 import importlib
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from types import ModuleType
 from typing import Any
@@ -31,9 +31,7 @@ from qatbuild.exchange.networks import Called, GraphDef, KerasFile, MetaGraph, N
 from qatbuild.worker.models import functions
 from qatbuild.worker.models.functions import shipped
 
-__all__ = ["build", "hints", "initial", "predict", "result", "shipped"]
-
-_RESULTS = {"softmax": ("Softmax", tf.nn.softmax), "sigmoid": ("Sigmoid", tf.sigmoid), "": ("Identity", tf.identity)}
+__all__ = ["build", "hints", "initial", "shipped"]
 
 
 def build(
@@ -48,7 +46,7 @@ def build(
 
     `inputs` are float32 [batch, ...] by name. `sizes` has the last dimension of each of the wanted tensors, None if the
     network decides. `ends` has the activation that the task computes itself, "softmax" or "sigmoid", by default "" for
-    none: it is left out at the end of a Keras model or of a graph from a file, and one that ends otherwise is refused.
+    none: it is left out at the end, and a Keras model or a graph from a file that ends otherwise is refused.
     Names are the network's own; a lone input or output may have any name. StageError if the network does not exist,
     lacks an option, an input or an output, cannot take inputs of these shapes, or returns tensors of others.
     """
@@ -116,25 +114,6 @@ def initial(shapes: Mapping[str, Sequence[int]], network: Network) -> dict[str, 
         inputs = {name: tf.compat.v1.placeholder(tf.float32, [None, *shape]) for name, shape in shapes.items()}
         values = _part("keras_model").values(loaded, inputs)
     return values
-
-
-def result(tensor: tf.Tensor, kind: str, name: str = "") -> tf.Tensor:
-    """Return softmax, sigmoid or the tensor itself ("") as the op <Scope>/Predictions/Softmax, Sigmoid or Identity.
-
-    <Scope> is the first part of the tensor's name. One of several outputs has a `name`, which comes before the kind:
-    <Scope>/Predictions/<name>/Softmax. A rewrite of the graph re-wires consumers, not Python handles: afterwards
-    `result(tensor, ...).op.inputs[0]` is the fake-quantized tensor, while `tensor` is still the float one.
-    """
-    scope, slash, _ = tensor.op.name.partition("/")
-    last, function = _RESULTS[kind]
-    parts = [scope if slash else "", "Predictions", re.sub(r"[^A-Za-z0-9_./-]", "_", name), last]
-    with tf.name_scope(""):
-        return function(tensor, name="/".join(part for part in parts if part))
-
-
-def predict(logits: tf.Tensor) -> tf.Tensor:
-    """Return softmax of the logits: float32 [batch, classes] in 0..1, the op <Scope>/Predictions/Softmax."""
-    return result(logits, "softmax")
 
 
 def hints(network: Network) -> Mapping[str, str]:

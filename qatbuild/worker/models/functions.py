@@ -20,13 +20,13 @@ import tensorflow as tf
 
 from qatbuild.exchange.errors import QatbuildError, StageError
 from qatbuild.exchange.networks import Called, Shipped
-from qatbuild.worker.models import matching
+from qatbuild.worker.models import last_activation, matching
 
 _PACKAGE = "qatbuild.worker.models"
 _PARTS = frozenset({
     "called_functions", "foreign_files", "frozen_graph", "functions", "graph_cut", "graph_network", "graph_refusals",
     "keras_2_graphs", "keras_files", "keras_layers", "keras_model", "keras_operation", "keras_refusals", "layers",
-    "matching", "meta_graph", "saved_model", "scaling_layers",
+    "last_activation", "matching", "meta_graph", "saved_model", "scaling_layers", "unrolled_loops",
 })  # fmt: skip
 _WHERE = (
     "Modules are imported from the project's root: package.module is package/module.py in the folder of pyproject.toml."
@@ -62,7 +62,7 @@ def build_called(
 ) -> dict[str, tf.Tensor]:
     """Call the user's function; return the outputs by name, also of a Keras model that the function returns.
 
-    `ends` has the activation, "softmax", "sigmoid" or "", that each output of such a model is to be without.
+    `ends` has the activation that each output is to be without, "softmax" or "sigmoid", which the task computes; or "".
     """
     called = function(network)
 
@@ -82,7 +82,11 @@ def build_called(
         return outputs
     random.setstate(drawn[0])
     np.random.set_state(drawn[1])  # noqa: NPY002
-    return _by_name(keras_model.called(result, inputs), list(sizes), network.title)
+    tensors = _by_name(keras_model.called(result, inputs), list(sizes), network.title)
+    return {
+        name: last_activation.without(each, ends[name]) if tf.is_tensor(each) else each
+        for name, each in tensors.items()
+    }
 
 
 def hints(network: Shipped | Called) -> Mapping[str, str]:

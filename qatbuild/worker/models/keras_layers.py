@@ -7,6 +7,8 @@ from typing import NamedTuple
 
 import keras
 
+from qatbuild.worker.models import unrolled_loops
+
 
 class Without(NamedTuple):
     """Why a class of layers has no integer form, and a hint, which works when it is followed."""
@@ -15,13 +17,14 @@ class Without(NamedTuple):
     hint: str = ""
 
 
-_LOOP = Without(
-    "a recurrent loop, whose steps the integer runtime does not compute in integers",
-    "take convolutions over time (Conv1D, or Conv2D with padding), which see as many steps as their kernels reach",
+_CONVOLVE = (
+    "take convolutions over time (Conv1D, or Conv2D with padding), which see as many steps as their kernels reach"
 )
-_UNROLLED = Without(
-    "a recurrent loop, unrolled: its first step multiplies a state that is made for the size of each batch",
-    _LOOP.hint,
+_LOOP = Without("a recurrent loop, whose steps the integer runtime does not compute in integers", _CONVOLVE)
+_ROLLED = Without(
+    _LOOP.why,
+    "write unroll=True, or set layer.unroll = True and save the model again: each step becomes layers of its own; "
+    f"for many steps {_CONVOLVE}",
 )
 _NORMALIZES = Without(
     "it normalizes with each image's own statistics, for which integers have no form",
@@ -55,7 +58,8 @@ _ACTIVATIONS = frozenset({
 })  # fmt: skip
 """Functions of Keras without integer form: the layer's, those of activation=..., and the classes of keras.ops."""
 _CLASSES: Mapping[str, Without] = {
-    **dict.fromkeys(("RNN", "SimpleRNN", "GRU", "LSTM", "ConvLSTM1D", "ConvLSTM2D", "ConvLSTM3D"), _LOOP),
+    **dict.fromkeys(("SimpleRNN", "GRU", "LSTM"), _ROLLED),
+    **dict.fromkeys(("RNN", "ConvLSTM1D", "ConvLSTM2D", "ConvLSTM3D"), _LOOP),
     **dict.fromkeys(("LayerNormalization", "GroupNormalization", "RMSNormalization", "UnitNormalization"), _NORMALIZES),
     **dict.fromkeys(("Attention", "AdditiveAttention", "MultiHeadAttention", "GroupedQueryAttention"), _ATTENDS),
     **dict.fromkeys(("Conv3D", "Conv3DTranspose", "MaxPooling3D", "AveragePooling3D", "UpSampling3D"), _VOLUME),
@@ -95,8 +99,8 @@ def _without(operation: keras.Operation) -> Without | None:
     # A class of the user's own that is derived from one of Keras is called by its own name.
     names = [each.__name__ for each in type(operation).__mro__ if each.__module__.partition(".")[0] == "keras"]
     without = next((_CLASSES[name] for name in names if name in _CLASSES), None)
-    if without is _LOOP and getattr(operation, "unroll", False):
-        return _UNROLLED
+    if without is _ROLLED:
+        return _of_loop(operation)
     if "ReLU" in names and (operation.threshold or (operation.negative_slope and operation.max_value is not None)):
         return _JUMPS
     if without is None and {*names[:1], _activation(operation)} & _ACTIVATIONS:
@@ -104,5 +108,14 @@ def _without(operation: keras.Operation) -> Without | None:
     return without
 
 
-def _activation(operation: keras.Operation) -> str:
-    return getattr(getattr(operation, "activation", None), "__name__", "")
+def _of_loop(layer: keras.Layer) -> Without | None:
+    if not unrolled_loops.is_known(layer) or layer.stateful:
+        return _LOOP
+    if not unrolled_loops.is_unrolled(layer):
+        return _ROLLED
+    curves = {_activation(layer), _activation(layer, "recurrent_activation")}
+    return _CURVE if curves & _ACTIVATIONS else None
+
+
+def _activation(operation: keras.Operation, name: str = "activation") -> str:
+    return getattr(getattr(operation, name, None), "__name__", "")

@@ -29,7 +29,7 @@ import numpy as np
 import tensorflow as tf
 
 from qatbuild.exchange.errors import QatbuildError, StageError
-from qatbuild.worker.models import keras_operation, keras_refusals, matching, scaling_layers
+from qatbuild.worker.models import keras_operation, keras_refusals, last_activation, matching, scaling_layers
 from qatbuild.worker.models.keras_files import Loaded
 
 v1 = tf.compat.v1
@@ -228,11 +228,8 @@ class _Copy:
 
     def _without(self, end: str, tensor: tf.Tensor) -> tf.Tensor:
         """Return what an activation at the end of an output reads; the output itself if it ends otherwise."""
-        last = tensor.op
-        while last.type == "Identity":
-            last = last.inputs[0].op
-        keras_refusals.check_output(last, self.source, end)
-        return last.inputs[0] if end and last.type.lower() == end else tensor
+        keras_refusals.check_output(last_activation.last_operation(tensor), self.source, end)
+        return last_activation.without(tensor, end)
 
     def _operation(self, operation: keras.Operation) -> keras.Operation:
         """Copy a layer without its variables, or an operation on tensors such as x + y, with its name as scope."""
@@ -312,10 +309,11 @@ class _Copy:
         """Remove frozen variables from the trainable ones, and generator states from all collections."""
         pairs = zip(_without_noise(self.source), _without_noise(self.model), strict=True)
         frozen = {copy.value.op.name for source, copy in pairs if not source.trainable}
-        unused = {copy.value.op.name for copy in self.model.variables if copy.name == _NOISE_STATE}
-        for key, names in ((v1.GraphKeys.TRAINABLE_VARIABLES, frozen), (v1.GraphKeys.GLOBAL_VARIABLES, unused)):
-            collection = self.graph.get_collection_ref(key)
-            collection[:] = [variable for variable in collection if variable.op.name not in names]
+        trainable = self.graph.get_collection_ref(v1.GraphKeys.TRAINABLE_VARIABLES)
+        trainable[:] = [variable for variable in trainable if variable.op.name not in frozen]
+        # Also those of layers that a layer was copied from when it was made, as in Bidirectional.
+        all_of_them = self.graph.get_collection_ref(v1.GraphKeys.GLOBAL_VARIABLES)
+        all_of_them[:] = [each for each in all_of_them if not each.op.name.endswith(f"/{_NOISE_STATE}")]
 
 
 def _names(model: keras.Model, kind: str) -> list[str]:

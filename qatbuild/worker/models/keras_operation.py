@@ -12,7 +12,7 @@ import keras
 import tensorflow as tf
 
 from qatbuild.quantize.graph import authored
-from qatbuild.worker.models import keras_layers, keras_refusals, layers
+from qatbuild.worker.models import keras_layers, keras_refusals, layers, unrolled_loops
 
 
 class StepSeeds(keras.random.SeedGenerator):  # type: ignore[misc]
@@ -50,6 +50,21 @@ def again(layer: keras.Layer, name: str, seed: int) -> keras.Layer:
     if isinstance(layer, keras.layers.Lambda):  # From the user's own module: a file with a custom class is not loaded.
         function, arguments = layer.function, layer.arguments
         return keras.layers.Lambda(function, output_shape=layer._output_shape, arguments=arguments, name=name)  # noqa: SLF001
+    config = _config(layer, name, seed)
+    try:
+        copy = type(layer).from_config(config)
+    except Exception as fault:
+        raise keras_refusals.not_copied(layer, fault) from fault
+    if isinstance(copy, keras.layers.UpSampling1D | keras.layers.UpSampling2D):
+        _resize_at_once(copy)
+    for inner in copy._flatten_layers():  # noqa: SLF001
+        if unrolled_loops.is_unrolled(inner):
+            inner.call = unrolled_loops.unroll(inner)
+    return copy
+
+
+def _config(layer: keras.Layer, name: str, seed: int) -> dict[str, Any]:
+    """Return the configuration of the copy: with its name and seeds, without regularizers, in float32."""
     try:
         config = {**layer.get_config(), "name": name}
     except NotImplementedError as fault:
@@ -58,15 +73,12 @@ def again(layer: keras.Layer, name: str, seed: int) -> keras.Layer:
         _seed(value, f"{layer.name}/{key}", seed)
     for key in [key for key in config if key.endswith("_regularizer")]:
         config[key] = None
+    if isinstance(layer, keras.layers.Bidirectional):
+        for key in {"layer", "backward_layer"} & set(config):
+            config[key].pop("build_config", None)  # It would get variables, and then be copied for each direction.
     if "dtype" in config and layer.variable_dtype == "float32":
         config["dtype"] = "float32"  # Mixed precision is for training; integers begin with real numbers of 32 bits.
-    try:
-        copy = type(layer).from_config(config)
-    except Exception as fault:
-        raise keras_refusals.not_copied(layer, fault) from fault
-    if isinstance(copy, keras.layers.UpSampling1D | keras.layers.UpSampling2D):
-        _resize_at_once(copy)
-    return copy
+    return config
 
 
 def _resize_at_once(layer: keras.layers.UpSampling1D | keras.layers.UpSampling2D) -> None:

@@ -87,25 +87,34 @@ def with_constants(layer: Any) -> Callable[..., tf.Tensor]:
     return call
 
 
-def check(images: tf.Tensor, scaling: Scaling) -> None:
-    """Raise StageError if layers scale images that the spec has scaled already.
+def check(name: str, values: tf.Tensor, scaling: Scaling) -> None:
+    """Raise StageError if layers scale an input that the spec has scaled already.
 
-    `images` is what the network reads, the real values of bytes by `scaling`.
+    `values` are what the network reads of the input `name`, the real values of bytes by `scaling`.
     """
-    rows = [each for each in _outermost(images.graph) if _leads_to(each.source, images)]
+    rows = [each for each in _outermost(values.graph) if _leads_to(each.source, values)]
     twice = [each for each in rows if _width(each.affine, scaling) < _NARROWEST <= _width(each.affine, Scaling(0, 1))]
     if not twice:
         return
-    facts = [("input", ", ".join(f"{name} {_text(np.asarray(each))}" for name, each in scaling.spec.items()))]
+    numbers = ", ".join(f"{field} {_text(np.asarray(each))}" for field, each in scaling.spec.items())
+    facts = [("input", f"{name}: {numbers}")]
     facts += [(", ".join(each.layers), _described(each.affine)) for each in twice]
-    (first, *others) = twice
-    keep = 'rite "input": {"mean": 0, "std_dev": 1}: the network then gets the bytes, and scales them in integers.'
-    mean, std_dev = _numbers(first.affine)
-    hint = f"W{keep}"
-    if not others and mean.size == std_dev.size == 1 and 0 <= mean <= _BYTES and _NUMBERS[0] <= std_dev <= _NUMBERS[1]:
-        numbers = f'"input": {{"mean": {_text(mean)}, "std_dev": {_text(std_dev)}}}'
-        hint = f"Leave {' and '.join(first.layers)} out and write {numbers}; or w{keep}"
-    raise StageError("The network scales the images, which the spec has scaled already.", facts, hint)
+    keep = f'ive the input {name} "mean": 0, "std_dev": 1: the network then gets bytes, and scales them in integers.'
+    hint = f"G{keep}"
+    fields = _fields(twice[0].affine) if len(twice) == 1 else ""
+    if fields:
+        hint = f"Leave {' and '.join(twice[0].layers)} out and give the input {name} {fields}; or g{keep}"
+    raise StageError("The network scales an input that the spec has scaled already.", facts, hint)
+
+
+def _fields(affine: Affine) -> str:
+    """Return the fields of an input that say what layers do; '' if the spec cannot say it."""
+    mean, std_dev = _numbers(affine)
+    takes = np.all((mean >= 0) & (mean <= _BYTES)) and np.all((std_dev >= _NUMBERS[0]) & (std_dev <= _NUMBERS[1]))
+    if not takes or max(mean.size, std_dev.size) > _LISTED:
+        return ""
+    unpadded = "" if mean.size == 1 else " (different means if the first layer does not pad)"
+    return f'"mean": {_text(mean)}, "std_dev": {_text(std_dev)}{unpadded}'
 
 
 def _kind(layer: object) -> str:

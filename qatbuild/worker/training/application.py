@@ -76,7 +76,7 @@ class Application:
         tensors = models.build(reals, sizes, self.network, training=training, ends=ends)
         for name, each in self.inputs.items():
             if not isinstance(each.scaling, RealInput):
-                scaling_layers.check(reals[name], each.scaling)
+                scaling_layers.check(name, reals[name], each.scaling)
         for task in self.tasks.values():
             task.check({name: tensors[name] for name in task.sizes})
         return tensors
