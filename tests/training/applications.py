@@ -14,7 +14,8 @@ from qatbuild.exchange.outputs import Output
 from qatbuild.exchange.scaling import Scaling
 from qatbuild.quantize import Options
 from qatbuild.worker import tasks
-from qatbuild.worker.datasets.examples import Examples, InMemory
+from qatbuild.worker.datasets.examples import Examples
+from qatbuild.worker.datasets.rows import InMemory
 from qatbuild.worker.inputs import NetworkInput
 from qatbuild.worker.stages.rewriting import Quantizer, fake_quantization
 from qatbuild.worker.training.application import Application

@@ -117,7 +117,7 @@ def test_without_a_number_all_images_of_a_small_dataset_are_taken(
     trained.dataset(few, {"labels": DIGITS})
     trained.settings["quantize"] = calibration(None)
     (warning,) = trained.run(quantize.run, "dataset", "float").facts["warnings"]
-    assert warning == "The ranges are measured on only 30 images: the dataset has no more for training."
+    assert warning == "The ranges are measured on only 30 examples: the dataset has no more for training."
     trained.dataset({**few, "train": few["test"]}, {"labels": DIGITS})
     with pytest.raises(StageError, match="no training examples"):
         trained.run(quantize.run, "dataset", "float")
@@ -138,10 +138,10 @@ def test_few_images_or_few_batches_give_a_warning(trained: Project, capsys: pyte
     learnt = trained.run(quantize.run, "dataset", "float")
     assert "only 6 batches" in learnt.facts["warnings"][0]
     trained.settings["quantize"] = calibration(20)
-    assert "only 20 images" in trained.run(quantize.run, "dataset", "float").facts["warnings"][0]
+    assert "only 20 examples" in trained.run(quantize.run, "dataset", "float").facts["warnings"][0]
     said = capsys.readouterr().out
     assert "warning: The ranges are averages over only 6 batches" in said
-    assert "warning: The ranges are measured on only 20 images" in said
+    assert "warning: The ranges are measured on only 20 examples" in said
 
 
 def test_immediate_quantization_from_scratch_gives_a_warning_before_training(project: Project) -> None:

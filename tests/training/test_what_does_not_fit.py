@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from qatbuild.exchange.errors import StageError
-from qatbuild.worker.stages import ends
+from qatbuild.worker.stages import check, ends
 from qatbuild.worker.stages import float as floating
 from tests.hints import follows
 from tests.training.project import DIGITS, Project
@@ -36,9 +36,14 @@ def other_shape(predictions, targets):
 def logarithm(predictions, targets):
     return tf.reduce_mean(tf.math.log(-tf.square(predictions) - 1.0))
 
-def network(images, classes, *, training):
+def network(images, classes, *, training, rows=None):
+    images = images[:rows]
     weights = tf.compat.v1.get_variable("weights", [64, 10])
     return tf.matmul(tf.reshape(images, [-1, 64]), weights)
+
+def halves(images, classes, *, training):
+    weights = tf.compat.v1.get_variable("weights", [32, 10])
+    return tf.matmul(tf.reshape(images, [-1, 32]), weights)
 """
 
 
@@ -110,3 +115,23 @@ def test_an_input_takes_the_array_of_its_name_and_bytes_take_bytes(project: Proj
     assert read() == hint.replace("{}", "images")
     project.settings["inputs"]["images"] = {"real": True}
     assert read() == ""
+
+
+@pytest.mark.parametrize(
+    ("model", "rows"),
+    [
+        ({"call": "own_code:network", "options": {"rows": 1}}, "1 rows"),
+        ({"call": "own_code:halves", "options": {}}, "2018 rows"),
+    ],
+)
+def test_a_network_that_returns_another_number_of_rows_is_refused_by_the_check(
+    called: Project, model: dict[str, Any], rows: str
+) -> None:
+    called.settings["quantize"]["mode"] = "integer"
+    called.run(check.run, "dataset")
+    called.settings["model"] = model
+    with pytest.raises(StageError, match="one result for each example") as refused:
+        called.run(check.run, "dataset")
+    facts = dict(refused.value.facts)
+    assert (facts["network"], facts["output"], facts["it returns"]) == (model["call"], "labels", rows)
+    assert refused.value.hint.startswith(follows("Keep the first dimension, the batch, of every tensor"))

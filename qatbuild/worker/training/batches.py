@@ -55,7 +55,7 @@ class Batches:
     batch_size: int
     seed: int
     augmentation: Augmentation = Augmentation()
-    _orders: dict[int, Indices] = field(default_factory=dict, repr=False)
+    _orders: dict[int, npt.NDArray[np.int32]] = field(default_factory=dict, repr=False)
 
     def __call__(self, step: int) -> Batch:
         """Return the examples of the step after `step` completed ones."""
@@ -68,9 +68,9 @@ class Batches:
         row = np.arange(step * self.batch_size, (step + 1) * self.batch_size)
         epochs = row // count
         parts = [self._order(int(epoch))[row[epochs == epoch] % count] for epoch in np.unique(epochs)]
-        return np.concatenate(parts)
+        return np.concatenate(parts, dtype=np.int64)
 
-    def _order(self, epoch: int) -> Indices:
+    def _order(self, epoch: int) -> npt.NDArray[np.int32]:
         if epoch not in self._orders:
             self._orders = {other: rows for other, rows in self._orders.items() if other == epoch - 1}
             self._orders[epoch] = order(len(self.examples), self.seed, epoch)
@@ -87,9 +87,11 @@ class Batches:
         return {**rows, **moved}
 
 
-def order(count: int, seed: int, epoch: int) -> Indices:
-    """Return the order of `count` examples in an epoch: int64 [count]."""
-    return _random(seed, epoch, _ORDER).permutation(count)
+def order(count: int, seed: int, epoch: int) -> npt.NDArray[np.int32]:
+    """Return the order of `count` examples in an epoch: int32 [count], four bytes each, for there may be many."""
+    rows = np.arange(count, dtype=np.int32)
+    _random(seed, epoch, _ORDER).shuffle(rows)
+    return rows
 
 
 def _moved(

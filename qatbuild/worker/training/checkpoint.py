@@ -6,7 +6,7 @@ import contextlib
 import os
 import re
 import shutil
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,8 @@ from qatbuild.exchange.errors import StageError
 v1 = tf.compat.v1
 
 _SUFFIXES = (".index", ".data-00000-of-00001")
+_PART_BYTES = 1 << 26
+"""Bytes of the values that are fed together."""
 
 
 def prefix(folder: Path, step: int) -> Path:
@@ -30,10 +32,27 @@ def files(prefix: Path) -> list[Path]:
     return [prefix.with_name(prefix.name + suffix) for suffix in _SUFFIXES]
 
 
-def save(session: tf.compat.v1.Session, saver: tf.compat.v1.train.Saver, prefix: Path) -> None:
-    """Write a checkpoint; StageError naming the file if it cannot be written."""
-    with _written(prefix):
-        saver.save(session, str(prefix), write_meta_graph=False, write_state=False)
+class Saver:
+    """Writes variables of the graph in which it is made, as files that TensorFlow's own `Saver` reads.
+
+    TensorFlow's adds some operations for each variable that restore it: in a network of a thousand variables a large
+    part of what a short training takes.
+    """
+
+    def __init__(self, variables: Mapping[str, tf.Variable]) -> None:
+        """Add the operations to the graph of the variables by name, which must be the default."""
+        names = sorted(variables)
+        self._prefix = v1.placeholder(tf.string, [], name="checkpoint_prefix")
+        self._saved = _save(self._prefix, names, [variables[name].read_value() for name in names])
+
+    def save(self, session: tf.compat.v1.Session, prefix: Path) -> None:
+        """Write a checkpoint; StageError naming the file if it cannot be written."""
+        with _written(prefix):
+            session.run(self._saved, {self._prefix: str(prefix)})
+
+
+def _save(prefix: tf.Tensor | str, names: Sequence[str], tensors: Sequence[tf.Tensor]) -> tf.Operation:
+    return tf.raw_ops.SaveV2(prefix=prefix, tensor_names=names, shape_and_slices=[""] * len(names), tensors=tensors)
 
 
 @contextlib.contextmanager
@@ -56,9 +75,7 @@ def write(values: Mapping[str, np.ndarray[Any, Any]], prefix: Path) -> None:
     with tf.Graph().as_default(), v1.Session() as session:
         # One operation for all: a variable for each value took most of the time of a calibration.
         fed = [v1.placeholder(values[name].dtype, values[name].shape) for name in names]
-        saved = tf.raw_ops.SaveV2(
-            prefix=str(prefix), tensor_names=names, shape_and_slices=[""] * len(names), tensors=fed
-        )
+        saved = _save(str(prefix), names, fed)
         with _written(prefix):
             session.run(saved, {tensor: values[name] for tensor, name in zip(fed, names, strict=True)})
 
@@ -80,6 +97,12 @@ def values(prefix: Path, shapes: Mapping[str, Iterable[int]]) -> dict[str, np.nd
 
     StageError if it cannot be read, lacks one of the names (all are listed), or holds one in another shape.
     """
+    reader = _reader(prefix, shapes)
+    return {name: reader.get_tensor(name) for name in shapes}
+
+
+def _reader(prefix: Path, shapes: Mapping[str, Iterable[int]]) -> Any:
+    """Open a checkpoint that has tensors with these names and shapes; raise the errors of `values`."""
     try:
         reader = tf.train.load_checkpoint(str(prefix))
     except (tf.errors.OpError, ValueError, OSError) as fault:
@@ -100,7 +123,7 @@ def values(prefix: Path, shapes: Mapping[str, Iterable[int]]) -> dict[str, np.nd
     if wrong:
         facts = [("checkpoint", prefix), ("shapes", "\n".join(wrong))]
         raise StageError("The checkpoint's variables have other shapes than the network's.", facts, _ANOTHER)
-    return {name: reader.get_tensor(name) for name in shapes}
+    return reader
 
 
 _ANOTHER = "The checkpoint belongs to another network, or to other options or another number of classes."
@@ -118,7 +141,29 @@ def explain(variables: Iterable[tf.Variable], *, restored: Iterable[tf.Variable]
 
 
 def restore(session: tf.compat.v1.Session, variables: Iterable[tf.Variable], prefix: Path) -> None:
-    """Give each variable its value in the checkpoint, by name; raise the errors of `values`."""
+    """Give each variable its value in the checkpoint, by name; raise the errors of `values`.
+
+    As `tf.Variable.load` does, through the variables' own initializers, but a few at a time: no operation is added.
+    """
     by_name = {variable.op.name: variable for variable in variables}
-    values(prefix, {name: variable.shape.as_list() for name, variable in by_name.items()})
-    v1.train.Saver(by_name, allow_empty=True).restore(session, str(prefix))
+    reader = _reader(prefix, {name: variable.shape.as_list() for name, variable in by_name.items()})
+    for part in _parts(by_name):
+        feed = {variable.initializer.inputs[1]: reader.get_tensor(name) for name, variable in part.items()}
+        session.run([variable.initializer for variable in part.values()], feed)
+
+
+def _parts(variables: Mapping[str, tf.Variable]) -> Iterator[dict[str, tf.Variable]]:
+    """Divide variables into parts of _PART_BYTES, in which no two have the same tensor as initial value."""
+    part: dict[str, tf.Variable] = {}
+    taken: set[str] = set()
+    bytes_ = 0
+    for name, variable in variables.items():
+        initial = variable.initializer.inputs[1].name
+        if initial in taken or bytes_ > _PART_BYTES:
+            yield part
+            part, taken, bytes_ = {}, set(), 0
+        part[name] = variable
+        taken.add(initial)
+        bytes_ += variable.dtype.size * (variable.shape.num_elements() or 0)
+    if part:
+        yield part

@@ -70,7 +70,7 @@ def train(
         run = _Run(target, course, opened, resume, progress or Progress(better=better or {}), measure)
         opened.run(v1.global_variables_initializer())
         if progress is not None:
-            resume.restore(opened, run.full, progress)
+            resume.restore(opened, v1.global_variables(), progress)
             log.write(f"The training goes on from step {progress.step}.")
         elif start_from is not None:
             checkpoint.explain(v1.global_variables(), restored=target.model, new=target.new)
@@ -98,8 +98,8 @@ class _Run:
     interrupt: Interrupt = field(init=False)
 
     def __post_init__(self) -> None:
-        self.full = v1.train.Saver(v1.global_variables(), max_to_keep=None)
-        self.published = v1.train.Saver(self.target.published, max_to_keep=None)
+        self.full = checkpoint.Saver({variable.op.name: variable for variable in v1.global_variables()})
+        self.published = checkpoint.Saver(self.target.published)
 
     def steps(self, batches: Callable[[int], Batch], title: str) -> None:
         """Run the remaining steps."""
@@ -150,7 +150,7 @@ class _Run:
         """Publish and validate a checkpoint, and save the state that includes both."""
         progress = self.progress
         prefix = checkpoint.prefix(self.resume.folder, progress.step)
-        checkpoint.save(self.session, self.published, prefix)
+        self.published.save(self.session, prefix)
         figures = self.measure(prefix) if self.measure is not None else {}
         if figures:
             self.events.scalars(progress.step, {f"validation_{name}": value for name, value in figures.items()})

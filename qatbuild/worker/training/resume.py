@@ -7,12 +7,13 @@ exists, and a truncated or edited file is detected.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import tensorflow as tf
 
+from qatbuild.exchange import saved_training
 from qatbuild.exchange.files import file_sha256, read_json, remove, write_text
 from qatbuild.worker.training import checkpoint, log
 
@@ -56,11 +57,11 @@ class Resume:
     @property
     def events(self) -> Path:
         """The folder of event files. They are part of the state, because a worker's `out` begins empty."""
-        return self.folder / "events"
+        return self.folder / saved_training.EVENTS
 
     @property
     def _state(self) -> Path:
-        return self.folder / "state.json"
+        return self.folder / saved_training.STATE
 
     def _full(self, step: int) -> Path:
         return self.folder / f"full.ckpt-{step}"
@@ -84,13 +85,13 @@ class Resume:
         remove(self.folder)
         return None
 
-    def restore(self, session: tf.compat.v1.Session, saver: tf.compat.v1.train.Saver, progress: Progress) -> None:
+    def restore(self, session: tf.compat.v1.Session, variables: Iterable[tf.Variable], progress: Progress) -> None:
         """Give every variable its value in the saved state of `progress`."""
-        saver.restore(session, str(self._full(progress.step)))
+        checkpoint.restore(session, variables, self._full(progress.step))
 
-    def save(self, session: tf.compat.v1.Session, saver: tf.compat.v1.train.Saver, progress: Progress) -> None:
+    def save(self, session: tf.compat.v1.Session, saver: checkpoint.Saver, progress: Progress) -> None:
         """Save every variable and the progress; then remove the older state."""
-        checkpoint.save(session, saver, self._full(progress.step))
+        saver.save(session, self._full(progress.step))
         prefixes = [self._full(progress.step), *(checkpoint.prefix(self.folder, step) for step in progress.kept)]
         unchanged = self._digests()
         current = [file for prefix in prefixes for file in checkpoint.files(prefix)]
@@ -102,8 +103,5 @@ class Resume:
 
     def _digests(self) -> Mapping[str, str]:
         """Return digests of published checkpoints from the previous state: those files have not changed since."""
-        try:
-            former = read_json(self._state)["files"]
-        except (OSError, ValueError, KeyError, TypeError, AttributeError):
-            return {}
+        former = saved_training.digests(self.folder)
         return {name: digest for name, digest in former.items() if name.startswith("model.")}

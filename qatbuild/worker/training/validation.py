@@ -10,6 +10,7 @@ import tensorflow as tf
 from qatbuild.worker import graph_outputs
 from qatbuild.worker.datasets.examples import Examples
 from qatbuild.worker.tasks import named
+from qatbuild.worker.training import checkpoint
 from qatbuild.worker.training.application import Application
 from qatbuild.worker.training.failures import located
 from qatbuild.worker.training.inference import Inference, inference
@@ -31,27 +32,26 @@ class Validation:
     examples: Examples
     rewrite: Rewrite | None
     threads: int
-    _open: tuple[Inference, tf.compat.v1.Session, tf.compat.v1.train.Saver] | None = field(default=None, repr=False)
+    _open: tuple[Inference, tf.compat.v1.Session] | None = field(default=None, repr=False)
 
     def metrics(self, prefix: Path) -> dict[str, float]:
         """Return the metrics of a checkpoint by name: those of the first output first."""
-        built, opened, saver = self._opened()
-        with built.graph.as_default():  # Outside of a graph, a Saver assumes eager mode.
-            saver.restore(opened, str(prefix))
+        built, opened = self._opened()
+        with built.graph.as_default():
+            checkpoint.restore(opened, v1.global_variables(), prefix)
         return self._measured(built, opened)
 
     def rehearse(self) -> None:
         """Measure the initial weights: a function of the user that fails does so before a training, not after it."""
-        built, opened, _ = self._opened()
+        built, opened = self._opened()
         with built.graph.as_default():
             opened.run(v1.global_variables_initializer())
         self._measured(built, opened)
 
-    def _opened(self) -> tuple[Inference, tf.compat.v1.Session, tf.compat.v1.train.Saver]:
+    def _opened(self) -> tuple[Inference, tf.compat.v1.Session]:
         if self._open is None:
             built = inference(self.target, self.rewrite.inference if self.rewrite else None)
-            with built.graph.as_default():
-                self._open = built, session(built.graph, self.threads), v1.train.Saver(allow_empty=True)
+            self._open = built, session(built.graph, self.threads)
         return self._open
 
     def _measured(self, built: Inference, opened: tf.compat.v1.Session) -> dict[str, float]:
