@@ -95,9 +95,8 @@ class Scaling(NamedTuple):
         order = {} if self.order == "rgb" else {"order": self.order}
         return {**self.spec, "zero_point": self.zero_point, **order}
 
-    @property
-    def rounding(self) -> str:
-        """A sentence about the mean that was taken instead of a fractional one; '' for a mean that is a byte.
+    def rounding(self, name: str) -> str:
+        """A sentence about the mean that was taken for the input `name`; '' for one that is a byte.
 
         Different means by channel are not rounded.
         """
@@ -105,8 +104,8 @@ class Scaling(NamedTuple):
         if not fractional or not self._one_mean:
             return ""
         return (
-            f"input.mean is {fractional[0]:g}: a zero point is a byte, and the nearest, {self.zero_point}, was taken in"
-            " training, evaluation, conversion and deployment alike."
+            f"The mean of the input {name} is {fractional[0]:g}: a zero point is a byte, and the nearest, "
+            f"{self.zero_point}, was taken in training, evaluation, conversion and deployment alike."
         )
 
     def real(self, values: Any, divide: Callable[[Any, Any], Any] = operator.truediv) -> Any:
@@ -132,8 +131,7 @@ class RealInput(NamedTuple):
         """The input as report.json shows it."""
         return {"real": True, "range": self.range and list(self.range)}
 
-    @property
-    def rounding(self) -> str:
+    def rounding(self, name: str) -> str:  # noqa: ARG002
         """Real values have no mean to round."""
         return ""
 

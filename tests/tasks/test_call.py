@@ -42,6 +42,9 @@ def nothing(predictions, targets):
 def array(predictions, targets):
     return predictions - targets
 
+def of_numpy(predictions, targets):
+    return np.array(np.abs(predictions - targets).mean())
+
 def nan(predictions, targets):
     return float("nan")
 
@@ -124,8 +127,13 @@ def test_a_metric_that_returns_no_number_is_refused(made, metric, got) -> None:
     measure(made("cubic", "median_error"), {"y": VALUES}, {"y": TARGETS})
 
 
+def test_a_metric_may_be_an_array_without_axes(made) -> None:
+    got = measure(made("cubic", "of_numpy"), {"y": VALUES}, {"y": TARGETS})
+    assert got == {"own": pytest.approx(np.abs(VALUES - TARGETS).mean())}
+
+
 def test_a_metric_that_raises_is_named_with_its_line(made) -> None:
-    with pytest.raises(StageError, match=r"at +own_functions_\d+.py:36: return \{\}\[.targets.\]"):
+    with pytest.raises(StageError, match=r"at +own_functions_\d+.py:39: return \{\}\[.targets.\]"):
         measure(made("cubic", "fails"), {"y": VALUES}, {"y": TARGETS})
 
 

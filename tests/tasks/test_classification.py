@@ -6,8 +6,11 @@ import numpy as np
 import pytest
 
 from qatbuild.exchange.errors import StageError
+from qatbuild.exchange.outputs import Output
+from qatbuild.worker import tasks
+from qatbuild.worker.tasks.columns import DatasetFacts
 from tests.hints import follows
-from tests.tasks.running import Column, check, classes, filled, loss, measure, results, task
+from tests.tasks.running import BYTES, Column, check, classes, filled, loss, measure, results, task
 
 RANDOM = np.random.default_rng(14)
 
@@ -89,6 +92,9 @@ def test_labels_from_1_on_are_refused_and_minus_1_they_are_taken() -> None:
     with pytest.raises(StageError) as caught:
         made.check_values({"labels": labels - 2})
     assert not caught.value.hint
+    with pytest.raises(StageError) as caught:  # Counted from 0, but one is too great.
+        made.check_values({"labels": np.array([0, 3], np.int32)})
+    assert not caught.value.hint
 
 
 def test_a_missing_target_is_named_with_the_arrays_there_are_and_one_of_them_is_taken() -> None:
@@ -103,11 +109,18 @@ def test_a_lone_target_is_taken_whatever_its_name() -> None:
     assert task("digit", {}, labels=classes(2)).targets == ("labels",)
 
 
+def test_labels_are_the_target_beside_a_lone_array_of_another_name_than_the_input() -> None:
+    arrays = DatasetFacts({"x": Column("uint8", (4,)), "labels": classes(2)}, {}, {}, ())
+    assert tasks.make("digit", Output.of({}), arrays, {"images": BYTES}).targets == ("labels",)
+
+
 def test_a_tensor_of_another_number_of_classes_is_refused_with_both() -> None:
     made = task("labels", {}, labels=classes(10))
     check(made, labels=[None, 10])
     with pytest.raises(StageError, match=r"wanted +\[n, 10\]\n +got +\[n, 7\]"):
         check(made, labels=[None, 7])
+    with pytest.raises(StageError, match=r"got +\[n, 10, 3\]"):
+        check(made, labels=[None, 10, 3])
     with pytest.raises(StageError, match="does not return a tensor"):
         check(made, label=[None, 10])
 

@@ -37,7 +37,9 @@ def scene(most: int = MOST) -> tuple[list[list[float]], list[int]]:
 
 
 def padded(scenes):
-    corners, labels = np.zeros((len(scenes), MOST, 4), np.float32), np.full((len(scenes), MOST), -1, np.int32)
+    """The targets; the boxes beyond an image's objects may be any."""
+    corners, labels = np.full((len(scenes), MOST, 4), 0.25, np.float32), np.full((len(scenes), MOST), -1, np.int32)
+    corners[..., 2:] = 0.75
     for number, (rows, each) in enumerate(scenes):
         corners[number, : len(rows)] = np.array(rows).reshape(-1, 4)
         labels[number, : len(each)] = each
@@ -146,6 +148,23 @@ def test_average_precision_is_cocos(images) -> None:
         values = meter.value()
         assert values is not None
         assert values == pytest.approx([detecting.average_precision(lists, least) for least in LEAST_OVERLAPS])
+
+
+def test_overlaps_are_judged_at_50_to_95_percent_and_boxes_without_area_have_none() -> None:
+    assert [round(each, 9) for each in LEAST_OVERLAPS] == [0.5, 0.55, 0.6, 0.65, 0.7, 0.75, 0.8, 0.85, 0.9, 0.95]
+    flat = np.array([[0.5, 0.1, 0.5, 0.9]])
+    assert boxes.overlaps(flat, flat).tolist() == [[0]]
+
+
+def test_of_true_boxes_that_a_detection_overlaps_equally_it_takes_the_last_as_in_coco() -> None:
+    truth = np.array([[0, 0, 1, 0.75], [0, 0.25, 1, 1]])
+    both, first = [0, 0, 1, 1], [0, 0, 1, 0.5]  # The second one overlaps only the first box by more than a half.
+    meter = AveragePrecision()
+    detected = boxes.Detections(np.array([both, first], np.float32), np.array([0, 0]), np.array([0.9, 0.8], np.float32))
+    meter.add(detected, truth, np.array([0, 0]))
+    values = meter.value()
+    assert values is not None
+    assert values[0] == 1
 
 
 def test_a_network_that_answers_the_truth_reaches_100_percent_and_half_of_it_half() -> None:

@@ -53,6 +53,11 @@ def test_sigmoid_is_the_result_in_steps_of_1_256() -> None:
     assert names == {"y": "Net/Predictions/Sigmoid"}
 
 
+def test_a_label_is_there_above_a_half() -> None:
+    made = task("y", {"task": "multilabel"}, y=THREE)
+    assert made.answers({"y": np.array([[0.45, 0.5, 0.51]])}).tolist() == [[False, False, True]]
+
+
 def test_a_column_of_one_label_does_not_count_and_without_any_other_auc_is_a_sentence() -> None:
     made = task("y", {"task": "multilabel"}, y=THREE)
     scores = RANDOM.random((20, 3)).astype(np.float32)
@@ -60,7 +65,7 @@ def test_a_column_of_one_label_does_not_count_and_without_any_other_auc_is_a_sen
     meter = filled(made, {"y": scores}, {"y": labels})
     assert set(meter.values()) == {"accuracy"}
     assert meter.notes() == ("auc is left out: in each column all examples have the same label.",)
-    labels[:7, 1] = 1
+    labels[:7, 1], labels[:, 2] = 1, 1
     assert measure(made, {"y": scores}, {"y": labels})["auc"] == pytest.approx(
         roc_auc_score(labels[:, 1], scores[:, 1])
     )

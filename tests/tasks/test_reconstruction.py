@@ -8,7 +8,7 @@ from sklearn.metrics import roc_auc_score
 
 from qatbuild.exchange.errors import StageError
 from qatbuild.exchange.outputs import Output
-from qatbuild.exchange.scaling import RealInput, Scaling
+from qatbuild.exchange.scaling import Channels, RealInput, Scaling
 from qatbuild.worker import tasks
 from tests.hints import follows
 from tests.tasks.running import BYTES, Column, check, classes, dataset, filled, loss, measure, results, task
@@ -39,6 +39,14 @@ def test_the_target_has_the_networks_order_of_colours() -> None:
     made = tasks.make("copy", Output.of(FIELDS), arrays, {"images": Scaling(0, 1, "bgr")})
     images = np.array([[[[1, 2, 3]]]], np.uint8)
     assert measure(made, {"copy": np.array([[[[3.0, 2, 1]]]], np.float32)}, {"images": images}) == {"rmse": 0}
+
+
+def test_the_target_has_the_means_and_deviations_of_its_channels() -> None:
+    arrays = dataset(images=Column("uint8", (1, 1, 2)))
+    scaling = Scaling.by_channel(Channels((1.0, 2.0), (2.0, 4.0)))
+    made = tasks.make("copy", Output.of(FIELDS), arrays, {"images": scaling})
+    images = np.array([[[[5, 10]]]], np.uint8)
+    assert measure(made, {"copy": np.array([[[[2.0, 2]]]], np.float32)}, {"images": images}) == {"rmse": 0}
 
 
 def test_real_values_are_compared_as_they_are() -> None:

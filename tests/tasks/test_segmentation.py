@@ -51,6 +51,16 @@ def test_classes_are_a_result_too_and_have_the_same_figures() -> None:
     assert measure(made, values, {"mask": truth}) == measure(made, {"mask": logits}, {"mask": truth})
 
 
+def test_a_true_class_above_all_answers_counts_as_missed() -> None:
+    made = task("mask", {**FIELDS, "values": "classes"}, mask=classes(4, 1, 2))
+    answers, truth = np.array([[[0, 1]]], np.int32), np.array([[[0, 3]]], np.int32)
+    assert measure(made, {"mask": answers}, {"mask": truth}) == {"miou": 50, "pixel_accuracy": 50}
+
+
+def test_pixels_that_a_shift_uncovers_are_ignored() -> None:
+    assert task("mask", FIELDS, mask=classes(4, 3, 5)).moving_targets == {"mask": IGNORED}
+
+
 def test_logits_are_the_result_by_default() -> None:
     made = task("mask", FIELDS, mask=classes(4, 3, 5))
     assert results(made, {"mask": np.zeros((1, 3, 5, 4))})[1] == {"mask": "Net/Predictions/mask"}

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import types
+from typing import Any
 
 import numpy as np
 import pytest
@@ -22,7 +24,8 @@ REALS = (IMAGES.astype(np.float32) - np.float32(121)) / np.float32(64)
 
 
 def graphs(folder):
-    return {name: v1.GraphDef.FromString((folder / f"{name}_graph.pb").read_bytes()) for name in ("frozen", "float")}
+    files = {"fake_quant": "frozen_graph.pb", "float": "float_graph.pb"}
+    return {form: v1.GraphDef.FromString((folder / name).read_bytes()) for form, name in files.items()}
 
 
 def measured(folder, definitions=None):
@@ -75,6 +78,25 @@ def test_equal_models_give_equal_rows(mobile):
     assert measured(mobile) == measured(mobile)
 
 
+def test_rows_do_not_depend_on_how_many_values_are_compared_together(folder, monkeypatch):
+    rows = measured(folder)
+    monkeypatch.setattr(layers, "_BLOCK", 1000)
+    assert measured(folder) == rows
+
+
+@pytest.mark.parametrize(("dtype", "zero_point"), [(np.uint8, 0), (np.int8, -128)])
+def test_codes_are_counted_from_the_smallest_value_of_the_type(dtype, zero_point):
+    tensor: Any = types.SimpleNamespace(dtype=np.dtype(dtype).name, scales=(1.0,), zero_points=(zero_point,))
+    operator: Any = types.SimpleNamespace(name="RELU")
+    layer = layers.Layer("relu", operator, tensor, 0)
+    layer.count((np.array([0, 0, 100, 255]) + zero_point).astype(dtype))
+    row = layer.row()
+    assert (row["codes_used_percent"], row["saturated_percent"]) == (100, 25)
+    narrow = layers.Layer("relu", operator, tensor, 0)
+    narrow.count((np.arange(100, 164) + zero_point).astype(dtype))
+    assert (narrow.row()["codes_used_percent"], narrow.row()["saturated_percent"]) == (25, 0)
+
+
 def test_rows_are_sorted_worst_first_and_have_their_position(mobile):
     rows = measured(mobile)
     alone = [row["sqnr_db"]["alone"] for row in rows if row["operator"] not in {"RESHAPE", "SOFTMAX"}]
@@ -123,7 +145,7 @@ def test_a_layer_with_a_too_wide_range_comes_first_and_uses_few_values(monkeypat
 
 def test_a_layer_that_differs_from_its_partner_by_more_than_rounding_comes_first(mobile):
     definitions = graphs(mobile)
-    (biases,) = (node for node in definitions["frozen"].node if node.name == "logits/BiasAdd/bias")
+    (biases,) = (node for node in definitions["fake_quant"].node if node.name == "logits/BiasAdd/bias")
     values = tf.make_ndarray(biases.attr["value"].tensor).copy()
     values[0] += 20 * 11 / 255
     biases.attr["value"].tensor.CopyFrom(tf.make_tensor_proto(values))
@@ -134,7 +156,7 @@ def test_a_layer_that_differs_from_its_partner_by_more_than_rounding_comes_first
 
 def test_layers_without_a_partner_and_their_readers_have_rows_without_figures(mobile):
     definitions = graphs(mobile)
-    for node in definitions["frozen"].node:
+    for node in definitions["fake_quant"].node:
         node.name = node.name.replace("logits/", "other/")
         for slot, name in enumerate(node.input):
             node.input[slot] = name.replace("logits/", "other/")
@@ -148,7 +170,7 @@ def test_layers_without_a_partner_and_their_readers_have_rows_without_figures(mo
 
 
 def test_a_fake_quant_of_another_scale_is_not_accepted_as_a_partner(mobile):
-    frozen = IndexedGraph(graphs(mobile)["frozen"])
+    frozen = IndexedGraph(graphs(mobile)["fake_quant"])
     model = inspect.read(mobile / "model.tflite")
     right = model.tensors[model.operators[0].outputs[0]]
     wrong = inspect.Tensor(right.name, right.dtype, right.shape, (right.scales[0] * 2,), right.zero_points)
@@ -166,7 +188,7 @@ def test_a_value_that_is_passed_on_beside_others_depends_on_none_of_them():
 
 
 def test_a_number_that_the_converter_put_behind_a_name_is_not_part_of_it(mobile):
-    frozen = IndexedGraph(graphs(mobile)["frozen"])
+    frozen = IndexedGraph(graphs(mobile)["fake_quant"])
     model = inspect.read(mobile / "model.tflite")
     right = model.tensors[model.operators[0].outputs[0]]
     for name in (right.name, f"{right.name}1", f"{right.name}12"):

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from qatbuild.exchange.facts import Agreement, Figures
-from qatbuild.worker.stages.metric_gates import gates
+from qatbuild.worker.stages.metric_gates import gates, without_limit
 
 TOP1 = Figures(90.0, 89.0, 88.9999, better="higher", percent=True)
 TOP5 = Figures(99.0, 99.0, 50.0, better="higher", percent=True)
@@ -40,6 +40,28 @@ def test_a_higher_metric_that_is_not_in_percent_may_lose_5_percent_too(tflite: f
 def test_the_first_metric_of_each_output_has_a_gate_by_default() -> None:
     metrics = {"side.top1": TOP1, "side.top5": TOP5, "box.mae": MAE, "box.r2": R2}
     assert of(metrics) == [("side.top1 max_drop", False), ("box.mae max_drop", True)]
+
+
+def test_5_percent_of_0_are_no_limit_which_a_warning_says() -> None:
+    perfect = {"mae": MAE._replace(float=0.0)}
+    asked = {"gates": {"mae": {"max_drop": 0.5}}}
+    assert of(perfect) == []
+    assert of(perfect, gates=asked["gates"]) == [("mae max_drop", False)]
+    (text,) = without_limit({"gates": {}}, perfect)
+    assert '"gates": {"mae": {"max_drop": ...}}' in text
+    assert without_limit(asked, perfect) == without_limit({"gates": {}}, {"mae": MAE}) == []
+
+
+def test_a_top1_of_0_may_still_lose_points() -> None:
+    assert of({"top1": TOP1._replace(float=0.0, tflite=0.0)}) == [("max_accuracy_drop", True)]
+    assert without_limit({"gates": {}}, {"top1": TOP1._replace(float=0.0)}) == []
+
+
+def test_a_metric_without_a_figure_leaves_its_gate_to_the_next() -> None:
+    assert of({"tags.accuracy": TOP1, "box.mae": MAE}) == [
+        ("tags.accuracy max_drop", False),
+        ("box.mae max_drop", True),
+    ]
 
 
 @pytest.mark.parametrize(

@@ -284,7 +284,7 @@ def test_fractional_mean_gives_the_model_of_the_nearest_byte_and_is_reported(bui
     assert reports[0] == reports[1]
     assert made.report["scaling"] == {"mean": 120.5, "std_dev": 64.0, "zero_point": 121}
     assert made.report["input"]["zero_point"] == 121
-    assert "input.mean is 120.5" in made.report["warnings"][-1]
+    assert "The mean of the input images is 120.5:" in made.report["warnings"][-1]
 
 
 def test_test_images_of_one_class_are_reported(built):

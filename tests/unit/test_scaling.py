@@ -24,21 +24,21 @@ def test_nearest_byte_halves_up_is_the_zero_point(mean: float, zero_point: int) 
 
 
 def test_rounding_names_the_mean_that_was_asked_for_and_the_one_that_was_taken() -> None:
-    assert "input.mean is 127.5" in Scaling(127.5, 1).rounding
-    assert "nearest, 128," in Scaling(127.5, 1).rounding
-    assert Scaling(128.0, 1).rounding == ""
+    assert "The mean of the input photo is 127.5:" in Scaling(127.5, 1).rounding("photo")
+    assert "nearest, 128," in Scaling(127.5, 1).rounding("photo")
+    assert Scaling(128.0, 1).rounding("photo") == ""
 
 
 def test_equal_means_are_the_zero_point_and_others_become_shifts_of_bytes() -> None:
     scaling = Scaling.of({"mean": [127.5, 128.2, 128], "std_dev": [64.0, 32.0, 16.0]})
     assert (scaling.zero_point, scaling.std_dev) == (128, 1)
     assert (scaling.factors, scaling.shifts) == ((1 / 64, 1 / 32, 1 / 16), (0, 0, 0))
-    assert "nearest, 128," in scaling.rounding
+    assert "nearest, 128," in scaling.rounding("photo")
     scaling = Scaling.of({"mean": [103.939, 116.779, 123.68], "std_dev": 2, "order": "bgr"})
     assert (scaling.zero_point, scaling.std_dev, scaling.factors) == (0, 2, (1, 1, 1))
     assert scaling.shifts == (-103.939 / 2, -116.779 / 2, -123.68 / 2)
     assert scaling.bytes_of_zero == (104, 117, 124)
-    assert scaling.rounding == ""
+    assert scaling.rounding("photo") == ""
     assert scaling.to_json() == {
         "mean": [103.939, 116.779, 123.68], "std_dev": [2, 2, 2], "zero_point": 0, "order": "bgr",
     }  # fmt: skip

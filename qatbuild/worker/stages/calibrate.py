@@ -19,7 +19,8 @@ from qatbuild.quantize.calibrate.calibration import calibrate
 from qatbuild.quantize.calibrate.observers import Observer, observer
 from qatbuild.quantize.rewrite_report import RewriteReport
 from qatbuild.worker import console
-from qatbuild.worker.datasets.examples import Examples, Indices
+from qatbuild.worker.datasets.examples import Examples
+from qatbuild.worker.datasets.rows import Indices
 from qatbuild.worker.stages import learning, rewriting, warnings
 from qatbuild.worker.stages.rewriting import Quantizer
 from qatbuild.worker.training import checkpoint
@@ -88,7 +89,7 @@ def _chosen(rows: Examples, count: int | None, seed: int) -> Indices:
         facts = [("quantize.calibration.images", count), ("training examples", len(rows))]
         hint = f"Lower quantize.calibration.images to {len(rows)} or less, or leave it out: all are taken then."
         raise StageError("The dataset has fewer training examples than quantize.calibration.images.", facts, hint)
-    return order(len(rows), seed, 0)[:count]
+    return order(len(rows), seed, 0)[:count].astype(np.int64)
 
 
 class _Sample(NamedTuple):

@@ -11,6 +11,7 @@ from qatbuild.exchange.facts import CheckFacts
 from qatbuild.exchange.request import Request
 from qatbuild.worker import models
 from qatbuild.worker.stages import learning, rewriting, warnings
+from qatbuild.worker.training.batch_size import check_batch_size
 from qatbuild.worker.training.inference import inference
 
 
@@ -18,10 +19,11 @@ def run(request: Request) -> CheckFacts:
     """Check the network and count its operations by type; no file is published.
 
     RewriteError naming each operation without an integer form, with its layer and a hint; StageError if the network
-    cannot take inputs of the dataset's shapes, or what it returns does not fit a task.
+    cannot take inputs of the dataset's shapes, or what it returns does not fit a task or the batch.
     """
     target = learning.application(request)
     built = inference(target)
+    check_batch_size(built, target.network.title)
     hints = models.hints(target.network)
     rewriting.quantizer(request).check(built.graph, built.inputs, built.tensors, hints)
     warnings.tell(request, (note for task in target.tasks.values() for note in task.notes))

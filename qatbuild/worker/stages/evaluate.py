@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import contextlib
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import tensorflow as tf
 
 from qatbuild.exchange.errors import AcceptanceError, ConversionError, DatasetError
 from qatbuild.exchange.facts import EvaluateFacts, ModelBytes
@@ -45,23 +47,25 @@ def run(request: Request) -> EvaluateFacts:
     if not len(examples):
         folder = request.inputs["dataset"].manifest.folder
         raise DatasetError("The dataset has no test examples to evaluate on.", [("folder", folder)])
-    measured = measuring.measure(subject, examples, _KERNELS)
+    graphs = subject.imported()
+    measured = measuring.measure(subject, graphs, examples, _KERNELS)
     targets = {name: task.targets for name, task in subject.tasks.items()}
     tflite, agreement = subject.tflite, worst([*measured.agreements.values()])
     path = subject.converted.file("model.tflite")
     cannot = reference.refused(inspect.read(path))
+    wanted = request.settings["evaluate"]
     texts = [
         *warnings.of_classes(dataset, ends.taught(subject.tasks)),
         *(warnings.of_answers(name, targets, dataset) for name in measured.constant),
         *measured.notes,
+        *metric_gates.without_limit(wanted, measured.metrics),
         *(note for task in subject.tasks.values() for note in task.notes),
-        *(each.scaling.rounding for each in subject.inputs.values()),
+        *(each.scaling.rounding(name) for name, each in subject.inputs.items()),
         *([f"LiteRT's reference kernels {cannot.why}; the layers have no row for it."] if cannot else []),
     ]
     texts = [text for text in dict.fromkeys(texts) if text]
     for text in texts:
         log.write(f"warning: {text}")
-    wanted = request.settings["evaluate"]
     facts = EvaluateFacts(
         label=subject.label,
         examples=len(examples),
@@ -72,7 +76,7 @@ def run(request: Request) -> EvaluateFacts:
         inputs=tflite.inputs,
         outputs=tflite.outputs,
         scalings={name: each.scaling.to_json() for name, each in subject.inputs.items()},
-        layers=_layers(subject, examples),
+        layers=_layers(subject, graphs, examples),
         runtimes={_KERNELS: "", "reference": cannot.why if cannot else ""},
         warnings=tuple(texts),
         gates=(*tflite.gates, *metric_gates.gates(wanted, measured.metrics, agreement)),
@@ -98,22 +102,26 @@ def _accept(facts: EvaluateFacts, report: Path) -> None:
         raise AcceptanceError(message, [*failed, ("worst layers", worst_layers), ("report", report)])
 
 
-def _layers(subject: Subject, examples: Examples) -> list[dict[str, Any]]:
-    """Return a row for each layer (see `tflite.layers`), measured on examples spread over the whole test set."""
+def _layers(subject: Subject, graphs: Mapping[str, tf.Graph], examples: Examples) -> list[dict[str, Any]]:
+    """Return a row for each layer (see `tflite.layers`), measured on examples spread over the whole test set.
+
+    `graphs` are the subject's, by form.
+    """
     model = subject.converted.file("model.tflite")
     rows = examples.read(examples.spread(min(_LAYER_EXAMPLES, layers.affordable(model))))
     raw = raw_values(subject.inputs, rows)
     integers = integer_values(subject.inputs, raw, subject.tflite.inputs)
-    graphs = {name: graph_def.read(subject.frozen.file(f"{name}_graph.pb")) for name in ("frozen", "float")}
+    definitions = {form: graph_def.read(subject.frozen.file(file)) for form, file in measuring.FILES.items()}
     with contextlib.ExitStack() as sessions:
 
         def ready(definition: Any) -> layers.Run:
-            graph = graph_outputs.imported(definition)
+            forms = (form for form, each in definitions.items() if each is definition)
+            graph = next((graphs[form] for form in forms), None) or graph_outputs.imported(definition)
             return sessions.enter_context(session(graph, subject.threads, as_written=True)).run
 
         ends_of_file = (list(subject.tflite.inputs), list(subject.tflite.outputs))
         return layers.measure(
-            model, ends_of_file, integers, subject.feed(raw), graphs, inputs=subject.graphs.inputs, opened=ready
+            model, ends_of_file, integers, subject.feed(raw), definitions, inputs=subject.graphs.inputs, opened=ready
         )
 
 

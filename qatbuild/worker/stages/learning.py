@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from qatbuild.exchange import networks
+from qatbuild.exchange import networks, saved_training
 from qatbuild.exchange.errors import StageError
 from qatbuild.exchange.facts import Checkpoints, FloatFacts
 from qatbuild.exchange.request import Request
@@ -96,7 +96,7 @@ def learn(
             course,
             title=f"{request.stage} {target.network.title}",
             out=request.out,
-            state=request.work / "resume",
+            state=saved_training.folder_of(request.work),
             threads=request.threads,
             start_from=start_from,
             measure=None if validation is None else validation.metrics,

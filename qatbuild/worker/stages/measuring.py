@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
+import tensorflow as tf
 from numpy.typing import NDArray
 from tqdm import tqdm
 
@@ -23,6 +24,9 @@ from qatbuild.worker.tflite.interpret import Model
 from qatbuild.worker.training.session import session
 
 FORMS = ("float", "fake_quant", "tflite")
+FILES = {"float": "float_graph.pb", "fake_quant": "frozen_graph.pb"}
+"""The files of the forms that are graphs."""
+
 AGREEMENT = Metric("agreement", percent=True)
 """The metric of an output without targets: answers that are those of the float network."""
 
@@ -58,6 +62,10 @@ class Subject(NamedTuple):
         facts, path = self.tflite, self.converted.file("model.tflite")
         return Model(path, (facts.inputs, facts.outputs), threads=threads or self.threads, kernels=kernels)
 
+    def imported(self) -> dict[str, tf.Graph]:
+        """Import the graphs, by form."""
+        return {form: graph_outputs.imported(graph_def.read(self.frozen.file(file))) for form, file in FILES.items()}
+
     def feed(self, raw: Mapping[str, NDArray[Any]]) -> Arrays:
         """Return the real values for the graphs' placeholders, by the name of the tensor."""
         reals = real_values(self.inputs, raw)
@@ -76,15 +84,15 @@ class Measured(NamedTuple):
     constant: tuple[str, ...]
 
 
-def measure(subject: Subject, examples: Examples, kernels: str) -> Measured:
-    """Measure the three forms on all examples."""
+def measure(subject: Subject, graphs: Mapping[str, tf.Graph], examples: Examples, kernels: str) -> Measured:
+    """Measure the three forms on all examples; `graphs` are the subject's, by form."""
     meters = {form: {name: _meter(task) for name, task in subject.tasks.items()} for form in FORMS}
     differences = {name: Differences(tensor) for name, tensor in subject.tflite.outputs.items()}
     answers: dict[str, set[int]] = {name: set() for name in subject.tasks}
     columns = {each.column for each in subject.inputs.values()}
     columns |= {name for task in subject.tasks.values() for name in task.targets}
     with contextlib.ExitStack() as opened:
-        forms = _Forms(subject, opened, kernels)
+        forms = _Forms(subject, graphs, opened, kernels)
         total = len(FORMS) * len(examples)
         bar = opened.enter_context(tqdm(total=total, desc=f"{subject.label} evaluate", unit="example", **console.bar()))
         for rows in examples.batches(batch_size(subject), columns):
@@ -146,12 +154,11 @@ def batch_size(subject: Subject) -> int:
 class _Forms:
     """The forms of a model, opened. `integers` are the outputs of the .tflite for the last batch."""
 
-    def __init__(self, subject: Subject, opened: contextlib.ExitStack, kernels: str) -> None:
+    def __init__(
+        self, subject: Subject, graphs: Mapping[str, tf.Graph], opened: contextlib.ExitStack, kernels: str
+    ) -> None:
         self._subject, self._model = subject, subject.model(kernels)
-        self._sessions = {}
-        for form, name in (("float", "float_graph.pb"), ("fake_quant", "frozen_graph.pb")):
-            graph = graph_outputs.imported(graph_def.read(subject.frozen.file(name)))
-            self._sessions[form] = opened.enter_context(session(graph, subject.threads))
+        self._sessions = {form: opened.enter_context(session(each, subject.threads)) for form, each in graphs.items()}
         self.integers: Arrays = {}
 
     def results(self, rows: Arrays, done: Any) -> dict[str, Arrays]:

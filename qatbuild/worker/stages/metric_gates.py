@@ -18,8 +18,8 @@ def gates(wanted: Mapping[str, Any], metrics: Mapping[str, Figures], agreement: 
     """Return the gates of the setting "evaluate", on the rounded figures of the report.
 
     The first metric of each output may get worse than that of the float network by `max_accuracy_drop` points, or by
-    5 % if it is not in percent, where the spec does not say how much. Without labels the agreement with the float
-    network is the metric; `min_agreement`, if the spec has it, is the least of that.
+    5 % if it is not in percent, where the spec does not say how much; see `without_limit`. Without labels the
+    agreement with the float network is the metric; `min_agreement`, if the spec has it, is the least of that.
     """
     asked: Mapping[str, Mapping[str, Any]] = wanted["gates"]
     result: list[Gate] = []
@@ -37,8 +37,25 @@ def gates(wanted: Mapping[str, Any], metrics: Mapping[str, Figures], agreement: 
     return result
 
 
+def without_limit(wanted: Mapping[str, Any], metrics: Mapping[str, Figures]) -> list[str]:
+    """Return a sentence for each first metric that has no gate, because 5 % of the float network's figure are 0."""
+    asked: Mapping[str, Mapping[str, Any]] = wanted["gates"]
+    return [
+        f'{name} of the float network is 0, and has no default gate: write "gates": {{"{name}": {{"max_drop": ...}}}}.'
+        for name in _first(metrics)
+        if _is_unlimited(metrics[name]) and (asked.get(name) or {}).get("max_drop") is None
+    ]
+
+
+def _is_unlimited(figures: Figures) -> bool:
+    return not figures.percent and not figures.float
+
+
 def _first(metrics: Mapping[str, Figures]) -> list[str]:
-    """Return the name of each output's first metric."""
+    """Return the name of each output's first metric that has a figure.
+
+    A warning of the report says why one before it has none, such as the auc of test labels that are all alike.
+    """
     first: dict[str, str] = {}
     for name in metrics:
         first.setdefault(name.rpartition(".")[0], name)
@@ -56,7 +73,7 @@ def _default(
     title = "max_accuracy_drop" if name == "top1" else f"{name} max_drop"
     if figures.percent:
         yield _drop(title, figures, wanted["max_accuracy_drop"])
-    else:
+    elif not _is_unlimited(figures):
         limit = float(f"{abs(figures.float) * _LOSS_PERCENT / 100:.{_DIGITS}g}")
         yield _drop(title, figures, limit)
 

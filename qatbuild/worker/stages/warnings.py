@@ -18,7 +18,7 @@ from qatbuild.worker.training import log
 
 FEWEST_BATCHES = 100
 """With fewer batches the moving average of a minimum or maximum still moves by more than a step."""
-FEWEST_IMAGES = 100
+FEWEST_EXAMPLES = 100
 FEWEST_BATCH_NORM_STEPS = 1000
 """Moving averages begin at 0 and 1; with a decay of 0.995 less than 1 % of that remains after so many steps."""
 _SPLITS = {"train": "training", "test": "test"}
@@ -57,12 +57,12 @@ def of_statistics(request: Request, steps: int, *, folded: bool) -> list[str]:
     return texts + _of_batch_norms(request, steps if freeze is None else min(steps, int(freeze)), folded=folded)
 
 
-def of_calibration(request: Request, images: int, available: int, *, folded: bool) -> list[str]:
-    """Warnings about ranges that were measured on `images` of the `available` training images."""
+def of_calibration(request: Request, examples: int, available: int, *, folded: bool) -> list[str]:
+    """Warnings about ranges that were measured on `examples` of the `available` training examples."""
     texts = []
-    if images < FEWEST_IMAGES:
-        how = "raise quantize.calibration.images" if images < available else "the dataset has no more for training"
-        texts.append(f"The ranges are measured on only {images} images: {how}.")
+    if examples < FEWEST_EXAMPLES:
+        how = "raise quantize.calibration.images" if examples < available else "the dataset has no more for training"
+        texts.append(f"The ranges are measured on only {examples} examples: {how}.")
     return texts + _of_batch_norms(request, 0, folded=folded)
 
 

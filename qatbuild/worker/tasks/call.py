@@ -60,9 +60,7 @@ class Call(Task):
 
     def check_values(self, targets: Arrays, first: int = 0) -> None:
         """See Task."""
-        for target in self.targets:
-            if target in targets:
-                columns.check_finite(self.name, target, targets[target], first=first)
+        columns.check_finite(self.name, self.targets, targets, first=first)
 
     def loss(self, tensors: Tensors, targets: Tensors, inputs: Tensors) -> tf.Tensor:
         """See Task. StageError for a function that fails, or whose value is no scalar, or has no gradient."""

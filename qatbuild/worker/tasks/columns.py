@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from typing import Any
 
 import numpy as np
@@ -15,6 +15,8 @@ from qatbuild.exchange.outputs import Output
 __all__ = ["INTEGERS", "Column", "DatasetFacts"]
 
 INTEGERS = ("uint8", "int32")
+
+_NOTHING = np.zeros(0, np.float32)
 
 
 def target(name: str, output: Output, dataset: DatasetFacts, inputs: Collection[str]) -> tuple[str, Column]:
@@ -87,11 +89,12 @@ def check_classes(
         raise out_of_range(output, name, values, bad, wanted, first=first, hint=hint)
 
 
-def check_finite(output: str, name: str, values: NDArray[Any], *, first: int) -> None:
-    """Raise a DatasetError if a value is infinite or NaN."""
-    bad = ~np.isfinite(values)
-    if bad.any():
-        raise out_of_range(output, name, values, bad, "a finite number", first=first)
+def check_finite(output: str, names: Collection[str], targets: Mapping[str, NDArray[Any]], *, first: int) -> None:
+    """Raise a DatasetError if a value of the columns `names` is infinite or NaN; a column may be missing."""
+    for name in names:
+        bad = ~np.isfinite(targets.get(name, _NOTHING))
+        if bad.any():
+            raise out_of_range(output, name, targets[name], bad, "a finite number", first=first)
 
 
 def shown(name: str, column: Column) -> str:

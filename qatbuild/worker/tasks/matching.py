@@ -47,7 +47,7 @@ def match(true_boxes: tf.Tensor, true_classes: tf.Tensor, anchors: NDArray[np.fl
     ratios = tf.where(true_classes[:, None] >= 0, _overlaps(anchors, true_boxes), -1.0)
     best = tf.argmax(ratios, axis=2, output_type=tf.int32)
     choice = tf.one_hot(tf.argmax(ratios, axis=1, output_type=tf.int32), len(anchors), axis=1)
-    chosen = tf.where((choice > 0) & (ratios > 0), ratios, -1.0)
+    chosen = tf.where(choice > 0, ratios, -1.0)
     is_chosen = tf.reduce_max(chosen, axis=2) > 0
     owner = tf.where(is_chosen, tf.argmax(chosen, axis=2, output_type=tf.int32), best)
     return owner, is_chosen | (tf.reduce_max(ratios, axis=2) > LEAST_OVERLAP)

@@ -39,9 +39,7 @@ class Regression(Task):
 
     def check_values(self, targets: Arrays, first: int = 0) -> None:
         """See Task."""
-        for target in self.targets:
-            if target in targets:
-                columns.check_finite(self.name, target, targets[target], first=first)
+        columns.check_finite(self.name, self.targets, targets, first=first)
 
     def loss(self, tensors: Tensors, targets: Tensors, inputs: Tensors) -> tf.Tensor:
         """See Task."""
