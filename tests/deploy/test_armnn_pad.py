@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -48,15 +47,8 @@ def graph(then: str, lowest: float) -> Any:
     return made.as_graph_def()
 
 
-@pytest.fixture(scope="module", autouse=True)
-def arm_nn() -> None:
-    """Skips the tests on a machine without Arm NN, which only Debian has."""
-    missing = subprocess.run(["/usr/bin/python3", "-c", "import pyarmnn"], capture_output=True, check=False).returncode
-    if missing:
-        pytest.skip("this machine has no Debian pyarmnn")
-
-
 @pytest.mark.tf
+@pytest.mark.usefixtures("arm_nn")
 @pytest.mark.parametrize(
     ("then", "lowest", "named", "most_lsb"),
     [("pool", -4, ["block (PAD, zero point 128)"], 256), ("pool", 0, [], 3), ("convolution", -4, [], 3)],

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
+from qatbuild.exchange.scaling import Channels, Scaling
 from qatbuild.worker.deploy import c_array_io, tools
 from qatbuild.worker.deploy.c_array_operators import Resolver
-from tests.deploy.subjects import with_reals
+from qatbuild.worker.inputs import NetworkInput
+from tests.deploy.subjects import classifier, with_reals
 
 _HALF = 1 / 64
 _HOSTILE = (0.0, -0.0, _HALF, -_HALF, 3 * _HALF, -3 * _HALF, 0.0156249, -0.0156249, 3.9, 4.0, -4.1, -5.0, 1e30, -1e30)
@@ -71,3 +74,18 @@ def test_names_that_c_cannot_tell_apart_get_a_number(tmp_path: Path) -> None:
     model = c_array_io.names("net", type(subject)(**{**vars(subject), "gives": gives}))
     assert [end.macro for end in model.outputs] == ["NET_OUTPUT_BOX_SCORES", "NET_OUTPUT_BOX_SCORES_1"]
     assert [end.name for end in model.outputs] == ["output_Box_scores", "output_box_scores_1"]
+
+
+@pytest.mark.parametrize(("dtype", "takes"), [(np.uint8, "takes byte;"), (np.int8, "takes byte - 128;")])
+def test_means_by_channel_and_the_order_of_colours_are_a_comment(tmp_path: Path, dtype: Any, takes: str) -> None:
+    raw = np.zeros((1, 1, 1, 3), np.uint8)
+    scaling = Scaling.by_channel(Channels((123.675, 116.28, 103.53), (58.395, 57.12, 57.375)), "bgr")
+    subject = classifier(tmp_path, raw, np.zeros((1, 4), dtype), tmp_path)
+    inputs = {"images": NetworkInput("images", (1, 1, 3), scaling)}
+    for each, lines in ((subject, 0), (replace(subject, inputs=inputs), 1)):
+        header = c_array_io.io_header(c_array_io.names("net", each), Resolver((), ()))
+        notes = [line for line in header.splitlines() if line.startswith("// NET_INPUT")]
+        assert len(notes) == lines
+    assert takes in notes[0]
+    assert "the order bgr" in notes[0]
+    assert notes[0].endswith("the means 123.675, 116.28, 103.53 and the deviations 58.395, 57.12, 57.375")

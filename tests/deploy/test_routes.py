@@ -17,6 +17,7 @@ from qatbuild.worker.deploy import (
     Subject,
     agreement,
     armnn,
+    armnn_faults,
     c_array,
     c_array_operators,
     coreml,
@@ -79,8 +80,8 @@ def padded(zero_point: int) -> Flatbuffer:
 
 
 def test_standalone_pad_with_a_zero_point_is_found_and_named() -> None:
-    assert armnn.shifted_pads(padded(0)) == ()
-    (pad,) = armnn.shifted_pads(padded(128))
+    assert armnn_faults.shifted_pads(padded(0)) == ()
+    (pad,) = armnn_faults.shifted_pads(padded(128))
     assert "block" in pad
     assert "zero point 128" in pad
 
@@ -88,8 +89,17 @@ def test_standalone_pad_with_a_zero_point_is_found_and_named() -> None:
 def test_dense_layer_without_bias_is_named_for_arm_nn_cannot_parse_it() -> None:
     tensor = Tensor("Net/fc3/MatMul", "uint8", (1, 8), (0.1,), (0,))
     layers = [Operator("FULLY_CONNECTED", 1, inputs, (3,)) for inputs in ((0, 1), (0, 1, 2))]
-    assert armnn.biasless(Flatbuffer(tuple(layers), (tensor,) * 4, (0,), (3,))) == ("fc3",)
-    assert armnn.biasless(Flatbuffer(tuple(layers[1:]), (tensor,) * 4, (0,), (3,))) == ()
+    assert armnn_faults.biasless(Flatbuffer(tuple(layers), (tensor,) * 4, (0,), (3,))) == ("fc3",)
+    assert armnn_faults.biasless(Flatbuffer(tuple(layers[1:]), (tensor,) * 4, (0,), (3,))) == ()
+
+
+def test_operators_that_arm_nn_does_not_parse_are_named_with_their_layers() -> None:
+    tensors = tuple(Tensor(f"Net/{name}", "uint8", (1, 8), (0.1,), (0,)) for name in ("x", "scores", "classes", "rows"))
+    operators = [Operator(name, 1, (0,), (index,)) for index, name in enumerate(("SOFTMAX", "ARG_MAX", "GATHER"), 1)]
+    assert armnn_faults.parser_hint(Flatbuffer(tuple(operators[:1]), tensors, (0,), (1,))) == ""
+    hint = follows('write "values": "logits" in the output, and take the index of the greatest in the application')
+    wanted = f"Arm NN 20.08 has no ARG_MAX (classes): {hint}; Arm NN 20.08 has no GATHER (rows)"
+    assert armnn_faults.parser_hint(Flatbuffer(tuple(operators), tensors, (0,), (3,))) == wanted
 
 
 def test_images_of_two_channels_are_a_tensor_for_core_ml() -> None:

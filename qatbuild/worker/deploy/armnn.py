@@ -18,6 +18,7 @@ from qatbuild.worker.deploy import (
     Outcome,
     Subject,
     agreement,
+    armnn_faults,
     armnn_program,
     differing_percent,
     tools,
@@ -32,9 +33,12 @@ runtime = ann.IRuntime(ann.CreationOptions())
 if "CpuRef" not in map(str, runtime.GetDeviceSpec().GetSupportedBackends()):
     raise ImportError("Arm NN is installed without its backend CpuRef")
 """
-_PADS = ("PAD", "PADV2", "MIRROR_PAD")
-_FAULTY_PADS = "22."
+_FAULTY = "22."
 """Arm NN's own version number of release 20.08."""
+_NO_FAULT = (
+    "no standalone PAD of a tensor whose zero point is not 0, which Arm NN 20.08 pads with raw zeros; no resize with"
+    " half-pixel centres, which it computes without them"
+)
 
 
 def build(subject: Subject, options: Mapping[str, Any], out: Path) -> Outcome:
@@ -50,18 +54,15 @@ def build(subject: Subject, options: Mapping[str, Any], out: Path) -> Outcome:
     arrays: Any = dict(zip(names, (subject.samples.integers[name] for name in subject.takes), strict=True))
     np.savez(inputs, **arrays)
     outputs.unlink(missing_ok=True)
-    bare = biasless(content)
-    bias = f"give {', '.join(bare)} a bias: Arm NN 20.08 cannot parse a dense layer without one" if bare else ""
-    printed = tools.called(
-        [_PYTHON, out / "run_armnn.py", model, inputs, outputs], "Arm NN cannot run the model.", bias
-    )
+    command = [_PYTHON, out / "run_armnn.py", model, inputs, outputs]
+    printed = tools.called(command, "Arm NN cannot run the model.", armnn_faults.parser_hint(content))
     version = re.search(r"^Arm NN (\S+)$", printed, re.MULTILINE)
     if version is None or not outputs.is_file():
         raise DeployError("Arm NN's program ended without outputs.", [("its end", printed[-500:])], hint)
     answers = _answers(outputs, content, subject)
-    pads = shifted_pads(content) if version[1].startswith(_FAULTY_PADS) else ()
-    wanted = "no standalone PAD of a tensor whose zero point is not 0: Arm NN 20.08 pads it with raw zeros"
-    faults = Gate("no known fault", wanted, ", ".join(pads) or "none", passed=not pads)
+    faulty = armnn_faults.shifted_pads(content) + armnn_faults.shifted_resizes(model)
+    named = faulty if version[1].startswith(_FAULTY) else ()
+    faults = Gate("no known fault", _NO_FAULT, ", ".join(named) or "none", passed=not named)
     differ = differing_percent(answers, subject.samples.reference)
     reals = subject.real(answers)
     compared = agreement.compared(subject, reals, subject.reference)
@@ -82,27 +83,3 @@ def _answers(outputs: Path, content: inspect.Flatbuffer, subject: Subject) -> di
     with np.load(outputs) as arrays:
         written = dict(zip(subject.gives, (arrays[name] for name in names), strict=True))
     return {name: rows.reshape(subject.samples.reference[name].shape) for name, rows in written.items()}
-
-
-def biasless(model: inspect.Flatbuffer) -> tuple[str, ...]:
-    """Return the dense layers without a bias (input index -1 in the file), which Arm NN 20.08 refuses."""
-    return tuple(
-        model.layer(operator)
-        for operator in model.operators
-        if operator.name == "FULLY_CONNECTED" and len(operator.inputs) == 2  # noqa: PLR2004
-    )
-
-
-def shifted_pads(model: inspect.Flatbuffer) -> tuple[str, ...]:
-    """Return the layers with a standalone PAD and a zero point other than 0, which Arm NN 20.08 pads wrongly.
-
-    A PAD that is only read by CONV_2D is left out: Arm NN folds it into the convolution, which pads correctly.
-    """
-    pads = []
-    for operator in model.operators:
-        zero_points = model.tensors[operator.inputs[0]].zero_points
-        if operator.name in _PADS and any(zero_points):
-            readers = {reader.name for reader in model.operators if operator.outputs[0] in reader.inputs}
-            if readers != {"CONV_2D"}:
-                pads.append(f"{model.layer(operator)} ({operator.name}, zero point {zero_points[0]})")
-    return tuple(pads)

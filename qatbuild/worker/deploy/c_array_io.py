@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qatbuild.exchange.facts import IntegerTensor
-from qatbuild.exchange.scaling import RealInput
+from qatbuild.exchange.scaling import InputScaling, RealInput, Scaling
 from qatbuild.worker.deploy import Subject
 from qatbuild.worker.deploy.c_array_operators import AS_OF, Resolver
 
@@ -36,7 +36,8 @@ class End(NamedTuple):
     """An input or output of the model in C.
 
     `key` is its name in the subject; `name` that in functions and arrays ("input", "input_features"); `array` what
-    follows test_ ("inputs", "inputs_features"); `macro` the beginning of its macros; `at` its place in the file.
+    follows test_ ("inputs", "inputs_features"); `macro` the beginning of its macros; `at` its place in the file; `note`
+    what else must be known of an input of bytes.
     """
 
     key: str
@@ -46,6 +47,7 @@ class End(NamedTuple):
     at: int
     tensor: IntegerTensor
     is_real: bool
+    note: str = ""
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -84,7 +86,10 @@ def names(name: str, subject: Subject) -> Names:
         f"{prefix}model_data",
         prefix,
         macro,
-        _ends("input", subject.takes, real_inputs, macro),
+        tuple(
+            end._replace(note=_note(end, subject.inputs[end.key].scaling))
+            for end in _ends("input", subject.takes, real_inputs, macro)
+        ),
         _ends("output", subject.gives, real_outputs, macro),
     )
 
@@ -100,6 +105,21 @@ def _ends(side: str, tensors: Mapping[str, IntegerTensor], real: Collection[str]
         macro = f"{prefix}{side.upper()}{suffix.upper()}"
         ends.append(End(key, f"{side}{suffix}", f"{side}s{suffix}", macro, at, tensor, key in real))
     return tuple(ends)
+
+
+def _note(end: End, scaling: InputScaling) -> str:
+    """Return what scale and zero point do not say of an input of bytes: its order of colours, scalings by channel."""
+    texts = []
+    if isinstance(scaling, Scaling) and scaling.order != "rgb":
+        texts.append(f"its channels are in the order {scaling.order}")
+    if isinstance(scaling, Scaling) and scaling.channels:
+        means, deviations = (", ".join(f"{each:g}" for each in values) for values in scaling.channels)
+        less = " - 128" if end.tensor.dtype == "int8" else ""
+        texts.append(
+            f"it takes byte{less}; (byte - mean) / std_dev by channel is a part of its first layers, with the means"
+            f" {means} and the deviations {deviations}"
+        )
+    return "; ".join(texts)
 
 
 def guarded(guard: str, includes: Iterable[str], body: str) -> str:
@@ -129,6 +149,8 @@ def io_header(model: Names, needed: Resolver) -> str:
 
 def _macros(end: End, *, several: bool) -> Iterator[str]:
     prefix, tensor = f"#define {end.macro}_", end.tensor
+    if end.note:
+        yield f"// {end.macro}: {end.note}"
     if several:
         yield f"{prefix}INDEX {end.at}"
     yield f"{prefix}TYPE {tensor.dtype}_t"
