@@ -7,6 +7,7 @@ STAGE.request.json, has the digests of these artifacts and of run.json, and a se
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -24,18 +25,33 @@ NO_MANIFEST = ""
 
 
 class Record(NamedTuple):
-    """`measured` are the digests that the manifest lacks, `ran` is that of run.json ('' if the stage was restored)."""
+    """`measured` are the digests that the manifest lacks, `ran` is that of run.json ('' if the stage was restored).
+
+    `processor` names the one that the stage ran on, '' if that is unknown.
+    A restored result may be `elsewhere`: its artifacts are in a cache, and are fetched for the stage that needs them.
+    """
 
     request: Request
     measured: Files
     ran: str
     seal: str
+    elsewhere: bool = False
+    processor: str = ""
 
     @classmethod
-    def sealed(cls, request: Request, manifest: str, measured: Files, ran: str = "") -> Record:
+    def sealed(
+        cls,
+        request: Request,
+        manifest: str,
+        measured: Files,
+        ran: str = "",
+        *,
+        elsewhere: bool = False,
+        processor: str = "",
+    ) -> Record:
         """Makes the record of the results in a manifest, given as its text."""
-        unsealed = cls(request, measured, ran, "")
-        return unsealed._replace(seal=unsealed._seal(manifest))
+        unsealed = cls(request, measured, ran, "", elsewhere, processor)
+        return unsealed._replace(seal=unsealed.seal_of(manifest))
 
     @classmethod
     def of(cls, fields: Any) -> Record:
@@ -45,7 +61,8 @@ class Record(NamedTuple):
             measured = {name: (int(size), str(digest)) for name, (size, digest) in fields.get("measured", {}).items()}
         except (TypeError, AttributeError) as fault:
             raise ValueError(f"no record: {fault}") from fault
-        return cls(request, measured, str(fields.get("ran", "")), str(fields.get("seal")))
+        ran, seal, processor = (str(fields.get(name, "")) for name in ("ran", "seal", "processor"))
+        return cls(request, measured, ran, seal, bool(fields.get("elsewhere")), processor)
 
     @classmethod
     def read(cls, path: Path) -> Record:
@@ -54,25 +71,48 @@ class Record(NamedTuple):
 
     def to_json(self) -> str:
         """Returns the record's text: the request with further members."""
-        more = {"measured": self.measured, "ran": self.ran, "seal": self.seal}
+        names = ("measured", "ran", "elsewhere", "processor", "seal")
+        more = {name: getattr(self, name) for name in names}
         return self.request.to_json(**{name: value for name, value in more.items() if value})
 
     def belongs_to(self, manifest: str) -> bool:
         """Returns whether record and manifest are as they were published together: an edit of either shows."""
-        return self.seal == self._seal(manifest)
+        return self.seal == self.seal_of(manifest)
 
     def complete(self, manifest: Manifest) -> Manifest:
         """Returns its manifest with the digests of all artifacts."""
         return replace(manifest, files={**manifest.files, **self.measured}) if self.measured else manifest
 
-    def _seal(self, manifest: str) -> str:
-        more = canonical_json([self.measured, self.ran])
-        return hashlib.sha256(f"{self.request.key}\n{more}\n{manifest}".encode()).hexdigest()
+    def expected(self, manifest: Manifest) -> Manifest:
+        """Returns the manifest, complete, of the artifacts that must be in its folder."""
+        complete = self.complete(manifest)
+        if not self.elsewhere:
+            return complete
+        return replace(complete, files={name: row for name, row in complete.files.items() if _is_there(manifest, name)})
+
+    def seal_of(self, manifest: str) -> str:
+        """Returns the seal that binds this record to a manifest, given as its text."""
+        more = [self.measured, self.ran, *([True] if self.elsewhere else [])]
+        more += [self.processor] if self.processor else []
+        return hashlib.sha256(f"{self.request.key}\n{canonical_json(more)}\n{manifest}".encode()).hexdigest()
+
+
+def _is_there(manifest: Manifest, name: str) -> bool:
+    return os.path.lexists(f"{manifest.folder}/{name}")
 
 
 def run_path(folder: Path, stage: str) -> Path:
     """Returns the path of the times and opened files of a stage's last run."""
     return folder / f"{stage}.run.json"
+
+
+def ran_on(folder: Path, request: Request) -> str:
+    """Returns the processor on which a request ran whose results are in `folder`; '' if that is not on record."""
+    try:
+        ran = read_json(run_path(folder, request.stage))
+        return str(ran["processor"]) if ran["key"] == request.key else ""
+    except (OSError, ValueError, KeyError, TypeError):
+        return ""
 
 
 def undigested(manifest: Manifest) -> list[str]:

@@ -1,8 +1,9 @@
 """A store in a folder of this machine, for one checkout or for several.
 
-    index/AB/KEY.json     the manifest of a request, and the digests of files without a digest in it
+    index/AB/KEY.json     the entry of a request: its manifest, and the digests of files without a digest in it
     blobs/AB/SHA256       the content
     projects/HASH.json    the build folder of a project that keeps results here
+    quarantine.json       writers that are not trusted: id -> reason
     lock                  shared while results are kept or fetched, exclusive while they are removed
 
 An index entry is written last, by rename, and read first: it never refers to an incomplete blob. Its mtime is the time
@@ -12,20 +13,25 @@ of its last use.
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
 import json
 import os
+import shutil
 from collections.abc import Iterable, Iterator, Mapping
+from functools import cached_property
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
+from qatbuild.engine.store.entry import Entry
 from qatbuild.engine.store.place import place, takes_links
-from qatbuild.engine.walk import tree
-from qatbuild.exchange.files import file_sha256, make_folder, make_way, put, read_json, remove, write_text
+from qatbuild.exchange.files import file_sha256, make_folder, make_way, put, read_json, read_text, remove, write_text
 from qatbuild.exchange.lock import held
-from qatbuild.exchange.manifest import LOGS, Manifest, is_inside
+from qatbuild.exchange.manifest import Manifest
+from qatbuild.exchange.request import Request
 
-Files = dict[str, tuple[int, str]]
+_LARGE_BYTES = 32 << 20
+"""From here on starting threads is worth their time."""
 
 
 class Result(NamedTuple):
@@ -48,30 +54,43 @@ class LocalStore:
         self._lock = root / "lock"
         self._is_registered = False
 
+    @property
+    def local(self) -> LocalStore:
+        """See Store."""
+        return self
+
     def text(self, key: str) -> str | None:
         """See Store."""
-        entry = self._entry(key)
-        return None if entry is None else str(entry["manifest"])
+        entry = self._trusted(key)
+        return None if entry is None else entry.text
 
-    def fetch(self, key: str, folder: Path) -> Manifest | None:
+    def fetch(self, key: str, folder: Path, *, may_stay: bool = False) -> Manifest | None:  # noqa: ARG002  All is here.
         """See Store. A blob with other content than its name is removed, with the entry that refers to it.
 
         OSError if `folder` cannot be written.
         """
-        if (entry := self._entry(key)) is None:
+        if (entry := self._trusted(key)) is None:
             return None
-        manifest = _manifest(entry, folder)
         with held(self._lock, shared=True):
-            files = _content(entry, manifest).items()
-            if all(self._fetched(Path(self._blob(digest)), digest, folder / name) for name, (_, digest) in files):
+            if self._all_fetched(entry, folder):
                 with contextlib.suppress(OSError):  # A store that cannot be written can still be read.
                     os.utime(self._index(key))
-                return manifest
+                return entry.manifest(folder)
             with contextlib.suppress(OSError):
                 self._index(key).unlink(missing_ok=True)
         remove(folder)
         folder.mkdir(parents=True)
         return None
+
+    def _all_fetched(self, entry: Entry, folder: Path) -> bool:
+        """Gives the files of a result their content; large ones side by side, for digests take most of the time."""
+        jobs = [(Path(self._blob(digest)), digest, folder / name) for name, (_, digest) in entry.files.items()]
+        if sum(entry.blobs.values()) < _LARGE_BYTES:
+            return all(self._fetched(*job) for job in jobs)
+        from concurrent.futures import ThreadPoolExecutor  # noqa: PLC0415  Most results are small.
+
+        with ThreadPoolExecutor(os.cpu_count()) as pool:
+            return all(pool.map(lambda job: self._fetched(*job), jobs))
 
     def _fetched(self, blob: Path, digest: str, target: Path) -> bool:
         """Gives `target` the content of a blob; returns False, without the blob, if that is damaged or no file."""
@@ -87,16 +106,89 @@ class LocalStore:
             blob.unlink(missing_ok=True)
         return False
 
-    def keep(self, key: str, manifest: Manifest) -> None:
+    def keep(self, request: Request, manifest: Manifest) -> Entry:
         """See Store."""
-        extra = {name: _described(manifest.folder / name) for name, (_, digest) in manifest.files.items() if not digest}
-        logs = [path for name in LOGS for path in map(Path, tree(f"{manifest.folder}/{name}")[1]) if path.is_file()]
-        extra |= {path.relative_to(manifest.folder).as_posix(): _described(path) for path in logs}
+        entry = Entry.of(request, manifest)
         with held(self._lock, shared=True):
-            for name, (_, digest) in {**manifest.files, **extra}.items():
+            for name, (_, digest) in entry.files.items():
                 self._put(f"{manifest.folder}/{name}", digest)
-            self._register()
-            write_text(self._index(key), json.dumps({"manifest": manifest.to_json(), "extra": extra}))
+            self._enter(entry)
+        return entry
+
+    def enter(self, entry: Entry) -> None:
+        """Keeps the entry of a result whose blobs are here already."""
+        with held(self._lock, shared=True):
+            self._enter(entry)
+
+    def move_in(self, file: Path, digest: str) -> Path:
+        """Makes a file a blob, after its content was compared with the digest; returns the blob."""
+        blob = Path(self._blob(digest))
+        with held(self._lock, shared=True):
+            make_folder(blob.parent)
+            try:
+                put(str(file), str(blob))
+            except OSError as fault:
+                if fault.errno != errno.EXDEV:
+                    raise
+                draft = self.root / f"draft-{os.urandom(8).hex()}"
+                shutil.copyfile(file, draft)
+                put(str(draft), str(blob))
+                file.unlink()
+        return blob
+
+    def has(self, digest: str) -> bool:
+        """Returns whether there is a blob with this name; its content may be damaged."""
+        return os.path.isfile(self._blob(digest))  # noqa: PTH113  Every file of every result.
+
+    def _enter(self, entry: Entry) -> None:
+        self._register()
+        write_text(self._index(entry.key), entry.to_json())
+
+    def entry(self, key: str) -> Entry | None:
+        """See Store."""
+        try:
+            return Entry.parse(key, read_text(self._index(key)))
+        except (OSError, ValueError):
+            return None
+
+    def _trusted(self, key: str) -> Entry | None:
+        entry = self.entry(key)
+        return None if entry is None or self.is_quarantined(entry) else entry
+
+    def blob(self, sha256: str, size_bytes: int = 0) -> Path | None:  # noqa: ARG002  Only a transfer needs it.
+        """See Store."""
+        blob = Path(self._blob(sha256))
+        with contextlib.suppress(OSError):
+            if file_sha256(blob) == sha256:
+                return blob
+        return None
+
+    def keys(self) -> Iterator[str]:
+        """See Store."""
+        return (path.stem for path in self.root.glob("index/*/*.json"))
+
+    def quarantine(self, writer: str, reason: str) -> None:
+        """See Store."""
+        self.distrusted = {**self._read_distrusted(), writer: reason}
+        write_text(self.root / "quarantine.json", json.dumps(self.distrusted))
+
+    def is_quarantined(self, entry: Entry) -> bool:
+        """See Store."""
+        return entry.writer.id in self.distrusted
+
+    @cached_property
+    def distrusted(self) -> dict[str, str]:
+        """The writers in quarantine on this machine, with the reasons."""
+        return self._read_distrusted()
+
+    def _read_distrusted(self) -> dict[str, str]:
+        try:
+            return {str(writer): str(reason) for writer, reason in read_json(self.root / "quarantine.json").items()}
+        except (OSError, ValueError, AttributeError):
+            return {}
+
+    def finish(self) -> None:
+        """See Store. Nothing is ever under way."""
 
     def forget(self, key: str) -> None:
         """See Store. Its blobs stay until the next `drop`."""
@@ -112,10 +204,8 @@ class LocalStore:
     def results(self) -> Iterator[Result]:
         """Yields every kept result."""
         for path in sorted(self.root.glob("index/*/*.json")):
-            if (entry := self._entry(path.stem)) is not None:
-                manifest = _manifest(entry, Path())
-                blobs = {digest: size_bytes for size_bytes, digest in _content(entry, manifest).values()}
-                yield Result(path.stem, manifest.stage, path.stat().st_mtime, blobs)
+            if (entry := self.entry(path.stem)) is not None:
+                yield Result(path.stem, entry.stage, path.stat().st_mtime, entry.blobs)
 
     def drop(self, keys: Iterable[str]) -> None:
         """Removes results, and every blob that no other result uses."""
@@ -171,30 +261,6 @@ class LocalStore:
     def _blob(self, digest: str) -> str:
         return f"{self.root}/blobs/{digest[:2]}/{digest}"
 
-    def _entry(self, key: str) -> dict[str, Any] | None:
-        try:
-            entry = read_json(self._index(key))
-            _content(entry, _manifest(entry, Path()))
-        except (OSError, ValueError, KeyError, TypeError, AttributeError, OverflowError):
-            return None
-        return dict(entry)
-
-
-def _manifest(entry: Mapping[str, Any], folder: Path) -> Manifest:
-    return Manifest.parse(entry["manifest"], folder)
-
-
-def _content(entry: Mapping[str, Any], manifest: Manifest) -> Files:
-    """Returns every file of a result: those of the manifest, with the digests of clocked files, and the logs.
-
-    ValueError for a name outside of the folder.
-    """
-    extra = {name: (int(size), str(digest)) for name, (size, digest) in entry["extra"].items()}
-    files = {**manifest.files, **extra}
-    if not all(map(is_inside, extra)):
-        raise ValueError("a name is no path in the folder")
-    return files
-
 
 def _linked(path: str, blob: str) -> bool:
     """Makes the absent blob a link to a file, which needs no draft: it is whole at once."""
@@ -206,7 +272,3 @@ def _linked(path: str, blob: str) -> bool:
             os.link(path, blob)
         return True
     return False
-
-
-def _described(path: Path) -> tuple[int, str]:
-    return path.stat().st_size, file_sha256(path)
