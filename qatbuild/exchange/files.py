@@ -130,13 +130,18 @@ def check_regular(descriptor: int, file: Path | str) -> None:
 
 def write_text(path: Path, text: str) -> None:
     """Replace a file by rename: readers see the old or the new text, never a part. OSError names this file."""
+    write_bytes(path, text.encode())
+
+
+def write_bytes(path: Path, data: bytes) -> None:
+    """Replace a file by rename, as `write_text` does."""
     draft = f"{path.parent}/.{path.name}.{os.getpid()}.{threading.get_ident()}"
     try:
         try:
-            _write(draft, text)
+            _write(draft, data)
         except FileNotFoundError:
             make_folder(path.parent)
-            _write(draft, text)
+            _write(draft, data)
         put(draft, str(path))
     except BaseException as fault:
         with contextlib.suppress(OSError):  # On a read-only disk the first error says more.
@@ -208,8 +213,7 @@ def make_folder(folder: Path) -> None:
         raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(next(inside, folder))) from fault
 
 
-def _write(file: str, text: str) -> None:
-    data = text.encode()
+def _write(file: str, data: bytes) -> None:
     descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o666)
     try:
         written = os.write(descriptor, data)

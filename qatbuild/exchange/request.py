@@ -91,6 +91,11 @@ class Request:
         """The folder for artifacts that will be published."""
         return self.work / "out"
 
+    @property
+    def console(self) -> Path:
+        """The file that progress goes to, if it exists; without it, to the terminal."""
+        return self.work / "console"
+
     @staticmethod
     def path_of(folder: Path, stage: str) -> Path:
         """The path of the request that made the artifacts in `folder`."""

@@ -24,6 +24,7 @@ from qatbuild.exchange.facts import StageFacts
 from qatbuild.exchange.files import make_folder, make_way, remove, write_text
 from qatbuild.exchange.lock import held
 from qatbuild.exchange.manifest import Manifest
+from qatbuild.exchange.processor import processor
 from qatbuild.exchange.request import Request
 from qatbuild.worker import console, opened_files
 
@@ -32,6 +33,8 @@ EXPECTED_FAILURE = 1
 
 _RESERVE_BYTES = 1 << 16
 """Bytes reserved on the disk while a stage runs, so that its error can be written when the disk is full."""
+
+_PACKAGE = Path(__file__).parents[1]
 
 _NO_SPACE = {errno.ENOSPC, errno.EDQUOT}
 
@@ -70,10 +73,30 @@ def _perform(request: Request) -> None:
     sys.path.insert(0, str(request.project))
     module = request.stage.partition(".")[0]  # deploy.vela is the stage deploy on the route vela
     with opened_files.watching(source.path for source in request.sources.values()) as seen:
-        facts: StageFacts = importlib.import_module(f"qatbuild.worker.stages.{module}").run(request)
+        try:
+            facts: StageFacts = importlib.import_module(f"qatbuild.worker.stages.{module}").run(request)
+        except SystemExit as end:
+            raise _exited(request, end) from end
     manifest = Manifest.of(request.stage, request.out, facts.to_json())
     write_text(Manifest.path_of(request.work, request.stage), manifest.to_json())
     _write_run(request, time.time() - started, opened_files.inside(seen, request.project, request.downloads.parent))
+
+
+def _exited(request: Request, end: SystemExit) -> BaseException:
+    """Return an error for an exit that the project's code has called; any other, which obeys a signal, unchanged."""
+    frames = traceback.extract_tb(end.__traceback__)
+    own = [frame for frame in frames if _is_of_project(Path(frame.filename), request.project)]
+    if not own:
+        return end
+    place = f"{Path(own[-1].filename).relative_to(request.project)}:{own[-1].lineno}: {own[-1].line}"
+    facts = [("stage", request.stage), ("at", place), ("exit status", end.code)]
+    hint = "Return from the function, or raise an exception that says what is wrong: qatbuild calls it, and goes on."
+    return StageError("The project's code ended the process of a stage.", facts, hint)
+
+
+def _is_of_project(file: Path, project: Path) -> bool:
+    is_installed = file.is_relative_to(_PACKAGE) or "site-packages" in file.parts
+    return file.is_relative_to(project) and not is_installed
 
 
 def _expected(request: Request, fault: OSError) -> Exception:
@@ -95,6 +118,7 @@ def _write_run(request: Request, seconds: float, opened: list[str]) -> None:
         "seconds": round(seconds, 3),
         "peak_memory_bytes": peak_bytes,
         "threads": request.threads,
+        "processor": processor(),
         "opened": opened,
         "key": request.key,
     }
@@ -103,12 +127,15 @@ def _write_run(request: Request, seconds: float, opened: list[str]) -> None:
 
 @contextlib.contextmanager
 def _logged(request: Request) -> Iterator[None]:
-    """Redirect stdout and stderr, with their descriptors, to log.txt; progress still goes to the terminal."""
+    """Redirect stdout and stderr, with their descriptors, to log.txt; progress still goes to the terminal.
+
+    It goes to the file `request.console` instead, if that exists: an executor shows it on another machine.
+    """
     make_folder(request.folder)
     make_way(request.folder / "log.txt")
     sys.stdout.flush()
     sys.stderr.flush()
-    terminal = os.dup(2)
+    terminal = os.open(request.console, os.O_WRONLY | os.O_APPEND) if request.console.is_file() else os.dup(2)
     former = {number: os.dup(number) for number in (1, 2)}
     os.environ[console.FILENO_VARIABLE] = str(terminal)
     with (request.folder / "log.txt").open("a", encoding="utf-8") as log:

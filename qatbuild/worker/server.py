@@ -1,6 +1,6 @@
 """The server of worker processes: it imports TensorFlow once a build, and forks a process for each request.
 
-    python -m qatbuild.worker.server        reads paths of requests from stdin, one a line
+    python -m qatbuild.worker.server        reads paths of requests from stdin, one a line; -PATH interrupts a stage
 
 A fork is safe because the server never runs an operation, so that neither TensorFlow nor NumPy has started a thread in
 it. For each request that has ended, the server prints the exit status and the path. When its stdin closes, or it dies,
@@ -21,10 +21,14 @@ import selectors
 import signal
 import sys
 import threading
+from collections.abc import Mapping
 from pathlib import Path
 
 from qatbuild.exchange.files import read_json
 from qatbuild.worker import run
+
+INTERRUPT = "-"
+"""Begins a line that interrupts the request with the path in its rest; paths are absolute."""
 
 
 def serve() -> None:
@@ -68,8 +72,11 @@ def _answer(running: dict[int, str], answers: int, ended: int) -> None:
                     if not read:
                         return
                     *lines, pending = (pending + read).split(b"\n")
-                    for line in lines:
-                        _start(line.decode(), running, lifeline)
+                    for line in map(bytes.decode, lines):
+                        if line.startswith(INTERRUPT):
+                            _interrupt(line.removeprefix(INTERRUPT), running)
+                        else:
+                            _start(line, running, lifeline)
                 else:
                     os.read(ended, 1 << 16)
             _reap(running, answers)
@@ -89,6 +96,13 @@ def _start(line: str, running: dict[int, str], lifeline: tuple[int, int]) -> Non
     signal.pthread_sigmask(signal.SIG_SETMASK, former)
     if not heavy:  # Import while the light stage runs: the next stage probably needs it.
         _preload()
+
+
+def _interrupt(line: str, running: Mapping[int, str]) -> None:
+    """Interrupt one stage, which may save its progress; one that has ended meanwhile is left alone."""
+    for process, each in running.items():
+        if each == line:
+            os.kill(process, signal.SIGTERM)
 
 
 def _preload() -> None:

@@ -19,6 +19,7 @@ from qatbuild.engine.execute.local import LocalExecutor
 from qatbuild.exchange.errors import DatasetError, StageError
 from qatbuild.exchange.files import remove
 from qatbuild.exchange.request import Request, Source
+from tests.hints import follows
 
 
 def request(folder: Path, name: str, *, images: int = 20) -> Request:
@@ -84,6 +85,23 @@ def test_stage_that_does_not_exist_is_a_crash_with_its_log(executor: LocalExecut
     with pytest.raises(StageError, match="failed unexpectedly") as caught:
         executor.run(bad)
     assert "ModuleNotFoundError" in caught.value.block()
+
+
+def test_exit_in_the_projects_code_is_an_error_with_its_line(executor: LocalExecutor, tmp_path: Path) -> None:
+    code = "import sys\n\ndef arrays():\n    {}\n    return {{}}\n"
+    item = request(tmp_path, "leaving")
+    dataset = {**item.settings["dataset"], "name": "call", "call": "leaving:arrays", "options": {}}
+    item = replace(item, settings={"dataset": dataset}, sources={})
+    for status in ("", "0", "3"):
+        (tmp_path / "leaving.py").write_text(code.format(f"sys.exit({status})"))
+        with pytest.raises(StageError, match="ended the process of a stage") as caught:
+            executor.run(item)
+        assert dict(caught.value.facts)["at"] == f"leaving.py:4: sys.exit({status})"
+        assert caught.value.hint.startswith(follows("Return from the function, or raise an exception"))
+        assert "leaving.py:4" in (item.folder / "log.txt").read_text()
+    (tmp_path / "leaving.py").write_text(code.format("raise ValueError('no data')"))
+    with pytest.raises(DatasetError, match="no data"):
+        executor.run(item)
 
 
 def test_other_things_in_a_stage_s_work_folder_make_way(executor: LocalExecutor, tmp_path: Path) -> None:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
-from qatbuild.exchange.request import Request
+if TYPE_CHECKING:
+    from qatbuild.exchange.request import Request
 
 
 class Executor(Protocol):
@@ -15,3 +16,11 @@ class Executor(Protocol):
 
     def stop(self) -> None:
         """Interrupts every running stage, which may save its progress. Nothing is started afterwards."""
+
+
+@runtime_checkable
+class Spread(Executor, Protocol):
+    """An executor with workers on other machines."""
+
+    def places(self) -> int:
+        """Returns how many stages can be given to it at once: at least 1, and another number when workers join."""

@@ -53,7 +53,7 @@ class LocalExecutor:
 
     def run(self, request: Request) -> None:
         """Runs a request in a process of its own. Raises the stage's error, or StageError for a crash."""
-        path, error = request.work / "request.json", request.work / "error.json"
+        path, error = _path(request), request.work / "error.json"
         make_folder(request.work)
         discard(error)
         write_text(path, request.to_json())
@@ -65,6 +65,14 @@ class LocalExecutor:
         with contextlib.suppress(OSError, ValueError):
             raise from_json(read_text(error))
         raise _crash(request, status)
+
+    def interrupt(self, request: Request) -> bool:
+        """Interrupts one request, which may save its progress; returns whether it was running.
+
+        A second time ends it at once.
+        """
+        with self._lock:
+            return self._server is not None and self._server.interrupt(str(_path(request)))
 
     def stop(self) -> None:
         """Closes the server, which stops its stages and waits for them."""
@@ -106,14 +114,25 @@ class _Server:
         done, result = threading.Event(), list[int]()
         with self._lock:
             self._waiting[line] = (done, result)
-            assert self._process.stdin is not None
-            try:
-                self._process.stdin.write(line.encode() + b"\n")
-                self._process.stdin.flush()
-            except OSError:  # The server has died: no answer will come, and _listen may already have ended.
+            if not self._write(line):  # No answer will come, and _listen may already have ended.
                 done.set()
         done.wait()
         return result[0] if result else -signal.SIGKILL
+
+    def interrupt(self, line: str) -> bool:
+        """Interrupts the stage of a submitted path; returns whether it has been submitted, and has not ended."""
+        with self._lock:
+            return line in self._waiting and self._write(f"-{line}")
+
+    def _write(self, line: str) -> bool:
+        """Sends a line; returns whether the server lives."""
+        assert self._process.stdin is not None
+        try:
+            self._process.stdin.write(line.encode() + b"\n")
+            self._process.stdin.flush()
+        except OSError:
+            return False
+        return True
 
     def _listen(self) -> None:
         assert self._process.stdout is not None
@@ -144,6 +163,10 @@ class _Server:
         if threading.current_thread() is threading.main_thread():
             signal.signal(signal.SIGINT, signal.SIG_IGN)
         self.close()
+
+
+def _path(request: Request) -> Path:
+    return request.work / "request.json"
 
 
 def _environment() -> dict[str, str]:

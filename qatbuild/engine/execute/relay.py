@@ -1,0 +1,81 @@
+"""Relays what workers say of running stages: their logs to log.txt, their progress to the terminal."""
+
+from __future__ import annotations
+
+import sys
+import threading
+from pathlib import Path
+from typing import Any
+
+from qatbuild.engine.execute.parcel import Message
+from qatbuild.exchange.files import make_folder, make_way
+
+
+class Listener:
+    """The messages about one request."""
+
+    def __init__(self, log: Path) -> None:
+        """Appends to the file `log`, which other stages share."""
+        self._log = log
+        self._run = ""
+        self._end = 0
+        self._lock = threading.Lock()
+        self.saves = 0
+        """How often a worker has sent a state of the training."""
+        self.idle = threading.Event()
+        """Set unless a worker runs the stage."""
+        self.idle.set()
+
+    def hear(self, message: Message) -> None:
+        """Takes a message: those of one run come in order, unless the connection was lost."""
+        self.saves += message.saved
+        (self.idle.set if message.ended else self.idle.clear)()
+        with self._lock:
+            self._begin(message.run)
+            if message.start == self._end:
+                self._append(message.log)
+                self._end = message.end
+        if message.console:
+            sys.stderr.write(message.console.decode(errors="replace"))
+            sys.stderr.flush()
+
+    def end(self, run: str, log: bytes, root: str) -> None:
+        """Appends what is missing of the whole log of a run."""
+        with self._lock:
+            self._begin(run)
+            self._append(log[self._end :].replace(root.encode(), b""))
+            self._end = len(log)
+
+    def _begin(self, run: str) -> None:
+        if run != self._run:
+            self._run, self._end = run, 0
+
+    def _append(self, text: bytes) -> None:
+        if text:
+            make_folder(self._log.parent)
+            make_way(self._log)
+            with self._log.open("ab") as opened:
+                opened.write(text)
+
+
+class Relay:
+    """Passes each message to the listener of its request."""
+
+    def __init__(self) -> None:
+        """Has no listeners yet."""
+        self._listeners: dict[str, Listener] = {}
+
+    def add(self, key: str, log: Path) -> Listener:
+        """Returns a new listener for the request with this key."""
+        listener = self._listeners[key] = Listener(log)
+        return listener
+
+    def remove(self, key: str) -> None:
+        """Removes a listener."""
+        self._listeners.pop(key, None)
+
+    def hear(self, event: tuple[float, Any]) -> None:
+        """Called by Dask's client in its own thread with a time and the fields of a message."""
+        message = Message(*event[1])
+        if (listener := self._listeners.get(message.key)) is not None:
+            listener.hear(message)
