@@ -1,0 +1,129 @@
+"""Origins: what a result was made from, without the places in which it was made, in a few hundred bytes."""
+
+from __future__ import annotations
+
+import binascii
+import hashlib
+import zlib
+from collections.abc import Mapping
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from qatbuild.exchange.files import canonical_json, parse_json
+from qatbuild.exchange.request import Input, Request, Source
+
+_NOWHERE = Path()
+
+_WINDOW_BITS, _MEMORY_LEVEL = 12, 5
+"""The least for texts of this size: zlib takes longer to set up than to compress."""
+
+_MOST_MAKERS = 5_000
+"""Inputs whose makers are kept in memory; a build of thousands of models uses most within a short time."""
+
+_FREQUENT = (
+    b'{"code":"","inputs":{},"result":"","settings":{"dataset":{"labels":true,"name":"images","sha256":null,"url":nu'
+    b'll,"validation":0.1}},"sources":{"data":["specs/",""]},"stage":"dataset","threads":2,"toolchain":{"numpy":"2.4'
+    b'.6","python":"3.11"}}{"code":"","inputs":{"export":["",""],"freeze":["",""]inputs":{"images":{"mean":121.0,"or'
+    b'der":"rgb","std_dev":64.0}},"outputs":{"labels":{"anchors":null,"loss":null,"metrics":{},"range":null,"target"'
+    b':null,"task":"classification","values":"probabilities","weight":1.0}},"quantize":{"scheme":"uint8"}},"sources"'
+    b':{},"stage":"converai-edge-litert":"2.3.0",,"tensorflow":"2.21.0loat":["",""],"quantize":["",""]convert":{"che'
+    b'ckpoint":"lastfreeze,"tensorflow":"2.21.0convert":["",""],"dataseevaluate":{"gates":{},"latency_runs":100,"max'
+    b'_accuracy_drop":1.0,"min_agreement":null,"min_top1":null},"label":""evaluate,"tensorflow":"2.21.0check":["",""'
+    b'],"dataset":["",""],"float":["",""]augment":{"flip_left_right":false,"pad_crop":0},"model":{"call":"","options'
+    b'":{checkpoint_every":4,"freeze_bn_delay":null,"learning_rate":{"boundaries":[],"decay_rate":null,"decay_steps"'
+    b':null,"final":0.0,"initial":0.01,"schedule":"cosine","values":[],"warm_up_steps":0},"method":"qat","mode":"int'
+    b'eger","overrides":[],"quant_delay":0,"scheme":"uint8","start":"float","steps":20},"train":{"batch_size":128,"l'
+    b'og_every":100,"optimizer":{"beta1":0.9,"beta2":0.999,"epsilon":1e-08,"momentum":0.9,"name":"momentum","nestero'
+    b'v":false},"precision":"float32","seed":1,"weight_decay":0.0quantize,"tensorflow":"2.21.0"}}'
+)
+"""Text as in most origins, by which zlib makes them a third as long. A change makes all former ones unreadable."""
+
+
+class Origin(NamedTuple):
+    """What made one result.
+
+    `request` is its request with all folders empty: sources are relative to their project, by name only if they lie
+    outside. `made_by` are the keys of the requests that made the inputs, by role, '' for an unknown one. `result` is
+    the SHA-256 of the manifest's text, '' for a model that was refused.
+    """
+
+    request: Request
+    made_by: Mapping[str, str]
+    result: str
+
+    @classmethod
+    def of(cls, request: Request, manifest: str) -> Origin:
+        """Makes the origin of a request's result, given the text of its manifest, '' for a refused model.
+
+        The records beside the inputs say what made these.
+        """
+        inputs = request.inputs.items()
+        made_by = {role: _maker(Request.path_of(each.path.parent, role), each.sha256) for role, each in inputs}
+        return cls.placeless(request, made_by, hashlib.sha256(manifest.encode()).hexdigest() if manifest else "")
+
+    @classmethod
+    def placeless(cls, request: Request, made_by: Mapping[str, str], result: str) -> Origin:
+        """Makes an origin of these parts, without the folders of the request."""
+        inputs = {role: each.sha256 for role, each in request.inputs.items()}
+        sources = {role: (_shown(each.path, request.project), each.sha256) for role, each in request.sources.items()}
+        made = _placeless(request.identity, inputs, sources)
+        made.__dict__["key"] = request.key  # No folder is part of it.
+        return cls(made, made_by, result)
+
+    @classmethod
+    def unpacked(cls, packed: str) -> Origin:
+        """Reads what `packed` returned; ValueError for anything else."""
+        try:
+            unpacker = zlib.decompressobj(zdict=_FREQUENT)
+            fields = parse_json(unpacker.decompress(binascii.a2b_base64(packed, strict_mode=True)) + unpacker.flush())
+            if not unpacker.eof:
+                raise ValueError("an origin was cut off")
+            inputs = {role: str(sha256) for role, (_, sha256) in fields["inputs"].items()}
+            request = _placeless(fields, inputs, fields["sources"])
+            return cls(request, {role: str(key) for role, (key, _) in fields["inputs"].items()}, str(fields["result"]))
+        except (zlib.error, binascii.Error, KeyError, TypeError, AttributeError) as fault:
+            raise ValueError(f"not an origin: {fault}") from fault
+
+    def packed(self) -> str:
+        """Returns the origin as a short text without blanks."""
+        request = self.request
+        fields = {
+            **request.identity,
+            "inputs": {role: [self.made_by.get(role, ""), each.sha256] for role, each in request.inputs.items()},
+            "sources": {role: [each.path.as_posix(), each.sha256] for role, each in request.sources.items()},
+            "result": self.result,
+        }
+        packer = zlib.compressobj(wbits=_WINDOW_BITS, memLevel=_MEMORY_LEVEL, zdict=_FREQUENT)
+        packed = packer.compress(canonical_json(fields).encode()) + packer.flush()
+        return binascii.b2a_base64(packed, newline=False).decode()
+
+
+@lru_cache(_MOST_MAKERS)
+def _maker(record: Path, result: str) -> str:  # noqa: ARG001  Another result has another maker.
+    """Returns the key of the request that made an input, by the record beside it; '' without one."""
+    try:
+        return Request.read(record).key
+    except (OSError, ValueError):
+        return ""
+
+
+def _placeless(fields: Mapping[str, Any], inputs: Mapping[str, str], sources: Mapping[str, tuple[str, str]]) -> Request:
+    return Request(
+        stage=str(fields["stage"]),
+        settings={**fields["settings"]},
+        inputs={role: Input(_NOWHERE, sha256) for role, sha256 in inputs.items()},
+        sources={role: Source(Path(path), str(sha256)) for role, (path, sha256) in sources.items()},
+        toolchain={name: str(version) for name, version in fields["toolchain"].items()},
+        code=str(fields["code"]),
+        threads=fields["threads"],
+        project=_NOWHERE,
+        downloads=_NOWHERE,
+        folder=_NOWHERE,
+        work=_NOWHERE,
+    )
+
+
+def _shown(path: Path, project: Path) -> str:
+    """Returns a source's path in the project; only its name outside: what leaves the machine names no folder of it."""
+    return path.relative_to(project).as_posix() if path.is_relative_to(project) else path.name
