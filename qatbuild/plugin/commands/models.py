@@ -1,0 +1,25 @@
+"""The models that names on a command line select, for the commands about built models."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from qatbuild.engine.papers.verification import Model, Verifier
+from qatbuild.plugin.session import Session
+
+
+def selected(session: Session, names: Iterable[str]) -> list[Model]:
+    """Returns the models whose evaluation the names select; without names, those of a plain `doit`."""
+    stages = (session.plan.stages[id_] for id_ in session.select(names))
+    return [_model(session, stage.labels[0]) for stage in stages if stage.name == "evaluate"]
+
+
+def _model(session: Session, label: str) -> Model:
+    planned = {name: session.plan.stages[id_] for name, id_ in session.plan.labels[label].items()}
+    return Model(label, session.task(label), planned, session.loaded.abouts[label])
+
+
+def verifier(session: Session) -> Verifier:
+    """Returns what verifies the models of a session's project."""
+    project = session.project
+    return Verifier(project.root, project.build, session.builder.rebuilder.code.digest)
