@@ -10,7 +10,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import NamedTuple
 
-from qatbuild.engine.snapshot import Entry, Kind, Snapshot
+from qatbuild.engine.snapshot import Entry, Kind, Snapshot, same_content
 from qatbuild.engine.walk import tree
 from qatbuild.exchange.errors import ArtifactError
 
@@ -82,7 +82,8 @@ class Revision:
             return False
         unknown = [each.path for each in present.values() if each.kind is Kind.FILE and not each.value]
         blobs = self._blobs(unknown)
-        return all(one.value == (blobs.get(present[name].path) or present[name].value) for name, one in former.items())
+        hashed = {name: each._replace(value=blobs.get(each.path) or each.value) for name, each in present.items()}
+        return same_content(former, hashed)
 
     def extract(self, folder: Path, places: Iterable[str], wanted: Callable[[str], bool]) -> None:
         """Writes the revision's wanted files at or below `places` into `folder`, at their paths in the repository.
@@ -186,9 +187,34 @@ class Revision:
             said = done.stderr.decode(errors="replace").strip() or "unknown revision"
             facts = [("revision", self.name), ("git says", said)]
             raise ArtifactError(
-                "git cannot compare the working tree with the revision.", facts, "name a commit, a branch or a tag"
+                "git cannot compare the working tree with the revision.",
+                facts,
+                "name a commit, a branch or a tag that this clone has; a shallow one has few (git fetch --unshallow)",
             )
         return done.stdout
+
+
+class Span(NamedTuple):
+    """The time from a revision to another one, or to the working tree (None)."""
+
+    former: Revision
+    present: Revision | None = None
+
+    @property
+    def changed(self) -> set[str]:
+        """The files that differ, relative to the repository, without ignored ones."""
+        if self.present is None:
+            return self.former.changed
+        return self.former.then.differing(self.present.then)
+
+    def same(self, before: str, after: str) -> bool:
+        """Returns whether a source has the same content at both times; see Revision.same."""
+        if self.present is None:
+            return self.former.same(before, after)
+        one, other = self.former.then.content(before), self.present.then.content(after)
+        if one or other:
+            return same_content(one, other)
+        return self.former.then.real(before).path == self.present.then.real(after).path
 
 
 def _link(folder: Path, top: Path, entry: Entry) -> None:

@@ -43,6 +43,12 @@ Content = Mapping[str, Entry]
 """The files of a source by name relative to it; the name of a single file is ''."""
 
 
+def same_content(former: Content, present: Content) -> bool:
+    """Returns whether two contents have the same names with the same bytes, wherever they lie."""
+    kinds = ({name: (each.kind, each.value) for name, each in content.items()} for content in (former, present))
+    return next(kinds) == next(kinds)
+
+
 class Snapshot:
     """Entries by path relative to the repository at `top`, also those of its submodules."""
 
@@ -54,6 +60,10 @@ class Snapshot:
     @cached_property
     def _paths(self) -> list[str]:
         return sorted(self.entries)
+
+    def differing(self, other: Snapshot) -> set[str]:
+        """Returns the paths whose entries differ from those of another snapshot of the repository."""
+        return {path for path, _ in self.entries.items() ^ other.entries.items()}
 
     def below(self, folder: str) -> Iterator[str]:
         """Yields the path `folder`, if it is an entry, and the paths below it; all for '' and '.'."""

@@ -29,11 +29,14 @@ class Metric(NamedTuple):
 
 
 def of(report: Mapping[str, Any]) -> list[Metric]:
-    """Returns all metrics of a report; reports of version 0.1 have `top1` only."""
-    figures = report.get("metrics")
-    if figures is None:
-        figures = {"top1": {**report["top1"], "percent": True}}
-    return [Metric(name, tuple(_text(each, form) for form in FORMS)) for name, each in figures.items()]
+    """Returns all metrics of a report, in words."""
+    return [Metric(name, tuple(_text(each, form) for form in FORMS)) for name, each in figures_of(report).items()]
+
+
+def figures_of(report: Mapping[str, Any]) -> Mapping[str, Mapping[str, Any]]:
+    """Returns the figures of all metrics of a report by name; reports of version 0.1 have `top1` only."""
+    metrics: Mapping[str, Mapping[str, Any]] | None = report.get("metrics")
+    return {"top1": {**report["top1"], "percent": True}} if metrics is None else metrics
 
 
 def first(report: Mapping[str, Any]) -> Metric:
