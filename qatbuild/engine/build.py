@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import contextlib
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
@@ -22,26 +23,29 @@ from typing import TYPE_CHECKING, NamedTuple
 from qatbuild.engine.build_lock import BuildLock
 from qatbuild.engine.closing import Pages, close
 from qatbuild.engine.execute import Executor
+from qatbuild.engine.execute.choice import chosen
 from qatbuild.engine.fast_path import FastPath, Verified
 from qatbuild.engine.forecast import freshness
 from qatbuild.engine.loaded import LoadedProject
 from qatbuild.engine.outcome import Fate, Outcome, Outcomes, failure_text, not_built_line, shown, start_line
-from qatbuild.engine.plan import Plan, Stage
+from qatbuild.engine.plan import Stage, in_order
 from qatbuild.engine.project import Everything, Project
 from qatbuild.engine.reason import Reason
 from qatbuild.engine.rebuild import Freshness, Rebuilder
 from qatbuild.engine.scratch import Scratch
 from qatbuild.engine.store import Store
+from qatbuild.engine.supply import Supply, may_stay
 from qatbuild.exchange.errors import AcceptanceError, QatbuildError, StageError, system_facts, system_hint
 from qatbuild.exchange.file_state import TICK_NS
-from qatbuild.exchange.files import write_text
 from qatbuild.exchange.lock import held
-from qatbuild.exchange.manifest import Manifest
 from qatbuild.exchange.request import Request
-from qatbuild.schema.label import Label
 
 if TYPE_CHECKING:
     from qatbuild.engine.cleaning import Cleaner
+    from qatbuild.engine.papers.writing import Papers
+
+
+_ELSEWHERE = Reason("elsewhere", now="its artifacts are in the cache only")
 
 
 class Result(NamedTuple):
@@ -62,19 +66,20 @@ def build(
     *,
     executor: Executor | None = None,
     always: bool = False,
+    whole: bool = False,
     keep_going: bool = True,
     say: Callable[[str], object] = lambda _: None,
 ) -> Result:
     """Builds labels (specs, labels, or either with :STAGE; by default the project's) and everything they depend on.
 
-    `executor` runs the requests; by default processes of this machine, which end with the build. `always` runs stages
-    that are up to date, too. Without `keep_going` the first failure ends the build. `say` receives the texts that
-    `doit` would print. The record of up-to-date specs is used and written if the project's root is the working
-    directory. SpecError for an unknown label, ArtifactError for a page that cannot be written; failed stages and specs
-    with faults are part of the result.
+    `executor` runs the requests; by default that of the settings, which ends with the build. `always` runs stages that
+    are up to date, too; `whole` fetches those of their artifacts that are only in a cache. Without `keep_going`
+    the first failure ends the build. `say` receives the texts that `doit` would print. The record of up-to-date specs
+    is used and written if the project's root is the working directory. SpecError for an unknown label, ArtifactError
+    for a page that cannot be written; failed stages and specs with faults are part of the result.
     """
     fast_path = FastPath(project) if Path.cwd() == project.root else None
-    if fast_path and not always:
+    if fast_path and not always and not whole:
         fast_path.check(labels)
         if fast_path.nothing_to_load:
             outcomes = Outcomes.empty(fast_path.count_stages())
@@ -83,11 +88,11 @@ def build(
             return Result(outcomes, {})
     loaded = LoadedProject.load(project, fast_path.selection if fast_path else Everything())
     lock = BuildLock(project.state.lock)
-    builder = Builder(loaded, executor, lock=lock, always=always)
+    builder = Builder(loaded, executor, lock=lock, always=always, whole=whole)
     outcomes = Outcomes.empty(fast_path.count_stages(loaded.plan.stages) if fast_path else 0)
     skipped = fast_path.up_to_date if fast_path else ()
     names = [name for name in labels if name not in skipped] if labels else loaded.default
-    ids, errors = _select(loaded, names)
+    ids, errors = loaded.select_sound(names)
     if fast_path:
         fast_path.seed_code_digests(builder.rebuilder)
     with contextlib.ExitStack() as at_end:  # The last one is called first.
@@ -98,7 +103,7 @@ def build(
         if fast_path:
             at_end.callback(remember, fast_path, loaded, builder)
         at_end.callback(_say_all, say, close(outcomes, Pages(project, loaded.plan, fast_path)))
-        for outcome in _outcomes(builder, _ordered(loaded.plan, ids), say):
+        for outcome in _outcomes(builder, in_order(loaded.plan, ids), say):
             outcomes.rows.append(outcome)
             if outcome.error and not keep_going:
                 break
@@ -109,28 +114,39 @@ class Builder:
     """Builds the stages of a loaded project, and answers whether a stage is up to date."""
 
     def __init__(
-        self, loaded: LoadedProject, executor: Executor | None, *, lock: BuildLock | None = None, always: bool = False
+        self,
+        loaded: LoadedProject,
+        executor: Executor | None,
+        *,
+        lock: BuildLock | None = None,
+        always: bool = False,
+        whole: bool = False,
     ) -> None:
-        """Makes a builder that runs requests with `executor`, by default in processes of this machine.
+        """Makes a builder that runs requests with `executor`, by default the one of the project.
 
         `lock` is taken at the first stale stage and left to the caller to give back; without it, each stage takes the
-        build folder's lock for itself. `always` runs stages that are up to date, too.
+        build folder's lock for itself. `always` runs stages that are up to date, too. `whole` fetches artifacts that
+        only later stages may need: without it, datasets and checkpoints stay in the cache until then.
         """
         project = loaded.project
         self.plan = loaded.plan
         self.rebuilder = Rebuilder.of(project.root, project.build, project.threads)
-        self.executor = executor or _local_executor()
+        self.executor = executor or chosen(project, self.rebuilder)
         self.reasons: dict[str, list[Reason]] = {}
         self.restorable = set[str]()
         self._project = project
         self._lock = lock
         self.always = always
+        self._whole = whole
+        self._supply = Supply(project)
+        self._bringing: dict[str, threading.Lock] = {}
         self._current: dict[str, Freshness] = {}
         self._requests: dict[str, tuple[int, Request]] = {}
         """Stage id -> when its request was made (monotonic ns), and the request; until the stage is built."""
         self._finished: dict[str, bytes | None] = {}
         """Stage id -> digest of the published texts; None for a stage that turned out to be up to date."""
         self._scratch = Scratch()
+        self._abouts = loaded.abouts
 
     @property
     def has_lock(self) -> bool:
@@ -155,10 +171,12 @@ class Builder:
         try:
             began_ns = time.monotonic_ns()
             request = self.request(stage)
-            result = freshness(self.plan, self.rebuilder, stage, request)
+            result = freshness(self.rebuilder, stage, request)
+            if self._whole and result.elsewhere:
+                result = Freshness([_ELSEWHERE])
             if result.reasons:
                 self._requests[stage.id] = began_ns, request
-            if result.reasons and self.store is not None and self.store.text(request.key) is not None:
+            if result.reasons and self._supply.has(request):
                 self.restorable.add(stage.id)
         except QatbuildError as error:
             result = Freshness([Reason("blocked", now=error.in_one_line())])
@@ -174,20 +192,45 @@ class Builder:
             if self._is_still_current(stage):
                 return Fate.UP_TO_DATE
             with self._alone():
-                recent = self._recent_request(stage)
-                request = recent or self.request(stage)
-                stale = self.always or bool(self.rebuilder.freshness(request).reasons)
-                if stale:
-                    self._scratch.take(request.work)
-                is_stored = recent is None or stage.id in self.restorable
-                restored = stale and not self.always and is_stored and self._restore(request)
-                if stale and not restored:
-                    self._run(request)
-                self._finished[stage.id] = self._publish(request, stage, keep=not restored) if stale else None
+                return self._make(stage, whole=self._whole)
         except OSError as fault:
             facts = [("stage", stage.id), *system_facts(fault)]
             raise StageError("A file of the build cannot be written or read.", facts, system_hint(fault)) from fault
-        return Fate.RESTORED if restored else Fate.BUILT if stale else Fate.UP_TO_DATE
+
+    def _make(self, stage: Stage, *, whole: bool) -> Fate:
+        """Restores or runs a stage, unless it is up to date; with `whole`, also one whose artifacts are elsewhere."""
+        recent = self._recent_request(stage)
+        request = recent or self.request(stage)
+        fresh = self.rebuilder.freshness(request)
+        if not (fresh.reasons or self.always or (whole and fresh.elsewhere)):
+            self._finished[stage.id] = None
+            return Fate.UP_TO_DATE
+        self._scratch.take(request.work)
+        is_stored = not self.always and (recent is None or stage.id in self.restorable)
+        restored = is_stored and self._supply.restore(request, may_stay=may_stay(stage) and not whole)
+        if not restored:
+            request = self._with_inputs(stage, request)
+            self._run(request)
+        self._finished[stage.id] = self._publish(request, stage, keep=not restored)
+        return Fate.RESTORED if restored else Fate.BUILT
+
+    def _with_inputs(self, stage: Stage, request: Request) -> Request:
+        """Fetches or makes the inputs of a request that are elsewhere; returns the request with their new results."""
+        absent = [each for each in map(self.plan.stages.__getitem__, stage.inputs.values()) if self._is_elsewhere(each)]
+        if not absent:
+            return request
+        for upstream in absent:
+            with self._bringing.setdefault(upstream.id, threading.Lock()):
+                if self._make(upstream, whole=True) is Fate.BUILT:
+                    sys.stderr.write(f"{upstream.id} was built again: the cache does not have its artifacts any more\n")
+        renewed = self.request(stage)
+        if renewed.work != request.work:
+            self._scratch.give_back(request.work, keep=self._has_locked())
+            self._scratch.take(renewed.work)
+        return renewed
+
+    def _is_elsewhere(self, stage: Stage) -> bool:
+        return may_stay(stage) and self.rebuilder.is_elsewhere(stage)
 
     def _is_still_current(self, stage: Stage) -> bool:
         """Returns whether a stage that was up to date is so now: then no lock is needed, as in a read-only folder."""
@@ -230,17 +273,15 @@ class Builder:
         return result
 
     def finish(self) -> None:
-        """Removes the scratch folders that were kept for reuse; call it before the lock is given back."""
+        """Writes papers, removes scratch folders, waits for uploads; call it before the lock is given back."""
+        self._papers.finish(self._current, [id_ for id_, texts in self._finished.items() if texts is not None])
         self._scratch.remove()
+        self._supply.finish()
 
-    @cached_property
+    @property
     def store(self) -> Store | None:
-        """The store of kept results, None if the project has no store. It is imported only if a stage is stale."""
-        if self._project.store is None:
-            return None
-        from qatbuild.engine.store.local import LocalStore  # noqa: PLC0415
-
-        return LocalStore(self._project.store, self._project.root, self._project.build)
+        """The store of kept results, None if the project has neither a store nor a cache."""
+        return self._supply.store
 
     @cached_property
     def cleaner(self) -> Cleaner:
@@ -249,15 +290,11 @@ class Builder:
 
         return Cleaner(self.rebuilder, self.store, self._project.state.lock)
 
-    def _restore(self, request: Request) -> bool:
-        """Fetches the result of the request from the store, and publishes it; returns whether the store had it."""
-        manifest = None
-        if self.store is not None:
-            with contextlib.suppress(OSError):  # The stage then runs, and reports a folder that cannot be written.
-                manifest = self.store.fetch(request.key, request.out)
-        if manifest is not None:
-            write_text(Manifest.path_of(request.work, request.stage), manifest.to_json())
-        return manifest is not None
+    @cached_property
+    def _papers(self) -> Papers:
+        from qatbuild.engine.papers.writing import Papers  # noqa: PLC0415  Nothing is built, or looked at.
+
+        return Papers(self._project.build, self.plan, self._abouts)
 
     def _run(self, request: Request) -> None:
         try:
@@ -268,14 +305,13 @@ class Builder:
 
     def _publish(self, request: Request, stage: Stage, *, keep: bool) -> bytes:
         """Publishes the artifacts of the worker or the store; returns the digest of the published texts."""
-        manifest, texts_sha256 = self.rebuilder.publish(request, stage, ran=keep)
+        processor = self._supply.processor(request, ran=keep)
+        published = self.rebuilder.publish(request, stage, ran=keep, processor=processor)
         self._scratch.give_back(request.work, keep=self._has_locked())
-        if keep and self.store is not None:
-            try:
-                self.store.keep(request.key, manifest)
-            except OSError as fault:  # The stage is built; only a later restore is lost.
-                sys.stderr.write(f"{stage.id} cannot be kept in the store: {fault}\n")
-        return texts_sha256
+        if keep:
+            self._supply.keep(stage, request, published.manifest)
+        self._papers.add(stage, published.manifest, published.text, published.record)
+        return published.texts_sha256
 
 
 def remember(fast_path: FastPath, loaded: LoadedProject, builder: Builder) -> None:
@@ -286,34 +322,6 @@ def remember(fast_path: FastPath, loaded: LoadedProject, builder: Builder) -> No
 def _say_all(say: Callable[[str], object], texts: Iterable[str]) -> None:
     for text in texts:
         say(text)
-
-
-def _local_executor() -> Executor:
-    from qatbuild.engine.execute.local import LocalExecutor  # noqa: PLC0415  Not needed with another executor.
-
-    return LocalExecutor()
-
-
-def _select(loaded: LoadedProject, names: Iterable[str]) -> tuple[list[str], dict[str, QatbuildError]]:
-    """Returns the ids of the stages that names select, and by spec name the errors of specs with faults."""
-    good = [name for name in names if Label.parse(name).name not in loaded.errors]
-    errors = {label.name: loaded.errors[label.name] for label in map(Label.parse, names) if label.name in loaded.errors}
-    return loaded.select(good), errors
-
-
-def _ordered(plan: Plan, ids: Iterable[str]) -> Iterator[Stage]:
-    """Yields the stages and their prerequisites, prerequisites first, one model to its end before the next."""
-    seen = set[str]()
-    waiting = [(id_, False) for id_ in reversed(list(ids))]
-    while waiting:
-        id_, is_ready = waiting.pop()
-        stage = plan.stages[id_]
-        if is_ready:
-            yield stage
-        elif id_ not in seen:
-            seen.add(id_)
-            waiting.append((id_, True))
-            waiting.extend((each, False) for each in reversed(stage.prerequisites))
 
 
 def _outcomes(builder: Builder, stages: Iterable[Stage], say: Callable[[str], object]) -> Iterator[Outcome]:

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from qatbuild.engine.build_lock import BuildLock
+from qatbuild.engine.papers import PAPERS
 from qatbuild.engine.plan import Stage
 from qatbuild.engine.publish import withdraw
 from qatbuild.engine.rebuild import Rebuilder
@@ -29,7 +30,11 @@ class Cleaner:
         """Removes the stage's artifacts, also from the store. ArtifactError if a file cannot be removed."""
         with self._alone():
             self._forget(stage)
-            withdraw(stage.name, self._rebuilder.place(stage).folder)
+            folder = self._rebuilder.place(stage).folder
+            withdraw(stage.name, folder)
+            if stage.name == "evaluate":
+                for name in PAPERS:
+                    discard(folder / name)
 
     def forget(self, stage: Stage) -> None:
         """Makes the stage count as never built, also in the store; its artifacts stay until it is built again.

@@ -26,7 +26,8 @@ PACKAGE = Path(__file__).parents[1]
 TALK = frozenset({"qatbuild.worker.console", "qatbuild.exchange.errors"})
 """Modules that only print or word errors: they cannot change the result of a stage that succeeds."""
 
-_DOCUMENTED = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
+DOCUMENTED = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
+_UNPARSABLE = (SyntaxError, ValueError, RecursionError, MemoryError)
 
 
 @dataclass
@@ -61,7 +62,7 @@ class Code:
                 files.append(str(file))
                 if module not in TALK:
                     rows[module] = fingerprint
-            self.digests[names] = hashlib.sha256(canonical_json(sorted(rows.items())).encode()).hexdigest()
+            self.digests[names] = digest_of(rows)
             self._files[names] = (before, files)
         return self.digests[names]
 
@@ -97,6 +98,13 @@ class Code:
         names = tuple(modules)
         self.digest(names)
         return self._files[names][1]
+
+    def modules(self, digest: str) -> tuple[str, ...]:
+        """Returns the modules of a digest that this object has computed or adopted; KeyError for another one."""
+        for modules, each in self.digests.items():
+            if each == digest:
+                return modules
+        raise KeyError(digest)
 
     def table(self, modules: Iterable[str]) -> dict[str, str]:
         """Returns module -> fingerprint of everything in a digest."""
@@ -164,12 +172,30 @@ class Code:
             try:
                 tree = ast.parse(source)
                 fingerprint, imports = _fingerprint(tree), sorted(set(_imports(tree, package)))
-            except (SyntaxError, ValueError, RecursionError, MemoryError):  # The stage reports it. Any change counts.
+            except _UNPARSABLE:  # The stage reports it. Any change counts.
                 fingerprint, imports = hashlib.sha256(source).hexdigest(), []
             row = json.dumps([fingerprint, imports])
             self.cache.put(str(file), status, row)
         fingerprint, imports = json.loads(row)
         return fingerprint, imports
+
+
+def digest_of(table: Mapping[str, str]) -> str:
+    """Returns the code digest of modules with these fingerprints."""
+    return hashlib.sha256(canonical_json(sorted(table.items())).encode()).hexdigest()
+
+
+def source_fingerprint(source: bytes) -> str:
+    """Returns the fingerprint of a module's text."""
+    try:
+        return _fingerprint(ast.parse(source))
+    except _UNPARSABLE:
+        return hashlib.sha256(source).hexdigest()
+
+
+def without_docstring(body: list[ast.stmt]) -> list[ast.stmt]:
+    """Returns the statements of a module, class or function without its docstring."""
+    return body[1:] if body and _is_text(body[0]) else body
 
 
 def _imports(tree: ast.Module, package: str) -> Iterator[str]:
@@ -188,8 +214,8 @@ def _imports(tree: ast.Module, package: str) -> Iterator[str]:
 
 def _fingerprint(tree: ast.Module) -> str:
     for node in ast.walk(tree):
-        if isinstance(node, _DOCUMENTED) and node.body and _is_text(node.body[0]):
-            node.body = node.body[1:]
+        if isinstance(node, DOCUMENTED):
+            node.body = without_docstring(node.body)
     return hashlib.sha256(ast.dump(tree, annotate_fields=False).encode()).hexdigest()
 
 

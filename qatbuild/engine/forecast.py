@@ -10,6 +10,7 @@ from typing import NamedTuple
 from qatbuild.engine.plan import Plan, Stage
 from qatbuild.engine.reason import Reason, changes
 from qatbuild.engine.rebuild import Freshness, Rebuilder
+from qatbuild.engine.recorded import record_of, recorded
 from qatbuild.engine.store import Store
 from qatbuild.exchange.errors import QatbuildError
 from qatbuild.exchange.request import Input, Request
@@ -38,7 +39,7 @@ def forecast(plan: Plan, rebuilder: Rebuilder, wanted: Iterable[str], store: Sto
     for stage in needed(plan, wanted):
         ahead = {role for role, id_ in stage.inputs.items() if id_ not in results}
         inputs = {role: _input(rebuilder, plan.stages[id_], results.get(id_)) for role, id_ in stage.inputs.items()}
-        own, key = _own(plan, rebuilder, stage, inputs)
+        own, key = _own(rebuilder, stage, inputs)
         own = [reason for reason in own if not (reason.kind == "input" and reason.where in ahead)]
         key = None if ahead else key
         text = store.text(key) if own and key is not None and store is not None else None
@@ -65,7 +66,7 @@ def needed(plan: Plan, wanted: Iterable[str]) -> Iterator[Stage]:
     return (stage for id_, stage in plan.stages.items() if id_ in ids)
 
 
-def freshness(plan: Plan, rebuilder: Rebuilder, stage: Stage, request: Request) -> Freshness:
+def freshness(rebuilder: Rebuilder, stage: Stage, request: Request) -> Freshness:
     """Returns the rebuilder's answer, with the reasons traced to the user's changes.
 
     The folder of a shared stage with a new recipe is empty. The stage is compared with the request from which the
@@ -74,11 +75,11 @@ def freshness(plan: Plan, rebuilder: Rebuilder, stage: Stage, request: Request) 
     result = rebuilder.freshness(request)
     reasons = result.reasons
     if reasons and reasons[0].kind == "never" and stage.home not in stage.labels:
-        former = next(filter(None, (_former(plan, rebuilder, label, stage.name) for label in stage.labels)), None)
+        former = next(filter(None, (_former(rebuilder, label, stage.name) for label in stage.labels)), None)
         changed = [] if former is None else changes(former, request, rebuilder.code_table)
         return Freshness(changed or reasons)
     if any(reason.kind == "input" for reason in reasons):
-        former = _recorded(Request.path_of(request.folder, request.stage))
+        former = _request(Request.path_of(request.folder, request.stage))
         upstream = [] if former is None else _upstream_changes(rebuilder, former, request)
         return Freshness([*reasons, *(reason for reason in upstream if reason not in reasons)])
     return result
@@ -91,7 +92,7 @@ def _upstream_changes(rebuilder: Rebuilder, former: Request, now: Request) -> li
         before = former.inputs.get(role)
         if before is None or before.path == present.path:
             continue
-        one, other = (_recorded(Request.path_of(path.parent, role)) for path in (before.path, present.path))
+        one, other = (_request(Request.path_of(path.parent, role)) for path in (before.path, present.path))
         if one is not None and other is not None:
             differences = [each for each in changes(one, other, rebuilder.code_table) if each.kind != "input"]
             # Values may be lists: a set cannot hold them.
@@ -101,42 +102,25 @@ def _upstream_changes(rebuilder: Rebuilder, former: Request, now: Request) -> li
     return reasons
 
 
-def _recorded(path: Path) -> Request | None:
-    try:
-        return Request.read(path)
-    except (OSError, ValueError):
-        return None
+def _request(path: Path) -> Request | None:
+    record = recorded(path)
+    return None if record is None else record.request
 
 
-def _former(plan: Plan, rebuilder: Rebuilder, label: str, name: str) -> Request | None:
+def _former(rebuilder: Rebuilder, label: str, name: str) -> Request | None:
     """Finds the request from which a label's artifacts were made, for a shared stage, by following their records."""
     home = rebuilder.build / label
     if not home.is_dir():  # In a first build no label has a request, and thousands of labels may share a dataset.
         return None
-    waiting = [(home, each) for each, id_ in plan.labels[label].items() if plan.stages[id_].home == label]
-    seen = set[Path]()
-    while waiting:
-        folder, stage = waiting.pop()
-        record = Request.path_of(folder, stage)
-        if record in seen:
-            continue
-        seen.add(record)
-        request = _recorded(record)
-        if request is None:
-            continue
-        if stage == name:
-            return request
-        waiting.extend((upstream.path.parent, role) for role, upstream in request.inputs.items())
-    return None
+    path = record_of(home, name)
+    return None if path is None else _request(path)
 
 
-def _own(
-    plan: Plan, rebuilder: Rebuilder, stage: Stage, inputs: Mapping[str, Input]
-) -> tuple[list[Reason], str | None]:
+def _own(rebuilder: Rebuilder, stage: Stage, inputs: Mapping[str, Input]) -> tuple[list[Reason], str | None]:
     """Returns (reasons, key of the request) of a stage with these inputs; without a request, None for the key."""
     try:
         request = rebuilder.draft(stage, inputs)
-        return freshness(plan, rebuilder, stage, request).reasons, request.key
+        return freshness(rebuilder, stage, request).reasons, request.key
     except QatbuildError as error:
         return [Reason("blocked", now=error.in_one_line())], None
 

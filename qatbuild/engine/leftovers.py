@@ -11,6 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from qatbuild.engine.papers import PAPERS
 from qatbuild.engine.plan import Plan
 from qatbuild.exchange.errors import ArtifactError
 from qatbuild.exchange.files import remove
@@ -80,7 +81,7 @@ def _of_label(folder: Path, home: str, plan: Plan) -> Iterator[Leftover]:
     live = {name for stage in planned for name in _names(folder, stage)}
     if not planned and home not in plan.labels:
         parts = [folder / name for stage in here for name in (*_names(folder, stage), *_beside(stage))]
-        parts += [folder / name for name in ("log.txt", *LOGS)]
+        parts += [folder / name for name in ("log.txt", *LOGS, *PAPERS)]
         yield Leftover(folder, tuple(part for part in parts if part.exists()))
         return
     for stage in sorted(here - planned):

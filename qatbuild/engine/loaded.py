@@ -12,19 +12,23 @@ from qatbuild.exchange.errors import QatbuildError, SpecError
 from qatbuild.schema.faults import ValidDocuments
 from qatbuild.schema.label import SHARED, Label
 from qatbuild.schema.load import load_with_documents
-from qatbuild.schema.model import Variant
+from qatbuild.schema.model import About, Variant
 from qatbuild.schema.nearest import suggest
 from qatbuild.schema.rules import AllowedPaths
 
 
 class LoadedProject(NamedTuple):
-    """The plan of a project's valid specs; and by spec name descriptions, files, and the errors of invalid specs."""
+    """The plan of a project's valid specs; and by spec name descriptions, files, and the errors of invalid specs.
+
+    `abouts` are by label what the specs say about their models for people.
+    """
 
     project: Project
     plan: Plan
     descriptions: Mapping[str, str]
     documents: Mapping[str, tuple[Path, ...]]
     errors: Mapping[str, QatbuildError]
+    abouts: Mapping[str, About]
 
     @classmethod
     def load(cls, project: Project, selection: Selection) -> LoadedProject:
@@ -61,7 +65,8 @@ class LoadedProject(NamedTuple):
         if not isinstance(selection, Everything):
             valid.keep_unvisited()
         valid.save()
-        return cls(project, plan(variants, project.root), descriptions, documents, errors)
+        abouts = {variant.label: variant.about for variant in variants}
+        return cls(project, plan(variants, project.root), descriptions, documents, errors, abouts)
 
     @property
     def names(self) -> set[str]:
@@ -80,6 +85,12 @@ class LoadedProject(NamedTuple):
         Raises the error of a spec that could not be read, and SpecError for an unknown name.
         """
         return list(dict.fromkeys(id_ for name in names for id_ in self._ids(name)))
+
+    def select_sound(self, names: Iterable[str]) -> tuple[list[str], dict[str, QatbuildError]]:
+        """Returns the ids of the stages that names select, and by spec name the errors of specs with faults."""
+        labels = {name: Label.parse(name).name for name in names}
+        errors = {label: self.errors[label] for label in labels.values() if label in self.errors}
+        return self.select(name for name, label in labels.items() if label not in errors), errors
 
     def _ids(self, name: str) -> list[str]:
         label = Label.parse(name)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path, PurePath
 from typing import Any, NamedTuple
 
@@ -112,6 +112,21 @@ def plan(variants: Iterable[Variant], root: PurePath) -> Plan:
             result.stages[stage.id] = planned._replace(labels=(*planned.labels, variant.label), after=after)
             ids[stage.name] = stage.id
     return result
+
+
+def in_order(plan: Plan, ids: Iterable[str]) -> Iterator[Stage]:
+    """Yields the stages and their prerequisites, prerequisites first, one model to its end before the next."""
+    seen = set[str]()
+    waiting = [(id_, False) for id_ in reversed(list(ids))]
+    while waiting:
+        id_, is_ready = waiting.pop()
+        stage = plan.stages[id_]
+        if is_ready:
+            yield stage
+        elif id_ not in seen:
+            seen.add(id_)
+            waiting.append((id_, True))
+            waiting.extend((each, False) for each in reversed(stage.prerequisites))
 
 
 class _Chain(NamedTuple):

@@ -7,16 +7,20 @@ import math
 import os
 import tomllib
 from collections.abc import Collection, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
+from qatbuild.engine.executor_name import LOCAL, VARIABLE, executor_name
 from qatbuild.engine.pools import POOLS
 from qatbuild.engine.state_folder import StateFolder
 from qatbuild.engine.walk import tree
 from qatbuild.exchange.errors import ArtifactError, SpecError, system_facts, system_hint
 from qatbuild.exchange.files import make_folder, read_text
+
+if TYPE_CHECKING:
+    from qatbuild.engine.cache import Cache
 
 _ELSEWHERE = "set [tool.qatbuild] build to another folder"
 
@@ -27,8 +31,12 @@ _SETTINGS: dict[str, type | tuple[type, ...]] = {
     "allow": list,
     "threads": int,
     "store": (str, bool),
+    "cache": str,
+    "cache_mode": str,
+    "cache_timeout": (int, float),
     "pools": dict,
     "takes": dict,
+    "executor": str,
 }
 
 
@@ -52,7 +60,9 @@ class Project:
     `specs` and `build` are folders, `default` the labels that plain doit builds (None: all), `allowed` folders outside
     the project that specs may use. `threads` is the number of threads of a stage, by default the number of cores.
     `store` is the folder of kept results, or None. If there are `patterns`, the specs are in the folders below the root
-    that match them, and `specs` is the root. `pools` and `takes` limit concurrent stages (pools.py).
+    that match them, and `specs` is the root. `pools` and `takes` limit concurrent stages (pools.py). `cache` is where
+    results are on other machines, or None: what is up to date does not depend on it. `executor` says
+    where stages run (executor_name.py).
     """
 
     root: Path
@@ -65,6 +75,8 @@ class Project:
     patterns: tuple[str, ...] = ()
     pools: tuple[tuple[str, float], ...] = ()
     takes: tuple[tuple[str, dict[str, float]], ...] = ()
+    cache: Cache | None = field(default=None, repr=False)
+    executor: str = field(default=LOCAL, repr=False)
 
     @property
     def state(self) -> StateFolder:
@@ -93,6 +105,8 @@ class Project:
                 (stage, _amounts(f"takes.{stage}", amounts, {*POOLS, *settings.get("pools", {})}))
                 for stage, amounts in settings.get("takes", {}).items()
             ),
+            _cache(root, settings),
+            _executor(settings),
         )
 
     @classmethod
@@ -207,6 +221,20 @@ def _store(root: Path, settings: dict[str, Any]) -> Path | None:
     if chosen is True:
         return root / str(settings.get("build", "build")) / ".store"
     return Path(os.path.normpath(root.absolute() / Path(chosen).expanduser())) if chosen else None
+
+
+def _executor(settings: dict[str, Any]) -> str:
+    if name := os.environ.get(VARIABLE):
+        return executor_name(name, VARIABLE)
+    return executor_name(settings.get("executor", LOCAL), "tool.qatbuild.executor")
+
+
+def _cache(root: Path, settings: dict[str, Any]) -> Cache | None:
+    if not (settings.get("cache") or os.environ.get("QATBUILD_CACHE")):
+        return None
+    from qatbuild.engine.cache import cache_of  # noqa: PLC0415  Without a cache nothing is paid for it.
+
+    return cache_of(settings, root)
 
 
 def _settings(file: Path) -> dict[str, Any]:

@@ -14,13 +14,15 @@ from qatbuild.exchange.files import discard, make_folder, put, remove, write_tex
 from qatbuild.exchange.manifest import LOGS, Manifest
 
 
-def publish(manifest: Manifest, file: Path, folder: Path, record: tuple[Path, str]) -> Manifest:
+def publish(
+    manifest: Manifest, file: Path, folder: Path, record: tuple[Path, str], *, elsewhere: bool = False
+) -> Manifest:
     """Moves the artifacts and logs of `manifest` into `folder`, then the manifest's own `file`, each by rename.
 
     `record` is (file, text) of the request that made the artifacts. It is written before they move, so that no
     artifact is ever beside the record of another request. Artifacts that are only in the stage's previous manifest
-    are removed. If this is interrupted, the folder has no manifest, so the stage counts as not built. Returns the
-    manifest in its place.
+    are removed; of artifacts that are `elsewhere`, so is all that lies in their places. If this is interrupted, the
+    folder has no manifest, so the stage counts as not built. Returns the manifest in its place.
     """
     source, place = str(manifest.folder), str(folder)
     target = str(Manifest.path_of(folder, manifest.stage))
@@ -29,6 +31,9 @@ def publish(manifest: Manifest, file: Path, folder: Path, record: tuple[Path, st
         put(target, retired)
     write_text(*record)
     for name in manifest.files:
+        if elsewhere:
+            discard(folder / name)
+            continue
         if "/" in name:
             make_folder((folder / name).parent)
         put(f"{source}/{name}", f"{place}/{name}")

@@ -13,7 +13,22 @@ from qatbuild.exchange.request import Request
 Tables = Callable[[str], Mapping[str, str]]
 """Code digest -> module -> fingerprint; empty for an unrecorded digest."""
 
+Shown = Callable[[tuple[str, ...]], str]
+"""The names of a field and of those that it lies in, outermost first -> the field as text."""
+
 _LONGEST_VALUE = 200
+
+_TEXTS = {
+    "never": "not built yet",
+    "label": "{where} {now}",
+    "toolchain": "{where} changed",
+    "input": "the result of {where} changed",
+    "result": "equal requests made different results of {where}",
+    "path": "{where}: {former} -> {now}, with the same content",
+    "artifact": "{where}: {now}",
+    "upstream": "{where} will run; may be cut off",
+}
+"""Kind -> text, of the kinds whose text is no more than their parts."""
 
 
 class Reason(NamedTuple):
@@ -26,10 +41,13 @@ class Reason(NamedTuple):
     package    where: installed package, or an environment variable that counts; former, now: versions
     threads    former, now: numbers of threads
     input      where: upstream stage whose result changed
+    result     where: upstream stage with two results from equal requests; former, now: SHA-256 of their manifests
+    path       where: role of a source with the same content; former, now: its paths in the project
     artifact   where: file that differs from the published one; now: "missing", "edited", ...
     upstream   where: upstream stage that will run; if its result is equal, this stage does not run
     label      where: label; now: "is new", "could not be read then"
     toolchain  where: file that pins packages
+    elsewhere  the stage is up to date, and its artifacts, all of which are wanted, are in the cache only
     blocked    now: why no answer is possible yet, in a sentence
     """
 
@@ -45,26 +63,14 @@ class Reason(NamedTuple):
 
     def _text(self) -> str:
         match self.kind:
-            case "never":
-                return "not built yet"
             case "setting":
                 return f"{self.where}: {_value(self.former)} -> {_value(self.now)}"
             case "package" | "threads":
                 return f"{self.where or self.kind}: {self.former or 'absent'} -> {self.now or 'absent'}"
-            case "label":
-                return f"{self.where} {self.now}"
-            case "toolchain":
-                return f"{self.where} changed"
             case "source" | "code":
                 return f"{'code: ' if self.kind == 'code' else ''}{self.where or 'some module'} {self._fate()}"
-            case "input":
-                return f"the result of {self.where} changed"
-            case "artifact":
-                return f"{self.where}: {self.now}"
-            case "upstream":
-                return f"{self.where} will run; may be cut off"
             case _:
-                return str(self.now)
+                return _TEXTS.get(self.kind, "{now}").format(**self._asdict())
 
     def _fate(self) -> str:
         return "is gone" if not self.now else "changed" if self.former else "is new"
@@ -78,11 +84,14 @@ def _value(value: Any) -> str:
     return printable(canonical_json(value), _LONGEST_VALUE)
 
 
-def changes(former: Request, now: Request, tables: Tables) -> list[Reason]:
-    """Returns the differences of two requests of one stage. A setting that is null equals one that is absent."""
+def changes(former: Request, now: Request, tables: Tables, shown: Shown = ".".join) -> list[Reason]:
+    """Returns the differences of two requests of one stage. A setting that is null equals one that is absent.
+
+    `shown` is how the path of a setting is written.
+    """
     reasons = list(_code(former.code, now.code, tables))
     reasons += [Reason("input", role, *pair) for role, *pair in _pairs(_digests(former.inputs), _digests(now.inputs))]
-    reasons += settings(former.settings, now.settings)
+    reasons += settings(former.settings, now.settings, shown)
     reasons += [
         Reason("source", _shown(role, now if role in now.sources else former), *pair)
         for role, *pair in _pairs(_digests(former.sources), _digests(now.sources))
@@ -103,15 +112,15 @@ def _code(former: str, now: str, tables: Tables) -> Iterator[Reason]:
         yield Reason("code", "", former, now)
 
 
-def settings(former: Any, now: Any, path: str = "") -> Iterator[Reason]:
+def settings(former: Any, now: Any, shown: Shown = ".".join, path: tuple[str, ...] = ()) -> Iterator[Reason]:
     """Yields a reason for each field that differs between two settings."""
     if canonical_json(former) == canonical_json(now):
         return
     if isinstance(former, Mapping) and isinstance(now, Mapping):
         for name in sorted({*former, *now}):
-            yield from settings(former.get(name), now.get(name), f"{path}.{name}" if path else name)
+            yield from settings(former.get(name), now.get(name), shown, (*path, name))
     else:
-        yield Reason("setting", path, former, now)
+        yield Reason("setting", shown(path), former, now)
 
 
 def _pairs(former: Mapping[str, Any], now: Mapping[str, Any]) -> Iterator[tuple[str, Any, Any]]:

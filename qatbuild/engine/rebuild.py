@@ -8,10 +8,9 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import json
 import os
 import platform
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cache, cached_property
 from importlib import metadata
@@ -20,13 +19,17 @@ from typing import NamedTuple
 
 from qatbuild.engine.code_digest import Code
 from qatbuild.engine.digests import Digests
+from qatbuild.engine.history.code_archive import CodeArchive
+from qatbuild.engine.history.log import OriginLog
+from qatbuild.engine.history.origin import Origin
 from qatbuild.engine.plan import Stage
 from qatbuild.engine.publish import publish, show_refused
 from qatbuild.engine.reason import Reason, changes
+from qatbuild.engine.recorded import recorded
 from qatbuild.engine.source import source_sha256
 from qatbuild.engine.state_folder import StateFolder
 from qatbuild.exchange.errors import ArtifactError, StageError
-from qatbuild.exchange.files import file_sha256, parse_json, read_bytes, read_json, read_text, write_text
+from qatbuild.exchange.files import file_sha256, parse_json, read_bytes, read_text
 from qatbuild.exchange.manifest import Manifest
 from qatbuild.exchange.published import NO_MANIFEST, Record, described, run_path, undigested
 from qatbuild.exchange.request import Input, Request, Source
@@ -36,16 +39,22 @@ _MOST_PLACES = 5_000
 
 
 class Freshness(NamedTuple):
-    """Whether a stage is up to date: the reasons if not, else the names of its artifacts, all verified as published."""
+    """Whether a stage is up to date: the reasons if not, else the names of its artifacts, all verified as published.
+
+    Artifacts that are `elsewhere` are in a cache, and missing here.
+    """
 
     reasons: list[Reason]
     artifacts: tuple[str, ...] = ()
+    elsewhere: bool = False
 
 
 class Publication(NamedTuple):
-    """A stage's published manifest, and the digest of the texts of its manifest and record."""
+    """A stage's published manifest with its text, its record, and the digest of the texts of both."""
 
     manifest: Manifest
+    text: str
+    record: Record
     texts_sha256: bytes
 
 
@@ -67,14 +76,20 @@ class Rebuilder:
     digests: Digests
     code: Code
     _places: dict[str, Place] = field(default_factory=dict)
-    _tables: set[str] = field(default_factory=set)
-    """Code digests whose table of modules is on the disk."""
 
     @classmethod
     def of(cls, project: Path, build: Path, threads: int) -> Rebuilder:
         """Makes a rebuilder for the project at `project` with artifacts below `build`; stages use `threads` threads."""
         files = StateFolder.of(build).files
         return cls(project, build, threads, Digests.load(files), Code.load(project, files))
+
+    @cached_property
+    def _origins(self) -> OriginLog:
+        return OriginLog(StateFolder.of(self.build).origins)
+
+    @cached_property
+    def _archive(self) -> CodeArchive:
+        return CodeArchive(StateFolder.of(self.build).code)
 
     @cached_property
     def _downloads(self) -> Path:
@@ -136,34 +151,48 @@ class Rebuilder:
         if not former.belongs_to(text):
             manifest_name = f"{request.stage}.manifest.json"
             return Freshness([Reason("artifact", manifest_name, now=f"does not belong to {record.name}")])
-        complete = former.complete(manifest)
+        complete = former.expected(manifest)
         faults = [fault.rpartition(": ") for fault in self.digests.damage(complete)]
         faults += [(name, "", "its digest is not on record") for name in undigested(complete)]
         if reasons := [Reason("artifact", name, now=how) for name, _, how in faults]:
             return Freshness(reasons)
-        return Freshness([], tuple(manifest.files))
+        return Freshness([], tuple(manifest.files), former.elsewhere)
 
-    def publish(self, request: Request, stage: Stage, *, ran: bool) -> Publication:
-        """Moves the artifacts of a stage that `ran`, or was restored, into place.
+    def publish(self, request: Request, stage: Stage, *, ran: bool, processor: str = "") -> Publication:
+        """Moves the artifacts of a stage that `ran`, or was restored, into place; `processor` is what it ran on.
 
+        A restored stage without any of its artifacts is recorded as elsewhere.
         StageError, without a record, if an input changed meanwhile.
         """
-        for role, upstream in request.inputs.items():
-            if not self._is_unchanged(upstream):
-                raise _changed(request, role, upstream.path.parent)
-        for role, source in request.sources.items():
-            if source_sha256(source.path, self.digests) != source.sha256:
-                raise _changed(request, role, source.path)
-        if self.code.digest_now(stage.modules) != request.code:
-            raise _changed(request, "code", self.project)
-        self._keep_table(request.code)
+        for role, path in self._changed_inputs(request, stage):
+            raise _changed(request, role, path)
         file = Manifest.path_of(request.work, request.stage)
         made, text = Manifest.read_with_text(file)
         measured = described(request.out, undigested(made))
-        record = Record.sealed(request, text, measured, _ran_sha256(request) if ran else "").to_json()
-        manifest = publish(replace(made, folder=request.out), file, request.folder, (self.place(stage).record, record))
+        made = replace(made, folder=request.out)
+        elsewhere = not ran and bool(made.files) and not any(map(os.path.lexists, _paths(made)))
+        ran_sha256 = _ran_sha256(request) if ran else ""
+        record = Record.sealed(request, text, measured, ran_sha256, elsewhere=elsewhere, processor=processor)
+        place, lines = self.place(stage), record.to_json()
+        self._remember(request, text)
+        manifest = publish(made, file, place.folder, (place.record, lines), elsewhere=elsewhere)
         self.save_if_due()
-        return Publication(manifest, _both(text.encode(), record.encode()))
+        return Publication(manifest, text, record, _both(text.encode(), lines.encode()))
+
+    def is_unchanged(self, request: Request, stage: Stage) -> bool:
+        """Returns whether all inputs of a stage are as its request says."""
+        return not any(self._changed_inputs(request, stage))
+
+    def _changed_inputs(self, request: Request, stage: Stage) -> Iterator[tuple[str, Path]]:
+        """Yields role and path of each input that is not as the request says."""
+        for role, upstream in request.inputs.items():
+            if not self._is_unchanged(upstream):
+                yield role, upstream.path.parent
+        for role, source in request.sources.items():
+            if source_sha256(source.path, self.digests) != source.sha256:
+                yield role, source.path
+        if self.code.digest_now(stage.modules) != request.code:
+            yield "code", self.project
 
     def refuse(self, request: Request) -> None:
         """Moves the worker's artifacts into place without a manifest: a refused model does not count as built.
@@ -173,7 +202,13 @@ class Rebuilder:
         names = [path.relative_to(request.out).as_posix() for path in request.out.rglob("*") if path.is_file()]
         record = Record.sealed(request, NO_MANIFEST, described(request.out, names)).to_json()
         record_path = Request.path_of(request.folder, request.stage)
+        self._remember(request, NO_MANIFEST)
         show_refused(request.stage, request.out, request.folder, (record_path, record))
+
+    def _remember(self, request: Request, manifest: str) -> None:
+        """Keeps what a result was made from, so that a later build can name what changed."""
+        self._archive.keep(request.code, self.code.closure(self.code.modules(request.code)))
+        self._origins.keep(Origin.of(request, manifest))
 
     def artifacts(self, stage: Stage, texts_sha256: bytes) -> tuple[str, ...]:
         """Returns the names of the artifacts that this process published, if they have not changed since.
@@ -184,9 +219,7 @@ class Rebuilder:
         text, record_text = read_bytes(manifest), read_bytes(record)
         if _both(text, record_text) == texts_sha256:
             published = Manifest.parse(text, folder)
-            if undigested(published):
-                published = Record.of(parse_json(record_text)).complete(published)
-            if not self.digests.damage(published):
+            if not self.digests.damage(Record.of(parse_json(record_text)).expected(published)):
                 return tuple(published.files)
         raise ArtifactError(f"The results of {stage.id} were changed.", [("folder", folder)])
 
@@ -197,34 +230,26 @@ class Rebuilder:
             manifest = Manifest.parse(data, upstream.path.parent)
         except (OSError, ValueError):
             return False
-        return hashlib.sha256(data).hexdigest() == upstream.sha256 and not self.digests.damage(manifest)
+        if hashlib.sha256(data).hexdigest() != upstream.sha256:
+            return False
+        if not self.digests.damage(manifest):
+            return True
+        record = recorded(Request.path_of(manifest.folder, manifest.stage))
+        return record is not None and record.elsewhere and not self.digests.damage(record.expected(manifest))
 
-    def code_table(self, digest: str) -> dict[str, str]:
+    def is_elsewhere(self, stage: Stage) -> bool:
+        """Returns whether a stage's artifacts are missing here, and in a cache."""
+        record = recorded(self.place(stage).record)
+        return record is not None and record.elsewhere
+
+    def code_table(self, digest: str) -> Mapping[str, str]:
         """Returns module -> fingerprint for a code digest; empty if its modules are not recorded.
 
         The digest is one of this process, or one of an artifact of this build folder.
         """
-        for modules, current in self.code.digests.items():
-            if current == digest:
-                return self.code.table(modules)
-        try:
-            table = read_json(self._table_path(digest))
-        except (OSError, ValueError):
-            return {}
-        return table if isinstance(table, dict) else {}
-
-    def _keep_table(self, digest: str) -> None:
-        """Writes the modules of a digest, so that a later build can name the module that changed."""
-        if digest in self._tables:
-            return
-        self._tables.add(digest)
-        path = self._table_path(digest)
-        if not path.is_file():
-            with contextlib.suppress(OSError):
-                write_text(path, json.dumps(self.code_table(digest)))
-
-    def _table_path(self, digest: str) -> Path:
-        return StateFolder.of(self.build).code(digest)
+        with contextlib.suppress(KeyError):
+            return self.code.table(self.code.modules(digest))
+        return self._archive.table(digest)
 
     def save(self) -> None:
         """Writes the cached digests. They only save time: a failure is ignored."""
@@ -243,6 +268,10 @@ class Rebuilder:
             return Input(path, hashlib.sha256(read_bytes(path)).hexdigest())
         except OSError as fault:
             raise ArtifactError(f"The stage {upstream.id} has not been built.", [("missing", path)]) from fault
+
+
+def _paths(manifest: Manifest) -> list[str]:
+    return [f"{manifest.folder}/{name}" for name in manifest.files]
 
 
 def _both(manifest: bytes, record: bytes) -> bytes:

@@ -27,10 +27,15 @@ def source_sha256(path: Path, digests: Digests) -> str:
 def _sha256(path: Path, digests: Digests) -> str:
     if path.exists():
         return digests.tree_sha256(path)
-    parts = sorted(path.parent.glob(f"{glob.escape(path.name)}.*")) if path.parent.is_dir() else []
-    parts = [part for part in parts if part.is_file()]
+    parts = checkpoint_parts(path)
     rows = [[part.name, digest] for part, digest in zip(parts, digests.source_sha256(parts), strict=True)]
     return hashlib.sha256(canonical_json(rows).encode()).hexdigest() if rows else ""
+
+
+def checkpoint_parts(path: Path) -> list[Path]:
+    """Returns the files with this prefix; empty if no checkpoint has it."""
+    parts = sorted(path.parent.glob(f"{glob.escape(path.name)}.*")) if path.parent.is_dir() else []
+    return [part for part in parts if part.is_file()]
 
 
 def source_paths(path: str) -> list[str]:

@@ -52,10 +52,26 @@ class StateFolder(NamedTuple):
         return self.path / "doit.db"
 
     @property
+    def dask(self) -> Path:
+        """The folder of a Dask cluster of this machine, while it runs (execute/dask)."""
+        return self.path / "dask"
+
+    @property
     def valid_documents(self) -> Path:
         """Digests of valid documents (schema/faults)."""
         return self.path / "sound"
 
-    def code(self, digest: str) -> Path:
-        """Returns the file that lists the modules of one code digest (rebuild)."""
-        return self.path / "code" / f"{digest}.json"
+    @property
+    def partial(self) -> Path:
+        """Blobs that arrive from another machine, by digest (store/partial)."""
+        return self.path / "partial"
+
+    @property
+    def origins(self) -> Path:
+        """What every published result was made from (history/log)."""
+        return self.path / "origins"
+
+    @property
+    def code(self) -> Path:
+        """The folder of the modules behind code digests (history/code_archive)."""
+        return self.path / "code"

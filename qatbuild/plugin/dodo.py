@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -31,11 +32,13 @@ TaskCreator = Callable[[], Any]
 def project_tasks(dodo_file: str, executor: Executor | None = None) -> tuple[DoitConfig, TaskCreator]:
     """Returns DOIT_CONFIG and the task creator for the project of a dodo.py, from its __file__.
 
-    `executor` runs the requests; by default processes of this machine.
+    `executor` runs the requests; by default the one that the command line or the project's settings name.
     """
     command = invocation.current()
     try:
         project = Project.prepared(Path(dodo_file).absolute().parent)
+        if command.executor:
+            project = replace(project, executor=command.executor)
         command.pause_garbage_collection()
         command.open(project)
         if command.lists and (groups := _listed(project, command)):
@@ -43,7 +46,7 @@ def project_tasks(dodo_file: str, executor: Executor | None = None) -> tuple[Doi
         fast_path = FastPath(project)
         if not command.builds:
             return _loaded(project, executor, fast_path, command)
-        if not command.always and _is_current_folder(project):
+        if not command.always and not command.whole and _is_current_folder(project):
             fast_path.check(command.names)
         if fast_path.nothing_to_load:
             command.at_end(fast_path.remember_pages)
@@ -100,7 +103,9 @@ def _loaded(
     from qatbuild.plugin.tasks import tasks  # noqa: PLC0415
 
     lock = command.lock if command.builds else None
-    session = Session.load(project, executor, fast_path.selection, lock=lock, always=command.always)
+    session = Session.load(
+        project, executor, fast_path.selection, lock=lock, always=command.always, whole=command.whole
+    )
     loaded, builder = session.loaded, session.builder
     command.sessions.append(session)
     if command.builds:

@@ -17,6 +17,7 @@ from qatbuild.engine.build_lock import BuildLock
 from qatbuild.plugin.streams import ignore_interrupts
 
 if TYPE_CHECKING:
+    from qatbuild.engine.execute import Executor
     from qatbuild.engine.project import Project
     from qatbuild.plugin.session import Session
 
@@ -25,8 +26,9 @@ if TYPE_CHECKING:
 class Invocation:
     """One command: its names, whether it builds (`doit run`), and whether it runs every stage (-a).
 
-    With `lists` it only prints names and descriptions of labels (`doit list`). `namespace` returns the names that the
-    dodo.py defines, once doit has imported it.
+    `whole`: whether it fetches every artifact (--artifacts all). `executor` says where stages run, if the command line
+    does. With `lists` it only prints names and descriptions of labels (`doit list`). `namespace` returns the names that
+    the dodo.py defines, once doit has imported it.
     `projects` are the projects of the dodo.py; `sessions` are the loaded ones among them; `creators` are the functions
     that make the tasks of its specs.
     """
@@ -34,7 +36,9 @@ class Invocation:
     names: tuple[str, ...] = ()
     builds: bool = False
     always: bool = False
+    whole: bool = False
     lists: bool = False
+    executor: str = ""
     namespace: Callable[[], Mapping[str, Any]] = dict
     lock: BuildLock = field(default_factory=BuildLock)
     projects: list[Project] = field(default_factory=list)
@@ -74,21 +78,25 @@ class Invocation:
         """Registers `action`, to be called when all stages have run, successfully or not."""
         self._at_end.append(action)
 
+    @property
+    def executors(self) -> list[Executor]:
+        """The executors of the loaded projects."""
+        return [session.builder.executor for session in self.sessions]
+
     def interrupt(self) -> None:
         """Stops the stages that are running."""
-        for session in self.sessions:
-            session.builder.executor.stop()
+        for executor in self.executors:
+            executor.stop()
 
     def end(self) -> None:
         """Calls the registered actions, and releases the locks."""
-        try:
+        with contextlib.ExitStack() as at_end:  # The last one is called first, and each in any case.
+            at_end.callback(self.resume_garbage_collection)
+            at_end.callback(self.lock.give_back)
+            for session in reversed(self.sessions):
+                at_end.callback(session.builder.finish)
             for action in self._at_end:
                 action()
-            for session in self.sessions:
-                session.builder.finish()
-        finally:
-            self.lock.give_back()
-            self.resume_garbage_collection()
 
 
 _CURRENT: ContextVar[Invocation | None] = ContextVar("invocation", default=None)

@@ -40,7 +40,7 @@ def qatbuild_tasks(prefix: str, root: str | Path = ".", executor: Executor | Non
         project = Project.prepared(Path(root).absolute())
         command.open(project)
         lock = command.lock if command.builds else None
-        session = Session.load(project, executor, prefix=prefix, lock=lock, always=command.always)
+        session = Session.load(project, executor, prefix=prefix, lock=lock, always=command.always, whole=command.whole)
     except QatbuildError as error:
         raise InvalidDodoFile(error.block()) from error
     command.sessions.append(session)

@@ -18,12 +18,12 @@ from qatbuild.plugin.tasks import is_faulty
 
 
 class PoolRunner(Runner):  # type: ignore[misc]
-    """Runs up to `num_process` tasks at once. Tasks that are not stages take nothing from the pools."""
+    """Runs up to `places()` tasks at once. Tasks that are not stages take nothing from the pools."""
 
-    def __init__(self, *arguments: Any, num_process: int, pools: Pools, stop: Callable[[], None]) -> None:
-        """Makes a runner with `pools`, and doit's own arguments. `stop` interrupts the running stages."""
+    def __init__(self, *arguments: Any, places: Callable[[], int], pools: Pools, stop: Callable[[], None]) -> None:
+        """Makes a runner with doit's own arguments. `places` may change; `stop` interrupts the running stages."""
         super().__init__(*arguments)
-        self.places = max(1, num_process)
+        self.places = places
         self.pools = pools
         self._stop = stop
         self._ready: list[Any] = []
@@ -70,13 +70,14 @@ class PoolRunner(Runner):  # type: ignore[misc]
     def _start(self) -> None:
         """Starts every ready stage that fits, in model order; one that waits for a pool does not block smaller ones."""
         waiting, self._ready = sorted(self._ready, key=self._place), []
+        places = self.places() if waiting else 0
         for node in waiting:
             if self._stop_running:
                 return
             stage = (node.task.meta or {}).get("stage")
             taken = None
             is_next = not is_faulty(node.task) or not (self._running or self._ready)  # Its failure ends the build.
-            if is_next and len(self._running) < self.places:
+            if is_next and len(self._running) < places:
                 taken = self.pools.take(stage.name) if stage else {}
             if taken is None:
                 self._ready.append(node)

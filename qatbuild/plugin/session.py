@@ -35,10 +35,11 @@ class Session(NamedTuple):
         prefix: str = "",
         lock: BuildLock | None = None,
         always: bool = False,
+        whole: bool = False,
     ) -> Session:
-        """Loads the selected specs of a project, by default all; see Builder for `executor`, `lock` and `always`."""
+        """Loads the selected specs of a project, by default all; see Builder for the other arguments."""
         loaded = LoadedProject.load(project, Everything() if selection is None else selection)
-        return cls(loaded, Builder(loaded, executor, lock=lock, always=always), prefix)
+        return cls(loaded, Builder(loaded, executor, lock=lock, always=always, whole=whole), prefix)
 
     def reload(self) -> Session:
         """Loads the whole project again, after another process has built in its folder."""
@@ -69,6 +70,10 @@ class Session(NamedTuple):
         if not self.prefix:
             return names
         return [] if self.prefix in names else [name.removeprefix(f"{self.prefix}/") for name in names]
+
+    def within(self, name: str) -> str:
+        """Removes the prefix from the name of a task; returns any other name, such as a path, as it is."""
+        return name.removeprefix(f"{self.prefix}/") if self.prefix else name
 
     def select(self, names: Iterable[str]) -> list[str]:
         """Returns the ids of the stages that task names select; without names, those of a plain `doit`.

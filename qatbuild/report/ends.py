@@ -27,8 +27,8 @@ def _side(report: Mapping[str, Any], side: str) -> Iterator[str]:
     for name, end in ends.items():
         title = side if len(ends) == 1 else f"{side} {name}"
         text = f"{title} {end['dtype']} {end['shape']}, scale {end['scale']:.7g}, zero point {end['zero_point']}"
-        real = side == "input" and report.get("scalings", {}).get(name, {}).get("real")
-        yield f"{text}{_of_reals(end) if real else ''}"
+        scaling = report.get("scalings", {}).get(name, {}) if side == "input" else {}
+        yield f"{text}{_of_reals(end) if scaling.get('real') else _of_channels(scaling)}"
 
 
 def _of_reals(end: Mapping[str, Any]) -> str:
@@ -38,3 +38,12 @@ def _of_reals(end: Mapping[str, Any]) -> str:
         f", real values {lowest:.4g} to {highest:.4g} as round(value / {end['scale']:.7g})"
         f" {'-' if end['zero_point'] < 0 else '+'} {abs(end['zero_point'])}"
     )
+
+
+def _of_channels(scaling: Mapping[str, Any]) -> str:
+    """Returns the order of an input's channels if it is not rgb, and their means and deviations, which layers have."""
+    text = f", {scaling['order']}" if "order" in scaling else ""
+    if isinstance(scaling.get("mean"), list):
+        means, deviations = (", ".join(f"{each:g}" for each in scaling[name]) for name in ("mean", "std_dev"))
+        text += f", the first layers with the means {means} and the deviations {deviations} of its channels"
+    return text

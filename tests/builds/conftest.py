@@ -108,6 +108,7 @@ class ToyProject:
 
 def toy_at(root: Path) -> ToyProject:
     """Makes the project of the fixture `toy` in a folder."""
+    root.mkdir(exist_ok=True)
     (root / "pyproject.toml").write_text("[tool.qatbuild]\nstore = false\n")
     (root / "dodo.py").write_text(DODO)
     project = ToyProject(root)

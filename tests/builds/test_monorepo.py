@@ -189,7 +189,7 @@ OWN = (
 
 @pytest.mark.parametrize("own", OWN, ids=["function", "basename", "object"])
 def test_a_dodo_s_own_task_is_never_shadowed_by_a_command(guest: ToyProject, own: str) -> None:
-    for name in ("check", "plan", "graph", "explain", "affected", "gc", "layers"):
+    for name in ("check", "plan", "graph", "explain", "affected", "gc", "layers", "why", "audit"):
         (guest.root / "dodo.py").write_text(DODO + own.format(name=name))
         assert guest.built(name) == []
         assert said(guest) == ["own"], name

@@ -77,16 +77,16 @@ class ToyExecutor:
         return json.dumps(content, sort_keys=True)
 
     def report(self, request: Request) -> dict[str, Any]:
-        """A report of the contract's shape; the project's report.json has fields to add."""
+        """A report of the contract's shape; the project's report.json has fields to add or to replace."""
         more = request.project / "report.json"
         return {
-            **(json.loads(more.read_text()) if more.exists() else {}),
             "label": request.settings["label"],
             "metrics": {"top1": {**TOP1, "better": "higher", "percent": True}},
             "top1": TOP1,
             "agreement": {"top1_percent": 99.5, "max_lsb": 2, "rmse_lsb": 0.5},
             "bytes": {"frozen_graph": 400, "float_graph": 390, "tflite": 100, "ratio": 4.0},
             "gates": [{"name": "min_top1", "wanted": 80, "got": 89.4, "passed": True}],
+            **(json.loads(more.read_text()) if more.exists() else {}),
         }
 
     def route(self, request: Request) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from qatbuild.engine.forecast import Verdict
+from qatbuild.engine.history.garbage import OldOrigins
 from qatbuild.engine.leftovers import Leftover, leftovers
 from qatbuild.engine.store.local import LocalStore, Result
 from qatbuild.exchange.errors import SpecError, printable
@@ -53,15 +54,18 @@ class Gc(SpecCommand):
         for name in ("age", "size"):
             if not (options[name] or 0) >= 0:  # Also refuses NaN.
                 raise SpecError(f"--{name} must be at least 0, got {options[name]:g}.")
-        rows, dropped = _garbage(session, options)
+        rows, dropped, origins = _garbage(session, options)
         freed = rows
-        if (rows or dropped) and not options["dry"]:  # Without garbage nothing is locked: the disk may be read-only.
+        if (rows or dropped or origins) and not options[
+            "dry"
+        ]:  # Without garbage nothing is locked: the disk may be read-only.
             owner = Owner(session.project.state.lock)
             try:
                 if owner.take():  # The build that held the lock may have changed what specs need.
                     session = session.reload()
-                rows, dropped = _garbage(session, options)
+                rows, dropped, origins = _garbage(session, options)
                 freed = _removed(session, rows, dropped)
+                origins.remove()
             finally:
                 owner.give_back()
         if options["json"]:
@@ -79,8 +83,8 @@ class _Row(NamedTuple):
     used: float
 
 
-def _garbage(session: Session, options: Any) -> tuple[list[_Row], list[Result]]:
-    """Returns the leftovers and the results to remove. SpecError if specs have faults."""
+def _garbage(session: Session, options: Any) -> tuple[list[_Row], list[Result], OldOrigins]:
+    """Returns the leftovers, the results and the origins to remove. SpecError if specs have faults."""
     if session.errors:
         raise SpecError(
             "Specs with faults may need results, so gc removes nothing.",
@@ -92,18 +96,19 @@ def _garbage(session: Session, options: Any) -> tuple[list[_Row], list[Result]]:
     oldest = time.time() - options["age"] * _DAY_SECONDS
     keys = {id_: verdict.key for id_, verdict in verdicts.items()}
     rows = [_Row(each, each.size_bytes, each.used) for each in leftovers(build, session.plan, keys)]
-    dropped: list[Result] = []
-    if isinstance(store, LocalStore):
-        dropped = list(_unneeded(store, build, verdicts, oldest, options["size"]))
-    return [row for row in rows if row.used <= oldest], dropped
+    dropped = [] if store is None else list(_unneeded(store.local, build, verdicts, oldest, options["size"]))
+    there = {key for key in keys.values() if key is not None} | set(_keys(build.rglob("*.request.json")))
+    if store is not None:
+        there |= set(store.local.keys()) - {each.key for each in dropped}
+    return [row for row in rows if row.used <= oldest], dropped, OldOrigins(build, oldest, there)
 
 
 def _removed(session: Session, rows: Iterable[_Row], dropped: Iterable[Result]) -> list[_Row]:
     """Removes leftovers and results; returns the leftovers that are gone."""
     freed = [row for row in rows if row.leftover.remove(session.project.build)]
     store = session.builder.store
-    if isinstance(store, LocalStore):
-        store.drop(result.key for result in dropped)
+    if store is not None:
+        store.local.drop(result.key for result in dropped)
     return freed
 
 

@@ -36,7 +36,10 @@ if TYPE_CHECKING:
     from qatbuild.engine.build import Builder
     from qatbuild.engine.plan import Stage
 
-COMMANDS = ("affected", "check", "explain", "gc", "graph", "layers", "plan")
+COMMANDS = (
+    "affected", "audit", "check", "diff", "explain", "gc", "graph", "layers", "plan", "reproduce", "sign", "verify",
+    "why",
+)  # fmt: skip
 """The commands that qatbuild adds."""
 
 

@@ -20,15 +20,41 @@ from doit.exceptions import InvalidCommand
 from doit.runner import Runner
 from doit.task import Stream
 
+from qatbuild.engine.execute import Spread
+from qatbuild.engine.executor_name import executor_name
 from qatbuild.engine.pools import Pools
+from qatbuild.exchange.errors import SpecError
 from qatbuild.plugin.commands.inherited import WithParentSearch, tasks_of_this_dodo
 from qatbuild.plugin.invocation import Invocation, current
+
+_EXECUTOR = {
+    "name": "executor",
+    "short": "",
+    "long": "executor",
+    "type": str,
+    "default": "",
+    "help": "where stages run: local, dask (a cluster of this machine), dask://HOST:PORT (a scheduler)",
+}
+
+_ARTIFACTS = {
+    "name": "artifacts",
+    "short": "",
+    "long": "artifacts",
+    "type": str,
+    "default": "needed",
+    "choices": (
+        ("needed", "leave datasets and checkpoints in the cache until a stage needs them"),
+        ("all", "fetch them"),
+    ),
+    "help": "what is fetched from a cache on another machine",
+}
 
 
 class Run(WithParentSearch, DoitRun):  # type: ignore[misc]
     """Builds stale stages."""
 
     name = "run"
+    cmd_options = (*DoitRun.cmd_options, _EXECUTOR, _ARTIFACTS)
 
     def invocation(self, params: Any, args: list[str]) -> Invocation:
         """Returns the invocation of a build."""
@@ -36,6 +62,8 @@ class Run(WithParentSearch, DoitRun):  # type: ignore[misc]
             tuple(args),
             builds=True,
             always=bool(params.get("always")),
+            whole=params.get("artifacts") == "all",
+            executor=_executor_name(params.get("executor") or ""),
             namespace=lambda: getattr(self.loader, "namespace", {}),
         )
 
@@ -78,6 +106,13 @@ class Run(WithParentSearch, DoitRun):  # type: ignore[misc]
             return int(runner.run_all(self.control.task_dispatcher()))
 
 
+def _executor_name(name: str) -> str:
+    try:
+        return executor_name(name, "--executor") if name else ""
+    except SpecError as error:
+        raise InvalidCommand(error.block()) from error
+
+
 def _faulty_last(names: list[str], tasks: Iterable[Any], command: Invocation) -> list[str]:
     """Returns selected names with specs with faults after all others: doit stops after the first failure."""
     from qatbuild.plugin.tasks import is_faulty  # noqa: PLC0415  A build with nothing to do has none.
@@ -113,12 +148,18 @@ def in_depth(tasks: Mapping[str, Any], selected: Iterable[str]) -> list[str]:
 
 
 def _runner(command: Invocation, places: int) -> Callable[..., Runner]:
-    """Returns the class of the runner: doit's own, or with -n one that runs stages side by side."""
-    if not places:
+    """Returns the class of the runner: doit's own, or one that runs stages side by side, with -n or on a cluster."""
+    spread = next((each for each in command.executors if isinstance(each, Spread)), None)
+    if not places and spread is None:
         return functools.partial(Runner)
-    from qatbuild.plugin.runner import PoolRunner  # noqa: PLC0415  Only with -n.
+    from qatbuild.plugin.runner import PoolRunner  # noqa: PLC0415  Only here.
 
-    return functools.partial(PoolRunner, num_process=places, pools=_pools(command), stop=command.interrupt)
+    return functools.partial(
+        PoolRunner,
+        places=spread.places if spread and not places else lambda: places,
+        pools=Pools({}) if spread else _pools(command),  # A cluster's workers say what they have room for.
+        stop=command.interrupt,
+    )
 
 
 def _pools(command: Invocation) -> Pools:
