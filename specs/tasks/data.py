@@ -33,6 +33,16 @@ def tumours() -> Arrays:
     return {**rows, "class_names": np.array(source.target_names)}
 
 
+def series() -> Arrays:
+    """Return 1797 digits as series, pixel after pixel: standardized real values, float32 [n, 64, 1], and the digit.
+
+    As sequential MNIST does it (Le, Jaitly, Hinton 2015, arXiv:1504.00941).
+    """
+    pixels, labels = _digits()
+    values = pixels.reshape(-1, 64, 1).astype(np.float32)
+    return _split({"values": (values - values.mean()) / values.std(), "labels": labels})
+
+
 def till() -> Arrays:
     """Return what a greengrocer's till knows of 1797 bags: the product's digit on a label, and what scales read.
 

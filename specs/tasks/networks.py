@@ -16,6 +16,17 @@ def perceptron(inputs: Any, outputs: int | None, *, training: bool, units: int =
     return keras.Model(source, layers.Dense(outputs or values, name="values")(net), name="perceptron")
 
 
+def listener(inputs: Any, outputs: int, *, training: bool) -> keras.Model:  # noqa: ARG001
+    """Return convolutions along a series, each of half the length."""
+    source = keras.Input(inputs.shape[1:], name="values")
+    net = source
+    for number, filters in enumerate((16, 32, 64), start=1):
+        net = layers.Conv1D(filters, 7, 2, "same", use_bias=False, name=f"conv{number}")(net)
+        net = layers.BatchNormalization(momentum=0.95, name=f"norm{number}")(net)
+        net = layers.ReLU(name=f"relu{number}")(net)
+    return keras.Model(source, layers.Dense(outputs, name="logits")(layers.Flatten(name="flat")(net)), name="listener")
+
+
 def till(inputs: dict[str, Any], outputs: dict[str, int], *, training: bool) -> keras.Model:  # noqa: ARG001
     """Return a network that reads a picture and a vector, and answers with a class and a real value."""
     picture = keras.Input(inputs["images"].shape[1:], name="images")
