@@ -9,7 +9,17 @@ import json
 from collections.abc import Callable
 from typing import Any
 
-from tests.benchmarks import accuracy, keras_applications, pictures, table
+from tests.benchmarks import (
+    accuracy,
+    dask_sweep,
+    keras_applications,
+    large_networks,
+    pictures,
+    pull_request,
+    restore,
+    simulation,
+    table,
+)
 from tests.benchmarks.table import RESULTS, into_page
 from tests.benchmarks.training import table as training
 
@@ -19,7 +29,12 @@ TABLES: dict[str, tuple[str, Callable[[dict[str, Any]], str]]] = {
     "accuracy": ("accuracy", accuracy.markdown),
     "precision": ("precision", accuracy.markdown),
     "keras_applications": ("keras_applications", keras_applications.markdown),
+    "large_networks": ("large_networks", large_networks.markdown),
     "pictures": ("pictures", pictures.markdown),
+    "pull_request": ("pull_request", pull_request.markdown),
+    "dask_sweep": ("dask_sweep", dask_sweep.markdown),
+    "restore": ("restore", restore.markdown),
+    "scale": ("dask_sweep", simulation.markdown),
     "summary": ("accuracy", accuracy.summary),
 }
 """Name of a table -> (name of the JSON file with its figures, the function that makes Markdown of them)."""

@@ -4,13 +4,15 @@
 
 The pictures are 224x224 JPEGs of about 12 kB in ten folders, all different files: of a few hundred pictures each is
 written many times, with its number in a comment of the JPEG. The spec trains MobileNet v1 of a quarter of the
-width for a few steps of 32 pictures, in float and by qat, calibrates it (ptq), converts and evaluates it. A hundredth
-of the pictures is for validation, another for the test. With the fewest pictures it is built a second time at 96x96.
+width for a few steps of 32 pictures, in float and by qat, calibrates it (ptq), converts and evaluates it. Three
+hundredths of the pictures are for validation, one for the test. With the fewest pictures it is built a second time at
+96x96; what decoding costs is measured by tests.benchmarks.decoding, and a float training alone and beside another that
+reads the same pictures, each time with a cold page cache.
 
 A first project with a hundred pictures shows what the training step itself takes: there is nothing else to hold. Peak
 memory is that of each stage's process (`peak_memory_bytes` in run.json); waiting is the figure of the training's log.
 Results go into tests/benchmarks/results/pictures.json and .md, and into qatbuild/docs/benchmarks.md. With 100,000
-pictures it takes a quarter of an hour and 3 GB.
+pictures it takes a third of an hour and 3 GB.
 """
 
 from __future__ import annotations
@@ -21,6 +23,7 @@ import json
 import os
 import re
 import shutil
+import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
@@ -29,7 +32,8 @@ from typing import Any
 
 import numpy as np
 
-from tests.benchmarks.measure import Cost, cost, host
+from tests.benchmarks.measure import Cost, FailedRunError, cost, host
+from tests.benchmarks.shared_pages import cached_bytes, drop
 from tests.benchmarks.table import RESULTS, publish
 
 STEP_ALONE = 100
@@ -40,7 +44,8 @@ _SIZE_PX, _SMALL_PX = 224, 96
 _DIFFERENT = 20
 _BATCH = 32
 _LIMIT_SECONDS = 3600
-_TEST = 0.01
+_TEST, _VALIDATION = 0.01, 0.03
+"""Parts of the pictures. Of 300 and more, validation takes several batches in each project: one alone takes less."""
 _WAITING = re.compile(r"([\d.]+) % of the time waiting for data")
 _VARIANTS = {"qat": {}, "ptq": {"quantize": {"method": "ptq"}}}
 _MIB = 2**20
@@ -69,7 +74,7 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--folder", type=Path, help="for the projects, which are kept; else a temporary one")
     parser.add_argument("--out", type=Path, default=RESULTS / "pictures")
     options = parser.parse_args(arguments)
-    rows = []
+    rows, decoding, trainings = [], [], []
     with tempfile.TemporaryDirectory() as temporary:
         for count in (STEP_ALONE, *options.counts):
             project = (options.folder or Path(temporary)) / str(count)
@@ -77,9 +82,22 @@ def main(arguments: list[str]) -> int:
             for size in (_SIZE_PX, _SMALL_PX) if count == min(options.counts) else (_SIZE_PX,):
                 rows.append(_measured(project, count, size, made_bytes, options.steps))
                 sys.stderr.write(f"{json.dumps(rows[-1], indent=1)}\n")
+                if count == min(options.counts):
+                    decoding.append({"size_px": size, **_decoding(project, options.steps)})
+                    sys.stderr.write(f"{json.dumps(decoding[-1])}\n")
+            if count == min(options.counts):
+                trainings = [_side_by_side(project, options.steps, names) for names in (("a",), ("a", "b"))]
+                sys.stderr.write(f"{json.dumps(trainings, indent=1)}\n")
             if options.folder is None:
                 shutil.rmtree(project)
-    result = {"host": {**host(), "cores": os.cpu_count()}, "batch": _BATCH, "steps": options.steps, "rows": rows}
+    result = {
+        "host": {**host(), "cores": os.cpu_count()},
+        "batch": _BATCH,
+        "steps": options.steps,
+        "rows": rows,
+        "decoding": decoding,
+        "trainings": trainings,
+    }
     publish(options.out, result, markdown(result))
     return 0
 
@@ -157,7 +175,7 @@ def _write_project(project: Path, size: int, steps: int) -> None:
     rate = {"initial": 0.01}
     scaled = {} if size == _SIZE_PX else {"size": [size, size]}
     spec = {
-        "dataset": {"name": "images", "path": "pictures", "validation": _TEST, **scaled},
+        "dataset": {"name": "images", "path": "pictures", "validation": _VALIDATION, **scaled},
         "input": {"mean": 128, "std_dev": 64},
         "augment": {"flip_left_right": True},
         "model": {"call": "own_network:network"},
@@ -169,8 +187,44 @@ def _write_project(project: Path, size: int, steps: int) -> None:
     (project / "specs/pictures.json").write_text(json.dumps(spec, indent=1))
 
 
-def _doit(project: Path) -> Cost:
-    command = [sys.executable, "-m", "doit", "pictures"]
+def _decoding(project: Path, steps: int) -> dict[str, Any]:
+    """Measure what decoding costs with the dataset of a project that was built."""
+    (dataset,) = project.glob("build/shared/dataset-*")
+    root = Path(__file__).parents[2]
+    command = [sys.executable, "-m", "tests.benchmarks.decoding", str(dataset), "own_network:network", str(steps // 2)]
+    environment = {**os.environ, "PYTHONPATH": str(root)}
+    done = subprocess.run(command, cwd=project, env=environment, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise FailedRunError(done.stderr[-2000:])
+    figures: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    return figures
+
+
+def _side_by_side(project: Path, steps: int, variants: tuple[str, ...]) -> dict[str, Any]:
+    """Run float trainings at the same time, which read the same pictures, with a cold page cache."""
+    rates = {name: {"train": {"learning_rate": {"initial": rate}}} for name, rate in (("a", 0.01), ("b", 0.02))}
+    both = {"extends": "pictures.json", "variants": {**dict.fromkeys(_VARIANTS), **rates}}
+    (project / "specs/both.json").write_text(json.dumps(both, indent=1))
+    (dataset,) = project.glob("build/shared/dataset-*")
+    for folder in project.glob("build/shared/float-*"):
+        shutil.rmtree(folder)
+    drop(dataset)
+    before = cached_bytes(dataset)
+    done = _doit(project, "-n", str(len(variants)), *(f"both@{name}:float" for name in variants))
+    runs = [json.loads(file.read_text()) for file in project.glob("build/shared/float-*/float.run.json")]
+    return {
+        "trainings": len(runs),
+        "steps": steps,
+        "peak_bytes": sorted(run["peak_memory_bytes"] for run in runs),
+        "seconds": sorted(run["seconds"] for run in runs),
+        "cached_bytes": cached_bytes(dataset),
+        "cached_before_bytes": before,
+        "doit_seconds": round(done.wall_seconds, 1),
+    }
+
+
+def _doit(project: Path, *arguments: str) -> Cost:
+    command = [sys.executable, "-m", "doit", *(arguments or ("pictures",))]
     return cost(command, project, {"PYTHONPATH": str(Path(__file__).parents[2])}, limit_seconds=_LIMIT_SECONDS)
 
 
@@ -210,12 +264,41 @@ def markdown(result: dict[str, Any]) -> str:
         cells += [f"{waits['float']:.1f}", f"{waits['quantize']:.1f}"]
         cells += [f"{row['doit']['seconds']:.0f}", f"{row['no_op']['seconds']:.2f}"]
         lines.append(f"| {' | '.join(cells)} |")
+    lines += [*_decoding_lines(result.get("decoding", [])), *_training_lines(result.get("trainings", []))]
     machine = f"{host['cpu']}, {host['cores']} cores, load {host['load']} at the end, Python {host['python']}"
     about = (
         f"MobileNet v1, width 0.25, batch {result['batch']}, {result['steps']} steps of float and of qat. "
         f"{host['date']}, commit {host['commit']}, {machine}."
     )
     return "\n".join([*lines, "", about]) + "\n"
+
+
+def _decoding_lines(rows: list[dict[str, Any]]) -> list[str]:
+    """What decoding costs."""
+    if not rows:
+        return []
+    head = "| size | pictures/s, all cores alone | steps/s with decoding | steps/s from arrays | of that |"
+    lines = ["", head, "|--:" * 5 + "|"]
+    for row in rows:
+        rates = row["steps_per_second"]
+        part = f"{100 * rates['pictures'] / rates['arrays']:.0f} %"
+        cells = [f"{row['size_px']}", f"{row['pictures_per_second']:.0f}"]
+        cells += [f"{rates['pictures']:.2f}", f"{rates['arrays']:.2f}", part]
+        lines.append(f"| {' | '.join(cells)} |")
+    return lines
+
+
+def _training_lines(rows: list[dict[str, Any]]) -> list[str]:
+    """Peaks and page cache of a training alone, and of two side by side."""
+    if not rows:
+        return []
+    head = "| float trainings at a time | peak MiB of each | s of each | MiB of the data in the page cache |"
+    lines = ["", head, "|--:" * 4 + "|"]
+    for row in rows:
+        peaks = ", ".join(f"{each / _MIB:.0f}" for each in row["peak_bytes"])
+        seconds = ", ".join(f"{each:.0f}" for each in row["seconds"])
+        lines.append(f"| {row['trainings']} | {peaks} | {seconds} | {row['cached_bytes'] / _MIB:.1f} |")
+    return lines
 
 
 def _order(stage: str) -> tuple[int, str]:

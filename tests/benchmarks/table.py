@@ -12,7 +12,7 @@ from tests.benchmarks.measure import FailedRunError
 
 RESULTS = Path(__file__).parent / "results"
 _REPOSITORY = Path(__file__).parents[2]
-PAGES = {"summary": _REPOSITORY / "README.md"}
+PAGES = {"summary": _REPOSITORY / "README.md", "scale": _REPOSITORY / "qatbuild/docs/scale.md"}
 """Name of a table -> the page that holds it, where that is not BENCHMARKS."""
 BENCHMARKS = _REPOSITORY / "qatbuild/docs/benchmarks.md"
 _END = "<!-- end -->\n"
