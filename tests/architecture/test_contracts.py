@@ -175,7 +175,9 @@ def imported(*command: str, cwd: Path) -> set[str]:
     return set(line.split()[1:])
 
 
-@pytest.mark.parametrize("command", ["list", "info", "help", "explain", "plan", "graph", "check", "affected", "gc"])
+@pytest.mark.parametrize(
+    "command", ["list", "info", "help", "explain", "plan", "graph", "check", "affected", "diff", "gc"]
+)
 def test_looking_at_the_build_imports_no_tensorflow_and_no_numpy(command: str) -> None:
     more = {"info": ["digits:convert"], "affected": ["--since", "HEAD"], "gc": ["--dry-run"]}
     arguments = [command, *more.get(command, [])]

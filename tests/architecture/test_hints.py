@@ -16,6 +16,7 @@ EXCEPTIONS: dict[str, str] = {
     "please report it with the log": "a bug of a library",
     "install git": _INSTALLS,
     "pip install pillow": _INSTALLS,
+    "install this qatbuild on the scheduler and on the workers": _INSTALLS,
     "pip install 'qatbuild[": f"{_INSTALLS}; tests/deploy look whether it is in pyproject.toml",
     "apt-get install {}": _INSTALLS,
     "apt-get update && apt-get install": _INSTALLS,
