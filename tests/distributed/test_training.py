@@ -1,0 +1,89 @@
+"""A real training on a cluster: its worker is killed, then the build is interrupted, and the bytes are the same."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import signal
+import subprocess
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from qatbuild.engine.store.remote import Remote, connect
+from tests.distributed.conftest import Cluster, DaskProject, dask_project_at
+
+LABEL = "net:float"
+STEPS = 600
+RESUMED = "The training goes on from step "
+
+
+def trained_at(root: Path, cluster: Cluster) -> DaskProject:
+    """Makes a project that trains on the digits."""
+    project = dask_project_at(root, cluster)
+    (root / "pyproject.toml").write_text("[tool.qatbuild]\nstore = false\nthreads = 1\n")
+    train = {"steps": STEPS, "learning_rate": {"initial": 0.05}, "checkpoint_every": 50}
+    dataset, scaling = {"name": "digits"}, {"mean": 0, "std_dev": 16}
+    project.spec("net", dataset=dataset, input=scaling, model={"name": "digitsnet"}, train=train)
+    return project
+
+
+@contextlib.contextmanager
+def lines_of(log: Path) -> Iterator[Iterator[str]]:
+    """Yields the lines of a log as they are written; a failure meanwhile ends `tail`, which would wait for ever."""
+    log.parent.mkdir(parents=True)
+    log.touch()
+    with subprocess.Popen(["tail", "-f", "-c", "+0", log], stdout=subprocess.PIPE, text=True) as tail:
+        assert tail.stdout is not None
+        try:
+            yield tail.stdout
+        finally:
+            tail.kill()
+
+
+def until(lines: Iterator[str], is_wanted: Callable[[str], bool]) -> str:
+    """Reads lines to the first that is wanted, and returns it; the last one of a training ends it, too."""
+    line = next(line for line in lines if is_wanted(line) or line.startswith(f"step {STEPS}:"))
+    assert is_wanted(line), line
+    return line
+
+
+def saved_step(cache: Remote) -> int:
+    """The step of the training whose state is in the cache; 0 without one."""
+    entries = (json.loads(cache.read_entry(key) or "{}") for key in cache.entries())
+    return max((json.loads(each["state"])["step"] for each in entries if "state" in each), default=0)
+
+
+def resumed_step(line: str) -> int:
+    return int(line.removeprefix(RESUMED).rstrip(".\n"))
+
+
+def test_a_killed_and_interrupted_training_makes_the_bytes_of_an_undisturbed_one(
+    tmp_path: Path, cluster: Cluster
+) -> None:
+    project, undisturbed = trained_at(tmp_path / "disturbed", cluster), trained_at(tmp_path / "undisturbed", cluster)
+    cache = connect(f"{project.root}.cache")
+    worker = cluster.start_worker()
+    folder = project.home("float")
+    with lines_of(folder / "log.txt") as lines:
+        build = project.doit_here("run", LABEL)
+        until(lines, lambda line: line.startswith("step ") and saved_step(cache) >= 100)
+        worker.kill()
+        worker.wait()
+        last = saved_step(cache)
+        cluster.start_worker()
+        assert resumed_step(until(lines, lambda line: line.startswith(RESUMED))) == last < STEPS
+        until(lines, lambda line: line.startswith("step 350:"))
+        build.send_signal(signal.SIGINT)
+        printed = build.communicate()
+        assert build.returncode == 128 + signal.SIGINT, printed
+        assert "float digitsnet:" in printed[1]
+        assert not (folder / "float.manifest.json").exists()
+        last = saved_step(cache)
+        assert 350 <= last < STEPS
+
+        assert project.build(LABEL).ok
+        assert resumed_step(until(lines, lambda line: line.startswith(RESUMED))) == last
+    assert undisturbed.build(LABEL).ok
+    manifests = [each.shared("float") / "float.manifest.json" for each in (project, undisturbed)]
+    assert manifests[0].read_text() == manifests[1].read_text()
+    assert manifests[0].read_text().count("model.ckpt-") > STEPS / 50
