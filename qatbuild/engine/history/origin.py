@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import binascii
+import base64
 import hashlib
 import zlib
 from collections.abc import Mapping
@@ -76,13 +76,13 @@ class Origin(NamedTuple):
         """Reads what `packed` returned; ValueError for anything else."""
         try:
             unpacker = zlib.decompressobj(zdict=_FREQUENT)
-            fields = parse_json(unpacker.decompress(binascii.a2b_base64(packed, strict_mode=True)) + unpacker.flush())
+            fields = parse_json(unpacker.decompress(base64.b85decode(packed)) + unpacker.flush())
             if not unpacker.eof:
                 raise ValueError("an origin was cut off")
             inputs = {role: str(sha256) for role, (_, sha256) in fields["inputs"].items()}
             request = _placeless(fields, inputs, fields["sources"])
             return cls(request, {role: str(key) for role, (key, _) in fields["inputs"].items()}, str(fields["result"]))
-        except (zlib.error, binascii.Error, KeyError, TypeError, AttributeError) as fault:
+        except (zlib.error, KeyError, TypeError, AttributeError) as fault:
             raise ValueError(f"not an origin: {fault}") from fault
 
     def packed(self) -> str:
@@ -96,7 +96,7 @@ class Origin(NamedTuple):
         }
         packer = zlib.compressobj(wbits=_WINDOW_BITS, memLevel=_MEMORY_LEVEL, zdict=_FREQUENT)
         packed = packer.compress(canonical_json(fields).encode()) + packer.flush()
-        return binascii.b2a_base64(packed, newline=False).decode()
+        return base64.b85encode(packed).decode()
 
 
 @lru_cache(_MOST_MAKERS)
