@@ -184,15 +184,22 @@ def dask_project_at(root: Path, cluster: Cluster) -> DaskProject:
     return DaskProject(root, cluster)
 
 
-@pytest.fixture
-def cluster(tmp_path: Path) -> Iterator[Cluster]:
-    """A scheduler without workers."""
-    result = Cluster.at(tmp_path / "cluster")
+@contextlib.contextmanager
+def cluster_at(root: Path) -> Iterator[Cluster]:
+    """Runs a scheduler without workers."""
+    result = Cluster.at(root)
     try:
         result.start_scheduler()
         yield result
     finally:
         result.stop()
+
+
+@pytest.fixture
+def cluster(tmp_path: Path) -> Iterator[Cluster]:
+    """A scheduler without workers."""
+    with cluster_at(tmp_path / "cluster") as result:
+        yield result
 
 
 @pytest.fixture

@@ -17,7 +17,7 @@ from qatbuild.engine.store.remote.folder import FolderRemote
 from tests.builds.conftest import toy_at
 from tests.builds.test_side_by_side import artifacts
 from tests.builds.toolchain import ToyExecutor
-from tests.distributed.conftest import Cluster, DaskProject, dask_project_at
+from tests.distributed.conftest import Cluster, DaskProject, cluster_at, dask_project_at
 
 VARIANTS = {name: {"train": {"steps": steps}} for steps, name in enumerate("abcd", 1)}
 
@@ -25,13 +25,9 @@ VARIANTS = {name: {"train": {"steps": steps}} for steps, name in enumerate("abcd
 @pytest.fixture(scope="module")
 def workers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
     """A cluster with one toy worker."""
-    result = Cluster.at(tmp_path_factory.mktemp("machines") / "cluster")
-    try:
-        result.start_scheduler()
+    with cluster_at(tmp_path_factory.mktemp("machines") / "cluster") as result:
         result.start_toy_worker()
         yield result
-    finally:
-        result.stop()
 
 
 @pytest.fixture

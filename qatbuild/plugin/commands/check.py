@@ -8,7 +8,7 @@ from typing import Any
 from qatbuild.engine.forecast import needed
 from qatbuild.engine.undeclared_inputs import undeclared_inputs
 from qatbuild.exchange.errors import SpecError, printable
-from qatbuild.plugin.commands.command import JSON, SpecCommand, write_json
+from qatbuild.plugin.commands.command import JSON, SpecCommand, format_option, write_json
 from qatbuild.plugin.session import Session
 from qatbuild.report.findings import FORMATS, as_json
 from qatbuild.schema.correct import correct
@@ -19,6 +19,15 @@ _NETWORKS = ("check", "float", "quantize", "export")
 
 _MOST_ROUNDS = 10
 """Largest number of times that specs are corrected: a corrected field shows faults of its values."""
+
+
+_FORMATS = {
+    "text": "for a terminal",
+    "json": "for scripts",
+    "sarif": "for editors",
+    "github": "annotations of a workflow",
+    "gitlab": "a code quality report",
+}
 
 
 class Check(SpecCommand):
@@ -34,15 +43,7 @@ class Check(SpecCommand):
     )
     cmd_options = (
         JSON,
-        {
-            "name": "format",
-            "short": "",
-            "long": "format",
-            "type": str,
-            "default": "text",
-            "choices": [(name, "") for name in ("text", "json", *FORMATS)],
-            "help": "text, or what editors and code hosts read: json, sarif, github, gitlab",
-        },
+        format_option(_FORMATS, "what is printed"),
         {
             "name": "fix",
             "short": "",

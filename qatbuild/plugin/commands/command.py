@@ -6,7 +6,7 @@ import getopt
 import json
 import os
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, ClassVar
 
 from doit.cmd_base import Command, DodoTaskLoader
@@ -29,6 +29,20 @@ JSON: Option = {
     "default": False,
     "help": "print JSON for scripts",
 }
+
+
+def format_option(formats: Mapping[str, str], purpose: str) -> Option:
+    """Returns --format with these formats and what each is for; the first one is the default."""
+    default, *_ = formats
+    return {
+        "name": "format",
+        "short": "",
+        "long": "format",
+        "type": str,
+        "choices": [*formats.items()],
+        "default": default,
+        "help": f"{purpose} [default: {default}]",
+    }
 
 
 _OPTION_SIZES = (("-", "short"), ("--", "long"))

@@ -9,7 +9,7 @@ from typing import Any
 from qatbuild.engine.differences import differences
 from qatbuild.engine.git import Revision, Span
 from qatbuild.exchange.errors import SpecError
-from qatbuild.plugin.commands.command import JSON, SpecCommand, write_json
+from qatbuild.plugin.commands.command import JSON, SpecCommand, format_option, write_json
 from qatbuild.plugin.session import Session
 from qatbuild.report.comment import Times, comment, text
 from qatbuild.report.comparison import Difference
@@ -30,15 +30,7 @@ class Diff(SpecCommand):
     )
     cmd_options = (
         JSON,
-        {
-            "name": "format",
-            "short": "",
-            "long": "format",
-            "type": str,
-            "choices": [("text", "for a terminal"), ("markdown", "for a pull request"), ("json", "for scripts")],
-            "default": "text",
-            "help": "[default: %(default)s]",
-        },
+        format_option({"text": "for a terminal", "markdown": "for a pull request", "json": "for scripts"}, "language"),
     )
 
     def run(self, session: Session, options: Any, names: list[str]) -> int:

@@ -9,7 +9,7 @@ from typing import Any
 
 from qatbuild.engine.forecast import needed
 from qatbuild.engine.plan import Stage
-from qatbuild.plugin.commands.command import SpecCommand, write_faults, write_json
+from qatbuild.plugin.commands.command import SpecCommand, format_option, write_faults, write_json
 from qatbuild.plugin.session import Session
 
 
@@ -22,17 +22,7 @@ class Graph(SpecCommand):
     doc_description = (
         "An arrow leads from a stage to a stage that depends on it; a dashed arrow is an order without an artifact."
     )
-    cmd_options = (
-        {
-            "name": "format",
-            "short": "",
-            "long": "format",
-            "type": str,
-            "choices": [("dot", "Graphviz"), ("mermaid", "Mermaid"), ("json", "JSON")],
-            "default": "dot",
-            "help": "language [default: %(default)s]",
-        },
-    )
+    cmd_options = (format_option({"dot": "Graphviz", "mermaid": "Mermaid", "json": "JSON"}, "language"),)
 
     def run(self, session: Session, options: Any, names: list[str]) -> int:
         """Prints the graph; returns 1 if specs with faults are left out."""

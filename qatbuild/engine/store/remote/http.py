@@ -24,6 +24,9 @@ from qatbuild.engine.store.remote.credentials import LOOKED_FOR, credentials
 from qatbuild.engine.store.remote.pace import CHUNK_BYTES, Body, Pace
 
 _LONGEST_ENTRY_BYTES = 1 << 24
+_LONGEST_NAME = 200
+"""Bytes around a key that two parts of a listing may share."""
+
 _KEY = re.compile(rb"(?<![0-9a-f])[0-9a-f]{64}(?![0-9a-f])")
 _PASSING = {408, 425, 429, 500, 502, 503, 504}
 _CREDENTIALS = {HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN, HTTPStatus.PROXY_AUTHENTICATION_REQUIRED}
@@ -124,8 +127,9 @@ class HttpRemote:
                 if answer.ok:
                     rest, keys = b"", dict[bytes, None]()
                     for chunk in self._chunks(answer, Pace(self._timeout_s)):
-                        keys.update(dict.fromkeys(_KEY.findall(rest + chunk[:-1] + chunk[-1:])))
-                        rest = chunk[-200:]
+                        text = rest + chunk
+                        keys.update(dict.fromkeys(_KEY.findall(text)))
+                        rest = text[-_LONGEST_NAME:]
                     return (key.decode() for key in keys)
                 if answer.status_code in _ABSENT and method == "PROPFIND":
                     return iter(())
