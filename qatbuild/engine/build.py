@@ -14,11 +14,11 @@ import contextlib
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from qatbuild.engine.build_lock import BuildLock
 from qatbuild.engine.closing import Pages, close
@@ -27,7 +27,7 @@ from qatbuild.engine.execute.choice import chosen
 from qatbuild.engine.fast_path import FastPath, Verified
 from qatbuild.engine.forecast import freshness
 from qatbuild.engine.loaded import LoadedProject
-from qatbuild.engine.outcome import Fate, Outcome, Outcomes, failure_text, not_built_line, shown, start_line
+from qatbuild.engine.outcome import Fate, Outcome, Outcomes, Result, failure_text, not_built_line, shown, start_line
 from qatbuild.engine.plan import Stage, in_order
 from qatbuild.engine.project import Everything, Project
 from qatbuild.engine.reason import Reason
@@ -46,18 +46,6 @@ if TYPE_CHECKING:
 
 
 _ELSEWHERE = Reason("elsewhere", now="its artifacts are in the cache only")
-
-
-class Result(NamedTuple):
-    """The result of a build: the outcome of each stage, in order, and the errors of specs with faults by spec name."""
-
-    outcomes: Outcomes
-    errors: Mapping[str, QatbuildError]
-
-    @property
-    def ok(self) -> bool:
-        """Whether everything requested is now up to date."""
-        return self.outcomes.ok and not self.errors
 
 
 def build(
@@ -145,6 +133,8 @@ class Builder:
         """Stage id -> when its request was made (monotonic ns), and the request; until the stage is built."""
         self._finished: dict[str, bytes | None] = {}
         """Stage id -> digest of the published texts; None for a stage that turned out to be up to date."""
+        self._here = set[str]()
+        """Stages whose artifacts this build made, or fetched for a later stage."""
         self._scratch = Scratch()
         self._abouts = loaded.abouts
 
@@ -211,6 +201,7 @@ class Builder:
         if not restored:
             request = self._with_inputs(stage, request)
             self._run(request)
+            self._here.add(stage.id)
         self._finished[stage.id] = self._publish(request, stage, keep=not restored)
         return Fate.RESTORED if restored else Fate.BUILT
 
@@ -223,6 +214,7 @@ class Builder:
             with self._bringing.setdefault(upstream.id, threading.Lock()):
                 if self._make(upstream, whole=True) is Fate.BUILT:
                     sys.stderr.write(f"{upstream.id} was built again: the cache does not have its artifacts any more\n")
+            self._here.add(upstream.id)
         renewed = self.request(stage)
         if renewed.work != request.work:
             self._scratch.give_back(request.work, keep=self._has_locked())
@@ -230,7 +222,10 @@ class Builder:
         return renewed
 
     def _is_elsewhere(self, stage: Stage) -> bool:
-        return may_stay(stage) and self.rebuilder.is_elsewhere(stage)
+        if not may_stay(stage) or stage.id in self._here:
+            return False
+        current = self._current.get(stage.id)
+        return self.rebuilder.is_elsewhere(stage) if current is None or current.reasons else current.elsewhere
 
     def _is_still_current(self, stage: Stage) -> bool:
         """Returns whether a stage that was up to date is so now: then no lock is needed, as in a read-only folder."""
@@ -276,6 +271,7 @@ class Builder:
         """Writes papers, removes scratch folders, waits for uploads; call it before the lock is given back."""
         self._papers.finish(self._current, [id_ for id_, texts in self._finished.items() if texts is not None])
         self._scratch.remove()
+        self.rebuilder.save()
         self._supply.finish()
 
     @property
@@ -309,7 +305,7 @@ class Builder:
         published = self.rebuilder.publish(request, stage, ran=keep, processor=processor)
         self._scratch.give_back(request.work, keep=self._has_locked())
         if keep:
-            self._supply.keep(stage, request, published.manifest)
+            self._supply.keep(stage, request, published.manifest, published.origin)
         self._papers.add(stage, published.manifest, published.text, published.record)
         return published.texts_sha256
 

@@ -19,7 +19,7 @@ from pathlib import Path
 
 from qatbuild.engine.file_cache import FileCache
 from qatbuild.exchange.errors import StageError, system_facts, system_hint
-from qatbuild.exchange.file_state import is_settled
+from qatbuild.exchange.file_state import are_settled
 from qatbuild.exchange.files import canonical_json
 
 PACKAGE = Path(__file__).parents[1]
@@ -27,6 +27,7 @@ TALK = frozenset({"qatbuild.worker.console", "qatbuild.exchange.errors"})
 """Modules that only print or word errors: they cannot change the result of a stage that succeeds."""
 
 DOCUMENTED = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
+_BLOCKS = ("body", "handlers", "orelse", "finalbody", "cases")
 _UNPARSABLE = (SyntaxError, ValueError, RecursionError, MemoryError)
 
 
@@ -87,7 +88,7 @@ class Code:
         first = self.digest(names)
         since, files = self._files[names]
         try:
-            if all(is_settled(os.stat(file).st_ctime_ns, since) for file in files):  # noqa: PTH116  Many, and often.
+            if are_settled([os.stat(file).st_ctime_ns for file in files], since):  # noqa: PTH116  Many, and often.
                 return first
         except OSError:  # A file is gone.
             pass
@@ -199,7 +200,7 @@ def without_docstring(body: list[ast.stmt]) -> list[ast.stmt]:
 
 
 def _imports(tree: ast.Module, package: str) -> Iterator[str]:
-    for node in ast.walk(tree):
+    for node in _statements(tree):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
@@ -213,10 +214,18 @@ def _imports(tree: ast.Module, package: str) -> Iterator[str]:
 
 
 def _fingerprint(tree: ast.Module) -> str:
-    for node in ast.walk(tree):
+    for node in (tree, *_statements(tree)):
         if isinstance(node, DOCUMENTED):
             node.body = without_docstring(node.body)
     return hashlib.sha256(ast.dump(tree, annotate_fields=False).encode()).hexdigest()
+
+
+def _statements(tree: ast.AST) -> Iterator[ast.AST]:
+    """Yields all statements of a module, and the clauses that hold some; ast.walk also visits every expression."""
+    for name in _BLOCKS:
+        for node in getattr(tree, name, ()):
+            yield node
+            yield from _statements(node)
 
 
 def _is_text(node: ast.stmt) -> bool:

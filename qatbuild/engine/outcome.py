@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from enum import StrEnum
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:  # A build with nothing to do plans no stages.
     from qatbuild.engine.plan import Stage
     from qatbuild.engine.reason import Reason
+    from qatbuild.exchange.errors import QatbuildError
 
 _REASONS = 2
 """Largest number of reasons in a line."""
@@ -63,6 +64,18 @@ class Outcomes(NamedTuple):
             "failed": len(self.stages(Fate.FAILED, Fate.REFUSED)),
         }
         return ", ".join(f"{count} {words}" for words, count in counts.items() if count)
+
+
+class Result(NamedTuple):
+    """The result of a build: the outcome of each stage, in order, and the errors of specs with faults by spec name."""
+
+    outcomes: Outcomes
+    errors: Mapping[str, QatbuildError]
+
+    @property
+    def ok(self) -> bool:
+        """Whether everything requested is now up to date."""
+        return self.outcomes.ok and not self.errors
 
 
 def shown(stage: Stage) -> str:

@@ -21,6 +21,7 @@ from qatbuild.engine.code_digest import Code
 from qatbuild.engine.digests import Digests
 from qatbuild.engine.history.code_archive import CodeArchive
 from qatbuild.engine.history.log import OriginLog
+from qatbuild.engine.history.makers import Makers
 from qatbuild.engine.history.origin import Origin
 from qatbuild.engine.plan import Stage
 from qatbuild.engine.publish import publish, show_refused
@@ -31,11 +32,15 @@ from qatbuild.engine.state_folder import StateFolder
 from qatbuild.exchange.errors import ArtifactError, StageError
 from qatbuild.exchange.files import file_sha256, parse_json, read_bytes, read_text
 from qatbuild.exchange.manifest import Manifest
-from qatbuild.exchange.published import NO_MANIFEST, Record, described, run_path, undigested
+from qatbuild.exchange.published import NO_MANIFEST, Record, described, expected, run_path, undigested
 from qatbuild.exchange.request import Input, Request, Source
 
 _MOST_PLACES = 5_000
 """Places that are kept in memory; a build of thousands of models asks for most within one stretch of time."""
+
+
+_MOST_PUBLISHED = 500
+"""Manifests that are kept in memory: most are read by the next stages of a model."""
 
 
 class Freshness(NamedTuple):
@@ -50,11 +55,12 @@ class Freshness(NamedTuple):
 
 
 class Publication(NamedTuple):
-    """A stage's published manifest with its text, its record, and the digest of the texts of both."""
+    """A stage's published manifest with its text, its record, its origin, and the digest of manifest and record."""
 
     manifest: Manifest
     text: str
     record: Record
+    origin: Origin
     texts_sha256: bytes
 
 
@@ -76,6 +82,8 @@ class Rebuilder:
     digests: Digests
     code: Code
     _places: dict[str, Place] = field(default_factory=dict)
+    _published: dict[Input, Manifest] = field(default_factory=dict)
+    """Manifests that this process published, as their text was then; later stages read each several times."""
 
     @classmethod
     def of(cls, project: Path, build: Path, threads: int) -> Rebuilder:
@@ -86,6 +94,10 @@ class Rebuilder:
     @cached_property
     def _origins(self) -> OriginLog:
         return OriginLog(StateFolder.of(self.build).origins)
+
+    @cached_property
+    def _makers(self) -> Makers:
+        return Makers()
 
     @cached_property
     def _archive(self) -> CodeArchive:
@@ -147,6 +159,8 @@ class Rebuilder:
         except (OSError, ValueError):
             return Freshness([Reason("never")])
         if reasons := changes(former.request, request, self.code_table):
+            if not self._origins.has(former.request.key):  # The build that made it was killed.
+                self._origins.keep(Origin.of(former.request, text, {}))
             return Freshness(reasons)
         if not former.belongs_to(text):
             manifest_name = f"{request.stage}.manifest.json"
@@ -174,10 +188,14 @@ class Rebuilder:
         ran_sha256 = _ran_sha256(request) if ran else ""
         record = Record.sealed(request, text, measured, ran_sha256, elsewhere=elsewhere, processor=processor)
         place, lines = self.place(stage), record.to_json()
-        self._remember(request, text)
+        origin = self._remember(request, text)
         manifest = publish(made, file, place.folder, (place.record, lines), elsewhere=elsewhere)
         self.save_if_due()
-        return Publication(manifest, text, record, _both(text.encode(), lines.encode()))
+        self._makers.remember(place.manifest, origin.result, request.key)
+        if len(self._published) >= _MOST_PUBLISHED:
+            self._published.clear()
+        self._published[Input(place.manifest, origin.result)] = manifest
+        return Publication(manifest, text, record, origin, _both(text.encode(), lines.encode()))
 
     def is_unchanged(self, request: Request, stage: Stage) -> bool:
         """Returns whether all inputs of a stage are as its request says."""
@@ -205,10 +223,13 @@ class Rebuilder:
         self._remember(request, NO_MANIFEST)
         show_refused(request.stage, request.out, request.folder, (record_path, record))
 
-    def _remember(self, request: Request, manifest: str) -> None:
+    def _remember(self, request: Request, manifest: str) -> Origin:
         """Keeps what a result was made from, so that a later build can name what changed."""
-        self._archive.keep(request.code, self.code.closure(self.code.modules(request.code)))
-        self._origins.keep(Origin.of(request, manifest))
+        if not self._archive.has(request.code):
+            self._archive.keep(request.code, self.code.closure(self.code.modules(request.code)))
+        origin = Origin.of(request, manifest, self._makers.of(request))
+        self._origins.keep(origin)
+        return origin
 
     def artifacts(self, stage: Stage, texts_sha256: bytes) -> tuple[str, ...]:
         """Returns the names of the artifacts that this process published, if they have not changed since.
@@ -219,7 +240,7 @@ class Rebuilder:
         text, record_text = read_bytes(manifest), read_bytes(record)
         if _both(text, record_text) == texts_sha256:
             published = Manifest.parse(text, folder)
-            if not self.digests.damage(Record.of(parse_json(record_text)).expected(published)):
+            if not self.digests.damage(expected(published, parse_json(record_text))):
                 return tuple(published.files)
         raise ArtifactError(f"The results of {stage.id} were changed.", [("folder", folder)])
 
@@ -227,10 +248,10 @@ class Rebuilder:
         """Returns whether an input's manifest is that of the request, and its artifacts are as published."""
         try:
             data = read_bytes(upstream.path)
-            manifest = Manifest.parse(data, upstream.path.parent)
+            if hashlib.sha256(data).hexdigest() != upstream.sha256:
+                return False
+            manifest = self._published.get(upstream) or Manifest.parse(data, upstream.path.parent)
         except (OSError, ValueError):
-            return False
-        if hashlib.sha256(data).hexdigest() != upstream.sha256:
             return False
         if not self.digests.damage(manifest):
             return True
@@ -255,6 +276,8 @@ class Rebuilder:
         """Writes the cached digests. They only save time: a failure is ignored."""
         self.digests.cache.save()
         self.code.cache.save()
+        if "_origins" in self.__dict__:
+            self._origins.flush()
 
     def save_if_due(self) -> None:
         """Writes the cached digests, at most once a second: small stages take less time than a write."""

@@ -8,6 +8,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from qatbuild.engine.history.origin import Origin
 from qatbuild.engine.plan import Stage
 from qatbuild.engine.project import Project
 from qatbuild.engine.store import Store
@@ -77,12 +78,12 @@ class Supply:
         entry = self.store.entry(request.key) if self.store is not None else None
         return "" if entry is None else entry.writer.processor
 
-    def keep(self, stage: Stage, request: Request, manifest: Manifest) -> None:
+    def keep(self, stage: Stage, request: Request, manifest: Manifest, origin: Origin) -> None:
         """Keeps a published result. A fault is only said: the stage is built, and a later restore is lost."""
         if self.store is None:
             return
         try:
-            self.store.keep(request, manifest)
+            self.store.keep(request, manifest, origin)
         except OSError as fault:
             sys.stderr.write(f"{stage.id} cannot be kept in the store: {fault}\n")
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 
 TICK_NS = 20_000_000
 """Two changes of a file with a longer interval than this have different ctimes where ctimes have fractions."""
@@ -28,3 +29,9 @@ def is_settled(ctime_ns: int, at_ns: int) -> bool:
     """
     tick_ns = TICK_NS if ctime_ns % _SECOND_NS else _COARSE_TICK_NS
     return ctime_ns < at_ns - tick_ns
+
+
+def are_settled(ctimes_ns: Sequence[int], at_ns: int) -> bool:
+    """Returns whether that holds for all of these files, by one comparison for old ones."""
+    newest_ns = max(ctimes_ns, default=0)
+    return newest_ns < at_ns - _COARSE_TICK_NS or all(is_settled(ctime_ns, at_ns) for ctime_ns in ctimes_ns)

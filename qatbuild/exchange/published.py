@@ -56,11 +56,7 @@ class Record(NamedTuple):
     @classmethod
     def of(cls, fields: Any) -> Record:
         """Makes the record from the fields that `to_json` writes; ValueError for anything else."""
-        request = Request.of(fields)
-        try:
-            measured = {name: (int(size), str(digest)) for name, (size, digest) in fields.get("measured", {}).items()}
-        except (TypeError, AttributeError) as fault:
-            raise ValueError(f"no record: {fault}") from fault
+        request, measured = Request.of(fields), _measured(fields)
         ran, seal, processor = (str(fields.get(name, "")) for name in ("ran", "seal", "processor"))
         return cls(request, measured, ran, seal, bool(fields.get("elsewhere")), processor)
 
@@ -81,20 +77,40 @@ class Record(NamedTuple):
 
     def complete(self, manifest: Manifest) -> Manifest:
         """Returns its manifest with the digests of all artifacts."""
-        return replace(manifest, files={**manifest.files, **self.measured}) if self.measured else manifest
+        return _complete(manifest, self.measured)
 
     def expected(self, manifest: Manifest) -> Manifest:
         """Returns the manifest, complete, of the artifacts that must be in its folder."""
-        complete = self.complete(manifest)
-        if not self.elsewhere:
-            return complete
-        return replace(complete, files={name: row for name, row in complete.files.items() if _is_there(manifest, name)})
+        return _expected(self.complete(manifest), elsewhere=self.elsewhere)
 
     def seal_of(self, manifest: str) -> str:
         """Returns the seal that binds this record to a manifest, given as its text."""
         more = [self.measured, self.ran, *([True] if self.elsewhere else [])]
         more += [self.processor] if self.processor else []
         return hashlib.sha256(f"{self.request.key}\n{canonical_json(more)}\n{manifest}".encode()).hexdigest()
+
+
+def expected(manifest: Manifest, fields: Any) -> Manifest:
+    """Returns what `Record.expected` does, for the fields of a record; ValueError for anything else."""
+    complete = _complete(manifest, _measured(fields))
+    return _expected(complete, elsewhere=bool(fields.get("elsewhere")))
+
+
+def _measured(fields: Any) -> Files:
+    try:
+        return {name: (int(size), str(digest)) for name, (size, digest) in fields.get("measured", {}).items()}
+    except (TypeError, AttributeError) as fault:
+        raise ValueError(f"no record: {fault}") from fault
+
+
+def _complete(manifest: Manifest, measured: Files) -> Manifest:
+    return replace(manifest, files={**manifest.files, **measured}) if measured else manifest
+
+
+def _expected(complete: Manifest, *, elsewhere: bool) -> Manifest:
+    if not elsewhere:
+        return complete
+    return replace(complete, files={name: row for name, row in complete.files.items() if _is_there(complete, name)})
 
 
 def _is_there(manifest: Manifest, name: str) -> bool:

@@ -27,6 +27,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from qatbuild.engine.history.origin import Origin
 from qatbuild.engine.store.local import LocalStore
 from qatbuild.engine.store.place import place, takes_links
 from qatbuild.engine.store.remote import connect
@@ -61,7 +62,8 @@ class Stored(NamedTuple):
         none: dict[str, Any] = {}
         request = Request("float", none, none, none, none, "", 1, root, root, out, root)
         stored = cls(root, request, files * file_bytes)
-        stored.local("store").keep(request, Manifest.of("float", out, {}))
+        manifest = Manifest.of("float", out, {})
+        stored.local("store").keep(request, manifest, Origin.of(request, manifest.to_json(), {}))
         return stored
 
     def local(self, name: str) -> LocalStore:

@@ -160,5 +160,5 @@ def test_gc_forgets_what_was_made_long_ago_and_is_gone(checkouts: tuple[ToyProje
     assert toy.doit("why", former, "net").returncode == 1
     assert toy.doit("gc", "--age", "0").returncode == 0
     assert "no result" in toy.doit("why", former, "net").stderr
-    assert len(OriginLog(state / "origins").lines) == 8
+    assert len(OriginLog(state / "origins").rows) == 8
     assert len(list((state / "code").iterdir())) < texts

@@ -15,8 +15,9 @@ from pathlib import Path
 
 import pytest
 
-from qatbuild.engine.build import Result, build
+from qatbuild.engine.build import build
 from qatbuild.engine.loaded import LoadedProject
+from qatbuild.engine.outcome import Result
 from qatbuild.engine.project import Everything, Project
 from tests.builds.conftest import REPOSITORY, ToyProject, toy_at
 from tests.distributed import toy_worker

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from qatbuild.engine.history.origin import Origin
 from qatbuild.engine.store.local import LocalStore
 from qatbuild.engine.store.remote import Limits, connect
 from qatbuild.engine.store.shared import SharedStore
@@ -39,7 +40,7 @@ class Machine:
             (folder / name).unlink(missing_ok=True)  # It may share its bytes with a blob.
             (folder / name).write_bytes(data)
         manifest = Manifest.of("convert", folder, {})
-        self.store.keep(request, manifest)
+        self.store.keep(request, manifest, Origin.of(request, manifest.to_json(), {}))
         self.store.finish()
         return manifest
 

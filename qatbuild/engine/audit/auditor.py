@@ -10,6 +10,8 @@ from qatbuild.engine.audit.comparison import differences
 from qatbuild.engine.audit.rebuilding import NotRebuiltError, Rebuilding
 from qatbuild.engine.execute import Executor
 from qatbuild.engine.forecast import Verdict
+from qatbuild.engine.history.makers import Makers
+from qatbuild.engine.history.origin import Origin
 from qatbuild.engine.rebuild import Rebuilder
 from qatbuild.engine.store import Store
 from qatbuild.engine.store.entry import Entry, Writer
@@ -84,5 +86,6 @@ class Auditor:
         reason = f"the result {entry.key[:12]} of {entry.stage} was wrong"
         withdraw(self._store.local, {entry.writer.id}, self._store.entry)
         self._store.quarantine(entry.writer.id, reason)  # Last: what is cut off is found, and withdrawn, again.
-        self._store.keep(request, made)
+        origin = Origin.of(request, made.to_json(), Makers().of(request))
+        self._store.keep(request, made, origin)
         self._store.finish()

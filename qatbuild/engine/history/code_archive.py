@@ -23,21 +23,24 @@ class CodeArchive:
         self._folder = folder
         self._kept = set[str]()
 
+    def has(self, digest: str) -> bool:
+        """Returns whether the modules of a code digest are kept, or could not be."""
+        if digest not in self._kept and self._table(digest).is_file():
+            self._kept.add(digest)
+        return digest in self._kept
+
     def keep(self, digest: str, closure: Iterable[tuple[str, Path, str]]) -> None:
-        """Keeps modules with their texts, given as (module, file, fingerprint), unless the digest is kept already."""
-        if digest in self._kept:
-            return
+        """Keeps modules with their texts, given as (module, file, fingerprint)."""
         self._kept.add(digest)
-        path = self._table(digest)
-        if path.is_file():
-            return
         table = {module: (file, fingerprint) for module, file, fingerprint in closure if module not in TALK}
         with contextlib.suppress(OSError):
             for file, fingerprint in table.values():
                 text = self._text(fingerprint)
                 if not text.is_file():
                     write_bytes(text, zlib.compress(read_bytes(file), 9))
-            write_text(path, json.dumps({module: fingerprint for module, (_, fingerprint) in table.items()}))
+            write_text(
+                self._table(digest), json.dumps({module: fingerprint for module, (_, fingerprint) in table.items()})
+            )
 
     def table(self, digest: str) -> Mapping[str, str]:
         """Returns module -> fingerprint for a code digest; empty if it is not kept."""

@@ -7,7 +7,7 @@ from collections.abc import Collection
 from pathlib import Path
 
 from qatbuild.engine.history.code_archive import CodeArchive
-from qatbuild.engine.history.log import Line, OriginLog
+from qatbuild.engine.history.log import OriginLog, Row
 from qatbuild.engine.state_folder import StateFolder
 
 
@@ -23,14 +23,14 @@ class OldOrigins:
 
     def __bool__(self) -> bool:
         """Returns whether there are any."""
-        return any(map(self._is_old, self._log.lines.values()))
+        return any(map(self._is_old, self._log.rows.values()))
 
     def remove(self) -> None:
         """Removes them, and the code that only they refer to. Hold the build lock. A failure only costs space."""
         with contextlib.suppress(OSError):
             self._log.drop(self._is_old)
-            origins = filter(None, (line.origin() for line in self._log.lines.values()))
+            origins = filter(None, (row.origin() for row in self._log.rows.values()))
             self._code.keep_only({origin.request.code for origin in origins})
 
-    def _is_old(self, line: Line) -> bool:
-        return line.at <= self._oldest and line.key not in self._needed
+    def _is_old(self, row: Row) -> bool:
+        return row.at <= self._oldest and row.key not in self._needed

@@ -6,7 +6,6 @@ import base64
 import hashlib
 import zlib
 from collections.abc import Mapping
-from functools import lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -17,9 +16,6 @@ _NOWHERE = Path()
 
 _WINDOW_BITS, _MEMORY_LEVEL = 12, 5
 """The least for texts of this size: zlib takes longer to set up than to compress."""
-
-_MOST_MAKERS = 5_000
-"""Inputs whose makers are kept in memory; a build of thousands of models uses most within a short time."""
 
 _FREQUENT = (
     b'{"code":"","inputs":{},"result":"","settings":{"dataset":{"labels":true,"name":"images","sha256":null,"url":nu'
@@ -53,13 +49,8 @@ class Origin(NamedTuple):
     result: str
 
     @classmethod
-    def of(cls, request: Request, manifest: str) -> Origin:
-        """Makes the origin of a request's result, given the text of its manifest, '' for a refused model.
-
-        The records beside the inputs say what made these.
-        """
-        inputs = request.inputs.items()
-        made_by = {role: _maker(Request.path_of(each.path.parent, role), each.sha256) for role, each in inputs}
+    def of(cls, request: Request, manifest: str, made_by: Mapping[str, str]) -> Origin:
+        """Makes the origin of a request's result, given the text of its manifest, '' for a refused model."""
         return cls.placeless(request, made_by, hashlib.sha256(manifest.encode()).hexdigest() if manifest else "")
 
     @classmethod
@@ -76,17 +67,31 @@ class Origin(NamedTuple):
         """Reads what `packed` returned; ValueError for anything else."""
         try:
             unpacker = zlib.decompressobj(zdict=_FREQUENT)
-            fields = parse_json(unpacker.decompress(base64.b85decode(packed)) + unpacker.flush())
-            if not unpacker.eof:
-                raise ValueError("an origin was cut off")
+            text = unpacker.decompress(base64.b64decode(packed)) + unpacker.flush()
+        except zlib.error as fault:
+            raise ValueError(f"not an origin: {fault}") from fault
+        if not unpacker.eof:
+            raise ValueError("an origin was cut off")
+        return cls.parse(text)
+
+    @classmethod
+    def parse(cls, text: str | bytes) -> Origin:
+        """Reads what `to_json` returned; ValueError for anything else."""
+        try:
+            fields = parse_json(text)
             inputs = {role: str(sha256) for role, (_, sha256) in fields["inputs"].items()}
             request = _placeless(fields, inputs, fields["sources"])
             return cls(request, {role: str(key) for role, (key, _) in fields["inputs"].items()}, str(fields["result"]))
-        except (zlib.error, KeyError, TypeError, AttributeError) as fault:
+        except (KeyError, TypeError, AttributeError) as fault:
             raise ValueError(f"not an origin: {fault}") from fault
 
     def packed(self) -> str:
         """Returns the origin as a short text without blanks."""
+        packer = zlib.compressobj(wbits=_WINDOW_BITS, memLevel=_MEMORY_LEVEL, zdict=_FREQUENT)
+        return base64.b64encode(packer.compress(self.to_json().encode()) + packer.flush()).decode()
+
+    def to_json(self) -> str:
+        """Returns the origin as one line of JSON."""
         request = self.request
         fields = {
             **request.identity,
@@ -94,18 +99,7 @@ class Origin(NamedTuple):
             "sources": {role: [each.path.as_posix(), each.sha256] for role, each in request.sources.items()},
             "result": self.result,
         }
-        packer = zlib.compressobj(wbits=_WINDOW_BITS, memLevel=_MEMORY_LEVEL, zdict=_FREQUENT)
-        packed = packer.compress(canonical_json(fields).encode()) + packer.flush()
-        return base64.b85encode(packed).decode()
-
-
-@lru_cache(_MOST_MAKERS)
-def _maker(record: Path, result: str) -> str:  # noqa: ARG001  Another result has another maker.
-    """Returns the key of the request that made an input, by the record beside it; '' without one."""
-    try:
-        return Request.read(record).key
-    except (OSError, ValueError):
-        return ""
+        return canonical_json(fields)
 
 
 def _placeless(fields: Mapping[str, Any], inputs: Mapping[str, str], sources: Mapping[str, tuple[str, str]]) -> Request:

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
+from qatbuild.engine.history.origin import Origin
 from qatbuild.engine.store.entry import Entry
 from qatbuild.exchange.manifest import Manifest
 from qatbuild.exchange.request import Request
@@ -35,7 +36,7 @@ class Store(Protocol):
         With `may_stay`, a result whose artifacts are on other machines only is returned without any of them.
         """
 
-    def keep(self, request: Request, manifest: Manifest) -> Entry:
+    def keep(self, request: Request, manifest: Manifest, origin: Origin) -> Entry:
         """Keeps the artifacts that a manifest names, and the logs beside them, as the result of a request."""
 
     def forget(self, key: str) -> None:

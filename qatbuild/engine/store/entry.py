@@ -61,15 +61,14 @@ class Entry(_Fields):
     """One kept result."""
 
     @classmethod
-    def of(cls, request: Request, manifest: Manifest) -> Entry:
-        """Describes the published result of a request. OSError if a file cannot be read."""
+    def of(cls, request: Request, manifest: Manifest, origin: Origin) -> Entry:
+        """Describes the published result of a request with this origin. OSError if a file cannot be read."""
         logs = [path for name in LOGS for path in map(Path, tree(f"{manifest.folder}/{name}")[1]) if path.is_file()]
         names = [*undigested(manifest), *(path.relative_to(manifest.folder).as_posix() for path in logs)]
         extra = described(manifest.folder, names)
         writer = Writer.here()
         writer = writer._replace(processor=ran_on(manifest.folder, request) or writer.processor)
-        text = manifest.to_json()
-        return cls(request.key, text, extra, Origin.of(request, text), writer)
+        return cls(request.key, manifest.to_json(), extra, origin, writer)
 
     @classmethod
     def parse(cls, key: str, text: str) -> Entry:
@@ -78,8 +77,6 @@ class Entry(_Fields):
             fields = parse_json(text)
             extra = {str(name): (int(size), str(digest)) for name, (size, digest) in fields["extra"].items()}
             origin = Origin.unpacked(fields["origin"]) if "origin" in fields else None
-            result = hashlib.sha256(str(fields["manifest"]).encode()).hexdigest()
-            origin = None if origin is None else origin._replace(result=result)
             writer = Writer(*map(str, fields.get("writer", ["", "", ""])))
             entry = cls(key, str(fields["manifest"]), extra, origin, writer)
             entry._check()
@@ -89,8 +86,7 @@ class Entry(_Fields):
 
     def to_json(self) -> str:
         """Returns the entry's text."""
-        # The digest of its manifest is left out of the text: that has the manifest.
-        origin = {} if self.origin is None else {"origin": self.origin._replace(result="").packed()}
+        origin = {} if self.origin is None else {"origin": self.origin.packed()}
         return json.dumps({"manifest": self.text, "extra": self.extra, **origin, "writer": list(self.writer)})
 
     def manifest(self, folder: Path) -> Manifest:

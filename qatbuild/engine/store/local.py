@@ -23,6 +23,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import NamedTuple
 
+from qatbuild.engine.history.origin import Origin
 from qatbuild.engine.store.entry import Entry
 from qatbuild.engine.store.place import place, takes_links
 from qatbuild.exchange.files import file_sha256, make_folder, make_way, put, read_json, read_text, remove, write_text
@@ -53,6 +54,8 @@ class LocalStore:
         self.build = build
         self._lock = root / "lock"
         self._is_registered = False
+        self._parsed: tuple[str, str, Entry] | None = None
+        """The last entry with its key and text: a stage that is restored asks for it several times."""
 
     @property
     def local(self) -> LocalStore:
@@ -106,9 +109,9 @@ class LocalStore:
             blob.unlink(missing_ok=True)
         return False
 
-    def keep(self, request: Request, manifest: Manifest) -> Entry:
+    def keep(self, request: Request, manifest: Manifest, origin: Origin) -> Entry:
         """See Store."""
-        entry = Entry.of(request, manifest)
+        entry = Entry.of(request, manifest, origin)
         with held(self._lock, shared=True):
             for name, (_, digest) in entry.files.items():
                 self._put(f"{manifest.folder}/{name}", digest)
@@ -147,7 +150,10 @@ class LocalStore:
     def entry(self, key: str) -> Entry | None:
         """See Store."""
         try:
-            return Entry.parse(key, read_text(self._index(key)))
+            text = read_text(self._index(key))
+            if self._parsed is None or self._parsed[:2] != (key, text):
+                self._parsed = key, text, Entry.parse(key, text)
+            return self._parsed[2]
         except (OSError, ValueError):
             return None
 

@@ -16,6 +16,7 @@ from itertools import chain
 from pathlib import Path
 
 from qatbuild.engine.history.code_archive import CodeArchive
+from qatbuild.engine.history.origin import Origin
 from qatbuild.engine.state_folder import StateFolder
 from qatbuild.engine.store.code import SharedCode
 from qatbuild.engine.store.entry import Entry
@@ -92,9 +93,9 @@ class SharedStore:
                 return manifest
         return None
 
-    def keep(self, request: Request, manifest: Manifest) -> Entry:
+    def keep(self, request: Request, manifest: Manifest, origin: Origin) -> Entry:
         """See Store. The upload goes on while further stages are built."""
-        entry = self.local.keep(request, manifest)
+        entry = self.local.keep(request, manifest, origin)
         self._entries.pop(entry.key, None)
         if self._uploads is not None:
             self._uploads.start(entry)

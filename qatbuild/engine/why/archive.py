@@ -53,7 +53,7 @@ class Archive:
 
     def keys(self, prefix: str) -> set[str]:
         """Returns the keys on record that begin with these hexadecimal digits; the cache is only asked without any."""
-        logged = {key for log in self._logs for key in log.lines if key.startswith(prefix)}
+        logged = {key for log in self._logs for key in log.rows if key.startswith(prefix)}
         if logged or self._store is None:
             return logged
         if len(prefix) == _KEY_DIGITS:
@@ -64,7 +64,7 @@ class Archive:
 
     def at(self, key: str) -> int | None:
         """Returns when a result was first published, in seconds since the epoch; None if that is not on record."""
-        return next((log.lines[key].at for log in self._logs if key in log.lines), None)
+        return next((log.rows[key].at for log in self._logs if key in log.rows), None)
 
     def table(self, code: str) -> Mapping[str, str]:
         """Returns module -> fingerprint for a code digest; empty if it is not on record."""
