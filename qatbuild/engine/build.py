@@ -14,20 +14,22 @@ import contextlib
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from qatbuild.engine.build_lock import BuildLock
-from qatbuild.engine.closing import Pages, close
+from qatbuild.engine.closing import Pages
 from qatbuild.engine.execute import Executor
 from qatbuild.engine.execute.choice import chosen
 from qatbuild.engine.fast_path import FastPath, Verified
 from qatbuild.engine.forecast import freshness
+from qatbuild.engine.in_order import end, outcomes_of
+from qatbuild.engine.live.monitor import Monitor, Say
 from qatbuild.engine.loaded import LoadedProject
-from qatbuild.engine.outcome import Fate, Outcome, Outcomes, Result, failure_text, not_built_line, shown, start_line
+from qatbuild.engine.outcome import Fate, Outcomes, Result
 from qatbuild.engine.plan import Stage, in_order
 from qatbuild.engine.project import Everything, Project
 from qatbuild.engine.reason import Reason
@@ -56,31 +58,35 @@ def build(
     always: bool = False,
     whole: bool = False,
     keep_going: bool = True,
-    say: Callable[[str], object] = lambda _: None,
+    say: Say = lambda _: None,
+    events: Path | None = None,
 ) -> Result:
     """Builds labels (specs, labels, or either with :STAGE; by default the project's) and everything they depend on.
 
     `executor` runs the requests; by default that of the settings, which ends with the build. `always` runs stages that
     are up to date, too; `whole` fetches those of their artifacts that are only in a cache. Without `keep_going`
-    the first failure ends the build. `say` receives the texts that `doit` would print. The record of up-to-date specs
-    is used and written if the project's root is the working directory. SpecError for an unknown label, ArtifactError
-    for a page that cannot be written; failed stages and specs with faults are part of the result.
+    the first failure ends the build. `say` receives the texts that `doit` would print; on a terminal, live lines are
+    below them. `events` is a file for events. The record of up-to-date specs is used and written if the project's root
+    is the working directory. SpecError for an unknown label, ArtifactError for a page or events that cannot be written;
+    failed stages and specs with faults are part of the result.
     """
     fast_path = FastPath(project) if Path.cwd() == project.root else None
     if fast_path and not always and not whole:
         fast_path.check(labels)
         if fast_path.nothing_to_load:
-            outcomes = Outcomes.empty(fast_path.count_stages())
-            _say_all(say, close(outcomes, Pages(project, None, fast_path)))
+            outcomes, monitor = Outcomes.empty(fast_path.count_stages()), Monitor(events)
+            monitor.plan(())
+            end(monitor, outcomes, Pages(project, None, fast_path), say)
             fast_path.remember_pages()
             return Result(outcomes, {})
     loaded = LoadedProject.load(project, fast_path.selection if fast_path else Everything())
-    lock = BuildLock(project.state.lock)
-    builder = Builder(loaded, executor, lock=lock, always=always, whole=whole)
     outcomes = Outcomes.empty(fast_path.count_stages(loaded.plan.stages) if fast_path else 0)
     skipped = fast_path.up_to_date if fast_path else ()
     names = [name for name in labels if name not in skipped] if labels else loaded.default
     ids, errors = loaded.select_sound(names)
+    lock, monitor = BuildLock(project.state.lock), Monitor(events)
+    monitor.has_failed = bool(errors)
+    builder = Builder(loaded, executor, lock=lock, always=always, whole=whole, monitor=monitor)
     if fast_path:
         fast_path.seed_code_digests(builder.rebuilder)
     with contextlib.ExitStack() as at_end:  # The last one is called first.
@@ -90,8 +96,10 @@ def build(
             at_end.callback(builder.executor.stop)
         if fast_path:
             at_end.callback(remember, fast_path, loaded, builder)
-        at_end.callback(_say_all, say, close(outcomes, Pages(project, loaded.plan, fast_path)))
-        for outcome in _outcomes(builder, in_order(loaded.plan, ids), say):
+        at_end.callback(end, monitor, outcomes, Pages(project, loaded.plan, fast_path), say)
+        stages = list(in_order(loaded.plan, ids))
+        monitor.plan((stage, builder.rebuilder.manifest_path(stage).parent) for stage in stages)
+        for outcome in outcomes_of(builder, monitor, stages, say):
             outcomes.rows.append(outcome)
             if outcome.error and not keep_going:
                 break
@@ -109,12 +117,14 @@ class Builder:
         lock: BuildLock | None = None,
         always: bool = False,
         whole: bool = False,
+        monitor: Monitor | None = None,
     ) -> None:
         """Makes a builder that runs requests with `executor`, by default the one of the project.
 
         `lock` is taken at the first stale stage and left to the caller to give back; without it, each stage takes the
         build folder's lock for itself. `always` runs stages that are up to date, too. `whole` fetches artifacts that
-        only later stages may need: without it, datasets and checkpoints stay in the cache until then.
+        only later stages may need: without it, datasets and checkpoints stay in the cache until then. `monitor` hears
+        of the progress of stages.
         """
         project = loaded.project
         self.plan = loaded.plan
@@ -126,6 +136,7 @@ class Builder:
         self._lock = lock
         self.always = always
         self._whole = whole
+        self._monitor = monitor
         self._supply = Supply(project)
         self._bringing: dict[str, threading.Lock] = {}
         self._current: dict[str, Freshness] = {}
@@ -200,7 +211,7 @@ class Builder:
         restored = is_stored and self._supply.restore(request, may_stay=may_stay(stage) and not whole)
         if not restored:
             request = self._with_inputs(stage, request)
-            self._run(request)
+            self._run(stage, request)
             self._here.add(stage.id)
         self._finished[stage.id] = self._publish(request, stage, keep=not restored)
         return Fate.RESTORED if restored else Fate.BUILT
@@ -292,9 +303,10 @@ class Builder:
 
         return Papers(self._project.build, self.plan, self._abouts)
 
-    def _run(self, request: Request) -> None:
+    def _run(self, stage: Stage, request: Request) -> None:
         try:
-            self.executor.run(request)
+            with self._monitor.running(stage, request) if self._monitor else nullcontext():
+                self.executor.run(request)
         except AcceptanceError:
             self.rebuilder.refuse(request)
             raise
@@ -313,34 +325,3 @@ class Builder:
 def remember(fast_path: FastPath, loaded: LoadedProject, builder: Builder) -> None:
     """Writes the record of what is up to date, at the end of a build."""
     fast_path.remember(loaded, builder.rebuilder, builder.verified(fast_path.began_ns))
-
-
-def _say_all(say: Callable[[str], object], texts: Iterable[str]) -> None:
-    for text in texts:
-        say(text)
-
-
-def _outcomes(builder: Builder, stages: Iterable[Stage], say: Callable[[str], object]) -> Iterator[Outcome]:
-    """Builds stages in order and yields the outcome of each."""
-    lost = set[str]()
-    for stage in stages:
-        if lost.intersection(stage.prerequisites):
-            say(not_built_line(stage))
-            outcome = Outcome(stage, Fate.NOT_BUILT)
-        else:
-            outcome = _outcome(builder, stage, say)
-        if outcome.fate in {Fate.NOT_BUILT, Fate.FAILED, Fate.REFUSED}:
-            lost.add(stage.id)
-        yield outcome
-
-
-def _outcome(builder: Builder, stage: Stage, say: Callable[[str], object]) -> Outcome:
-    if builder.is_current(stage) and not builder.always:
-        return Outcome(stage, Fate.UP_TO_DATE)
-    if reasons := builder.reasons[stage.id]:
-        say(start_line(stage, reasons, restorable=stage.id in builder.restorable))
-    try:
-        return Outcome(stage, builder.build(stage))
-    except QatbuildError as error:
-        say(failure_text(shown(stage), error.block()))
-        return Outcome(stage, Fate.REFUSED if isinstance(error, AcceptanceError) else Fate.FAILED, error.block())

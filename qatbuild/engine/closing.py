@@ -76,13 +76,28 @@ def close(outcomes: Outcomes, pages: Pages) -> Iterator[str]:
         yield from _put_back(pages)
 
 
+def summary(outcomes: Outcomes, seconds: float) -> str:
+    """Returns the table of what became of the stages and where the time went, and the counts of a build of `seconds`.
+
+    Without the table if at most one stage ran; '' for a build without stages.
+    """
+    if not outcomes.counts:
+        return ""
+    line = f"{outcomes.counts} in {seconds:.1f} s\n"
+    if sum(row.fate not in {Fate.UP_TO_DATE, Fate.NOT_BUILT} for row in outcomes.rows) <= 1:
+        return line
+    from qatbuild.engine.spent import table  # noqa: PLC0415  Only for a build that made something.
+
+    return f"\n{table(outcomes.rows)}{line}"
+
+
 def _failures(outcomes: Outcomes) -> Iterator[Failure]:
     """Yields the failures to list. A refused stage is left out, because its new report shows the refusal."""
     from qatbuild.report.failures import Failure  # noqa: PLC0415  Most builds need none.
 
-    for stage, fate, error in outcomes.rows:
-        if fate is Fate.FAILED or (fate is Fate.NOT_BUILT and is_judged(stage)):
-            yield from (Failure(label, stage.name, error) for label in stage.labels)
+    for row in outcomes.rows:
+        if row.fate is Fate.FAILED or (row.fate is Fate.NOT_BUILT and is_judged(row.stage)):
+            yield from (Failure(label, row.stage.name, row.error) for label in row.stage.labels)
 
 
 def _put_back(pages: Pages) -> Iterator[str]:

@@ -23,7 +23,9 @@ from qatbuild.exchange.file_state import are_settled
 from qatbuild.exchange.files import canonical_json
 
 PACKAGE = Path(__file__).parents[1]
-TALK = frozenset({"qatbuild.worker.console", "qatbuild.exchange.errors"})
+TALK = frozenset(
+    {"qatbuild.worker.console", "qatbuild.worker.typed_bar", "qatbuild.exchange.activity", "qatbuild.exchange.errors"}
+)
 """Modules that only print or word errors: they cannot change the result of a stage that succeeds."""
 
 DOCUMENTED = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)

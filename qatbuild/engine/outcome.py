@@ -27,11 +27,12 @@ class Fate(StrEnum):
 
 
 class Outcome(NamedTuple):
-    """One stage and its fate. `error` is the text of a failure, else ''."""
+    """One stage and its fate. `error` is the text of a failure, else ''; `seconds` is how long it took."""
 
     stage: Stage
     fate: Fate
     error: str = ""
+    seconds: float = 0.0
 
 
 class Outcomes(NamedTuple):

@@ -13,10 +13,11 @@ from typing import Any, NamedTuple
 from qatbuild.engine.build import build
 from qatbuild.engine.execute import Executor
 from qatbuild.engine.outcome import shown
-from qatbuild.engine.papers.chain import Link, read_chain
+from qatbuild.engine.papers.chain import read_chain
 from qatbuild.engine.project import Project
 from qatbuild.exchange.errors import StageError
 from qatbuild.exchange.files import make_folder
+from qatbuild.exchange.link import Link
 
 
 class Difference(NamedTuple):
@@ -54,9 +55,9 @@ def reproduce(
     if (downloads := project.build / "downloads").is_dir():
         (scratch / "downloads").symlink_to(downloads)
     result = build(again, [label], executor=executor, keep_going=False, say=say)
-    for stage, _, error in result.outcomes.rows:
-        if error:
-            facts = [("stage", shown(stage)), ("error", error.splitlines()[0])]
+    for row in result.outcomes.rows:
+        if row.error:
+            facts = [("stage", shown(row.stage)), ("error", row.error.splitlines()[0])]
             raise StageError(f"{label} cannot be rebuilt: a stage failed.", facts)
     rebuilt = read_chain(label, scratch / label)
     pairs = [(link, rebuilt.links[stage]) for stage, link in built.links.items() if stage in rebuilt.links]

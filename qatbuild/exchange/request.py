@@ -93,7 +93,7 @@ class Request:
 
     @property
     def console(self) -> Path:
-        """The file that progress goes to, if it exists; without it, to the terminal."""
+        """The file that progress goes to, as lines of exchange/activity.py, if it exists; else to the terminal."""
         return self.work / "console"
 
     @staticmethod

@@ -50,7 +50,7 @@ def project_tasks(dodo_file: str, executor: Executor | None = None) -> tuple[Doi
             fast_path.check(command.names)
         if fast_path.nothing_to_load:
             command.at_end(fast_path.remember_pages)
-            return _up_to_date(project, fast_path)
+            return _up_to_date(project, fast_path, command)
         return _loaded(project, executor, fast_path, command)
     except QatbuildError as error:
         raise InvalidDodoFile(error.block()) from error
@@ -83,13 +83,14 @@ def _is_current_folder(project: Project) -> bool:
     return os.getcwd() == str(project.root)  # noqa: PTH109
 
 
-def _up_to_date(project: Project, fast_path: FastPath) -> tuple[DoitConfig, TaskCreator]:
+def _up_to_date(project: Project, fast_path: FastPath, command: Invocation) -> tuple[DoitConfig, TaskCreator]:
     """Returns tasks for a build with nothing to do: no spec is read, and the stages have no tasks."""
 
     def task_specs() -> Iterator[dict[str, Any]] | None:
         return _placeholders(fast_path) if fast_path.up_to_date else None  # Without tasks doit opens no database.
 
-    context = BuildContext(Pages(project, None, fast_path), {}, frozenset(), fast_path.count_stages())
+    unloaded = fast_path.count_stages()
+    context = BuildContext(Pages(project, None, fast_path), {}, frozenset(), unloaded, command.monitor)
     return _config(project, fast_path, context), task_specs
 
 
@@ -104,7 +105,13 @@ def _loaded(
 
     lock = command.lock if command.builds else None
     session = Session.load(
-        project, executor, fast_path.selection, lock=lock, always=command.always, whole=command.whole
+        project,
+        executor,
+        fast_path.selection,
+        lock=lock,
+        always=command.always,
+        whole=command.whole,
+        monitor=command.monitor if command.builds else None,
     )
     loaded, builder = session.loaded, session.builder
     command.sessions.append(session)
@@ -112,7 +119,8 @@ def _loaded(
         fast_path.seed_code_digests(builder.rebuilder)
         command.at_end(lambda: remember(fast_path, loaded, builder))
     unloaded = fast_path.count_stages(loaded.plan.stages)
-    context = BuildContext(Pages(project, loaded.plan, fast_path), builder.reasons, builder.restorable, unloaded)
+    pages = Pages(project, loaded.plan, fast_path)
+    context = BuildContext(pages, builder.reasons, builder.restorable, unloaded, command.monitor)
     config = {**_config(project, fast_path, context), "check_file_uptodate": checker(builder.rebuilder.digests)}
 
     def parts() -> bool:

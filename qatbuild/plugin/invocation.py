@@ -11,9 +11,12 @@ import gc
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextvars import ContextVar
 from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from qatbuild.engine.build_lock import BuildLock
+from qatbuild.engine.live.monitor import Monitor
 from qatbuild.plugin.streams import ignore_interrupts
 
 if TYPE_CHECKING:
@@ -27,8 +30,8 @@ class Invocation:
     """One command: its names, whether it builds (`doit run`), and whether it runs every stage (-a).
 
     `whole`: whether it fetches every artifact (--artifacts all). `executor` says where stages run, if the command line
-    does. With `lists` it only prints names and descriptions of labels (`doit list`). `namespace` returns the names that
-    the dodo.py defines, once doit has imported it.
+    does; `events` names the file for events, '' for none. With `lists` it only prints names and descriptions of labels
+    (`doit list`). `namespace` returns the names that the dodo.py defines, once doit has imported it.
     `projects` are the projects of the dodo.py; `sessions` are the loaded ones among them; `creators` are the functions
     that make the tasks of its specs.
     """
@@ -39,6 +42,7 @@ class Invocation:
     whole: bool = False
     lists: bool = False
     executor: str = ""
+    events: str = ""
     namespace: Callable[[], Mapping[str, Any]] = dict
     lock: BuildLock = field(default_factory=BuildLock)
     projects: list[Project] = field(default_factory=list)
@@ -83,8 +87,14 @@ class Invocation:
         """The executors of the loaded projects."""
         return [session.builder.executor for session in self.sessions]
 
+    @cached_property
+    def monitor(self) -> Monitor:
+        """What shows the build. ArtifactError if the file of events cannot be written."""
+        return Monitor(Path(self.events) if self.events else None)
+
     def interrupt(self) -> None:
         """Stops the stages that are running."""
+        self.monitor.stop()
         for executor in self.executors:
             executor.stop()
 
@@ -93,6 +103,8 @@ class Invocation:
         with contextlib.ExitStack() as at_end:  # The last one is called first, and each in any case.
             at_end.callback(self.resume_garbage_collection)
             at_end.callback(self.lock.give_back)
+            if "monitor" in self.__dict__:
+                at_end.callback(self.monitor.close)
             for session in reversed(self.sessions):
                 at_end.callback(session.builder.finish)
             for action in self._at_end:

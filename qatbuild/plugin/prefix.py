@@ -40,7 +40,15 @@ def qatbuild_tasks(prefix: str, root: str | Path = ".", executor: Executor | Non
         project = Project.prepared(Path(root).absolute())
         command.open(project)
         lock = command.lock if command.builds else None
-        session = Session.load(project, executor, prefix=prefix, lock=lock, always=command.always, whole=command.whole)
+        session = Session.load(
+            project,
+            executor,
+            prefix=prefix,
+            lock=lock,
+            always=command.always,
+            whole=command.whole,
+            monitor=command.monitor if command.builds else None,
+        )
     except QatbuildError as error:
         raise InvalidDodoFile(error.block()) from error
     command.sessions.append(session)

@@ -5,13 +5,15 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping, Sequence
 from collections.abc import Set as AbstractSet
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from doit.exceptions import TaskFailed, UnmetDependency
 from doit.reporter import ConsoleReporter
 
-from qatbuild.engine.closing import Pages, close
-from qatbuild.engine.outcome import Fate, Outcome, Outcomes, failure_text, not_built_line, shown, start_line
+from qatbuild.engine.closing import Pages, close, summary
+from qatbuild.engine.live.monitor import Monitor
+from qatbuild.engine.outcome import Fate, Outcomes, not_built_line, shown
 
 if TYPE_CHECKING:
     from qatbuild.engine.plan import Stage
@@ -26,13 +28,14 @@ class BuildContext(NamedTuple):
     """Data of a build for the reporter.
 
     `reasons` are by stage id; `restorable` are the ids of stages with a result in the store. Both are filled while
-    stages are checked. `unloaded` counts up-to-date stages that were not loaded.
+    stages are checked. `unloaded` counts up-to-date stages that were not loaded. `monitor` shows what runs.
     """
 
     pages: Pages
     reasons: Mapping[str, Sequence[Reason]]
     restorable: AbstractSet[str]
     unloaded: int
+    monitor: Monitor
 
 
 def reporter_class(context: BuildContext) -> type[ConsoleReporter]:
@@ -54,15 +57,25 @@ class BuildReporter(ConsoleReporter):  # type: ignore[misc]
         """Begins a build."""
         super().__init__(outstream, options)
         self.context = context
-        self.started = time.monotonic()
+        self.monitor = context.monitor
         self.outcomes = Outcomes.empty(context.unloaded)
+
+    def write(self, text: str) -> None:
+        """Called by doit, too: writes text above the live lines."""
+        self.monitor.write(text, self.outstream.write)
+
+    def initialize(self, tasks: Mapping[str, Any], selected: Sequence[str]) -> None:
+        """Called by doit before the first task: the monitor learns what may run."""
+        stages = ((_stage(task), task) for task in map(tasks.__getitem__, selected))
+        self.monitor.plan((stage, Path(task.targets[0]).parent) for stage, task in stages if stage is not None)
 
     def execute_task(self, task: Any) -> None:
         """Prints which stage runs, and why."""
         stage = _stage(task)
         reasons = self.context.reasons.get(stage.id) if stage else None
         if stage is not None and reasons:  # Without a reason, the stage will be up to date.
-            self.write(start_line(stage, reasons, restorable=stage.id in self.context.restorable))
+            restorable = stage.id in self.context.restorable
+            self.monitor.started(stage, reasons, restorable=restorable, say=self.outstream.write)
             self.outstream.flush()
 
     def skip_uptodate(self, task: Any) -> None:
@@ -84,25 +97,25 @@ class BuildReporter(ConsoleReporter):  # type: ignore[misc]
             return
         text = fail.message if isinstance(fail, TaskFailed) else fail.get_msg()
         self._note(task, Fate.REFUSED if isinstance(fail, Refused) else Fate.FAILED, text)
-        self.write(failure_text(shown(stage) if stage else task.name, text))
+        self.monitor.fail(shown(stage) if stage else task.name, text, self.outstream.write)
 
     def complete_run(self) -> None:
-        """Prints the tables of evaluated models and deployed routes, and the counts.
+        """Prints the tables of evaluated models, deployed routes and times, and the counts.
 
         ArtifactError if a page cannot be written.
         """
+        self.monitor.close()
         try:
             for text in close(self.outcomes, self.context.pages):
                 self.write(text)
         finally:
-            if counts := self.outcomes.counts:
-                self.write(f"{counts} in {time.monotonic() - self.started:.1f} s\n")
+            self.write(summary(self.outcomes, time.monotonic() - self.monitor.began_s))
             if self.runtime_errors:
                 self.write("\n".join(self.runtime_errors) + "\n")
 
     def _note(self, task: Any, fate: Fate, error: str = "") -> None:
         if (stage := _stage(task)) is not None:
-            self.outcomes.rows.append(Outcome(stage, fate, error))
+            self.outcomes.rows.append(self.monitor.ended(stage, fate, error))
 
 
 def _stage(task: Any) -> Stage | None:

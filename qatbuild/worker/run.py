@@ -129,15 +129,16 @@ def _write_run(request: Request, seconds: float, opened: list[str]) -> None:
 def _logged(request: Request) -> Iterator[None]:
     """Redirect stdout and stderr, with their descriptors, to log.txt; progress still goes to the terminal.
 
-    It goes to the file `request.console` instead, if that exists: an executor shows it on another machine.
+    It goes to the file `request.console` instead, as typed lines, if that exists: then the build shows it.
     """
     make_folder(request.folder)
     make_way(request.folder / "log.txt")
     sys.stdout.flush()
     sys.stderr.flush()
-    terminal = os.open(request.console, os.O_WRONLY | os.O_APPEND) if request.console.is_file() else os.dup(2)
+    typed = request.console.is_file()
+    terminal = os.open(request.console, os.O_WRONLY | os.O_APPEND) if typed else os.dup(2)
     former = {number: os.dup(number) for number in (1, 2)}
-    os.environ[console.FILENO_VARIABLE] = str(terminal)
+    console.use(terminal, typed=typed)
     with (request.folder / "log.txt").open("a", encoding="utf-8") as log:
         log.write(f"== {request.stage} {time.strftime('%Y-%m-%d %H:%M:%S')} {request.key}\n")
         log.flush()

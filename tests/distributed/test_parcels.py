@@ -173,7 +173,7 @@ def test_progress_is_restored_whole_or_not_at_all(tmp_path: Path) -> None:
 
 
 def test_a_log_is_whole_although_messages_were_lost(tmp_path: Path) -> None:
-    listener = Listener(tmp_path / "log.txt")
+    listener = Listener(tmp_path / "log.txt", tmp_path / "console")
     listener.hear(Message("key", "first", 0, 4, b"one\n"))
     listener.hear(Message("key", "second", 0, 4, b"two\n"))
     listener.hear(Message("key", "second", 20, 24, b"four"))
@@ -198,7 +198,7 @@ def test_a_build_without_cards_and_a_worker_with_cards_are_unlike(
 @pytest.mark.parametrize(("saves", "attempts"), [(0, 5), (3, 7)])
 def test_a_stage_that_is_lost_without_progress_is_given_up(tmp_path: Path, saves: int, attempts: int) -> None:
     sender = Sender(tmp_path)
-    task = Task(sender.packer.pack(sender.request), Listener(tmp_path / "log.txt"), Waiting())
+    task = Task(sender.packer.pack(sender.request), Listener(tmp_path / "log.txt", tmp_path / "console"), Waiting())
 
     class Losing:
         made = 0

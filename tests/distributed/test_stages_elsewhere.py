@@ -66,7 +66,7 @@ def test_log_progress_and_run_come_back_with_the_paths_of_this_machine(
         process = int(said.until("began dataset"))
     folder = project.shared("dataset")
     assert (folder / "log.txt").read_text() == f"== dataset toy\nreads {project.root}/specs\n"
-    assert capfd.readouterr().err == "dataset is half done\n"
+    assert capfd.readouterr().err == "warning: dataset is half done\n"
     ran = json.loads((folder / "dataset.run.json").read_text())
     assert ran["toy"] == process
     entry = FolderRemote(Path(f"{project.root}.cache")).read_entry(ran["key"])

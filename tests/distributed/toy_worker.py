@@ -18,6 +18,7 @@ from qatbuild.engine.execute.progress import Progress
 from qatbuild.engine.rebuild import toolchain
 from qatbuild.engine.store.remote import connect
 from qatbuild.exchange import saved_training
+from qatbuild.exchange.activity import Warned
 from qatbuild.exchange.errors import StageError
 from qatbuild.exchange.files import file_sha256, write_text
 from qatbuild.exchange.request import Request
@@ -55,7 +56,7 @@ class HeldExecutor(ToyExecutor):
         if (orders := folder / "broken.txt").exists():
             write_text(request.project / orders.name, orders.read_text())
         write_text(request.folder / "log.txt", f"== {request.stage} toy\nreads {request.project}/specs\n")
-        request.console.write_text(f"{request.stage} is half done\n")
+        request.console.write_text(Warned(f"{request.stage} is half done").to_line())
         write_text(
             request.folder / f"{request.stage}.run.json",
             json.dumps({"toy": os.getpid(), "processor": "a toy's", "key": request.key}),

@@ -76,11 +76,14 @@ class DaskExecutor:
 
     def run(self, request: Request) -> None:
         """Runs a request on a worker. Raises the stage's error; StageError if no worker can run it."""
-        listener = self._relay.add(request.key, request.folder / "log.txt")
+        listener = self._relay.add(request)
         try:
             with self._noted() as waiting:
                 task = Task(self._packer.pack(request), listener, waiting)
-                self._leave(request, self._dispatcher.performed(task), listener)
+                outcome = self._dispatcher.performed(task)
+                if outcome.run:
+                    listener.wait_for_end(outcome.run)
+                self._leave(request, outcome, listener)
         except RemoteError as fault:
             facts = [("stage", request.stage), ("cache", self._blobs.remote.place), ("reason", fault)]
             raise StageError("The files of a stage cannot travel to or from a worker.", facts, _TRAVELLING) from fault

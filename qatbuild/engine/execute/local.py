@@ -99,7 +99,9 @@ class _Server:
         # A Ctrl-C before the server ignores it would print a traceback; it inherits the blocked signal.
         former = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
         try:
-            self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=_environment())
+            self._process = subprocess.Popen(
+                command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=worker_environment()
+            )
         finally:
             signal.pthread_sigmask(signal.SIG_SETMASK, former)
         threading.Thread(target=self._listen, daemon=True).start()
@@ -169,7 +171,7 @@ def _path(request: Request) -> Path:
     return request.work / "request.json"
 
 
-def _environment() -> dict[str, str]:
+def worker_environment() -> dict[str, str]:
     """Returns the worker's environment: the same qatbuild, and no variable that changes computed numbers."""
     home = str(Path(__file__).parents[3])
     former = os.environ.get("PYTHONPATH", "")

@@ -1,27 +1,35 @@
-"""Relays what workers say of running stages: their logs to log.txt, their progress to the terminal."""
+"""Relays what workers say of running stages: their logs to log.txt, their progress to the request's console."""
 
 from __future__ import annotations
 
-import sys
 import threading
 from pathlib import Path
 from typing import Any
 
 from qatbuild.engine.execute.parcel import Message
 from qatbuild.exchange.files import make_folder, make_way
+from qatbuild.exchange.request import Request
+
+_MOST_BYTES = 1 << 20
+"""Size at which a console begins anew."""
+
+_LAST_MESSAGE_S = 2.0
 
 
 class Listener:
     """The messages about one request."""
 
-    def __init__(self, log: Path) -> None:
-        """Appends to the file `log`, which other stages share."""
+    def __init__(self, log: Path, console: Path) -> None:
+        """Appends to the file `log`, which other stages share, and to the file `console` if it exists."""
         self._log = log
+        self._console = console
         self._run = ""
         self._end = 0
         self._lock = threading.Lock()
         self.saves = 0
         """How often a worker has sent a state of the training."""
+        self._ended_run = ""
+        self._has_ended = threading.Condition()
         self.idle = threading.Event()
         """Set unless a worker runs the stage."""
         self.idle.set()
@@ -35,9 +43,20 @@ class Listener:
             if message.start == self._end:
                 self._append(message.log)
                 self._end = message.end
-        if message.console:
-            sys.stderr.write(message.console.decode(errors="replace"))
-            sys.stderr.flush()
+        if message.console and self._console.is_file():
+            with self._console.open("ab") as opened:
+                if opened.tell() > _MOST_BYTES:
+                    opened.truncate(0)
+                opened.write(message.console)
+        if message.ended:
+            with self._has_ended:
+                self._ended_run = message.run
+                self._has_ended.notify_all()
+
+    def wait_for_end(self, run: str) -> None:
+        """Waits a moment for the last message of a run, whose outcome may overtake it."""
+        with self._has_ended:
+            self._has_ended.wait_for(lambda: self._ended_run == run, _LAST_MESSAGE_S)
 
     def end(self, run: str, log: bytes, root: str) -> None:
         """Appends what is missing of the whole log of a run."""
@@ -65,9 +84,9 @@ class Relay:
         """Has no listeners yet."""
         self._listeners: dict[str, Listener] = {}
 
-    def add(self, key: str, log: Path) -> Listener:
-        """Returns a new listener for the request with this key."""
-        listener = self._listeners[key] = Listener(log)
+    def add(self, request: Request) -> Listener:
+        """Returns a new listener for a request."""
+        listener = self._listeners[request.key] = Listener(request.folder / "log.txt", request.console)
         return listener
 
     def remove(self, key: str) -> None:

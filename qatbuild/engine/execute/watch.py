@@ -6,17 +6,15 @@ import logging
 import os
 import threading
 from collections.abc import Callable
-from pathlib import Path
 from types import TracebackType
 from typing import Self
 
 from qatbuild.engine.execute.parcel import Message
 from qatbuild.engine.execute.progress import Progress
+from qatbuild.engine.tail import Tail
 from qatbuild.exchange.request import Request
 
 _EVERY_S = 0.2
-_MOST_BYTES = 1 << 14
-"""Bytes of a log in one message. A scheduler keeps a thousand messages; the end of a log comes with the outcome."""
 
 _logger = logging.getLogger(__name__)
 
@@ -38,7 +36,7 @@ class Watch:
         self._is_wanted = is_wanted
         self._interrupt = interrupt
         self._message = Message(request.key, os.urandom(8).hex())
-        self._log, self._console = _Tail(request.folder / "log.txt"), _Tail(request.console)
+        self._log, self._console = Tail(request.folder / "log.txt"), Tail(request.console)
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._watch, daemon=True)
         self.interrupted = False
@@ -74,24 +72,3 @@ class Watch:
             _logger.warning("The progress of a training cannot be sent", exc_info=True)
         if message.log or message.console or message.saved:
             self._say(message)
-
-
-class _Tail:
-    """The end of a file that grows."""
-
-    def __init__(self, file: Path) -> None:
-        self._file = file
-        self.offset = 0
-
-    def read(self) -> bytes:
-        """Returns whole lines that were added since the last call, or the first of them."""
-        try:
-            with self._file.open("rb") as opened:
-                opened.seek(self.offset)
-                added = opened.read(_MOST_BYTES)
-        except OSError:
-            return b""
-        if len(added) < _MOST_BYTES:
-            added = added[: max(added.rfind(b"\n"), added.rfind(b"\r")) + 1]
-        self.offset += len(added)
-        return added

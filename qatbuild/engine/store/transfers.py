@@ -86,9 +86,11 @@ class Transfers:
     def _show(self, transfers: Collection[Transfer[T]]) -> None:
         from tqdm import tqdm  # noqa: PLC0415  Only on a terminal.
 
+        from qatbuild.engine.live.screen import place_of_bar  # noqa: PLC0415
+
         total = sum(each.size_bytes for each in transfers)
         look: dict[str, Any] = {"unit": "B", "unit_scale": True, "unit_divisor": 1024, "dynamic_ncols": True}
-        with tqdm(total=total, desc=self._title, leave=False, delay=_DELAY_S, **look) as bar:
+        with tqdm(total=total, desc=self._title, leave=False, delay=_DELAY_S, **look, **place_of_bar()) as bar:
             pending: Collection[Transfer[T]] = transfers
             while pending:
                 pending = wait(pending, _REFRESH_S, FIRST_COMPLETED).not_done  # type: ignore[assignment]

@@ -49,12 +49,21 @@ _ARTIFACTS = {
     "help": "what is fetched from a cache on another machine",
 }
 
+_EVENTS = {
+    "name": "events",
+    "short": "",
+    "long": "events",
+    "type": str,
+    "default": "",
+    "help": "a file or FIFO that gets one JSON object a line for each event of the build",
+}
+
 
 class Run(WithParentSearch, DoitRun):  # type: ignore[misc]
     """Builds stale stages."""
 
     name = "run"
-    cmd_options = (*DoitRun.cmd_options, _EXECUTOR, _ARTIFACTS)
+    cmd_options = (*DoitRun.cmd_options, _EXECUTOR, _ARTIFACTS, _EVENTS)
 
     def invocation(self, params: Any, args: list[str]) -> Invocation:
         """Returns the invocation of a build."""
@@ -64,6 +73,7 @@ class Run(WithParentSearch, DoitRun):  # type: ignore[misc]
             always=bool(params.get("always")),
             whole=params.get("artifacts") == "all",
             executor=_executor_name(params.get("executor") or ""),
+            events=params.get("events") or "",
             namespace=lambda: getattr(self.loader, "namespace", {}),
         )
 

@@ -1,0 +1,133 @@
+"""On a terminal a build has a line for each running stage and one for all, and leaves none of them behind."""
+
+from __future__ import annotations
+
+import re
+import sys
+
+from tests.terminal.conftest import Talking, step
+from tests.terminal.screen import Terminal
+
+TOTAL = re.compile(r"^\d+ of \d+ stages", re.MULTILINE)
+
+
+def live(text: str) -> list[str]:
+    """The lines of the block on a screen."""
+    return [line for line in text.splitlines() if TOTAL.match(line) or re.search(r"\[\d\d:\d\d|%\|| \d+%$", line)]
+
+
+def test_stages_side_by_side_have_a_line_each_and_the_build_one(talking: Talking) -> None:
+    talking.spec("other", train={"steps": 100, "learning_rate": {"initial": 0.2}})
+    talking.says("float", step(80))
+    talking.hold("float")
+    with talking.terminal("-n", "2") as terminal:
+        text = terminal.until(lambda text: "other:float:  40%" in text and "net:float:  40%" in text)
+        figures = r"80/200 \[00:02<00:03, 40.00 steps/s, loss=0.25\]"
+        assert re.search(rf"^net:float:  40%\|.*\| {figures}$", text, re.MULTILINE)
+        assert TOTAL.match(text.splitlines()[-1])
+        assert "First build here: 14 stages of net, other." in text.splitlines()[0]
+        talking.release("float")
+        assert terminal.end() == 0
+        assert live(terminal.text) == []
+        assert re.match(r"14 built in \d+\.\d s", terminal.lines[-1])
+        assert re.search(r"^float +2 ", terminal.text, re.MULTILINE)
+
+
+def test_a_window_that_becomes_narrow_and_wide_again_shows_each_line_once(talking: Talking) -> None:
+    talking.says("float", step(80))
+    talking.hold("float")
+    with talking.terminal(columns=90) as terminal:
+        terminal.until(lambda text: "net:float:  40%" in text)
+        terminal.resize(30)
+        text = terminal.until(lambda text: text.splitlines()[-2] == "net:float 40%")
+        assert len(live(text)) == 2, text
+        assert ".  net:float: not built yet" in text
+        terminal.resize(120)
+        text = terminal.until(lambda text: "net:float:  40%|" in text)
+        assert len(live(text)) == 2, text
+        talking.release("float")
+        assert terminal.end() == 0
+        assert live(terminal.text) == []
+        assert terminal.text.count("net:float: not built yet") == 1
+
+
+def test_a_failure_is_one_block_while_another_stage_goes_on(talking: Talking) -> None:
+    talking.spec("other", train={"steps": 100, "learning_rate": {"initial": 0.2}})
+    (talking.root / "broken.txt").write_text("export fail")
+    talking.says("float", step(80))
+    talking.hold("float")
+    with talking.terminal("-n", "2") as terminal:
+        text = terminal.until(lambda text: "FAILED" in text and "net:float:  40%" in text)
+        block = text[text.index("net:export FAILED") :].splitlines()
+        assert [line.strip() for line in block[1:4]] == [
+            "The toy export fails.",
+            "asked by  broken.txt",
+            "hint: remove broken.txt",
+        ]
+        assert " failed" in block[-1]
+        assert b"\x1b[1;31mnet:export FAILED" in terminal.raw
+        talking.release("float")
+        assert terminal.end() == 1
+        assert live(terminal.text) == []
+
+
+def test_ctrl_c_leaves_one_line(talking: Talking) -> None:
+    talking.hold("float")
+    for arguments in ((), ("-n", "2")):
+        with talking.terminal(*arguments) as terminal:
+            terminal.until(lambda text: "net:float [" in text)
+            terminal.press(b"\x03")
+            assert terminal.end() == 130
+            assert live(terminal.text) == []
+            assert "^C" not in terminal.text
+            assert terminal.lines[-1] == "interrupted; run doit again to go on"
+            assert sum("interrupted" in line for line in terminal.lines) == 1
+
+
+def test_a_build_without_doit_shows_the_same(talking: Talking) -> None:
+    talking.says("float", step(80))
+    talking.hold("float")
+    program = """
+import sys
+from pathlib import Path
+from qatbuild.engine.build import build
+from qatbuild.engine.project import Project
+from tests.terminal.talking import TalkingExecutor
+
+build(Project.prepared(Path.cwd()), executor=TalkingExecutor(), say=sys.stdout.write)
+"""
+    with Terminal(sys.executable, "-c", program, cwd=talking.root) as terminal:
+        text = terminal.until(lambda text: "net:float:  40%" in text)
+        assert ".  net:float: not built yet" in text
+        talking.release("float")
+        assert terminal.end() == 0
+        assert live(terminal.text) == []
+        assert re.match(r"8 built in \d+\.\d s", terminal.lines[-1])
+
+
+def test_a_warning_stays_above_the_live_lines(talking: Talking) -> None:
+    talking.says("float", {"warning": "float: the data have one class"}, step(80))
+    talking.hold("float")
+    with talking.terminal() as terminal:
+        text = terminal.until(lambda text: "net:float:  40%" in text)
+        assert text.splitlines().index("warning: float: the data have one class") < len(text.splitlines()) - 2
+        talking.release("float")
+        assert terminal.end() == 0
+        assert terminal.text.count("warning: float: the data have one class") == 1
+
+
+def test_no_color_is_honoured(talking: Talking) -> None:
+    (talking.root / "broken.txt").write_text("check fail")
+    with talking.terminal(environment={"NO_COLOR": "1"}) as terminal:
+        assert terminal.end() == 1
+        assert "net:check FAILED" in terminal.text
+        assert b"\x1b[1;31m" not in terminal.raw
+
+
+def test_on_a_ci_server_and_a_dumb_terminal_lines_are_plain(talking: Talking) -> None:
+    talking.says("float", step(80))
+    for environment in ({"CI": "true"}, {"TERM": "dumb"}):
+        with talking.terminal("-a", environment=environment) as terminal:
+            assert terminal.end() == 0
+            assert b"\x1b" not in terminal.raw
+            assert ":evaluate" in terminal.text or "report.html" in terminal.text
