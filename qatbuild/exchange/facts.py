@@ -95,15 +95,27 @@ class Checkpoints(NamedTuple):
         return cls(steps, last, None if best is None else int(best), metric, facts["validation"])
 
 
+class Curve(NamedTuple):
+    """Points of a training, at most 200: steps from 1, the mean loss since the previous point, the learning rate."""
+
+    step: tuple[int, ...]
+    loss: tuple[float, ...]
+    learning_rate: tuple[float, ...]
+
+
 class FloatFacts(NamedTuple):
-    """The stage `float`. `from_weights`: the training began with a checkpoint, of an unknown number of steps."""
+    """The stage `float`. `from_weights`: the training began with a checkpoint, of an unknown number of steps.
+
+    Without a step it has no `curve`: None.
+    """
 
     checkpoints: Checkpoints
     from_weights: bool
+    curve: Curve | None = None
 
     def to_json(self) -> dict[str, Any]:
-        """The facts of the manifest."""
-        return _flat(self, "checkpoints")
+        """The facts of the manifest; without a curve they have no such member."""
+        return _without_absent(_flat(self, "checkpoints"), "curve")
 
     @classmethod
     def of(cls, facts: Json) -> FloatFacts:
@@ -119,15 +131,22 @@ class Rewritten(NamedTuple):
 
 
 class QuantizeFacts(NamedTuple):
-    """The stage `quantize`."""
+    """The stage `quantize`. A calibration has no `curve`: None."""
 
     checkpoints: Checkpoints
     rewritten: Rewritten
     warnings: tuple[str, ...]
+    curve: Curve | None = None
 
     def to_json(self) -> dict[str, Any]:
-        """The facts of the manifest."""
-        return _flat(self, "checkpoints", "rewritten")
+        """The facts of the manifest; without a curve they have no such member."""
+        return _without_absent(_flat(self, "checkpoints", "rewritten"), "curve")
+
+    @classmethod
+    def of(cls, facts: Json) -> QuantizeFacts:
+        """Read the facts of a manifest."""
+        rewritten = Rewritten(int(facts["fake_quants"]), facts["ranges"])
+        return cls(Checkpoints.of(facts), rewritten, tuple(facts["warnings"]))
 
 
 class ExportFacts(NamedTuple):
@@ -152,12 +171,16 @@ class ExportFacts(NamedTuple):
 
 
 class FreezeFacts(NamedTuple):
-    """The stage `freeze`: the steps of the checkpoints in the two graphs, and names of operations of both."""
+    """The stage `freeze`: the steps of the checkpoints in the two graphs, and names of operations of both.
+
+    `warnings` are those of the stage `quantize`: what made the ranges is a part of what the file is.
+    """
 
     checkpoint_step: int
     float_checkpoint_step: int
     inputs: Mapping[str, str]
     outputs: Mapping[str, str]
+    warnings: tuple[str, ...]
 
     def to_json(self) -> dict[str, Any]:
         """The facts of the manifest."""
@@ -166,7 +189,8 @@ class FreezeFacts(NamedTuple):
     @classmethod
     def of(cls, facts: Json) -> FreezeFacts:
         """Read the facts of a manifest."""
-        return cls(*(facts[name] for name in cls._fields))
+        steps = facts["checkpoint_step"], facts["float_checkpoint_step"]
+        return cls(*steps, facts["inputs"], facts["outputs"], tuple(facts["warnings"]))
 
 
 class ConvertFacts(NamedTuple):
@@ -210,6 +234,11 @@ class Figures(NamedTuple):
     tflite: Figure
     better: str
     percent: bool
+
+    def loss(self, before: str, after: str) -> Figure:
+        """How much worse the form `after` is than the form `before`, in the metric's unit; negative: it is better."""
+        difference: Figure = getattr(self, before) - getattr(self, after)
+        return difference if self.better == "higher" else -difference
 
 
 class Agreement(NamedTuple):
@@ -288,6 +317,10 @@ def _flat(record: Any, *parts: str) -> dict[str, Any]:
     for part in parts:
         fields |= fields.pop(part)
     return fields
+
+
+def _without_absent(fields: dict[str, Any], name: str) -> dict[str, Any]:
+    return {each: value for each, value in fields.items() if each != name or value is not None}
 
 
 def _value(value: Any) -> Any:

@@ -71,7 +71,7 @@ class Build:
         self.folder = folder
         self.arrays = self._dataset()
         graphs = {"frozen_graph.pb": graph(quantized=True), "float_graph.pb": graph(quantized=False)}
-        self._published("freeze", graphs, FreezeFacts(1, 1, INPUTS, OUTPUTS).to_json())
+        self._published("freeze", graphs, FreezeFacts(1, 1, INPUTS, OUTPUTS, ()).to_json())
         self._published("export", {}, ExportFacts(INPUTS, OUTPUTS, ()).to_json())
         request = self.request("convert", SETTINGS, "export", "freeze")
         self._manifest("convert", request.out, convert.run(request).to_json())

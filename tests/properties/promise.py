@@ -95,5 +95,6 @@ def _worst_operator(project: Project, tflite: Path) -> dict[str, Any]:
             return sessions.enter_context(session(graph, 1, as_written=True)).run
 
         feeds = {f"{sources['images']}:0": as_floats(images, scaling)}
-        rows = layers.measure(tflite, (["images"], ["labels"]), sample, feeds, graphs, inputs=sources, opened=opened)
-    return max(rows, key=lambda row: row["max_lsb"]["same_inputs"] or 0)
+        ends = ["images"], ["labels"]
+        measured = layers.measure(tflite, ends, sample, feeds, graphs, inputs=sources, opened=opened)
+    return max(measured.rows, key=lambda row: row["max_lsb"]["same_inputs"] or 0)

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from qatbuild.worker.tflite import inspect, layers
+from qatbuild.worker.tflite import inspect, layer, layers
 from qatbuild.worker.tflite.pairing import IndexedGraph, float_partner, partner
 from qatbuild.worker.training.session import session
 from tests.tflite import nets
@@ -49,7 +49,7 @@ def measured(folder, definitions=None):
             definitions or graphs(folder),
             inputs={"input": "input"},
             opened=opened,
-        )
+        ).rows
 
 
 @pytest.fixture(scope="module", params=[(net, scheme) for net in nets.NETS for scheme in nets.SCHEMES], ids="-".join)
@@ -80,7 +80,7 @@ def test_equal_models_give_equal_rows(mobile):
 
 def test_rows_do_not_depend_on_how_many_values_are_compared_together(folder, monkeypatch):
     rows = measured(folder)
-    monkeypatch.setattr(layers, "_BLOCK", 1000)
+    monkeypatch.setattr(layer, "_BLOCK", 1000)
     assert measured(folder) == rows
 
 
@@ -88,11 +88,11 @@ def test_rows_do_not_depend_on_how_many_values_are_compared_together(folder, mon
 def test_codes_are_counted_from_the_smallest_value_of_the_type(dtype, zero_point):
     tensor: Any = types.SimpleNamespace(dtype=np.dtype(dtype).name, scales=(1.0,), zero_points=(zero_point,))
     operator: Any = types.SimpleNamespace(name="RELU")
-    layer = layers.Layer("relu", operator, tensor, 0)
-    layer.count((np.array([0, 0, 100, 255]) + zero_point).astype(dtype))
-    row = layer.row()
+    whole = layer.Layer("relu", operator, tensor, 0)
+    whole.count((np.array([0, 0, 100, 255]) + zero_point).astype(dtype))
+    row = whole.row()
     assert (row["codes_used_percent"], row["saturated_percent"]) == (100, 25)
-    narrow = layers.Layer("relu", operator, tensor, 0)
+    narrow = layer.Layer("relu", operator, tensor, 0)
     narrow.count((np.arange(100, 164) + zero_point).astype(dtype))
     assert (narrow.row()["codes_used_percent"], narrow.row()["saturated_percent"]) == (25, 0)
 

@@ -18,12 +18,13 @@ from qatbuild.exchange.scaling import Scaling
 from qatbuild.worker import tasks
 from qatbuild.worker.stages import convert, ends, evaluate, measuring
 from qatbuild.worker.tflite.interpret import Model
+from tests.hints import follows
 from tests.tflite.running import run
 from tests.training.applications import columns, facts
 from tests.training.project import write_columns
 
 NAMES = {"inputs": {"images": "input"}, "outputs": {"labels": "Net/Predictions/Softmax"}}
-FROZEN_FACTS = {**NAMES, "checkpoint_step": 1, "float_checkpoint_step": 1}
+FROZEN_FACTS = {**NAMES, "checkpoint_step": 1, "float_checkpoint_step": 1, "warnings": []}
 EXPORT_FACTS = {**NAMES, "float_layers": []}
 OUTPUTS = {"labels": {"task": "classification"}}
 NAMED = {"labels": tuple("abcd")}
@@ -96,8 +97,16 @@ class Build:
             facts = evaluate.run(request).to_json()
         except AcceptanceError as refused:
             error = refused
-        text = (request.out / "report.json").read_text(encoding="utf-8")
-        return SimpleNamespace(facts=facts, error=error, report=json.loads(text), text=text, request=request)
+        text, details = ((request.out / name).read_text(encoding="utf-8") for name in ("report.json", "details.json"))
+        return SimpleNamespace(
+            facts=facts,
+            error=error,
+            report=json.loads(text),
+            text=text,
+            details=json.loads(details),
+            details_text=details,
+            request=request,
+        )
 
 
 @pytest.fixture
@@ -190,6 +199,7 @@ def test_every_operator_has_a_row_of_figures(built):
     for row in rows:
         assert set(row) == {
             "position", "name", "operator", "partner", "sqnr_db", "max_lsb", "codes_used_percent", "saturated_percent",
+            "signs",
         }  # fmt: skip
         assert row["max_lsb"]["same_inputs"] <= 1
         assert row["sqnr_db"]["fake_quant"] > 30
@@ -247,6 +257,21 @@ def test_a_failed_gate_is_an_error_with_wanted_and_got_and_the_report_is_written
     assert [line.split()[0] for line in worst.splitlines()] == [each["name"] for each in done.report["layers"][:3]]
     assert report == str(done.request.folder / "report.json")
     assert [each["name"] for each in done.report["gates"] if not each["passed"]] == [name]
+
+
+def test_what_the_file_lost_is_said_with_the_layers_that_compute_what_was_not_trained(build):
+    labels = {}
+    for seed in (3, 1):  # The float graph of these tests has the weights of the first.
+        build.freeze(seed=seed)
+        build.convert()
+        labels[seed] = np.argmax(run(Model(build.folder / "convert" / "model.tflite"), build.images), axis=1)
+    build.freeze(seed=3)
+    build.dataset(labels[3])
+    done = build.evaluate(max_accuracy_drop=5.0)
+    where = dict(done.error.facts)["top1 lost"]
+    assert where.startswith("between the quantized graph and the .tflite, which computes something else")
+    assert follows('See "LSB, same inputs" of "doit layers": where it is more than 1') in done.error.hint
+    assert {each["name"] for each in done.report["layers"] if (each["max_lsb"]["same_inputs"] or 0) > 1} >= {"conv1"}
 
 
 def test_a_model_better_than_its_float_graph_passes_max_accuracy_drop(built):

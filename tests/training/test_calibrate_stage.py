@@ -44,6 +44,7 @@ def test_calibration_publishes_a_checkpoint_of_step_0(trained: Project) -> None:
     assert made.facts["fake_quants"] == len(json.loads(made.file("rewrite.json").read_text())["quantized"])
     assert made.facts["ranges"]["DigitsNet/conv1/act_quant"][0] == 0
     assert made.facts["warnings"] == []
+    assert "curve" not in made.facts
     trained.run(export.run, "dataset")
     assert trained.run(freeze.run, "export", "quantize", "float").facts["checkpoint_step"] == 0
 

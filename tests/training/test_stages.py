@@ -46,11 +46,14 @@ def test_float_then_quantize_then_export_then_freeze(project: Project, digits: t
     assert trained.facts["metric"] == "top1"
     assert set(trained.facts["validation"]) == {"20", "40"}
     assert trained.facts["best"] in (20, 40)
+    assert trained.facts["curve"]["step"] == list(range(1, 41))
+    assert len(trained.facts["curve"]["loss"]) == len(trained.facts["curve"]["learning_rate"]) == 40
     assert set(trained.files) == {f"model.ckpt-{step}{end}" for step in (20, 40) for end in CHECKPOINT_FILES}
     assert list((trained.folder / "events").iterdir())
 
     quantized = project.run(quantize.run, "dataset", "float")
     assert quantized.facts["steps"] == [3, 6]
+    assert quantized.facts["curve"]["step"] == [1, 2, 3, 4, 5, 6]
     assert quantized.facts["fake_quants"] == len(quantized.facts["ranges"]) == 10
     low, high = quantized.facts["ranges"]["DigitsNet/conv1/act_quant"]
     assert low == 0 < high
@@ -137,6 +140,7 @@ def test_weights_of_a_checkpoint_are_published_as_they_are_with_0_steps(project:
     prefix = project.root / "elsewhere/out/model.ckpt-40"
     published = project.run(floating.run, "dataset", weights=prefix.with_name("model.ckpt-40.index"))
     assert published.facts["steps"] == [0]
+    assert "curve" not in published.facts
     assert published.facts["validation"]["0"] == trained.facts["validation"]["40"]
     before, after = tensors(prefix), tensors(published.folder / "model.ckpt-0")
     assert {**before, "global_step": b""} == {**after, "global_step": b""}
@@ -244,7 +248,8 @@ def test_best_needs_validation_images(tmp_path: Path, digits: tuple[np.ndarray, 
 
 def test_freezing_lists_what_a_checkpoint_lacks(project: Project) -> None:
     trained = project.run(floating.run, "dataset")
-    project.publish("quantize", trained.folder, trained.facts)
+    facts = {**trained.facts, "fake_quants": 0, "ranges": {}, "warnings": []}
+    project.publish("quantize", trained.folder, facts)
     project.run(export.run, "dataset")
     with pytest.raises(StageError) as refused:
         project.run(freeze.run, "export", "quantize", "float")

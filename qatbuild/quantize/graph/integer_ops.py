@@ -10,6 +10,7 @@ from typing import Literal, NamedTuple
 
 import tensorflow as tf
 
+from qatbuild.quantize.graph.fake_quant import FAKE_QUANT_TYPES
 from qatbuild.quantize.graph.layer_ops import ACTIVATION_TYPES, is_batch_norm
 
 Scale = Literal["own_scale", "same_scale_requantized", "same_scale", "shared_scale", "fixed_output_range"]
@@ -128,6 +129,7 @@ NOT_INTEGER = "it is not among the operations that convert to integers; it would
 DILATED_TRANSPOSED = "the integer runtime has no transposed convolution with dilations"
 
 _REASONS = {
+    **dict.fromkeys(FAKE_QUANT_TYPES, "the network brings fake quantization of its own, beside the build's"),
     "LRN": "local response normalization has no integer kernel; the converter would compute it in float",
     "BatchNorm": "it is not folded into a layer; the converter would compute it, and the layer before it, in float",
     "Dropout": "it draws random numbers, also in the .tflite",
@@ -136,6 +138,7 @@ _REASONS = {
     "Maximum": "only that of two tensors, or of a tensor and a number that leaves 0 in its range, has an integer form",
     "Minimum": "only that of two tensors, or of a tensor and a number that leaves 0 in its range, has an integer form",
     "Switch": "it chooses between training and inference at run time, which integer kernels cannot",
+    "XlaCallModule": "it is a whole program of PyTorch or JAX (StableHLO), whose layers cannot be read",
     "PerImageStandardization": "each image gets a scale of its own; integers have one for all: (byte - mean) / std_dev",
 }
 _LOOPS = frozenset({"While", "StatelessWhile", "Enter"})
@@ -169,7 +172,7 @@ DEFAULT_HINTS = {  # by kind, or by the reason
     "BroadcastTo": "leave it out: sums and products broadcast",
     "Cast": "build the network in float32",
     "Einsum": "take a dense layer or a convolution with a kernel of 1 x 1, which multiply the last axis",
-    "FakeQuantWithMinMaxArgs": "leave it out: the build inserts what is needed",
+    **dict.fromkeys(sorted(FAKE_QUANT_TYPES), "leave it out: the build inserts what is needed"),
     "GatherNd": "use tf.gather, or slices",
     "Loop": "write the steps one after another",
     "MaxPoolWithArgmax": "use tf.nn.max_pool2d",
@@ -179,6 +182,7 @@ DEFAULT_HINTS = {  # by kind, or by the reason
     "ReverseV2": "use a slice with step -1, x[:, ::-1]",
     "SquaredDifference": "use (x - y) ** 2",
     "AddN": "add two tensors at a time",
+    "XlaCallModule": "build its layers in Keras, copy the weights, save the model as .keras, and name that file",
     "Switch": "build the network with training True or False, not with a tensor",
     "Dropout": "leave it out where training is False; keras.layers.Dropout does so by itself",
     "PerImageStandardization": 'scale all images alike: "input": {"mean": ..., "std_dev": ...}',

@@ -10,7 +10,6 @@ from typing import Any, NamedTuple
 import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
-from tqdm import tqdm
 
 from qatbuild.exchange.errors import StageError
 from qatbuild.exchange.facts import QuantizeFacts
@@ -131,7 +130,7 @@ def _measure(
         built.graph.as_default(),
         # As written: among the observed tensors are those that TensorFlow would fuse away.
         session(built.graph, threads, as_written=True) as opened,
-        tqdm(total=total, desc=title, unit="example", **console.bar()) as bar,
+        console.bar(total=total, desc=title, unit="example") as bar,
     ):
         checkpoint.restore(opened, v1.global_variables(), weights)
         sources = list(built.inputs.values())

@@ -15,17 +15,18 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+from qatbuild.exchange import details
 from qatbuild.exchange.errors import AcceptanceError, ConversionError, DatasetError
 from qatbuild.exchange.facts import EvaluateFacts, ModelBytes
-from qatbuild.exchange.files import write_text
+from qatbuild.exchange.files import lined_json, write_text
 from qatbuild.exchange.manifest import Manifest
 from qatbuild.exchange.request import Request
 from qatbuild.worker import graph_def, graph_outputs
 from qatbuild.worker.datasets.examples import Arrays, Examples, opened
 from qatbuild.worker.inputs import integer_values, raw_values, real_values
-from qatbuild.worker.stages import ends, measuring, metric_gates, warnings
+from qatbuild.worker.stages import ends, losses, measuring, metric_gates, warnings
 from qatbuild.worker.stages.measuring import Subject
-from qatbuild.worker.tflite import convert, inspect, latency, layers, reference
+from qatbuild.worker.tflite import convert, graph, inspect, latency, layers, reference
 from qatbuild.worker.tflite.differences import worst
 from qatbuild.worker.training import log
 from qatbuild.worker.training.session import session
@@ -37,9 +38,9 @@ _NAMED_LAYERS = 3
 
 
 def run(request: Request) -> EvaluateFacts:
-    """Write report.json; return the facts, which are the same without the latencies.
+    """Write report.json and details.json; return the facts, which are the report without the latencies.
 
-    AcceptanceError if a gate of the spec fails; the report is written nevertheless.
+    AcceptanceError if a gate of the spec fails; both are written nevertheless.
     """
     subject = _subject(request)
     dataset = ends.dataset_facts(request)
@@ -52,9 +53,11 @@ def run(request: Request) -> EvaluateFacts:
     targets = {name: task.targets for name, task in subject.tasks.items()}
     tflite, agreement = subject.tflite, worst([*measured.agreements.values()])
     path = subject.converted.file("model.tflite")
-    cannot = reference.refused(inspect.read(path))
+    file = inspect.read(path)
+    cannot = reference.refused(file)
     wanted = request.settings["evaluate"]
     texts = [
+        *subject.graphs.warnings,
         *warnings.of_classes(dataset, ends.taught(subject.tasks)),
         *(warnings.of_answers(name, targets, dataset) for name in measured.constant),
         *measured.notes,
@@ -66,6 +69,7 @@ def run(request: Request) -> EvaluateFacts:
     texts = [text for text in dict.fromkeys(texts) if text]
     for text in texts:
         log.write(f"warning: {text}")
+    by_layer = _layers(subject, graphs, examples)
     facts = EvaluateFacts(
         label=subject.label,
         examples=len(examples),
@@ -76,13 +80,16 @@ def run(request: Request) -> EvaluateFacts:
         inputs=tflite.inputs,
         outputs=tflite.outputs,
         scalings={name: each.scaling.to_json() for name, each in subject.inputs.items()},
-        layers=_layers(subject, graphs, examples),
+        layers=by_layer.rows,
         runtimes={_KERNELS: "", "reference": cannot.why if cannot else ""},
         warnings=tuple(texts),
         gates=(*tflite.gates, *metric_gates.gates(wanted, measured.metrics, agreement)),
     )
     latencies = _latencies(request, subject, examples.read(np.zeros(1, np.int64)))
     write_text(request.out / "report.json", json.dumps(facts.report(latencies), indent=1) + "\n")
+    network = graph.described(file, [*tflite.inputs], by_layer.layers, by_layer.weights)
+    shown = details.Details(measured.confusion, measured.confusions, network)
+    write_text(request.out / details.FILE, lined_json(shown.to_json()))
     _accept(facts, request.folder / "report.json")
     return facts
 
@@ -99,10 +106,12 @@ def _accept(facts: EvaluateFacts, report: Path) -> None:
     if failed:
         worst_layers = "\n".join(layers.described(each) for each in facts.layers[:_NAMED_LAYERS])
         message = f"{facts.label} was built, and does not pass its gates."
-        raise AcceptanceError(message, [*failed, ("worst layers", worst_layers), ("report", report)])
+        lost = losses.where(facts.metrics)
+        rows = [*failed, *(each.row for each in lost), ("worst layers", worst_layers), ("report", report)]
+        raise AcceptanceError(message, rows, " ".join(dict.fromkeys(each.hint for each in lost)))
 
 
-def _layers(subject: Subject, graphs: Mapping[str, tf.Graph], examples: Examples) -> list[dict[str, Any]]:
+def _layers(subject: Subject, graphs: Mapping[str, tf.Graph], examples: Examples) -> layers.Measured:
     """Return a row for each layer (see `tflite.layers`), measured on examples spread over the whole test set.
 
     `graphs` are the subject's, by form.
@@ -116,8 +125,8 @@ def _layers(subject: Subject, graphs: Mapping[str, tf.Graph], examples: Examples
 
         def ready(definition: Any) -> layers.Run:
             forms = (form for form, each in definitions.items() if each is definition)
-            graph = next((graphs[form] for form in forms), None) or graph_outputs.imported(definition)
-            return sessions.enter_context(session(graph, subject.threads, as_written=True)).run
+            imported = next((graphs[form] for form in forms), None) or graph_outputs.imported(definition)
+            return sessions.enter_context(session(imported, subject.threads, as_written=True)).run
 
         ends_of_file = (list(subject.tflite.inputs), list(subject.tflite.outputs))
         return layers.measure(

@@ -26,7 +26,8 @@ def run(request: Request) -> FloatFacts:
     weights = request.sources.get("weights")
     start_from = _own_weights(request, target) if weights is None else _prefix(weights.path)
     progress, _ = learning.learn(request, target, course, rewrite=None, start_from=start_from)
-    return FloatFacts(learning.checkpoints(progress), from_weights=start_from is not None)
+    checkpoints, curve = learning.checkpoints(progress), learning.curve(progress)
+    return FloatFacts(checkpoints, start_from is not None, curve)
 
 
 def _own_weights(request: Request, target: Application) -> Path | None:

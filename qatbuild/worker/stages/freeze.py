@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from qatbuild.exchange.errors import StageError
-from qatbuild.exchange.facts import Checkpoints, ExportFacts, FloatFacts, FreezeFacts
+from qatbuild.exchange.facts import Checkpoints, ExportFacts, FloatFacts, FreezeFacts, QuantizeFacts
 from qatbuild.exchange.request import Request
 from qatbuild.worker.training import checkpoint
 from qatbuild.worker.training.frozen import freeze
@@ -16,7 +16,8 @@ def run(request: Request) -> FreezeFacts:
     after a training from scratch it has those of the quantized checkpoint.
     """
     export, quantized = request.inputs["export"].manifest, request.inputs["quantize"].manifest
-    step = _step(Checkpoints.of(quantized.facts), request.settings["convert"]["checkpoint"])
+    made = QuantizeFacts.of(quantized.facts)
+    step = _step(made.checkpoints, request.settings["convert"]["checkpoint"])
     prefix = checkpoint.prefix(quantized.folder, step)
     float_prefix, float_step = prefix, step
     if "float" in request.inputs:
@@ -29,7 +30,7 @@ def run(request: Request) -> FreezeFacts:
         ("float_inference_graph.pb", float_prefix, "float_graph.pb"),
     ):
         (request.out / name).write_bytes(freeze(export.file(source), weights, graphs.outputs.values()))
-    return FreezeFacts(step, float_step, graphs.inputs, graphs.outputs)
+    return FreezeFacts(step, float_step, graphs.inputs, graphs.outputs, made.warnings)
 
 
 def _step(kept: Checkpoints, wanted: str | int) -> int:

@@ -14,7 +14,7 @@ import tensorflow as tf
 
 from qatbuild.exchange import networks, saved_training
 from qatbuild.exchange.errors import StageError
-from qatbuild.exchange.facts import Checkpoints, FloatFacts
+from qatbuild.exchange.facts import Checkpoints, Curve, FloatFacts
 from qatbuild.exchange.request import Request
 from qatbuild.exchange.scaling import Scaling
 from qatbuild.worker.datasets.examples import Examples, opened
@@ -35,6 +35,8 @@ _CHECKED_VALUES = 1 << 22
 """Values of targets that are looked at together."""
 
 _IMAGE_RANK = 3
+_DIGITS = 4
+"""Significant digits of a curve's numbers."""
 
 
 def application(request: Request) -> Application:
@@ -165,6 +167,18 @@ def checkpoints(progress: Progress) -> Checkpoints:
     """The checkpoints of a training that has ended, as facts."""
     figures = {str(step): value for step, value in progress.validation}
     return Checkpoints(tuple(progress.kept), progress.kept[-1], progress.best, progress.metric, figures)
+
+
+def curve(progress: Progress) -> Curve | None:
+    """The curve of a training that has ended, as facts; None without a step."""
+    if not progress.curve.points:
+        return None
+    steps, losses, rates = zip(*progress.curve.points, strict=True)
+    return Curve(tuple(map(int, steps)), *(tuple(map(_rounded, each)) for each in (losses, rates)))
+
+
+def _rounded(value: float) -> float:
+    return float(f"{value:.{_DIGITS}g}")
 
 
 def last_float_checkpoint(request: Request) -> Path:

@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import contextlib
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
-from tqdm import tqdm
 
+from qatbuild.exchange.details import Confused, Confusion
 from qatbuild.exchange.facts import Agreement, ConvertFacts, Figures, FreezeFacts
 from qatbuild.exchange.manifest import Manifest
 from qatbuild.worker import console, graph_def, graph_outputs
 from qatbuild.worker.datasets.examples import Arrays, Examples
 from qatbuild.worker.inputs import Inputs, integer_values, raw_values, real_values
+from qatbuild.worker.stages import confusions
 from qatbuild.worker.tasks import Meter, Metric, Task, named
 from qatbuild.worker.tflite import inspect
 from qatbuild.worker.tflite.differences import Differences
@@ -75,13 +76,16 @@ class Subject(NamedTuple):
 class Measured(NamedTuple):
     """The metrics by name, the agreement by tensor, and sentences about metrics without a figure.
 
-    `constant` are the outputs for which the .tflite gives every example the same answer.
+    `constant` are the outputs for which the .tflite gives every example the same answer. `confusion` and `confusions`
+    are those of the first classification, None and empty without one.
     """
 
     metrics: Mapping[str, Figures]
     agreements: Mapping[str, Agreement]
     notes: tuple[str, ...]
     constant: tuple[str, ...]
+    confusion: Confusion | None
+    confusions: Sequence[Confused]
 
 
 def measure(subject: Subject, graphs: Mapping[str, tf.Graph], examples: Examples, kernels: str) -> Measured:
@@ -89,12 +93,13 @@ def measure(subject: Subject, graphs: Mapping[str, tf.Graph], examples: Examples
     meters = {form: {name: _meter(task) for name, task in subject.tasks.items()} for form in FORMS}
     differences = {name: Differences(tensor) for name, tensor in subject.tflite.outputs.items()}
     answers: dict[str, set[int]] = {name: set() for name in subject.tasks}
+    tally, measured = confusions.tally(subject.tasks, subject.tflite.outputs, examples), 0
     columns = {each.column for each in subject.inputs.values()}
     columns |= {name for task in subject.tasks.values() for name in task.targets}
     with contextlib.ExitStack() as opened:
         forms = _Forms(subject, graphs, opened, kernels)
         total = len(FORMS) * len(examples)
-        bar = opened.enter_context(tqdm(total=total, desc=f"{subject.label} evaluate", unit="example", **console.bar()))
+        bar = opened.enter_context(console.bar(total=total, desc=f"{subject.label} evaluate", unit="example"))
         for rows in examples.batches(batch_size(subject), columns):
             results = forms.results(rows, bar.update)
             for name, task in subject.tasks.items():
@@ -105,14 +110,19 @@ def measure(subject: Subject, graphs: Mapping[str, tf.Graph], examples: Examples
                 differences[next(iter(task.sizes))].add_answers(ours, theirs)
                 if ours is not None and ours.ndim == 1:
                     answers[name] |= set(np.unique(ours)[:2].tolist())
+                if tally is not None and tally.output == name and ours is not None:
+                    tally.add(rows[tally.target], ours, measured)
             for tensor, each in differences.items():
                 each.add(results["fake_quant"][tensor], forms.integers[tensor])
+            measured += len(next(iter(rows.values())))
     notes = [note for name in subject.tasks for note in meters["tflite"][name].notes()]
     return Measured(
         _figures(subject.tasks, meters),
         {tensor: each.agreement() for tensor, each in differences.items()},
         tuple(notes),
         tuple(name for name, seen in answers.items() if len(seen) == 1),
+        tally.confusion() if tally else None,
+        tally.confusions(examples, subject.inputs) if tally else (),
     )
 
 

@@ -23,7 +23,7 @@ def gates(wanted: Mapping[str, Any], metrics: Mapping[str, Figures], agreement: 
     """
     asked: Mapping[str, Mapping[str, Any]] = wanted["gates"]
     result: list[Gate] = []
-    for name in _first(metrics):
+    for name in first(metrics):
         result += _default(name, metrics[name], wanted, asked)
     for name, limits in asked.items():
         if name in metrics:
@@ -42,7 +42,7 @@ def without_limit(wanted: Mapping[str, Any], metrics: Mapping[str, Figures]) -> 
     asked: Mapping[str, Mapping[str, Any]] = wanted["gates"]
     return [
         f'{name} of the float network is 0, and has no default gate: write "gates": {{"{name}": {{"max_drop": ...}}}}.'
-        for name in _first(metrics)
+        for name in first(metrics)
         if _is_unlimited(metrics[name]) and (asked.get(name) or {}).get("max_drop") is None
     ]
 
@@ -51,15 +51,15 @@ def _is_unlimited(figures: Figures) -> bool:
     return not figures.percent and not figures.float
 
 
-def _first(metrics: Mapping[str, Figures]) -> list[str]:
+def first(metrics: Mapping[str, Figures]) -> list[str]:
     """Return the name of each output's first metric that has a figure.
 
     A warning of the report says why one before it has none, such as the auc of test labels that are all alike.
     """
-    first: dict[str, str] = {}
+    names: dict[str, str] = {}
     for name in metrics:
-        first.setdefault(name.rpartition(".")[0], name)
-    return list(first.values())
+        names.setdefault(name.rpartition(".")[0], name)
+    return list(names.values())
 
 
 def _default(
@@ -95,7 +95,7 @@ def _least(title: str, got: float, least: float, unit: str) -> Gate:
 
 def _drop(title: str, figures: Figures, limit: float) -> Gate:
     """Return the gate on how much worse than the float network a metric is."""
-    worse = figures.float - figures.tflite if figures.better == "higher" else figures.tflite - figures.float
+    worse = figures.loss("float", "tflite")
     got = round(worse, _DECIMALS) if figures.percent else float(f"{worse:.{_DIGITS}g}")
     unit = " points" if figures.percent else " worse"
     return Gate(title, f"at most {limit}{unit}", f"{got}{unit}", passed=got <= limit)

@@ -46,4 +46,4 @@ def _train(request: Request) -> QuantizeFacts:
     last = checkpoint.prefix(request.out, progress.kept[-1])
     values = checkpoint.values(last, {end.op.name: end.shape.as_list() for end in ends})
     rewritten = rewriting.publish(request, reports[-1], values)
-    return QuantizeFacts(learning.checkpoints(progress), rewritten, (*early, *late))
+    return QuantizeFacts(learning.checkpoints(progress), rewritten, (*early, *late), learning.curve(progress))

@@ -8,8 +8,6 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
-from tqdm import tqdm
-
 from qatbuild.exchange.dataset_facts import DatasetFacts
 from qatbuild.exchange.facts import FloatFacts
 from qatbuild.exchange.request import Request
@@ -111,7 +109,7 @@ def tell(request: Request, texts: Iterable[str]) -> None:
     """Write warnings to the log and to the terminal."""
     for text in texts:
         log.write(f"warning: {text}")
-        tqdm.write(f"warning: {request.stage}: {text}", file=console.stream())
+        console.warn(f"{request.stage}: {text}")
 
 
 def _of_batch_norms(request: Request, steps: int, *, folded: bool) -> list[str]:

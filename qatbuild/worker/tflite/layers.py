@@ -14,124 +14,43 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from qatbuild.exchange.details import Histogram
+from qatbuild.exchange.facts import plain
 from qatbuild.worker.graph_def import op_name
-from qatbuild.worker.tflite import inspect, reference
+from qatbuild.worker.tflite import inspect, reference, signs, weights
+from qatbuild.worker.tflite.batch_norm_signs import BatchNormSigns
 from qatbuild.worker.tflite.interpret import Model
+from qatbuild.worker.tflite.layer import Layer, Quantized
 from qatbuild.worker.tflite.pairing import IndexedGraph, float_partner, isolated, partner, without_fake_quants
 
 Run = Callable[[Sequence[str], Mapping[str, Any]], list[Any]]
 """Run a graph: (names of the tensors to fetch, values of the tensors to feed) -> values. A session's run."""
 
-_Quantized = Mapping[int, NDArray[Any]]
-"""Quantized values of the .tflite's tensors, by index."""
-
 _VALUES = 2**24
 """Values of all layers in one batch: every activation is in memory, several times and in float."""
 
-_CHANNEL_AXIS = {"CONV_2D": 0, "DEPTHWISE_CONV_2D": 3, "FULLY_CONNECTED": 0, "TRANSPOSE_CONV": 0}
 _MOVES = frozenset({"EXPAND_DIMS", "RESHAPE", "SLICE", "SQUEEZE", "STRIDED_SLICE", "TRANSPOSE"})
 _PRODUCTS = 4 * 10**9
 _FEWEST_IMAGES = 4
-_LEVELS = 256
-_BLOCK = 1 << 14
-"""Values that are compared together: in float64 they stay in the processor's cache."""
-
-_FLOAT_NOISE = 1e-10
-"""Relative noise between two float computations of the same values: 100 dB."""
-
-_NO_SIGNAL_DB = -100.0
 _ROUNDING_LSB = 1.0
 """Largest difference from the fake-quantized layer on the same inputs that rounding alone explains."""
 
 
-@dataclass
-class _Noise:
-    """Sums over batches: power of the reference, power of the difference, and the largest difference in LSB."""
+class Measured(NamedTuple):
+    """The rows of `measure`, worst layer first; the layers in the order of execution, a row's `position` among them.
 
-    signal: float = 0.0
-    noise: float = 0.0
-    largest_lsb: float = 0.0
-    has_reference: bool = False
-
-    def add(self, reference: NDArray[Any], quantized: NDArray[Any], tensor: inspect.Tensor) -> None:
-        references, integers = reference.ravel(), quantized.ravel()
-        for start in range(0, references.size, _BLOCK):
-            wanted = references[start : start + _BLOCK] / np.float64(tensor.scales[0])
-            difference = wanted - integers[start : start + _BLOCK] + tensor.zero_points[0]
-            self.signal += float(np.square(wanted).sum())
-            self.noise += float(np.square(difference).sum())
-            self.largest_lsb = max(self.largest_lsb, float(difference.max()), -float(difference.min()))
-        self.has_reference = True
-
-    @property
-    def sqnr_db(self) -> float | None:
-        """The SQNR; None without a reference, and without a loss."""
-        if self.noise <= self.signal * _FLOAT_NOISE:
-            return None
-        if not self.signal:
-            return _NO_SIGNAL_DB
-        return round(10 * float(np.log10(self.signal / self.noise)), 1)
-
-    @property
-    def max_lsb(self) -> float | None:
-        """The largest difference; None without a reference."""
-        return round(self.largest_lsb, 2) if self.has_reference else None
-
-
-@dataclass
-class Layer:
-    """One operator of the .tflite, its output tensor, the graphs' tensors with the same values, and the figures.
-
-    `counts`: how often each of the 256 quantized values occurred in the output, by its bits as uint8.
+    `weights` are histograms by the index of the operator's output.
     """
 
-    name: str
-    operator: inspect.Operator
-    tensor: inspect.Tensor
-    index: int
-    fake_quant: str | None = None
-    floating: str | None = None
-    against: dict[str, _Noise] = field(
-        default_factory=lambda: {name: _Noise() for name in ("float", "fake_quant", "same_inputs", "alone")}
-    )
-    counts: NDArray[np.int64] = field(default_factory=lambda: np.zeros(_LEVELS, np.int64))
-
-    def add(self, kind: str, reference: NDArray[Any] | None, quantized: _Quantized) -> None:
-        """Compare the output with a reference; one of another size is ignored."""
-        if reference is not None and reference.size == quantized[self.index].size:
-            self.against[kind].add(reference, quantized[self.index], self.tensor)
-
-    def count(self, quantized: NDArray[Any]) -> None:
-        """Count the values of the output, 8 bits each."""
-        codes = quantized.ravel().view(np.uint8)
-        for start in range(0, codes.size, _BLOCK):
-            self.counts += np.bincount(codes[start : start + _BLOCK], minlength=_LEVELS)
-
-    def row(self) -> dict[str, Any]:
-        """Return the figures without the position: see `measure`."""
-        signed = self.tensor.dtype == "int8"  # Its smallest value has the bits of 128.
-        counts = np.roll(self.counts, _LEVELS // 2) if signed else self.counts
-        used = np.flatnonzero(counts)
-        zero = self.tensor.zero_points[0] + (_LEVELS // 2 if signed else 0)
-        saturated = [end for end in (0, _LEVELS - 1) if end != zero]  # the zero point stands for an exact 0
-        total = int(counts.sum())
-        noise = self.against
-        return {
-            "name": self.name,
-            "operator": self.operator.name,
-            "partner": self.fake_quant,
-            "sqnr_db": {key: noise[key].sqnr_db for key in ("float", "fake_quant", "alone")},
-            "max_lsb": {key: noise[key].max_lsb for key in ("fake_quant", "same_inputs")},
-            "codes_used_percent": round(100 * (int(used[-1]) - int(used[0]) + 1) / _LEVELS, 2),
-            "saturated_percent": round(100 * int(counts[saturated].sum()) / total, 2),
-        }
+    rows: list[dict[str, Any]]
+    layers: Sequence[Layer]
+    weights: Mapping[int, Histogram]
 
 
 def measure(
@@ -143,7 +62,7 @@ def measure(
     *,
     inputs: Mapping[str, str],
     opened: Callable[[Any], Run],
-) -> list[dict[str, Any]]:
+) -> Measured:
     """Return one row for each operator of the .tflite at `path`, worst layer first.
 
     First come layers that differ from the fake-quantized graph by more than rounding, on the same inputs; then the
@@ -161,6 +80,7 @@ def measure(
                                inputs in the .tflite
         codes_used_percent     of the 256 quantized values, those from the smallest to the largest that occurred
         saturated_percent      outputs at the smallest or largest quantized value, unless that is the zero point
+        signs                  why it may lose: see exchange.layer_signs
 
     Raises ConversionError if the file does not run.
     """
@@ -171,8 +91,9 @@ def measure(
     part = reference.before(path, refused.position) if refused else None
     runtime = Model(path, ends, kernels="reference", keep=True, content=part)
     whole, floating = opened(graphs["fake_quant"]), opened(graphs["float"])
+    norms = BatchNormSigns(floats.graph)
     sources = {index: inputs[name] for name, index in zip(ends[0], model.inputs, strict=True)}
-    compare_alone: Callable[[_Quantized, Mapping[str, Any]], None] | None = None
+    compare_alone: Callable[[Quantized, Mapping[str, Any]], None] | None = None
     batch = max(1, _VALUES // sum(math.prod(layer.tensor.shape) for layer in layers))
     for start in range(0, min(map(len, integers.values())), batch):
         rows = slice(start, start + batch)
@@ -187,12 +108,25 @@ def measure(
         for layer in layers:
             layer.count(quantized[layer.index])
             layer.add("fake_quant", expected.get(layer.fake_quant), quantized)
-        wanted = _fetched(floating, [layer.floating for layer in layers], fed)
+        wanted = _fetched(floating, [*(layer.floating for layer in layers), *norms.tensors], fed)
+        norms.add({str(name): value for name, value in wanted.items()})
         for layer in layers:
             layer.add("float", wanted.get(layer.floating), quantized)
         compare_alone(quantized, fed)
-    figures = [{"position": position, **layer.row()} for position, layer in enumerate(layers)]
-    return sorted(figures, key=_badness)
+    channels, statistics = signs.weight_channel_percents(path), norms.by_tensor({str(each.floating) for each in layers})
+    figures = []
+    for position, layer in enumerate(layers):
+        more = layer.spread.signs()._replace(
+            bulk_percent=signs.bulk_percent(layer.ordered_counts),
+            is_output=layer.index in model.outputs,
+            float_values=layer.float_ends.rounded,
+            weight_channel_percent=channels.get(layer.index),
+            batch_norm=statistics.get(str(layer.floating)),
+        )
+        figures.append({"position": position, **layer.row(), "signs": plain(more)})
+    partners = {layer.index: layer.fake_quant for layer in layers if layer.fake_quant is not None}
+    spread = weights.histograms(path, model, partners, network, lambda names: whole(names, {}))
+    return Measured(sorted(figures, key=_badness), layers, spread)
 
 
 def affordable(path: Path) -> int:
@@ -200,10 +134,10 @@ def affordable(path: Path) -> int:
     model = inspect.read(path)
     products = 0
     for operator in model.operators:
-        if operator.name in _CHANNEL_AXIS:
+        if operator.name in signs.CHANNEL_AXIS:
             weights = model.tensors[operator.inputs[1]].shape
             outputs = math.prod(model.tensors[operator.outputs[0]].shape)
-            products += outputs * math.prod(weights) // weights[_CHANNEL_AXIS[operator.name]]
+            products += outputs * math.prod(weights) // weights[signs.CHANNEL_AXIS[operator.name]]
     return max(_FEWEST_IMAGES, _PRODUCTS // max(products, 1))
 
 
@@ -246,7 +180,7 @@ def _alone(
     shapes: Mapping[str, tuple[int, ...]],
     sources_of_inputs: Mapping[int, str],
     opened: Callable[[Any], Run],
-) -> Callable[[_Quantized, Mapping[str, Any]], None]:
+) -> Callable[[Quantized, Mapping[str, Any]], None]:
     """Return a function that compares each layer alone, on the .tflite's inputs, with the fake-quantized and in float.
 
     In a copy of the fake-quantized graph a placeholder takes the place of every layer's output, and is fed with the
@@ -279,7 +213,7 @@ def _alone(
     quantized_graph, float_graph = opened(cut), opened(without_fake_quants(cut))
     sources = {layer.index: f"{network.source(op_name(str(layer.fake_quant)))}:0" for layer in compared}
 
-    def compare(quantized: _Quantized, feeds: Mapping[str, Any]) -> None:
+    def compare(quantized: Quantized, feeds: Mapping[str, Any]) -> None:
         inputs = dict(feeds)
         for index, layer in paired.items():
             name, shape = places[index]
@@ -294,7 +228,7 @@ def _alone(
 
 
 def _drop_partners_of_other_sizes(
-    layers: Sequence[Layer], expected: Mapping[str | None, NDArray[Any]], quantized: _Quantized
+    layers: Sequence[Layer], expected: Mapping[str | None, NDArray[Any]], quantized: Quantized
 ) -> None:
     for layer in layers:
         if layer.fake_quant is not None and expected[layer.fake_quant].size != quantized[layer.index].size:

@@ -57,12 +57,17 @@ class IndexedGraph:
                 self._depths[pending.pop()] = 1 + max((self._depths[each] for each in inputs), default=0)
         return self._depths[name]
 
-    def batch_first(self, tensor: str) -> bool:
-        """Return whether a tensor has a row, or some rows, for each image: its first dimension is that of the batch."""
+    @property
+    def graph(self) -> tf.Graph:
+        """The graph, imported once."""
         if self._imported is None:
             with tf.Graph().as_default() as self._imported:
                 tf.import_graph_def(self.definition, name="")
-        shape = self._imported.get_tensor_by_name(tensor).shape
+        return self._imported
+
+    def batch_first(self, tensor: str) -> bool:
+        """Return whether a tensor has a row, or some rows, for each image: its first dimension is that of the batch."""
+        shape = self.graph.get_tensor_by_name(tensor).shape
         return shape.rank is None or (shape.rank > 0 and shape[0] is None)
 
     def placeholders(self, name: str) -> set[str]:

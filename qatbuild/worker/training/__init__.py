@@ -10,5 +10,5 @@ killed goes on from its last saved step and ends in the same bytes as one that w
     batches    examples of a step, augmented          prefetch   the same, made ahead in a thread
     checkpoint published and restored by name         resume     the state that survives a kill
     events     what TensorBoard shows                 validation top-1 of a checkpoint
-    loop       the loop itself
+    curve      the losses of a training, in few points  loop       the loop itself
 """

@@ -9,7 +9,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import tensorflow as tf
-from tqdm import tqdm
 
 from qatbuild.exchange.errors import StageError
 from qatbuild.worker import console
@@ -108,13 +107,14 @@ class _Run:
             self._checkpoint("nothing to train")
         with (
             Prefetch(batches, self.progress.step, total) as made,
-            tqdm(total=total, initial=self.progress.step, desc=title, unit="step", **console.bar()) as bar,
+            console.bar(total=total, initial=self.progress.step, desc=title, unit="step") as bar,
         ):
             clock = _Clock(made)
             for step, batch in made:
                 rate = self.course.learning_rate.rate(step, total)
                 loss = self._step(step, batch, rate)
                 losses.add(loss)
+                self.progress.curve.add(step + 1, total, loss, rate)
                 bar.update()
                 clock.tick()
                 done = self.progress.step = step + 1

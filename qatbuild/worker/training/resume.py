@@ -16,6 +16,7 @@ import tensorflow as tf
 from qatbuild.exchange import saved_training
 from qatbuild.exchange.files import file_sha256, read_json, remove, write_text
 from qatbuild.worker.training import checkpoint, log
+from qatbuild.worker.training.curve import Curve
 
 
 @dataclass
@@ -23,7 +24,8 @@ class Progress:
     """The progress of a training.
 
     `kept` are the steps that have a published checkpoint; `validation` are the figures of `metric` as [step, figure].
-    `better` says of each metric by name which of its figures are: "higher" (the default) or "lower" ones.
+    `better` says of each metric by name which of its figures are: "higher" (the default) or "lower" ones. `curve` has
+    the losses so far.
     """
 
     step: int = 0
@@ -31,6 +33,7 @@ class Progress:
     metric: str = ""
     better: Mapping[str, str] = field(default_factory=dict)
     validation: list[tuple[int, float]] = field(default_factory=list)
+    curve: Curve = field(default_factory=Curve)
 
     @property
     def best(self) -> int | None:
@@ -77,7 +80,8 @@ class Resume:
             if not damaged:
                 rows = [(int(step), float(figure)) for step, figure in fields["validation"]]
                 kept, metric = [int(step) for step in fields["kept"]], str(fields["metric"])
-                return Progress(int(fields["step"]), kept, metric, {**fields["better"]}, rows)
+                curve = Curve(**fields["curve"])
+                return Progress(int(fields["step"]), kept, metric, {**fields["better"]}, rows, curve)
             fault: object = f"{', '.join(damaged)}: not as saved"
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as reason:
             fault = reason
