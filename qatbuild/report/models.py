@@ -25,18 +25,49 @@ MODEL = ("freeze", "convert")
 
 
 class ModelReport(NamedTuple):
-    """One model's report.json (None without one), its routes' route.json, and its failures by stage."""
+    """One model's report.json (None without one), its routes' route.json, its failures by stage, and its folder."""
 
     label: str
     report: dict[str, Any] | None
     routes: tuple[dict[str, Any], ...]
     failures: Mapping[str, Failure]
+    home: Path | None = None
 
     @property
     def gates(self) -> list[tuple[str, dict[str, Any]]]:
         """(route, gate) of all gates; the route is '' for the model's own gates."""
         own = [("", gate) for gate in self.report["gates"]] if self.report else []
         return own + [(route["route"], gate) for route in self.routes for gate in route["gates"]]
+
+    @property
+    def verdict(self) -> str:
+        """What failed, which gates refused, and what is stale, in words; '' without a gate or a failure."""
+        failed = [stage for stage, each in self.failures.items() if each.block]
+        gates = [(f"{where}: {gate['name']}" if where else gate["name"], gate["passed"]) for where, gate in self.gates]
+        refused = [name for name, passed in gates if not passed]
+        stale = [stage for stage, each in self.failures.items() if each.stale]
+        verdicts = (("FAILED", failed), ("REFUSED", refused), ("stale", stale))
+        parts = [f"{word}: {', '.join(names)}" for word, names in verdicts if names]
+        passed = f"{len(gates)} of {len(gates)} passed" if gates else ""
+        return "; ".join(parts) or passed
+
+    @property
+    def passed(self) -> bool:
+        """Whether the model was evaluated, all its gates passed, and nothing of it failed or is stale."""
+        return self.report is not None and not self.failures and all(gate["passed"] for _, gate in self.gates)
+
+    def to_json(self) -> dict[str, Any]:
+        """Returns the model as plain data."""
+        return {
+            "label": self.label,
+            "passed": self.passed,
+            "verdict": self.verdict,
+            "report": self.report,
+            "routes": list(self.routes),
+            "failures": [
+                {"stage": each.stage, "verdict": each.verdict, "error": each.block} for each in self.failures.values()
+            ],
+        }
 
 
 def read_models(
@@ -51,7 +82,11 @@ def read_models(
         taken = [name for name in planned if stage_of(name) not in without]
         routes = [_read(build / label / "deploy" / name / "route.json") for name in taken]
         if report is not None or without:
-            models.append(ModelReport(label, report, tuple(route for route in routes if route is not None), without))
+            models.append(
+                ModelReport(
+                    label, report, tuple(route for route in routes if route is not None), without, build / label
+                )
+            )
     return models
 
 

@@ -16,11 +16,14 @@ from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from qatbuild.exchange.details import FILE as DETAILS
 from qatbuild.exchange.file_state import identity, is_settled
 from qatbuild.exchange.files import file_sha256, read_text, write_text
-from qatbuild.report import ends, html, junit, markup, metrics
+from qatbuild.report import ends, junit, markup, metrics
 from qatbuild.report.failures import Failure
 from qatbuild.report.models import MODEL, read_models
+from qatbuild.report.page.data import Entry, entry
+from qatbuild.report.page.document import FOLDER, document
 from qatbuild.schema.label import spec_of, stage_of
 
 _COLUMN, _CELL = "\x1e", "\x1f"
@@ -44,12 +47,11 @@ class Page(NamedTuple):
 
 
 class _Rendered(NamedTuple):
-    """The parts of the pages about one model. A model without a report has no row."""
+    """The parts of the pages about one model. A model that is on no page has no entry."""
 
     label: str
     state: str
-    row: str = ""
-    section: str = ""
+    entry: str = ""
     suite: str = ""
     tests: str = "0"
     failures: str = "0"
@@ -62,8 +64,7 @@ class _Columns(NamedTuple):
 
     label: Sequence[str]
     state: Sequence[str]
-    row: Sequence[str]
-    section: Sequence[str]
+    entry: Sequence[str]
     suite: Sequence[str]
     tests: Sequence[str]
     failures: Sequence[str]
@@ -107,9 +108,9 @@ def refresh(
             models.append(former)
         else:
             models.append(_render(build, label, routes, state, without))
-    shown = _Columns.of([each for each in models if each.row])
+    shown = _Columns.of([each for each in models if each.entry])
     written = (
-        _written(build / "report.html", html.joined(shown.row, shown.section)),
+        _written(build / "report.html", document(list(map(Entry.of, shown.entry)))),
         _written(build / "junit.xml", junit.joined(shown.suite, shown.counts)),
     )
     text = _COLUMN.join([_version(), *map(_CELL.join, _Columns.of(models))])
@@ -134,17 +135,17 @@ def _render(build: Path, label: str, routes: Iterable[str], state: str, failed: 
     models = read_models(build, {label: routes}, failed)
     if not models:
         return _Rendered(label, state)
-    row, section = html.piece(models[0])
     suite = junit.suite(models[0])
-    return _Rendered(label, state, row, section, suite.text, *map(str, suite.counts))
+    return _Rendered(label, state, entry(models[0]).to_text(), suite.text, *map(str, suite.counts))
 
 
 def _state(build: str, label: str, routes: Iterable[str], now: int) -> str:
     """Returns the state of a model's reports; '' if one changed so recently that another change might go unnoticed."""
     files = [
         f"{build}/{label}/report.json",
+        f"{build}/{label}/{DETAILS}",
         *(f"{build}/{label}/{name}.manifest.json" for name in (*MODEL, "evaluate")),
-        f"{build}/{label}/evaluate.request.json",
+        *(f"{build}/{label}/{name}.request.json" for name in (*MODEL, "evaluate")),
     ]
     for name in routes:
         folder, stage = f"{build}/{label}/deploy/{name}", stage_of(name)
@@ -179,6 +180,6 @@ def _checksum(text: str) -> str:
 
 
 def _version() -> str:
-    """Returns the version of the cache, which changes with the rendering modules and the page's template."""
-    files = (__file__, ends.__file__, html.__file__, junit.__file__, markup.__file__, metrics.__file__, html.TEMPLATE)
-    return "\n".join(identity(Path(file).stat()) for file in files)
+    """Returns the version of the cache, which changes with the modules that render a model."""
+    modules = map(Path, (__file__, ends.__file__, junit.__file__, markup.__file__, metrics.__file__))
+    return "\n".join(identity(file.stat()) for file in (*modules, *sorted(FOLDER.glob("*.py"))))

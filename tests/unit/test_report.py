@@ -1,10 +1,8 @@
-"""The tables, the page and the JUnit file of a build."""
+"""The tables and the JUnit file of a build."""
 
 from __future__ import annotations
 
 import json
-import re
-from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree as ET
@@ -15,7 +13,6 @@ from qatbuild.engine.reason import Reason
 from qatbuild.exchange.published import NO_MANIFEST, Record, described
 from qatbuild.exchange.request import Request
 from qatbuild.report.failures import Failure, load, update
-from qatbuild.report.html import page
 from qatbuild.report.junit import junit
 from qatbuild.report.markup import attribute, escape
 from qatbuild.report.models import read_models
@@ -87,48 +84,14 @@ def write(file: Path, text: str) -> None:
 LABELS = {"net": ["onnx", "vela", "untaken"], "other": [], "broken": [], "unbuilt": ["vela"]}
 
 
-class Texts(HTMLParser):
-    """The visible texts of a page, and its tags."""
-
-    def __init__(self, text: str) -> None:
-        super().__init__()
-        self.texts: list[str] = []
-        self.opened: list[str] = []
-        self.feed(text)
-
-    def handle_data(self, data: str) -> None:
-        self.texts.append(data)
-
-    def handle_starttag(self, tag: str, attrs: Any) -> None:  # noqa: ARG002
-        self.opened.append(tag)
-
-
 def test_only_models_of_the_plan_with_a_report_that_can_be_read_are_listed(build: Path) -> None:
     assert [model.label for model in read_models(build, LABELS)] == ["net", "other"]
-
-
-def test_page_shows_models_gates_routes_and_layers_and_needs_nothing_else(build: Path) -> None:
-    text = page(read_models(build, LABELS))
-    seen = Texts(text)
-    shown = " ".join(seen.texts)
-    for words in (
-        "2 models", "89.25", "at most <1> & no more", "deploy/onnx/model.bin", "12,345", "Mind <this>.", "a note",
-        "no interpreter runs it", "REFUSED: min_npu_percent", "conv1", "31.5", "sqnr db float",
-    ):  # fmt: skip
-        assert words in shown
-    assert "gone" not in shown
-    assert not {"script", "link", "img", "iframe"} & set(seen.opened)
-    assert "http" not in text
 
 
 def test_a_failure_replaces_the_result_of_an_earlier_build(build: Path) -> None:
     lost = [Failure("net", "deploy.onnx", "No <tool>.\n  hint: \x1b[1mget it"), Failure("other", "freeze", "Broken.")]
     failed = update(build / "failures.json", [*lost, Failure("other", "evaluate", "")], [])
     models = read_models(build, LABELS, failed)
-    shown = " ".join(Texts(page(models)).texts)
-    for words in ("FAILED: deploy.onnx", "No <tool>.", "get it", "FAILED: freeze", "Broken."):
-        assert words in shown
-    assert "deploy/onnx/model.bin" not in shown
     root = ET.fromstring(junit(models))
     assert [root.get(name) for name in ("tests", "failures", "errors", "skipped")] == ["5", "1", "2", "1"]
     assert [each.get("message") for each in root.iter("error")] == ["FAILED: No <tool>.", "FAILED: Broken."]
@@ -153,10 +116,6 @@ def test_no_page_or_table_has_a_character_that_moves_or_colours_others() -> None
     assert all(line.isprintable() for text in texts for line in text.split("\n"))
     assert Reason("setting", "deploy.litert.description", "a", evil[:-1]).text.isprintable()
     assert len(Reason("setting", "quantize.overrides", ["a" * 1000], None).text) < 300
-
-
-def test_page_without_models_says_0_models() -> None:
-    assert "0 models" in page([])
 
 
 def test_junit_has_a_case_for_each_gate_and_a_failure_for_each_that_failed(build: Path) -> None:
@@ -225,23 +184,7 @@ def test_table_names_each_model_s_first_metric_unless_all_are_classifications(ta
     assert of_version_0_1[2].split()[:5] == ["net", "90.00", "89.50", "89.25", "99.50"]
 
 
-def test_page_names_metrics_and_says_how_real_values_become_integers(tasks: Path) -> None:
-    models = read_models(tasks, {"angle": [], "classes": []})
-    shown = " ".join(Texts(page(models)).texts)
-    for words in (
-        "mae  0.5123", "r2 0.9", "Metrics", "rmse LSB", "98.50", "360 test examples",
-        "input features int8 [1, 5], scale 0.04, zero point 3, real values -5.24 to 4.96 as round(value / 0.04) + 3;",
-        "input picture int8 [1, 8, 8, 1], scale 0.003921569, zero point -128; output int8 [1, 2]", "360 test images",
-    ):  # fmt: skip
-        assert words in re.sub(" ?\n ?", " ", shown), words
-    assert 'class="named"' in page(models)
-    assert 'class="named"' not in page(models[1:])
-
-
 def test_route_of_real_values_has_no_share_of_equal_answers(tasks: Path) -> None:
     compared = {"file": "model.bin", "examples": 100, "top1_percent": None, "max_lsb": 2.5}
     write(tasks / "angle/deploy/onnx/route.json", json.dumps(route("onnx", label="angle", comparison=compared)))
     assert routes([tasks / "angle/deploy/onnx/route.json"]).splitlines()[1].split()[2:4] == ["-", "2.5"]
-    (model,) = read_models(tasks, {"angle": ["onnx"]})
-    texts = Texts(page([model])).texts
-    assert texts[(at := texts.index("most LSB", texts.index("route"))) : at + 3] == ["most LSB", "examples", "verdict"]

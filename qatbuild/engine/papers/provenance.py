@@ -13,8 +13,9 @@ from pathlib import Path
 from typing import Any
 
 from qatbuild.engine.papers import BOM
-from qatbuild.engine.papers.chain import Chain, Link
+from qatbuild.engine.papers.chain import Chain
 from qatbuild.exchange.files import canonical_json, lined_json
+from qatbuild.exchange.link import Link
 from qatbuild.exchange.manifest import Manifest
 
 STATEMENT_TYPE = "https://in-toto.io/Statement/v1"

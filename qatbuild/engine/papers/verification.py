@@ -16,13 +16,14 @@ from typing import NamedTuple
 
 from qatbuild.engine.digests import Digests
 from qatbuild.engine.papers import PROVENANCE, SIGNATURE
-from qatbuild.engine.papers.chain import Chain, Link, read_chain
+from qatbuild.engine.papers.chain import Chain, read_chain
 from qatbuild.engine.papers.signature import check_signature
 from qatbuild.engine.papers.writing import texts
 from qatbuild.engine.plan import Stage
 from qatbuild.engine.source import source_sha256
 from qatbuild.exchange.errors import ArtifactError
 from qatbuild.exchange.files import canonical_json, file_sha256
+from qatbuild.exchange.link import Link
 from qatbuild.exchange.manifest import Manifest
 from qatbuild.exchange.published import run_path
 from qatbuild.exchange.request import Request

@@ -14,11 +14,12 @@ from pathlib import Path
 
 from qatbuild.engine.outcome import is_judged
 from qatbuild.engine.papers import BOM, PAPERS, PROVENANCE, SIGNATURE
-from qatbuild.engine.papers.chain import Chain, Link, read_chain
+from qatbuild.engine.papers.chain import Chain, read_chain
 from qatbuild.engine.papers.provenance import package_url, statement
 from qatbuild.engine.plan import Plan, Stage
 from qatbuild.exchange.errors import ArtifactError
 from qatbuild.exchange.files import discard, read_bytes, write_text
+from qatbuild.exchange.link import Link
 from qatbuild.exchange.manifest import Manifest
 from qatbuild.exchange.published import Record
 from qatbuild.report.bill_of_materials import bill_of_materials
