@@ -18,15 +18,13 @@ from qatbuild.engine.reason import Reason
 from qatbuild.engine.rebuild import Rebuilder
 from qatbuild.engine.store import Store
 from qatbuild.engine.store.local import LocalStore
+from qatbuild.engine.whole_spec import whole_spec
 from qatbuild.report import failures
 from qatbuild.report.comparison import Difference, Model, difference
 from qatbuild.report.failures import Failure
 from qatbuild.schema.label import route_of
-from qatbuild.schema.load import merge_patch
 
 _JUDGED = "evaluate"
-_FIELDS = {"data": ("dataset", "path"), "table": ("dataset", "table"), "weights": ("model", "weights")}
-"""The fields of a spec whose paths are sources of a stage, and so no settings, by the source's role."""
 
 
 class _Time(NamedTuple):
@@ -63,7 +61,8 @@ class _Time(NamedTuple):
                 routes[stage.route] = document
             else:
                 report = document
-        return Model(self._spec(label), report, routes, tuple(dict.fromkeys(missing)), tuple(dict.fromkeys(unlike)))
+        spec = whole_spec(self.side.plan, label, self.side.path)
+        return Model(spec, report, routes, tuple(dict.fromkeys(missing)), tuple(dict.fromkeys(unlike)))
 
     def _why(self, label: str, stage: Stage, answer: Result | Absent) -> str:
         """Returns why a stage has no report to show: what failed in the last build, or else what was not found."""
@@ -73,21 +72,6 @@ class _Time(NamedTuple):
             return f"{causes[0].key} {causes[0].verdict}"
         absent = answer if isinstance(answer, Absent) else Absent(stage.name, " has no report as it was built")
         return absent.reason(label)
-
-    def _spec(self, label: str) -> dict[str, Any]:
-        """Returns a label's whole spec, with all defaults, as its stages read it."""
-        document: Any = {}
-        for id_ in self.side.plan.labels[label].values():
-            stage = self.side.plan.stages[id_]
-            settings = {name: value for name, value in stage.settings.items() if name != "label"}
-            if stage.route:
-                settings["deploy"] = {stage.route: settings.pop(stage.route)}
-            for role, (section, field) in _FIELDS.items():
-                if role in stage.sources:
-                    path = {section: {field: self.side.path(stage.sources[role])}}
-                    settings = merge_patch(settings, path, keep_null=True)
-            document = merge_patch(document, settings, keep_null=True)
-        return dict(document)
 
 
 def differences(loaded: LoadedProject, rebuilder: Rebuilder, store: Store | None, span: Span) -> list[Difference]:

@@ -180,17 +180,17 @@ class Revision:
     def _git(self, folder: Path, *arguments: str, text: bytes = b"") -> bytes:
         try:
             command = ["git", "-C", str(folder), *arguments]
-            done = subprocess.run(command, input=text, capture_output=True, check=False)
+            english = {**os.environ, "LC_ALL": "C"}  # The hint depends on what git says.
+            done = subprocess.run(command, input=text, capture_output=True, check=False, env=english)
         except FileNotFoundError as fault:
             raise ArtifactError("git is not installed.", [("revision", self.name)], "install git") from fault
         if done.returncode:
             said = done.stderr.decode(errors="replace").strip() or "unknown revision"
             facts = [("revision", self.name), ("git says", said)]
-            raise ArtifactError(
-                "git cannot compare the working tree with the revision.",
-                facts,
-                "name a commit, a branch or a tag that this clone has; a shallow one has few (git fetch --unshallow)",
-            )
+            hint = "name a commit, a branch or a tag that this clone has; a shallow one has few (git fetch --unshallow)"
+            if "not a git repository" in said:
+                hint = "git init, and commit what is to be compared; `doit report --compare A B` needs no git"
+            raise ArtifactError("git cannot compare the working tree with the revision.", facts, hint)
         return done.stdout
 
 

@@ -5,28 +5,22 @@ Equal comparisons make equal comments: they hold no clock, and latencies only wh
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Iterator, Sequence
-from itertools import chain
 from typing import NamedTuple
 
 from qatbuild.exchange.errors import printable
 from qatbuild.exchange.facts import Gate
 from qatbuild.report import metrics
 from qatbuild.report.comparison import CHANGED, NEW, REMOVED, Change, Difference, Layer, Summary
+from qatbuild.report.markdown import MOST_ROWS, cell, code, fitting, folded, more, table
 from qatbuild.report.metrics import FORMS
 
-LONGEST_COMMENT = 60_000
-"""Characters: GitHub refuses a comment of more than 65,536."""
-
-_ROOM_AT_END = 1_000
-_MOST_ROWS = 100
+_COMMAND = "doit diff --format json"
 _MOST_LAYERS = 10
 _MOST_INPUTS = 10
 _ARROW = "→"
 _FORMS = ("float", "fake-quant", ".tflite")
 _HEADS = ("label", "metric", *_FORMS, "bytes", "ms", "gates")
-_BACKTICKS = re.compile("`+")
 
 
 class Times(NamedTuple):
@@ -37,23 +31,17 @@ class Times(NamedTuple):
 
 
 def comment(times: Times, differences: Sequence[Difference], unreadable: Iterable[str] = ()) -> str:
-    """Returns the Markdown of a comparison, at most LONGEST_COMMENT characters.
+    """Returns the Markdown of a comparison, at most markdown.LONGEST_COMMENT characters.
 
     `unreadable` are specs with faults. What is left out is counted; `--format json` has it.
     """
     blocks = [f"### {_title(times, differences)}"]
     if differences:
-        blocks.append(_table(_HEADS, map(_row, differences[:_MOST_ROWS]), numbers=range(2, 7)))
-        blocks += _more(len(differences) - _MOST_ROWS, "labels")
-    blocks += [f"**{_code(name)} has faults: run `doit check {name}`.**" for name in unreadable]
-    room = LONGEST_COMMENT - sum(map(len, blocks)) - _ROOM_AT_END
-    folded = 0
-    for part in filter(None, (_details(times, each) for each in differences)):
-        room -= len(part)
-        if room > 0:
-            blocks.append(part)
-        folded += room <= 0
-    return "\n\n".join([*blocks, *_more(folded, "labels' details")]) + "\n"
+        blocks.append(table(_HEADS, map(_row, differences[:MOST_ROWS]), numbers=range(2, 7)))
+        blocks += more(len(differences) - MOST_ROWS, "labels", _COMMAND)
+    blocks += [f"**{code(name)} has faults: run `doit check {name}`.**" for name in unreadable]
+    blocks, left_out = fitting(blocks, (_details(times, each) for each in differences))
+    return "\n\n".join([*blocks, *more(left_out, "labels' details", _COMMAND)]) + "\n"
 
 
 def text(times: Times, differences: Sequence[Difference]) -> str:
@@ -71,22 +59,18 @@ def _title(times: Times, differences: Sequence[Difference]) -> str:
     return f"qatbuild: {', '.join(counts) or 'no label differs'}, from {times.former} to {times.now}"
 
 
-def _more(count: int, what: str) -> list[str]:
-    return [f"and {count} more {what}: `doit diff --format json` has all of them"] if count > 0 else []
-
-
 def _row(each: Difference) -> list[str]:
     fate = "" if each.fate == CHANGED else f" ({each.fate})"
     shown = each.former if each.fate == REMOVED else each.now
     verdict = _changed(each.former.verdict, each.now.verdict, each.fate)
     name = next(iter(shown.metrics or each.former.metrics), "")
     return [
-        f"{_code(each.label)}{fate}",
-        _cell(name),
-        *map(_cell, _figures(each, name)),
-        _cell(_bytes(each)),
-        _cell(_changed(_ms(each.former), _ms(each.now), each.fate)),
-        _cell("; ".join(filter(None, (verdict, *_remarks(each))))),
+        f"{code(each.label)}{fate}",
+        cell(name),
+        *map(cell, _figures(each, name)),
+        cell(_bytes(each)),
+        cell(_changed(_ms(each.former), _ms(each.now), each.fate)),
+        cell("; ".join(filter(None, (verdict, *_remarks(each))))),
     ]
 
 
@@ -140,28 +124,27 @@ def _changed(former: str, now: str, fate: str = CHANGED) -> str:
 def _details(times: Times, each: Difference) -> str:
     """Returns the folded part of a label; '' if the row says all."""
     blocks = [*_spec_part(times, each), *_metrics_part(each), *_gates_part(each), *_layers_part(each)]
-    head = f"<details><summary><code>{printable(each.label)}</code></summary>"
-    return "\n\n".join([head, *blocks, "</details>"]) if blocks else ""
+    return folded(each.label, blocks)
 
 
 def _spec_part(times: Times, each: Difference) -> Iterator[str]:
-    rows = [[_code(change.name), *map(_code, change.texts)] for change in each.fields]
+    rows = [[code(change.name), *map(code, change.texts)] for change in each.fields]
     if rows:
-        yield _table(("field", times.former, times.now), rows)
+        yield table(("field", times.former, times.now), rows)
     if each.inputs:
-        inputs = [*map(_code, each.inputs[:_MOST_INPUTS]), *_more(len(each.inputs) - _MOST_INPUTS, "inputs")]
+        inputs = [*map(code, each.inputs[:_MOST_INPUTS]), *more(len(each.inputs) - _MOST_INPUTS, "inputs", _COMMAND)]
         yield f"Other inputs: {', '.join(inputs)}"
 
 
 def _metrics_part(each: Difference) -> Iterator[str]:
     """Yields the metrics after the first one, which is in the row, and the agreement."""
     names = list(dict.fromkeys([*each.former.metrics, *each.now.metrics]))[1:]
-    rows = [[_cell(name), *map(_cell, _figures(each, name))] for name in names]
+    rows = [[cell(name), *map(cell, _figures(each, name))] for name in names]
     former, now = each.former.agreement_percent, each.now.agreement_percent
     if None not in (former, now) and former != now:
         rows.append(["agreement %", "", "", f"{metrics.percent(former)} {_ARROW} {metrics.percent(now)}"])
     if rows:
-        yield _table(("metric", *_FORMS), rows, numbers=range(1, 4))
+        yield table(("metric", *_FORMS), rows, numbers=range(1, 4))
 
 
 def _gates_part(each: Difference) -> Iterator[str]:
@@ -173,9 +156,9 @@ def _gates_part(each: Difference) -> Iterator[str]:
         gates = [side.get(name) for side in (before, after)]
         if any(gate and not gate.passed for gate in gates):
             former, now = (f"{gate.got}, {_verdict(gate)}" if gate else "" for gate in gates)
-            rows.append([_cell(name), _cell(_changed(former, now))])
+            rows.append([cell(name), cell(_changed(former, now))])
     if rows:
-        yield _table(("gate", "got"), rows)
+        yield table(("gate", "got"), rows)
 
 
 def _verdict(gate: Gate) -> str:
@@ -184,9 +167,9 @@ def _verdict(gate: Gate) -> str:
 
 def _layers_part(each: Difference) -> Iterator[str]:
     if each.layers:
-        rows = [[_code(layer.name), _cell(layer.operator), _cell(_measures(layer))] for layer in each.layers]
-        yield _table(("layer", "operator", "changed"), rows[:_MOST_LAYERS])
-        yield from _more(len(rows) - _MOST_LAYERS, "layers")
+        rows = [[code(layer.name), cell(layer.operator), cell(_measures(layer))] for layer in each.layers]
+        yield table(("layer", "operator", "changed"), rows[:_MOST_LAYERS])
+        yield from more(len(rows) - _MOST_LAYERS, "layers", _COMMAND)
 
 
 def _measures(layer: Layer) -> str:
@@ -222,22 +205,3 @@ def _block(each: Difference) -> Iterator[str]:
 
 def _arrowed(change: Change) -> str:
     return _changed(*change.texts)
-
-
-def _table(heads: Sequence[str], rows: Iterable[Sequence[str]], numbers: Iterable[int] = ()) -> str:
-    right = set(numbers)
-    rule = ["--:" if column in right else "---" for column in range(len(heads))]
-    return "\n".join(f"| {' | '.join(cells)} |" for cells in chain([list(map(_cell, heads)), rule], rows))
-
-
-def _cell(text: str) -> str:
-    """Returns a text for a cell: no character of it is Markdown or HTML."""
-    return re.sub(r"([\\`*_{}\[\]<>#|~])", r"\\\1", printable(text))
-
-
-def _code(text: str) -> str:
-    """Returns a text as code in a cell; '' for ''."""
-    text = printable(text).replace("|", "\\|")
-    fence = "`" * (1 + max(map(len, _BACKTICKS.findall(text)), default=0))
-    space = " " if text.startswith("`") or text.endswith("`") else ""
-    return f"{fence}{space}{text}{space}{fence}" if text else ""

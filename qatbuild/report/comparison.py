@@ -14,6 +14,7 @@ from qatbuild.exchange.facts import Gate
 from qatbuild.exchange.files import canonical_json
 from qatbuild.report import metrics
 from qatbuild.report.metrics import Metric
+from qatbuild.report.models import ModelReport
 from qatbuild.schema.diagnostics import pointer
 
 CHANGED, NEW, REMOVED = "changed", "new", "removed"
@@ -33,6 +34,14 @@ class Model(NamedTuple):
     routes: Mapping[str, Mapping[str, Any]] = {}
     missing: tuple[str, ...] = ()
     unlike: tuple[str, ...] = ()
+
+    @classmethod
+    def of(cls, results: ModelReport, spec: Mapping[str, Any]) -> Model:
+        """Returns the model of a build folder's results."""
+        missing = tuple(f"{each.key} {each.verdict}" for each in results.failures.values())
+        if results.report is None and not missing:
+            missing = (f"{results.label} is not built",)
+        return cls(spec, results.report, {route["route"]: route for route in results.routes}, missing)
 
 
 class Summary(NamedTuple):
@@ -73,6 +82,18 @@ class Summary(NamedTuple):
     def texts(self) -> dict[str, Metric]:
         """The figures of each metric as texts, by name."""
         return {each.name: each for each in metrics.of({"metrics": self.metrics})}
+
+    @property
+    def cells(self) -> tuple[str, ...]:
+        """The first metric's name and figures, agreement in percent, bytes and milliseconds as texts; '' for none."""
+        first = next(iter(self.texts.values()), Metric("", ("",) * len(metrics.FORMS)))
+        return (
+            first.name,
+            *first.texts,
+            "" if self.agreement_percent is None else metrics.percent(self.agreement_percent),
+            "" if self.bytes is None else f"{self.bytes:,}",
+            "" if self.latency_ms is None else f"{self.latency_ms:.3f}",
+        )
 
     @property
     def verdict(self) -> str:

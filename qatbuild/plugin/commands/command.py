@@ -7,6 +7,7 @@ import json
 import os
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any, ClassVar
 
 from doit.cmd_base import Command, DodoTaskLoader
@@ -61,6 +62,8 @@ class SpecCommand(Command):  # type: ignore[misc]
         super().__init__(**kwargs)
         self.loader = task_loader
         self.cmds = cmds
+        self.started_in = Path.cwd()
+        """The user's working directory: doit goes to the folder of the dodo.py."""
         self._arguments: list[str] = []
         """The arguments without the loader's options, for a task with the command's name."""
 
@@ -164,6 +167,13 @@ def write_faults(session: Session, names: Iterable[str]) -> int:
     faults = session.faults(names)
     sys.stderr.writelines(f"{error.block()}\n" for error in faults)
     return 1 if faults else 0
+
+
+def write_unreadable(session: Session, names: Iterable[str]) -> int:
+    """Prints on stderr why specs are left out of all labels of the project; returns the exit status."""
+    unreadable = session.unreadable(names)
+    sys.stderr.writelines(f"{session.errors[name].block()}\n" for name in unreadable)
+    return 1 if unreadable else 0
 
 
 def write_json(value: object) -> None:

@@ -39,10 +39,9 @@ class Diff(SpecCommand):
             raise SpecError("doit diff compares two revisions.", [("got", " ".join(names))], "doit diff main HEAD")
         former, *presents = (Revision(session.project.root, name) for name in names or ["HEAD"])
         span = Span(former, presents[0] if presents else None)
-        rows = differences(session.loaded, session.builder.rebuilder, session.builder.store, span)
-        rows = [row._replace(label=session.task(row.label)) for row in rows]
+        rows = rows_of(session, span)
         unreadable = [] if span.present else sorted(session.errors)
-        times = Times(former.name, span.present.name if span.present else _WORKING_TREE)
+        times = times_of(span)
         if options["json"] or options["format"] == "json":
             write_json(_fields(span, times, rows, unreadable))
         elif options["format"] == "markdown":
@@ -51,6 +50,17 @@ class Diff(SpecCommand):
             sys.stdout.write(text(times, rows))
         sys.stderr.writelines(f"{session.errors[name].block()}\n" for name in unreadable)
         return 1 if unreadable else 0
+
+
+def rows_of(session: Session, span: Span) -> list[Difference]:
+    """Returns what differs between the two ends of a span, with the names of tasks."""
+    rows = differences(session.loaded, session.builder.rebuilder, session.builder.store, span)
+    return [row._replace(label=session.task(row.label)) for row in rows]
+
+
+def times_of(span: Span) -> Times:
+    """Returns the names of the two ends of a span."""
+    return Times(span.former.name, span.present.name if span.present else _WORKING_TREE)
 
 
 def _fields(span: Span, times: Times, rows: Sequence[Difference], unreadable: Iterable[str]) -> dict[str, Any]:

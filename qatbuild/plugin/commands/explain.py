@@ -23,25 +23,26 @@ class Explain(SpecCommand):
         """Prints the tree; returns 1 if specs with faults are left out."""
         verdicts = list(session.forecast(names).values())
         if options["json"]:
-            write_json(to_json(verdicts, session))
+            write_json({**to_json(verdicts, session), "unreadable": session.left_out(names)})
         else:
             sys.stdout.writelines(f"{line}\n" for line in tree(verdicts, session))
         return write_faults(session, names)
 
 
 def to_json(verdicts: Iterable[Verdict], session: Session) -> dict[str, Any]:
-    """Returns verdicts as plain data: id, name and labels of each stage, the action of a build, and the reasons."""
-    stages = [
-        {
-            "id": verdict.stage.id,
-            "stage": verdict.stage.name,
-            "labels": list(map(session.task, verdict.stage.labels)),
-            "will": verdict.will,
-            "reasons": [reason.to_json() for reason in verdict.reasons],
-        }
-        for verdict in verdicts
-    ]
-    return {"stages": stages}
+    """Returns verdicts as plain data."""
+    return {"stages": [stage_fields(verdict, session) for verdict in verdicts]}
+
+
+def stage_fields(verdict: Verdict, session: Session) -> dict[str, Any]:
+    """Returns id, name and labels of a stage, what a build would do, and the reasons."""
+    return {
+        "id": verdict.stage.id,
+        "stage": verdict.stage.name,
+        "labels": list(map(session.task, verdict.stage.labels)),
+        "will": verdict.will,
+        "reasons": [reason.to_json() for reason in verdict.reasons],
+    }
 
 
 def tree(verdicts: Sequence[Verdict], session: Session) -> Iterator[str]:

@@ -28,7 +28,7 @@ class Plan(SpecCommand):
         verdicts = list(session.forecast(names).values())
         counts = Counter(verdict.will for verdict in verdicts)
         if options["json"]:
-            write_json({**to_json(verdicts, session), "counts": counts})
+            write_json({**to_json(verdicts, session), "counts": counts, "unreadable": session.left_out(names)})
             return write_faults(session, names)
         for verdict in verdicts:
             if verdict.will != CURRENT:
