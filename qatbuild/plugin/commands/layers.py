@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import sys
-from pathlib import Path
 from typing import Any
 
-from qatbuild.exchange.errors import ArtifactError
-from qatbuild.exchange.files import file_sha256, read_json
-from qatbuild.exchange.published import published_sha256
 from qatbuild.plugin.commands.command import SpecCommand, write_faults, write_json
 from qatbuild.plugin.session import Session
+from qatbuild.report.evaluated import read_report
 from qatbuild.report.layers import layer_table
 
 
@@ -34,7 +31,7 @@ class Layers(SpecCommand):
         """
         stages = [session.plan.stages[id_] for id_ in session.select(names)]
         models = {
-            stage.labels[0]: _layers(session.project.build / stage.home / "report.json", stage.labels[0])
+            stage.labels[0]: read_report(session.project.build / stage.home, f"doit {stage.labels[0]}")["layers"]
             for stage in stages
             if stage.name == "evaluate"
         }
@@ -44,14 +41,3 @@ class Layers(SpecCommand):
         for label, layers in models.items():
             sys.stdout.write(f"{label}\n{layer_table({'layers': layers})}")
         return write_faults(session, names)
-
-
-def _layers(report: Path, label: str) -> Any:
-    hint = f"doit {label}"
-    try:
-        layers = read_json(report)["layers"]
-    except (OSError, ValueError, KeyError, TypeError) as fault:
-        raise ArtifactError("The model has no report with layers.", [("file", report)], hint) from fault
-    if file_sha256(report) != published_sha256(report.parent, "evaluate", report.name):
-        raise ArtifactError("A report is not as it was built.", [("file", report)], hint)
-    return layers
