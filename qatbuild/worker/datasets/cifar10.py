@@ -12,7 +12,6 @@ from typing import IO
 
 import numpy as np
 import numpy.typing as npt
-from tqdm import tqdm
 
 from qatbuild.exchange.errors import DatasetError
 from qatbuild.worker import console
@@ -60,7 +59,7 @@ def load(source: Source, downloads: Path) -> Dataset:
     }
     seen: list[str] = []
     members = _folder_members if path.is_dir() else _archive_members
-    with tqdm(total=len(MEMBERS) * MEMBER_BYTES, desc=path.name, unit="B", unit_scale=True, **console.bar()) as bar:
+    with console.bar(total=len(MEMBERS) * MEMBER_BYTES, desc=path.name, unit="B", unit_scale=True) as bar:
         for name, size_bytes, stream in members(path):
             seen.append(name)
             if stream is None:

@@ -19,8 +19,6 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any, NoReturn
 
-from tqdm import tqdm
-
 from qatbuild.exchange.errors import DatasetError, system_hint
 from qatbuild.exchange.files import file_sha256, make_folder, make_way, put
 from qatbuild.exchange.lock import held
@@ -208,8 +206,8 @@ def _receive(
     """Append the response's body to `sink`; _CutError if it is shorter than the length stated by the server."""
     total_bytes = have_bytes + response.length if response.length is not None else size_bytes
     name = urllib.parse.urlsplit(response.url).path.rpartition("/")[2]
-    with tqdm(
-        total=total_bytes, initial=have_bytes, desc=name, unit="B", unit_scale=True, unit_divisor=1024, **console.bar()
+    with console.bar(
+        total=total_bytes, initial=have_bytes, desc=name, unit="B", unit_scale=True, unit_divisor=1024
     ) as bar:
         while chunk := _chunk(response):
             sink.write(chunk)

@@ -5,8 +5,6 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from tqdm import tqdm
-
 from qatbuild.exchange.decoding import Decoding
 from qatbuild.exchange.errors import DatasetError
 from qatbuild.worker import console
@@ -71,7 +69,7 @@ def _look(splits: Listed, source: Source) -> tuple[Look, dict[str, int]]:
     """Read all headers; return also the bytes of each split's files."""
     look = Look()
     file_bytes = dict.fromkeys(splits, 0)
-    with tqdm(total=sum(map(len, splits.values())), desc="headers", unit="picture", **console.bar()) as bar:
+    with console.bar(total=sum(map(len, splits.values())), desc="headers", unit="picture") as bar:
         for split, files in splits.items():
             for file in files:
                 bar.update()

@@ -77,6 +77,10 @@ class Member:
             done = stop
         return rows
 
+    def __del__(self) -> None:
+        if (stream := getattr(self, "_stream", None)) is not None:  # Collected with a traceback, it would warn.
+            stream.close()
+
     @property
     def _block_rows(self) -> int:
         return max(1, _BLOCK_BYTES // max(1, self._row_bytes))

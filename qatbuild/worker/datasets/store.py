@@ -10,7 +10,6 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-from tqdm import tqdm
 
 from qatbuild.exchange.dataset_facts import Column, DatasetFacts
 from qatbuild.exchange.errors import DatasetError
@@ -126,7 +125,7 @@ class Store:
             return _decoded(rows, number, as_pixels=as_pixels, count=moments is not None)
 
         def results() -> Iterator[_Decoded]:
-            bar = tqdm(total=len(index), desc=f"{split} {name}", unit="picture", **console.bar())
+            bar = console.bar(total=len(index), desc=f"{split} {name}", unit="picture")
             with bar:
                 for place, each in enumerate(in_order(work, map(int, index))):
                     bar.update()

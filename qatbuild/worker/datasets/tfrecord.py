@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from tqdm import tqdm
 
 from qatbuild.exchange.errors import DatasetError
 from qatbuild.worker import console
@@ -68,7 +67,7 @@ class _Split:
 
     def verify(self, split: str, source: Source, looks: dict[str, Look]) -> None:
         """Read all records through."""
-        for number, record in tqdm(self._records.verify(), desc=f"{split} records", unit="record", **console.bar()):
+        for number, record in console.bar(self._records.verify(), desc=f"{split} records", unit="record"):
             place = self._records.place(number)
             try:
                 example = parsed(record)

@@ -1,0 +1,1 @@
+"""A first spec for the user's own data and network: what it says, and why, and its file."""
