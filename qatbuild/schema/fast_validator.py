@@ -26,7 +26,19 @@ _TYPES: dict[str, Callable[[Any], bool]] = {
     "number": _is_number,
     "integer": lambda value: _is_number(value) and (isinstance(value, int) or value.is_integer()),
 }
-_SILENT = {"$schema", "$id", "$defs", "title", "description", "default", "x-hint", "then", "else"}
+_SILENT = {
+    "$schema",
+    "$id",
+    "$defs",
+    "title",
+    "description",
+    "default",
+    "x-hint",
+    "then",
+    "else",
+    "examples",
+    "defaultSnippets",
+}
 
 
 def is_valid(document: Any, schema: Mapping[str, Any]) -> bool:

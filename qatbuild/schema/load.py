@@ -13,6 +13,7 @@ from typing import Any
 from qatbuild.exchange.errors import Facts, SpecError
 from qatbuild.schema import faults, matrix, model
 from qatbuild.schema.alternatives import without_alternatives
+from qatbuild.schema.comments import without_comments
 from qatbuild.schema.diagnostics import Diagnostic, FaultySpecError, Sources
 from qatbuild.schema.fault_list import FaultList
 from qatbuild.schema.faults import Fault, Layer, ValidDocuments
@@ -28,7 +29,7 @@ _FOLDERS = {"shared", "work", "downloads"}
 _COMMANDS = {
     "auto", "clean", "dumpdb", "forget", "help", "ignore", "info", "list", "reset-dep", "run", "strace",
     "tabcompletion", "explain", "plan", "affected", "audit", "check", "diff", "graph", "gc", "layers",
-    "reproduce", "sign", "verify", "why",
+    "cure", "diagnose", "metrics", "new", "report", "reproduce", "schema", "sign", "status", "verify", "why",
 }  # fmt: skip
 RESERVED = _FOLDERS | _COMMANDS
 """Names that no spec may have: folders of the build, and commands."""
@@ -78,13 +79,35 @@ def load_with_documents(
         raise SpecError("A path of a spec cannot be looked at.", facts) from fault
 
 
+def documents(name: str, file: Path, allowed_paths: AllowedPaths) -> dict[str, Any]:
+    """Returns the documents of a spec by label, each with all that applies to it. SpecError for a spec with faults."""
+    layers, valid = list(_layers(file, allowed_paths)), ValidDocuments()
+    merged_documents, errors = _checked(name, file, allowed_paths, layers, valid)
+    if errors:
+        raise errors.error()
+    return merged_documents
+
+
+def patched_variant(
+    label: str, file: Path, document: Mapping[str, Any], patch: Mapping[str, Any], allowed_paths: AllowedPaths
+) -> model.Variant:
+    """Returns the variant that a merge patch makes of a valid document. SpecError if that is not valid."""
+    result = patched(document, patch)
+    mine = [*faults.of_schema(result, ValidDocuments())] or [*rule_violations(result, file.parent, allowed_paths)]
+    if mine:
+        raise SpecError(
+            "A patch makes an invalid spec.", [("file", file), *((str(each.path), each.text) for each in mine)]
+        )
+    return typed(label, file, result)
+
+
 def _variants(
     name: str, file: Path, allowed_paths: AllowedPaths, layers: list[Layer], valid: ValidDocuments
 ) -> list[model.Variant]:
     """Returns the variants of a spec. FaultySpecError without the faults that only follow from a misspelt token."""
-    variants, errors = _checked(name, file, allowed_paths, layers, valid)
+    valid_documents, errors = _checked(name, file, allowed_paths, layers, valid)
     if not errors:
-        return variants
+        return [typed(label, file, document) for label, document in valid_documents.items()]
     if corrected := errors.corrected():
         errors = errors.without_consequences(_checked(name, file, allowed_paths, corrected, valid)[1])
     raise errors.error()
@@ -92,8 +115,8 @@ def _variants(
 
 def _checked(
     name: str, file: Path, allowed_paths: AllowedPaths, layers: list[Layer], valid: ValidDocuments
-) -> tuple[list[model.Variant], FaultList]:
-    """Returns the variants of a spec, and its faults; there are variants only if there is no fault."""
+) -> tuple[dict[str, Any], FaultList]:
+    """Returns the documents of a spec by label, and its faults; there are documents only if there is no fault."""
     errors = FaultList(file, layers)
     errors.add((Fault((), text) for text in name_errors(name)), layers[:1])
     merged, patches = _merged(layers, errors)
@@ -106,9 +129,9 @@ def _checked(
     count = len(patches) * len(combined)
     if text := matrix.too_many(count, count * matrix.size(merged) + len(combined) * matrix.size(patches)):
         errors.add([Fault(("variants" if len(combined) == 1 else "matrix",), text)], layers[:1])
-        return [], errors
+        return {}, errors
     errors.variants = patches
-    variants = []
+    merged_documents = {}
     with_faults = 0
     for (variant, patch), combination in itertools.product(patches.items(), combined):
         document = merged
@@ -130,8 +153,8 @@ def _checked(
         if max(len(errors), with_faults) >= faults.MOST:
             break
         if not errors:
-            variants.append(typed(label, file, document))
-    return ([] if errors else variants), errors
+            merged_documents[label] = document
+    return ({} if errors else merged_documents), errors
 
 
 def _label_faults(label: str, variant: str) -> Iterator[Fault]:
@@ -228,7 +251,7 @@ def _layers(file: Path, allowed_paths: AllowedPaths) -> Iterator[Layer]:
     seen: dict[str, str] = {}
     folder = file.parent
     while True:
-        document = read_json(file)
+        document = without_comments(read_json(file))
         if not isinstance(document, dict):
             raise SpecError("A spec must be a JSON object.", [("file", file)])
         base = document.pop("extends", document.get(_misspelt_extends(document)))
