@@ -1,0 +1,1 @@
+"""The twenty complaints of docs/pains.md, each built for real."""
