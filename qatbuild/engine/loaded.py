@@ -92,6 +92,21 @@ class LoadedProject(NamedTuple):
         errors = {label: self.errors[label] for label in labels.values() if label in self.errors}
         return self.select(name for name, label in labels.items() if label not in errors), errors
 
+    def labels(self, names: Iterable[str]) -> list[str]:
+        """Returns the labels whose stages names select; a name of shared stages selects those that share them.
+
+        Raises what `select` raises.
+        """
+        wanted: dict[str, None] = {}
+        for name in names:
+            ids = self._ids(name)
+            own = self._labels(Label.parse(name))
+            wanted.update(dict.fromkeys(own or [each for id_ in ids for each in self.plan.stages[id_].labels]))
+        return list(wanted)
+
+    def _labels(self, label: Label) -> list[str]:
+        return [each for each in self.plan.labels if label.name in (each, Label.parse(each).spec)]
+
     def _ids(self, name: str) -> list[str]:
         label = Label.parse(name)
         if label.name in self.errors:
@@ -99,8 +114,7 @@ class LoadedProject(NamedTuple):
         if label == Label(SHARED, "", label.stage):
             ids = [id_ for id_ in self.plan.stages if id_.startswith(f"{SHARED}/{label.stage}")]
         else:
-            labels = [each for each in self.plan.labels if label.name in (each, Label.parse(each).spec)]
-            stages = [row for each in labels for row in self.plan.labels[each].items()]
+            stages = [row for each in self._labels(label) for row in self.plan.labels[each].items()]
             ids = [id_ for stage, id_ in stages if _matches(label.stage, stage)]
             if stages and not ids:
                 present = dict.fromkeys(stage for stage, _ in stages)

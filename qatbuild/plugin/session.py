@@ -14,6 +14,7 @@ from qatbuild.schema.label import spec_of
 if TYPE_CHECKING:
     from qatbuild.engine.build_lock import BuildLock
     from qatbuild.engine.execute import Executor
+    from qatbuild.engine.live.monitor import Monitor
     from qatbuild.engine.plan import Plan
     from qatbuild.exchange.errors import QatbuildError
 
@@ -36,10 +37,11 @@ class Session(NamedTuple):
         lock: BuildLock | None = None,
         always: bool = False,
         whole: bool = False,
+        monitor: Monitor | None = None,
     ) -> Session:
         """Loads the selected specs of a project, by default all; see Builder for the other arguments."""
         loaded = LoadedProject.load(project, Everything() if selection is None else selection)
-        return cls(loaded, Builder(loaded, executor, lock=lock, always=always, whole=whole), prefix)
+        return cls(loaded, Builder(loaded, executor, lock=lock, always=always, whole=whole, monitor=monitor), prefix)
 
     def reload(self) -> Session:
         """Loads the whole project again, after another process has built in its folder."""
@@ -83,11 +85,24 @@ class Session(NamedTuple):
         good = (name for name in self._default if self._faulty(name) not in self.errors)
         return self.loaded.select(self.without_prefix(names) or good)
 
+    def labels(self, names: Iterable[str]) -> list[str]:
+        """Returns the labels that task names select; without names, all of the project. Raises what `select` raises."""
+        wanted = self.without_prefix(names)
+        return self.loaded.labels(wanted) if wanted else list(self.plan.labels)
+
+    def unreadable(self, names: Iterable[str]) -> list[str]:
+        """Returns the specs with faults that a selection of all labels leaves out; with names, none."""
+        return [] if self.without_prefix(names) else sorted(self.errors)
+
     def faults(self, names: Iterable[str]) -> list[QatbuildError]:
         """Returns the errors of the specs that a selection without names leaves out."""
+        return [self.errors[name] for name in self.left_out(names)]
+
+    def left_out(self, names: Iterable[str]) -> list[str]:
+        """Returns the specs with faults that a selection without names leaves out of a plain `doit`."""
         if self.without_prefix(names):
             return []
-        return [self.errors[name] for name in dict.fromkeys(map(self._faulty, self._default)) if name in self.errors]
+        return [name for name in dict.fromkeys(map(self._faulty, self._default)) if name in self.errors]
 
     def _faulty(self, name: str) -> str:
         """Returns the spec's name in a label; the name itself if it is a spec's that makes no label, such as a:b."""

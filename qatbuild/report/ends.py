@@ -28,7 +28,7 @@ def _side(report: Mapping[str, Any], side: str) -> Iterator[str]:
         title = side if len(ends) == 1 else f"{side} {name}"
         text = f"{title} {end['dtype']} {end['shape']}, scale {end['scale']:.7g}, zero point {end['zero_point']}"
         scaling = report.get("scalings", {}).get(name, {}) if side == "input" else {}
-        yield f"{text}{_of_reals(end) if scaling.get('real') else _of_channels(scaling)}"
+        yield f"{text}{_of_reals(end) if scaling.get('real') else _of_bytes(scaling)}"
 
 
 def _of_reals(end: Mapping[str, Any]) -> str:
@@ -38,6 +38,13 @@ def _of_reals(end: Mapping[str, Any]) -> str:
         f", real values {lowest:.4g} to {highest:.4g} as round(value / {end['scale']:.7g})"
         f" {'-' if end['zero_point'] < 0 else '+'} {abs(end['zero_point'])}"
     )
+
+
+def _of_bytes(scaling: Mapping[str, Any]) -> str:
+    """Returns what an input of bytes is to tools that ask for a mean and a deviation; '' if it is no such input."""
+    if scaling and not isinstance(scaling["mean"], list):
+        return f", real = (byte - {scaling['zero_point']}) / {scaling['std_dev']:g}{_of_channels(scaling)}"
+    return _of_channels(scaling)
 
 
 def _of_channels(scaling: Mapping[str, Any]) -> str:

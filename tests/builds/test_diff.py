@@ -192,3 +192,22 @@ def test_settings_with_faults_at_a_revision_are_one_error_that_names_the_revisio
     assert done.returncode == 3
     assert "So they were at main." in done.stderr
     assert "/tmp" not in done.stderr
+
+
+def test_an_unknown_revision_and_a_project_outside_of_git_are_one_error_with_what_helps(
+    toy: ToyProject, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(toy.root.parent))
+    done = toy.doit("diff")
+    assert (done.returncode, done.stdout) == (3, "")
+    hint = follows("git init, and commit what is to be compared; `doit report --compare A B` needs no git")
+    assert f"hint: {hint}" in done.stderr
+    git(toy.root, "init", "-q", "-b", "main")
+    git(toy.root, "add", "-A")
+    git(toy.root, "commit", "-qm", "first")
+    assert toy.doit("diff").stdout == "qatbuild: no label differs, from HEAD to the working tree\n"
+    for revisions in (("nope",), ("HEAD", "nope"), ("--json", "nope")):
+        done = toy.doit("diff", *revisions)
+        assert (done.returncode, done.stdout) == (3, "")
+        assert "revision  nope" in done.stderr
+        assert "Traceback" not in done.stderr

@@ -68,6 +68,9 @@ def test_commands_take_and_print_names_with_the_prefix(guest: ToyProject) -> Non
     assert guest.doit("explain", "models/net:dataset").stdout.startswith("models/net:dataset  run")
     assert json.loads(guest.doit("check", "models", "--json").stdout)["labels"] == ["models/net"]
     assert "models/net:evaluate: not built yet" in guest.doit("plan").stdout
+    assert guest.doit("status", "models").stdout.startswith("not built: models/net\n")
+    assert json.loads(guest.doit("metrics", "models/net", "--json").stdout)["labels"][0]["label"] == "models/net"
+    assert "hint: doit models/net" in guest.doit("report", "models/net").stderr
 
 
 def test_a_spec_with_faults_leaves_other_tasks_alone(guest: ToyProject) -> None:

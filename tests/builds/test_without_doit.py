@@ -19,6 +19,7 @@ from tests.builds.conftest import REPOSITORY, ToyProject
 from tests.builds.test_fast_path import recorded
 from tests.builds.test_side_by_side import artifacts
 from tests.builds.toolchain import ToyExecutor
+from tests.page.reading import without_clocks
 
 PROGRAM = """
 import json, sys
@@ -26,6 +27,7 @@ from pathlib import Path
 from qatbuild.engine.build import build
 from qatbuild.engine.project import Project
 from tests.builds.toolchain import ToyExecutor
+from tests.page.reading import without_clocks
 
 labels, options = json.loads(sys.argv[1])
 result = build(Project.prepared(Path.cwd()), labels, executor=ToyExecutor(), say=sys.stdout.write, **options)
@@ -59,14 +61,14 @@ def test_leaves_the_bytes_the_record_and_the_pages_of_doit(toy: ToyProject) -> N
     for text in (".  net:dataset: not built yet", "build/report.html", "build/net/model.tflite"):
         assert text in printed
     toy.runs()
-    without_doit, pages = artifacts(toy.root), (toy.root / "build/report.html").read_text()
+    without_doit, pages = artifacts(toy.root), without_clocks(toy.root / "build/report.html")
     assert toy.doit().stdout.startswith("9 up to date")
     assert recorded(toy) == {"net"}
     assert toy.runs() == []
     assert toy.doit("clean").returncode == 0
     toy.built()
     assert artifacts(toy.root) == without_doit
-    assert (toy.root / "build/report.html").read_text() == pages
+    assert without_clocks(toy.root / "build/report.html") == pages
 
 
 def test_runs_stale_stages_in_order_and_counts_those_that_were_not_loaded(toy: ToyProject) -> None:

@@ -8,8 +8,9 @@ from typing import Any
 
 import pytest
 
-from qatbuild.report.comment import LONGEST_COMMENT, Times, comment, text
+from qatbuild.report.comment import Times, comment, text
 from qatbuild.report.comparison import Difference, Model, difference
+from qatbuild.report.markdown import LONGEST_COMMENT
 from tests.unit.test_layer_table import NO_PARTNER, NOTHING_LOST, row
 
 GOLDEN = Path(__file__).with_name("comment.md")

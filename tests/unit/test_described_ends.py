@@ -19,8 +19,8 @@ def sentence(scaling: Any) -> str:
 @pytest.mark.parametrize(
     ("scaling", "more"),
     [
-        (Scaling(3, 2), ""),
-        (Scaling(3, 2, "bgr"), ", bgr"),
+        (Scaling(3, 2), ", real = (byte - 3) / 2"),
+        (Scaling(2.5, 2, "bgr"), ", real = (byte - 3) / 2, bgr"),
         (RealInput(), ", real values -1.5 to 126 as round(value / 0.5) + 3"),
         (
             Scaling.of({"mean": [1.5, 2, 3], "std_dev": 4}),

@@ -17,7 +17,6 @@ from typing import TYPE_CHECKING, Any
 
 from doit.cmd_base import DoitCmdBase, check_tasks_exist, tasks_and_deps_iter
 from doit.cmd_clean import Clean as DoitClean
-from doit.cmd_completion import TabCompletion as DoitTabCompletion
 from doit.cmd_forget import Forget as DoitForget
 from doit.cmd_help import Help as DoitHelp
 from doit.cmd_ignore import Ignore as DoitIgnore
@@ -25,6 +24,7 @@ from doit.cmd_info import Info as DoitInfo
 from doit.cmd_list import List as DoitList
 from doit.cmd_resetdep import ResetDep as DoitResetDep
 from doit.cmd_strace import Strace as DoitStrace
+from doit.cmdparse import CmdOption
 from doit.exceptions import InvalidCommand
 
 from qatbuild.exchange.errors import QatbuildError
@@ -37,8 +37,8 @@ if TYPE_CHECKING:
     from qatbuild.engine.plan import Stage
 
 COMMANDS = (
-    "affected", "audit", "check", "diff", "explain", "gc", "graph", "layers", "plan", "reproduce", "sign", "verify",
-    "why",
+    "affected", "audit", "check", "cure", "diagnose", "diff", "explain", "gc", "graph", "layers", "metrics", "new",
+    "plan", "report", "reproduce", "schema", "sign", "status", "verify", "why",
 )  # fmt: skip
 """The commands that qatbuild adds."""
 
@@ -172,9 +172,18 @@ class List(WithParentSearch, DoitList):  # type: ignore[misc]
     """`doit list`."""
 
     name = "list"
+    _rows: list[dict[str, str]] | None = None
+    """The listed tasks, with --json."""
+
+    def get_options(self) -> Any:
+        """Called by doit: the options, with --json."""
+        from qatbuild.plugin.commands.command import JSON  # noqa: PLC0415  It imports the engine.
+
+        return [*super().get_options(), CmdOption(JSON)]
 
     def invocation(self, params: Any, args: list[str]) -> Invocation:
         """Returns the invocation; for more than names and descriptions, in doit's order, every spec is loaded."""
+        self._rows = [] if params["json"] else None
         more = any(params[option] for option in ("subtasks", "status", "list_deps")) or params["sort"] != "name"
         return Invocation(tuple(args), lists=not args and not more)
 
@@ -182,6 +191,10 @@ class List(WithParentSearch, DoitList):  # type: ignore[misc]
     def _execute(self, *arguments: Any, pos_args: list[str] | None = None, **options: Any) -> int:
         """Called by doit. After the list, prints why listed specs cannot be built; returns 1 if there are any."""
         super()._execute(*arguments, pos_args=pos_args, **options)
+        if self._rows is not None:
+            from qatbuild.plugin.commands.command import write_json  # noqa: PLC0415  It imports the engine.
+
+            write_json({"tasks": self._rows})
         if not current().sessions:
             return 0
         from qatbuild.plugin.tasks import fault_of  # noqa: PLC0415  A build with nothing to do has no tasks.
@@ -193,9 +206,13 @@ class List(WithParentSearch, DoitList):  # type: ignore[misc]
 
     def _print_task(self, template: str, task: Any, status: bool, *arguments: Any) -> None:  # noqa: FBT001
         """Called by doit, whose own method never calls a group up to date, nor what its database does not know."""
-        if status and current().sessions:
-            letter = self.STATUS_MAP[self._status(task, {each.name: each for each in self.task_list})]
-            template, status = template.replace("{status}", letter), False
+        is_ours = status and (current().sessions or self._rows is not None)
+        word = self._status(task, {each.name: each for each in self.task_list}) if is_ours else ""
+        if self._rows is not None:
+            self._rows.append({"name": task.name, "doc": task.doc or "", **({"status": word} if status else {})})
+            return
+        if is_ours:
+            template, status = template.replace("{status}", self.STATUS_MAP[word]), False
         super()._print_task(template, task, status, *arguments)
 
     @functools.cached_property
@@ -247,12 +264,6 @@ class Strace(WithParentSearch, DoitStrace):  # type: ignore[misc]
     """`doit strace`."""
 
     name = "strace"
-
-
-class TabCompletion(WithParentSearch, DoitTabCompletion):  # type: ignore[misc]
-    """`doit tabcompletion`."""
-
-    name = "tabcompletion"
 
 
 def with_stages(tasks: Iterable[Any], names: Iterable[str]) -> list[str]:
