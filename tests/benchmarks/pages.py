@@ -16,6 +16,7 @@ from tests.benchmarks import (
     large_networks,
     pictures,
     pull_request,
+    report_page,
     restore,
     simulation,
     table,
@@ -34,6 +35,7 @@ TABLES: dict[str, tuple[str, Callable[[dict[str, Any]], str]]] = {
     "pull_request": ("pull_request", pull_request.markdown),
     "dask_sweep": ("dask_sweep", dask_sweep.markdown),
     "restore": ("restore", restore.markdown),
+    "report_page": ("report_page", report_page.markdown),
     "scale": ("dask_sweep", simulation.markdown),
     "summary": ("accuracy", accuracy.summary),
 }
