@@ -21,6 +21,9 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 
 ON_ONE_BUILD = {f"tests/e2e/test_{name}.py" for name in ("deploy", "digits", "docs")}
 
+OTHERS_ON_ONE_BUILD = ("tests/diagnosis/", "tests/pains/")
+"""Folders whose files look at one build each, as well."""
+
 IN_PARTS = "tests/properties/test_any_spec.py"
 """A long file whose tests share nothing: each goes to the next free process."""
 
@@ -34,13 +37,16 @@ UNAVAILABLE = pytest.StashKey[dict[str, int]]()
 
 
 class Scheduling(LoadFileScheduling):
-    """A file's tests share a process and its fixtures; so do the files that look at the one build of the digits.
+    """A file's tests share a process and its fixtures; so do the files that look at one build.
 
     Only IN_PARTS is divided.
     """
 
     def _split_scope(self, nodeid: str) -> str:
         file = super()._split_scope(nodeid)
+        for folder in OTHERS_ON_ONE_BUILD:
+            if file.startswith(folder):
+                return folder
         return "digits" if file in ON_ONE_BUILD else nodeid if file == IN_PARTS else file
 
 

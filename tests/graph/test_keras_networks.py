@@ -64,7 +64,8 @@ def operators(path):
         model = inspect.read(path)
         images = IMAGES if model.tensors[model.inputs[0]].dtype == "uint8" else int8(IMAGES)
         integers, feeds = {"input": images[:4]}, {"input:0": reals()[:4]}
-        return figures.measure(path, named, integers, feeds, graphs, inputs={"input": "input"}, opened=opened)
+        measured = figures.measure(path, named, integers, feeds, graphs, inputs={"input": "input"}, opened=opened)
+        return measured.rows
 
 
 @pytest.mark.parametrize(("name", "scheme"), CASES)
