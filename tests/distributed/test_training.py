@@ -52,8 +52,8 @@ def saved_step(cache: Remote) -> int:
     return max((json.loads(each["state"])["step"] for each in entries if "state" in each), default=0)
 
 
-def told_steps(events: Path) -> list[int]:
-    """The steps of the training that the terminal of the build was told."""
+def reported_steps(events: Path) -> list[int]:
+    """The steps of the training in the events of the build."""
     rows = map(json.loads, events.read_text().splitlines())
     return [row["done"] for row in rows if row["event"] == "progress" and row["stage"].endswith(":float")]
 
@@ -84,7 +84,7 @@ def test_a_killed_and_interrupted_training_makes_the_bytes_of_an_undisturbed_one
         build.send_signal(signal.SIGINT)
         printed = build.communicate()
         assert build.returncode == 128 + signal.SIGINT, printed
-        assert max(told_steps(project.root / "events.jsonl"), default=0) >= 100
+        assert max(reported_steps(project.root / "events.jsonl"), default=0) >= 100
         assert not (folder / "float.manifest.json").exists()
     last = saved_step(cache)
     assert 350 <= last < STEPS
