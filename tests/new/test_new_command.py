@@ -6,6 +6,7 @@ import contextlib
 import json
 import os
 import pty
+import select
 import signal
 import subprocess
 import sys
@@ -26,6 +27,9 @@ from tests.hints import follows
 from tests.new import people
 
 REPOSITORY = Path(__file__).parents[2]
+
+INTERRUPT = "\x03"
+PATIENCE_S = 2
 
 
 def doit(root: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
@@ -87,25 +91,34 @@ def test_in_a_folder_without_a_project_the_spec_gets_a_dodo_file_and_doit_lists_
 
 
 def at_terminal(root: Path, answers: Sequence[str]) -> str:
-    """Runs `doit new` at a terminal that types the answers, each after a question; what it shows."""
+    """Runs `doit new` at a terminal that types the answers, each after a question; what it shows.
+
+    Python does not notice a Ctrl-C between its prompt and its read until a key is pressed, so that is typed again.
+    """
     process, terminal = pty.fork()
     if process == 0:
         signal.signal(signal.SIGINT, signal.SIG_DFL)  # Tests in the background of a shell ignore it.
         os.chdir(root)
         os.execve(sys.executable, [sys.executable, "-m", "doit", "new"], {**os.environ, "PYTHONPATH": str(REPOSITORY)})
-    shown, waiting = "", list(answers)
+    shown, typed, waiting = "", "", list(answers)
     with contextlib.suppress(OSError):  # The terminal of a process that has ended.
-        while part := os.read(terminal, 4096):
+        while True:
+            if typed == INTERRUPT and not select.select([terminal], [], [], PATIENCE_S)[0]:
+                os.write(terminal, typed.encode())
+                continue
+            if not (part := os.read(terminal, 4096)):
+                break
             shown += part.decode(errors="replace")
             if waiting and shown.endswith(": "):
-                os.write(terminal, waiting.pop(0).encode())
+                typed = waiting.pop(0)
+                os.write(terminal, typed.encode())
     os.waitpid(process, 0)
     os.close(terminal)
     return shown
 
 
 def test_questions_that_are_interrupted_or_not_answered_leave_nothing(arrays: Path) -> None:
-    assert "interrupted" in at_terminal(arrays, ["bars\n", "\x03"])
+    assert "interrupted" in at_terminal(arrays, ["bars\n", INTERRUPT])
     assert "nothing was written" in at_terminal(arrays, ["bars\n", "\x04"])
     assert files(arrays) == ["data/data.npz"]
 
