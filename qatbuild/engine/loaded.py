@@ -100,8 +100,8 @@ class LoadedProject(NamedTuple):
         wanted: dict[str, None] = {}
         for name in names:
             ids = self._ids(name)
-            own = self._labels(Label.parse(name))
-            wanted.update(dict.fromkeys(own or [each for id_ in ids for each in self.plan.stages[id_].labels]))
+            named = self._labels(Label.parse(name))
+            wanted.update(dict.fromkeys(named or [each for id_ in ids for each in self.plan.stages[id_].labels]))
         return list(wanted)
 
     def _labels(self, label: Label) -> list[str]:

@@ -119,8 +119,8 @@ class _Case(NamedTuple):
 
     def finding(self, cause: Cause, text: str, *fields: str, db: float | None = None) -> Finding:
         """A finding about the layer; the dB are the layer's own by default."""
-        own = self.layer.alone_db if db is None else db
-        return Finding(self.layer, cause, text, fields, math.inf if own is None else own)
+        remaining_db = self.layer.alone_db if db is None else db
+        return Finding(self.layer, cause, text, fields, math.inf if remaining_db is None else remaining_db)
 
 
 def diagnose(report: Mapping[str, Any], variant: Variant) -> list[Finding]:

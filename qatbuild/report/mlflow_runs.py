@@ -96,10 +96,10 @@ def _write(client: Any, experiment: str, run: Run) -> bool:
     """Writes a run; returns False if a finished one holds the same."""
     from mlflow.entities import Metric, Param  # noqa: PLC0415
 
-    former = client.search_runs([experiment], f"tags.`{_RESULT}` = '{run.tags[_RESULT]}'")
-    if any(each.info.status == "FINISHED" for each in former):
+    same = client.search_runs([experiment], f"tags.`{_RESULT}` = '{run.tags[_RESULT]}'")
+    if any(each.info.status == "FINISHED" for each in same):
         return False
-    for each in former:
+    for each in same:
         client.delete_run(each.info.run_id)
     info = client.create_run(experiment, run_name=run.model.label, tags=run.tags).info
     metrics = [Metric(name, value, info.start_time, 0) for name, value in run.metrics.items()]

@@ -31,8 +31,8 @@ def editor_schema(schema: Schema) -> dict[str, Any]:
     }
     sections = {name: field for name, field in properties.items() if name not in {*_OF_SPECS, "$schema"}}
     fields = {name: _patch(field) for name, field in sections.items()}
-    own = {name: properties[name] for name in ("$schema", "extends")}
-    own |= {name: {**properties[name], "type": ["object", "null"]} for name in ("variants", "matrix")}
+    of_specs = {name: properties[name] for name in ("$schema", "extends")}
+    of_specs |= {name: {**properties[name], "type": ["object", "null"]} for name in ("variants", "matrix")}
     closed = {"type": "object", "additionalProperties": False}
     whole = {name: part for name, part in schema.items() if name not in {"$schema", "$id", "$defs", "title"}}
     return {
@@ -45,7 +45,7 @@ def editor_schema(schema: Schema) -> dict[str, Any]:
         "else": {"$ref": f"{_REFERENCE}whole"},
         "$defs": {
             "whole": {**whole, "properties": properties},
-            "extending": {**closed, "properties": {**own, **fields}},
+            "extending": {**closed, "properties": {**of_specs, **fields}},
             "variant": {**closed, "description": "A merge patch (RFC 7396) of the spec.", "properties": fields},
             **schema["$defs"],
             **{_name(name): _open(part) for name, part in schema["$defs"].items()},

@@ -12,7 +12,7 @@ from sklearn.metrics import confusion_matrix
 
 from qatbuild.worker.tflite.interpret import Model
 from tests.tflite.running import run
-from tests.tflite.test_stages import Build
+from tests.tflite.stage_folder import Build
 
 pytestmark = pytest.mark.tf
 

@@ -59,10 +59,10 @@ class Remaining:
                 if expected is None:
                     return None
                 waiting += expected
-        now = [seconds for seconds in running.values() if seconds is not None]
-        if len(now) < len(running):
+        left_s = [seconds for seconds in running.values() if seconds is not None]
+        if len(left_s) < len(running):
             return None
-        return max(max(now, default=0.0), (sum(now) + waiting) / max(1, len(running)))
+        return max(max(left_s, default=0.0), (sum(left_s) + waiting) / max(1, len(running)))
 
     def _records(self) -> dict[str, float]:
         if self._recorded is None:
