@@ -280,10 +280,12 @@ class Builder:
 
     def finish(self) -> None:
         """Writes papers, removes scratch folders, waits for uploads; call it before the lock is given back."""
-        self._papers.finish(self._current, [id_ for id_, texts in self._finished.items() if texts is not None])
-        self._scratch.remove()
-        self.rebuilder.save()
-        self._supply.finish()
+        try:
+            self._papers.finish(self._current, [id_ for id_, texts in self._finished.items() if texts is not None])
+            self._scratch.remove()
+            self.rebuilder.save()
+        finally:  # An interrupt of the lines above ends the uploads, too, and they say so.
+            self._supply.finish()
 
     @property
     def store(self) -> Store | None:

@@ -50,6 +50,7 @@ class Invocation:
     creators: list[Callable[[], Any]] = field(default_factory=list)
     _at_end: list[Callable[[], None]] = field(default_factory=list)
     _collects: bool = False
+    _ends: list[Callable[[], object]] | None = None
 
     def open(self, project: Project) -> None:
         """Records a project of the dodo.py, whose folder a build will lock."""
@@ -99,16 +100,22 @@ class Invocation:
             executor.stop()
 
     def end(self) -> None:
-        """Calls the registered actions, and releases the locks."""
-        with contextlib.ExitStack() as at_end:  # The last one is called first, and each in any case.
-            at_end.callback(self.resume_garbage_collection)
-            at_end.callback(self.lock.give_back)
-            if "monitor" in self.__dict__:
-                at_end.callback(self.monitor.close)
-            for session in reversed(self.sessions):
-                at_end.callback(session.builder.finish)
-            for action in self._at_end:
-                action()
+        """Calls the registered actions, and releases the locks, each in any case: a second call does what is left.
+
+        What follows an interrupt knows of it, and does not wait.
+        """
+        if self._ends is None:
+            self._ends = self._listed_ends()
+        if self._ends:
+            try:
+                self._ends.pop(0)()
+            finally:
+                self.end()
+
+    def _listed_ends(self) -> list[Callable[[], object]]:
+        finished = [session.builder.finish for session in self.sessions]
+        closed = [self.monitor.close] if "monitor" in self.__dict__ else []
+        return [*self._at_end, *finished, *closed, self.lock.give_back, self.resume_garbage_collection]
 
 
 _CURRENT: ContextVar[Invocation | None] = ContextVar("invocation", default=None)
@@ -125,9 +132,18 @@ def entered(invocation: Invocation) -> Iterator[Invocation]:
             ignore_interrupts()
             raise
         finally:
-            invocation.end()
+            _end(invocation)
     finally:
         _CURRENT.reset(token)
+
+
+def _end(invocation: Invocation) -> None:
+    try:
+        invocation.end()
+    except KeyboardInterrupt:
+        ignore_interrupts()
+        invocation.end()
+        raise
 
 
 def current() -> Invocation:
