@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 _MOST_BYTES = 1 << 14
@@ -19,6 +20,8 @@ class Tail:
     def read(self) -> bytes:
         """Returns whole lines that were added since the last call, or the first of them."""
         try:
+            if os.stat(self._file).st_size == self.offset:  # noqa: PTH116  Most of the time.
+                return b""
             with self._file.open("rb") as opened:
                 if opened.seek(0, 2) < self.offset:
                     self.offset = 0

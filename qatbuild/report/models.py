@@ -13,11 +13,12 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from qatbuild.exchange.files import file_sha256, read_json, write_text
+from qatbuild.exchange.link import Link
 from qatbuild.exchange.manifest import Manifest
-from qatbuild.exchange.published import published_sha256
 from qatbuild.exchange.request import Request
 from qatbuild.report import failures
 from qatbuild.report.failures import Failure
+from qatbuild.report.published_stages import PublishedStages
 from qatbuild.schema.label import spec_of, stage_of
 
 MODEL = ("freeze", "convert")
@@ -71,13 +72,16 @@ class ModelReport(NamedTuple):
 
 
 def read_models(
-    build: Path, labels: Mapping[str, Iterable[str]], failed: Mapping[str, Failure] | None = None
+    build: Path,
+    labels: Mapping[str, Iterable[str]],
+    failed: Mapping[str, Failure] | None = None,
+    published: PublishedStages | None = None,
 ) -> list[ModelReport]:
     """Reads the models of these labels, except those without failures and without a readable report."""
-    models = []
+    models, published = [], published or PublishedStages()
     for label, names in labels.items():
         planned = list(names)
-        without = {**_unsound(build, label, planned), **failures.of(label, failed or {})}
+        without = {**_unsound(build, label, planned, published), **failures.of(label, failed or {})}
         report = None if "evaluate" in without else _read(build / label / "report.json")
         taken = [name for name in planned if stage_of(name) not in without]
         routes = [_read(build / label / "deploy" / name / "route.json") for name in taken]
@@ -90,23 +94,36 @@ def read_models(
     return models
 
 
-def _unsound(build: Path, label: str, routes: Iterable[str]) -> dict[str, Failure]:
+def _unsound(build: Path, label: str, routes: Iterable[str], published: PublishedStages) -> dict[str, Failure]:
     """Returns the stages of a label whose results are about an earlier model, or not as they were published."""
     places = {"evaluate": build / label / "report.json"}
     places |= {stage_of(name): build / label / "deploy" / name / "route.json" for name in routes}
-    now = {role: _sha256(Manifest.path_of(build / label, role)) for role in MODEL}
-    reasons = {stage: _reason(stage, file, now) for stage, file in places.items()}
+    links = {role: published.link(str(build / label), role) for role in MODEL}
+    now = {
+        role: link.sha256 if link else _sha256(Manifest.path_of(build / label, role)) for role, link in links.items()
+    }
+    reasons = {stage: _reason(stage, file, now, published) for stage, file in places.items()}
     return {stage: Failure(label, stage, "", stale=reason) for stage, reason in reasons.items() if reason}
 
 
-def _reason(stage: str, file: Path, now: Mapping[str, str]) -> str:
+def _reason(stage: str, file: Path, now: Mapping[str, str], published: PublishedStages) -> str:
     """Returns why a stage's file must not be shown; '' if it may be, or if the stage was never built."""
-    inputs = _inputs(Request.path_of(file.parent, stage))
+    link = published.link(str(file.parent), stage)
+    inputs = _inputs(Request.path_of(file.parent, stage)) if link is None else _digests(link)
     if any(sha256 != now.get(role, sha256) for role, sha256 in inputs):
         return "of an earlier model"
-    if _sha256(file) == published_sha256(file.parent, stage, file.name):
+    if _sha256(file) == published.sha256(str(file.parent), stage, file.name):
         return ""
     return f"{file.name} was edited" if file.exists() else f"{file.name} is missing"
+
+
+def _manifest_sha256(home: Path, stage: str, published: PublishedStages) -> str:
+    link = published.link(str(home), stage)
+    return _sha256(Manifest.path_of(home, stage)) if link is None else link.sha256
+
+
+def _digests(link: Link) -> list[tuple[str, str]]:
+    return [(role, each.sha256) for role, each in link.record.request.inputs.items()]
 
 
 def _inputs(record: Path) -> list[tuple[str, str]]:

@@ -21,9 +21,10 @@ from qatbuild.exchange.file_state import identity, is_settled
 from qatbuild.exchange.files import file_sha256, read_text, write_text
 from qatbuild.report import ends, junit, markup, metrics
 from qatbuild.report.failures import Failure
-from qatbuild.report.models import MODEL, read_models
+from qatbuild.report.models import MODEL, ModelReport, read_models
 from qatbuild.report.page.data import Entry, entry
 from qatbuild.report.page.document import FOLDER, document
+from qatbuild.report.published_stages import PublishedStages
 from qatbuild.schema.label import spec_of, stage_of
 
 _COLUMN, _CELL = "\x1e", "\x1f"
@@ -97,7 +98,7 @@ def refresh(
     failed: dict[str, dict[str, Failure]] = {}
     for failure in failures:
         failed.setdefault(failure.label, {})[failure.key] = failure
-    models: list[_Rendered] = []
+    models, published = list[_Rendered](), PublishedStages()
     for label, routes in labels.items():
         without, former = failed.get(label, {}), before.get(label)
         if former is not None and former.state and not without and spec_of(label) in unchanged:
@@ -107,7 +108,8 @@ def refresh(
         if former is not None and state and former.state == state:
             models.append(former)
         else:
-            models.append(_render(build, label, routes, state, without))
+            read = read_models(build, {label: routes}, without, published)
+            models.append(_render(label, state, read, published))
     shown = _Columns.of([each for each in models if each.entry])
     written = (
         _written(build / "report.html", document(list(map(Entry.of, shown.entry)))),
@@ -131,12 +133,12 @@ def _written(file: Path, text: str) -> Page:
     return page
 
 
-def _render(build: Path, label: str, routes: Iterable[str], state: str, failed: Mapping[str, Failure]) -> _Rendered:
-    models = read_models(build, {label: routes}, failed)
+def _render(label: str, state: str, models: Sequence[ModelReport], published: PublishedStages) -> _Rendered:
+    """Returns the parts about a label; `models` has its model, if it is on a page."""
     if not models:
         return _Rendered(label, state)
     suite = junit.suite(models[0])
-    return _Rendered(label, state, entry(models[0]).to_text(), suite.text, *map(str, suite.counts))
+    return _Rendered(label, state, entry(models[0], published).to_text(), suite.text, *map(str, suite.counts))
 
 
 def _state(build: str, label: str, routes: Iterable[str], now: int) -> str:

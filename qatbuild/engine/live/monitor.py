@@ -133,8 +133,7 @@ class Monitor:
         from qatbuild.engine.tail import Tail  # noqa: PLC0415  Only if a stage runs.
 
         with contextlib.suppress(OSError):  # The stage itself reports a folder that cannot be written.
-            make_folder(request.work)
-            request.console.write_bytes(b"")
+            _make_empty(request.console)
         self._begin(None)
         with self._lock:
             is_announced = stage.id in self._runs
@@ -146,6 +145,8 @@ class Monitor:
             with self._lock:
                 self._hear(run)
                 run.tail = None
+                with contextlib.suppress(OSError):  # The folder is used again, if it is empty.
+                    os.unlink(request.console)  # noqa: PTH108
                 if not is_announced:
                     del self._runs[stage.id]
                     self._seconds[stage.id] = time.monotonic() - run.began_s
@@ -319,6 +320,16 @@ class Monitor:
     def _tell(self, event: str, **fields: object) -> None:
         if self._events is not None:
             self._events.add(event, **fields)
+
+
+def _make_empty(file: Path) -> None:
+    how = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC
+    try:
+        descriptor = os.open(file, how, 0o666)
+    except FileNotFoundError:
+        make_folder(file.parent)
+        descriptor = os.open(file, how, 0o666)
+    os.close(descriptor)
 
 
 def _name(stage: Stage) -> str:

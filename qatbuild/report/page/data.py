@@ -10,6 +10,7 @@ import contextlib
 import datetime as dt
 import json
 from collections.abc import Iterator, Mapping
+from functools import lru_cache
 from itertools import chain
 from typing import Any, NamedTuple
 
@@ -20,6 +21,7 @@ from qatbuild.report.failures import Failure
 from qatbuild.report.models import ModelReport
 from qatbuild.report.page import layers
 from qatbuild.report.page.stages import History, details, history
+from qatbuild.report.published_stages import PublishedStages
 
 PICTURES = "pictures"
 """The part with the example images, which do not count as the page's text."""
@@ -64,19 +66,28 @@ def named(part: str) -> tuple[str, str]:
     return name, text
 
 
-def entry(model: ModelReport) -> Entry:
+def entry(model: ModelReport, published: PublishedStages | None = None) -> Entry:
     """Reads what belongs to a model and returns its entry. Without a report it has only failures and routes."""
+    published = published or PublishedStages()
     parts = dict(_common_parts(model))
     past = History()
     if model.report is not None:
-        past = history(model.home) if model.home else past
-        parts |= dict(chain(_report_parts(model.report), _detail_parts(model), _stage_parts(past)))
+        past = history(model.home, published) if model.home else past
+        parts |= dict(chain(_report_parts(model.report), _detail_parts(model, published), _stage_parts(past)))
     return Entry.made(_row(model, past), parts)
 
 
 def as_json(value: Any) -> str:
     """Returns a value as JSON that can stand in an HTML page's script element: hostile text stays text."""
-    return compact_json(_clean(value)).replace("<", "\\u003c")
+    return _harmless(compact_json(value))
+
+
+@lru_cache(maxsize=256)
+def _harmless(text: str) -> str:
+    """Returns a JSON text that can stand in a page; most parts of an entry are those of another model, too."""
+    if "\\" in text or ".0" in text or not text.isprintable():
+        text = compact_json(_clean(json.loads(text)))
+    return text.replace("<", "\\u003c")
 
 
 def _clean(value: Any) -> Any:
@@ -178,9 +189,9 @@ def _report_parts(report: Json) -> Iterator[tuple[str, Any]]:
     yield "warnings", report.get("warnings", [])
 
 
-def _detail_parts(model: ModelReport) -> Iterator[tuple[str, Any]]:
+def _detail_parts(model: ModelReport, published: PublishedStages) -> Iterator[tuple[str, Any]]:
     assert model.report is not None
-    more = details(model.home) if model.home else {}
+    more = details(model.home, published) if model.home else {}
     rows, about = model.report.get("layers", []), more.get("layers", {})
     nodes = layers.nodes(rows, about)
     yield "network", layers.network(nodes)

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from qatbuild.exchange.details import FILE as DETAILS
-from qatbuild.exchange.errors import ArtifactError
-from qatbuild.exchange.files import file_sha256, read_json
+from qatbuild.exchange.files import file_sha256, parse_json, read_bytes, read_json
 from qatbuild.exchange.link import Link
-from qatbuild.exchange.manifest import Manifest
-from qatbuild.exchange.published import NO_MANIFEST, Record, published_sha256, run_path
-from qatbuild.exchange.request import Request
+from qatbuild.exchange.published import run_path
+from qatbuild.report.published_stages import PublishedStages
 
 _ORDER = ("dataset", "check", "float", "quantize", "export", "freeze", "convert", "evaluate")
 _OF_TRAINING = ("curve", "validation", "metric", "best", "last")
@@ -62,13 +61,13 @@ class History(NamedTuple):
                 yield stage, fields
 
 
-def history(home: Path) -> History:
-    """Reads the stages behind the evaluation in the folder `home`."""
+def history(home: Path, published: PublishedStages) -> History:
+    """Returns the stages behind the evaluation in the folder `home`."""
     links: dict[str, Link] = {}
     waiting = [(str(home), "evaluate", "")]
     while waiting:
         folder, stage, sha256 = waiting.pop()
-        link = None if stage in links else _read(folder, stage)
+        link = None if stage in links else published.link(folder, stage)
         if link is not None and sha256 in {"", link.sha256}:
             links[stage] = link
             waiting += [(where, role, wanted) for role, (where, wanted) in link.inputs.items()]
@@ -76,36 +75,24 @@ def history(home: Path) -> History:
     return History(ordered, {stage: fields for stage, link in ordered.items() if (fields := _run(link))})
 
 
-def details(home: Path) -> Json:
+def details(home: Path, published: PublishedStages) -> Json:
     """Returns the details.json of an evaluation (exchange/details); empty without one, or if it was edited."""
     path = home / DETAILS
     try:
-        intact = path.is_file() and file_sha256(path) == published_sha256(home, "evaluate", DETAILS)
+        intact = path.is_file() and file_sha256(path) == published.sha256(str(home), "evaluate", DETAILS)
         fields = read_json(path) if intact else {}
     except (OSError, ValueError):
         return {}
     return fields if isinstance(fields, dict) else {}
 
 
-def _read(folder: str, stage: str) -> Link | None:
-    """Returns a published stage, also a refused evaluation, which has no manifest; None if it is not to be trusted."""
-    place = Path(folder)
-    try:
-        if Manifest.path_of(place, stage).is_file():
-            link = Link.read(folder, stage)
-        else:
-            record = Record.read(Request.path_of(place, stage))
-            link = Link(Manifest(stage, place, {}, {}), NO_MANIFEST, record)
-    except (ArtifactError, OSError, ValueError):
-        return None
-    return link if link.record.belongs_to(link.text) else None
-
-
 def _run(link: Link) -> Json:
     """Returns the run.json of a stage that ran here, if it is as it was written then."""
-    path = run_path(link.folder, link.stage)
+    if not link.record.ran:
+        return {}
     try:
-        fields = read_json(path) if link.record.ran and file_sha256(path) == link.record.ran else {}
+        data = read_bytes(run_path(link.folder, link.stage))
+        fields = parse_json(data) if hashlib.sha256(data).hexdigest() == link.record.ran else {}
     except (OSError, ValueError):
         return {}
     return fields if isinstance(fields, dict) else {}
