@@ -39,13 +39,20 @@ class PublishedStages:
 
 
 def _read(folder: str, stage: str) -> Link | None:
-    place = Path(folder)
+    link: Link | None
     try:
-        if Manifest.path_of(place, stage).is_file():
-            link = Link.read(folder, stage)
-        else:
-            record = Record.read(Request.path_of(place, stage))
-            link = Link(Manifest(stage, place, {}, {}), NO_MANIFEST, record)
-    except (ArtifactError, OSError, ValueError):
+        link = Link.read(folder, stage)
+    except ArtifactError:
+        link = _refused(Path(folder), stage)
+    return link if link is not None and link.record.belongs_to(link.text) else None
+
+
+def _refused(folder: Path, stage: str) -> Link | None:
+    """Returns a stage that has a record and no manifest."""
+    if Manifest.path_of(folder, stage).exists():
         return None
-    return link if link.record.belongs_to(link.text) else None
+    try:
+        record = Record.read(Request.path_of(folder, stage))
+    except (OSError, ValueError):
+        return None
+    return Link(Manifest(stage, folder, {}, {}), NO_MANIFEST, record)

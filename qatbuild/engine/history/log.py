@@ -73,7 +73,7 @@ class OriginLog:
             self._kept.add(hash(key))
             if not self._waiting:
                 self._waiting_since_ns = time.monotonic_ns()
-            self._waiting[key] = origin.to_json()
+            self._waiting[key] = origin.text
             is_due = time.monotonic_ns() - self._waiting_since_ns > _MOST_WAITING_NS
             if is_due or len(self._waiting) >= _MOST_IN_LINE:
                 self._flush()

@@ -6,6 +6,7 @@ import base64
 import hashlib
 import zlib
 from collections.abc import Mapping
+from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -13,9 +14,6 @@ from qatbuild.exchange.files import canonical_json, parse_json
 from qatbuild.exchange.request import Input, Request, Source
 
 _NOWHERE = Path()
-
-_WINDOW_BITS, _MEMORY_LEVEL = 12, 5
-"""The least for texts of this size: zlib takes longer to set up than to compress."""
 
 _FREQUENT = (
     b'{"code":"","inputs":{},"result":"","settings":{"dataset":{"labels":true,"name":"images","sha256":null,"url":nu'
@@ -35,18 +33,23 @@ _FREQUENT = (
 )
 """Text as in most origins, by which zlib makes them a third as long. A change makes all former ones unreadable."""
 
+_PACKER = zlib.compressobj(wbits=12, memLevel=5, zdict=_FREQUENT)
+"""Copied for each origin: zlib takes longer to be set up than to compress a text of this size."""
 
-class Origin(NamedTuple):
+
+class _Fields(NamedTuple):
+    request: Request
+    made_by: Mapping[str, str]
+    result: str
+
+
+class Origin(_Fields):
     """What made one result.
 
     `request` is its request with all folders empty: sources are relative to their project, by name only if they lie
     outside. `made_by` are the keys of the requests that made the inputs, by role, '' for an unknown one. `result` is
     the SHA-256 of the manifest's text, '' for a model that was refused.
     """
-
-    request: Request
-    made_by: Mapping[str, str]
-    result: str
 
     @classmethod
     def of(cls, request: Request, manifest: str, made_by: Mapping[str, str]) -> Origin:
@@ -76,7 +79,7 @@ class Origin(NamedTuple):
 
     @classmethod
     def parse(cls, text: str | bytes) -> Origin:
-        """Reads what `to_json` returned; ValueError for anything else."""
+        """Reads an origin's `text`; ValueError for anything else."""
         try:
             fields = parse_json(text)
             inputs = {role: str(sha256) for role, (_, sha256) in fields["inputs"].items()}
@@ -87,11 +90,12 @@ class Origin(NamedTuple):
 
     def packed(self) -> str:
         """Returns the origin as a short text without blanks."""
-        packer = zlib.compressobj(wbits=_WINDOW_BITS, memLevel=_MEMORY_LEVEL, zdict=_FREQUENT)
-        return base64.b64encode(packer.compress(self.to_json().encode()) + packer.flush()).decode()
+        packer = _PACKER.copy()
+        return base64.b64encode(packer.compress(self.text.encode()) + packer.flush()).decode()
 
-    def to_json(self) -> str:
-        """Returns the origin as one line of JSON."""
+    @cached_property
+    def text(self) -> str:
+        """The origin as one line of JSON."""
         request = self.request
         fields = {
             **request.identity,
