@@ -10,15 +10,15 @@ import pytest
 
 from qatbuild.engine.code_digest import Code
 from qatbuild.engine.digests import Digests
-from qatbuild.engine.execute.attempt import Task, Waiting
-from qatbuild.engine.execute.blobs import Blobs, Content, Shelf
-from qatbuild.engine.execute.dispatch import Dispatcher
-from qatbuild.engine.execute.likeness import unlike_packages
-from qatbuild.engine.execute.packing import Packer
-from qatbuild.engine.execute.parcel import End, Message, Outcome, Parcel, moved
-from qatbuild.engine.execute.progress import Progress
-from qatbuild.engine.execute.relay import Listener
-from qatbuild.engine.execute.unpacking import Unpacker
+from qatbuild.engine.execute.dask.attempt import Task, Waiting
+from qatbuild.engine.execute.dask.blobs import Blobs, Content, Shelf
+from qatbuild.engine.execute.dask.dispatch import Dispatcher
+from qatbuild.engine.execute.dask.likeness import unlike_packages
+from qatbuild.engine.execute.dask.packing import Packer
+from qatbuild.engine.execute.dask.parcel import End, Message, Outcome, Parcel, moved
+from qatbuild.engine.execute.dask.progress import Progress
+from qatbuild.engine.execute.dask.relay import Listener, Relay
+from qatbuild.engine.execute.dask.unpacking import Unpacker
 from qatbuild.engine.rebuild import toolchain
 from qatbuild.engine.source import source_sha256
 from qatbuild.engine.store.remote.folder import FolderRemote
@@ -141,7 +141,7 @@ def test_a_full_disk_loses_its_blobs_but_no_file_of_a_stage(tmp_path: Path, monk
     shelf.make_room()
     blob = tmp_path / "shelf" / content.sha256[:2] / content.sha256
     assert blob.exists()
-    monkeypatch.setattr("qatbuild.engine.execute.blobs._FREE", 1.1)
+    monkeypatch.setattr("qatbuild.engine.execute.dask.blobs._FREE", 1.1)
     shelf.make_room()
     assert not blob.exists()
     assert (tmp_path / "file").read_text() == "content"
@@ -179,6 +179,20 @@ def test_a_log_is_whole_although_messages_were_lost(tmp_path: Path) -> None:
     listener.hear(Message("key", "second", 20, 24, b"four"))
     listener.end("second", b"two\nin /scratch/net\nfour\n", "/scratch")
     assert (tmp_path / "log.txt").read_text() == "one\ntwo\nin /net\nfour\n"
+
+
+def test_all_models_that_share_a_run_hear_of_it_until_each_has_its_result(tmp_path: Path) -> None:
+    first = Sender(tmp_path).request
+    second = replace(first, folder=tmp_path / "second")
+    relay, log, later_log = Relay(), first.folder / "log.txt", second.folder / "log.txt"
+    with relay.listening(first) as listener:
+        with relay.listening(second):
+            relay.hear((0.0, [*Message(first.key, "run", 0, 4, b"one\n")]))
+            assert log.read_text() == later_log.read_text() == "one\n"
+        relay.hear((0.0, [*Message(first.key, "run", 4, 8, b"two\n", ended=True)]))
+        assert listener.idle.is_set()
+    relay.hear((0.0, [*Message(first.key, "run", 8, 12, b"six\n")]))
+    assert (log.read_text(), later_log.read_text()) == ("one\ntwo\n", "one\n")
 
 
 def test_a_build_without_cards_and_a_worker_with_cards_are_unlike(

@@ -13,8 +13,8 @@ from functools import partial
 from pathlib import Path
 
 from qatbuild.engine.code_digest import Code
-from qatbuild.engine.execute import dask_worker, likeness
-from qatbuild.engine.execute.progress import Progress
+from qatbuild.engine.execute.dask import likeness, worker
+from qatbuild.engine.execute.dask.progress import Progress
 from qatbuild.engine.rebuild import toolchain
 from qatbuild.engine.store.remote import connect
 from qatbuild.exchange import saved_training
@@ -57,6 +57,8 @@ class HeldExecutor(ToyExecutor):
             write_text(request.project / orders.name, orders.read_text())
         write_text(request.folder / "log.txt", f"== {request.stage} toy\nreads {request.project}/specs\n")
         request.console.write_text(Warned(f"{request.stage} is half done").to_line())
+        if (says := folder / f"says-{request.stage}").exists():
+            write_text(request.console, request.console.read_text() + says.read_text())
         write_text(
             request.folder / f"{request.stage}.run.json",
             json.dumps({"toy": os.getpid(), "processor": "a toy's", "key": request.key}),
@@ -92,11 +94,11 @@ class SaidProgress(Progress):
         return is_new
 
 
-dask_worker.new_executor = HeldExecutor
+worker.new_executor = HeldExecutor
 if version := os.environ.get(VERSION):
     setattr(likeness, "toolchain", lambda *wanted: {**toolchain(*wanted), "numpy": version})  # noqa: B010
 if package := os.environ.get(PACKAGE):
-    setattr(dask_worker, "Code", partial(Code, package=Path(package)))  # noqa: B010
+    setattr(worker, "Code", partial(Code, package=Path(package)))  # noqa: B010
 if cache := os.environ.get(CACHE):
-    setattr(dask_worker, "connect", lambda _: connect(cache))  # noqa: B010
-setattr(dask_worker, "Progress", SaidProgress)  # noqa: B010  It is imported there.
+    setattr(worker, "connect", lambda _: connect(cache))  # noqa: B010
+setattr(worker, "Progress", SaidProgress)  # noqa: B010  It is imported there.

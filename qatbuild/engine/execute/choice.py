@@ -22,7 +22,7 @@ def chosen(project: Project, rebuilder: Rebuilder) -> Executor:
 
         return LocalExecutor()
     from qatbuild.engine.cache import MODES, Cache  # noqa: PLC0415
-    from qatbuild.engine.execute.dask import BLOBS, DaskExecutor, Setup  # noqa: PLC0415  It needs an extra.
+    from qatbuild.engine.execute.dask.executor import BLOBS, DaskExecutor, Setup  # noqa: PLC0415  It needs an extra.
     from qatbuild.engine.pools import THREADS_PER_CORE  # noqa: PLC0415
 
     scheduler = project.executor.partition("://")[2]

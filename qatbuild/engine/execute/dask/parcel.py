@@ -9,7 +9,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
-from qatbuild.engine.execute.blobs import Content, Contents
+from qatbuild.engine.execute.dask.blobs import Content, Contents
 from qatbuild.exchange.files import canonical_json, parse_json
 from qatbuild.exchange.request import Input, Request, Source
 

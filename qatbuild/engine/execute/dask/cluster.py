@@ -21,7 +21,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from qatbuild.engine.execute.parcel import TOPIC
+from qatbuild.engine.execute.dask.parcel import TOPIC
 from qatbuild.exchange.errors import SpecError, StageError
 from qatbuild.exchange.files import remove
 

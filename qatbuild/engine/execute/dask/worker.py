@@ -21,13 +21,13 @@ from distributed.core import Status
 from qatbuild.engine.code_digest import Code
 from qatbuild.engine.digests import Digests
 from qatbuild.engine.execute import Executor
-from qatbuild.engine.execute.blobs import Blobs, Content, Shelf
-from qatbuild.engine.execute.likeness import unlike_packages
+from qatbuild.engine.execute.dask.blobs import Blobs, Content, Shelf
+from qatbuild.engine.execute.dask.likeness import unlike_packages
+from qatbuild.engine.execute.dask.parcel import TOPIC, End, Message, Outcome, Parcel, moved
+from qatbuild.engine.execute.dask.progress import Progress
+from qatbuild.engine.execute.dask.unpacking import Unpacker
+from qatbuild.engine.execute.dask.watch import Watch
 from qatbuild.engine.execute.local import LocalExecutor
-from qatbuild.engine.execute.parcel import TOPIC, End, Message, Outcome, Parcel, moved
-from qatbuild.engine.execute.progress import Progress
-from qatbuild.engine.execute.unpacking import Unpacker
-from qatbuild.engine.execute.watch import Watch
 from qatbuild.engine.file_cache import FileCache
 from qatbuild.engine.store.remote import connect
 from qatbuild.exchange.errors import QatbuildError, StageError, system_facts, system_hint

@@ -8,8 +8,8 @@ from typing import NamedTuple
 
 from qatbuild.engine.code_digest import Code
 from qatbuild.engine.digests import Digests
-from qatbuild.engine.execute.blobs import Blobs, Content
-from qatbuild.engine.execute.parcel import Parcel
+from qatbuild.engine.execute.dask.blobs import Blobs, Content
+from qatbuild.engine.execute.dask.parcel import Parcel
 from qatbuild.engine.source import checkpoint_parts
 from qatbuild.engine.walk import tree
 from qatbuild.exchange.errors import StageError

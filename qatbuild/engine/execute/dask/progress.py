@@ -7,8 +7,8 @@ import shutil
 import tempfile
 from pathlib import Path
 
-from qatbuild.engine.execute.blobs import Blobs, Content
-from qatbuild.engine.execute.parcel import contents
+from qatbuild.engine.execute.dask.blobs import Blobs, Content
+from qatbuild.engine.execute.dask.parcel import contents
 from qatbuild.engine.store.remote import named
 from qatbuild.exchange import saved_training
 from qatbuild.exchange.files import parse_json, read_text, remove, write_text

@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from qatbuild.engine.digests import Digests
-from qatbuild.engine.execute.blobs import Contents, Shelf
-from qatbuild.engine.execute.parcel import Parcel, contents, moved
+from qatbuild.engine.execute.dask.blobs import Contents, Shelf
+from qatbuild.engine.execute.dask.parcel import Parcel, contents, moved
 from qatbuild.engine.source import checkpoint_parts, source_sha256
 from qatbuild.exchange.errors import QatbuildError
 from qatbuild.exchange.files import make_folder, read_json

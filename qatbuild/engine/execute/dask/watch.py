@@ -9,8 +9,8 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import Self
 
-from qatbuild.engine.execute.parcel import Message
-from qatbuild.engine.execute.progress import Progress
+from qatbuild.engine.execute.dask.parcel import Message
+from qatbuild.engine.execute.dask.progress import Progress
 from qatbuild.engine.tail import Tail
 from qatbuild.exchange.request import Request
 

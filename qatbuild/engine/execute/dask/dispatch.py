@@ -8,10 +8,10 @@ from itertools import count
 from typing import Protocol
 
 from qatbuild.engine.code_digest import Code
-from qatbuild.engine.execute.attempt import Task
-from qatbuild.engine.execute.likeness import unlike_code
-from qatbuild.engine.execute.packing import Packer
-from qatbuild.engine.execute.parcel import End, Outcome
+from qatbuild.engine.execute.dask.attempt import Task
+from qatbuild.engine.execute.dask.likeness import unlike_code
+from qatbuild.engine.execute.dask.packing import Packer
+from qatbuild.engine.execute.dask.parcel import End, Outcome
 from qatbuild.exchange.errors import QatbuildError, StageError, from_json
 
 _MOST_LOSSES = 4

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from qatbuild.engine.execute.parcel import Message
+from qatbuild.engine.execute.dask.parcel import Message
 from qatbuild.exchange.files import make_folder, make_way
 from qatbuild.exchange.request import Request
 
@@ -78,23 +80,29 @@ class Listener:
 
 
 class Relay:
-    """Passes each message to the listener of its request."""
+    """Passes each message to the listeners of its request: several, where models share a request and so its run."""
 
     def __init__(self) -> None:
         """Has no listeners yet."""
-        self._listeners: dict[str, Listener] = {}
+        self._listeners: dict[str, tuple[Listener, ...]] = {}
+        self._lock = threading.Lock()
 
-    def add(self, request: Request) -> Listener:
-        """Returns a new listener for a request."""
-        listener = self._listeners[request.key] = Listener(request.folder / "log.txt", request.console)
-        return listener
-
-    def remove(self, key: str) -> None:
-        """Removes a listener."""
-        self._listeners.pop(key, None)
+    @contextlib.contextmanager
+    def listening(self, request: Request) -> Iterator[Listener]:
+        """Yields a new listener for a request, which hears messages until the end of the context."""
+        listener = Listener(request.folder / "log.txt", request.console)
+        with self._lock:
+            self._listeners[request.key] = (*self._listeners.get(request.key, ()), listener)
+        try:
+            yield listener
+        finally:
+            with self._lock:
+                others = tuple(each for each in self._listeners.pop(request.key) if each is not listener)
+                if others:
+                    self._listeners[request.key] = others
 
     def hear(self, event: tuple[float, Any]) -> None:
         """Called by Dask's client in its own thread with a time and the fields of a message."""
         message = Message(*event[1])
-        if (listener := self._listeners.get(message.key)) is not None:
+        for listener in self._listeners.get(message.key, ()):
             listener.hear(message)

@@ -18,13 +18,13 @@ from typing import NamedTuple
 from qatbuild.engine.cache import Cache
 from qatbuild.engine.code_digest import Code
 from qatbuild.engine.digests import Digests
-from qatbuild.engine.execute.attempt import INTERRUPTION_S, Attempts, Task, Waiting
-from qatbuild.engine.execute.blobs import Blobs
-from qatbuild.engine.execute.dask_cluster import Cluster
-from qatbuild.engine.execute.dispatch import Dispatcher
-from qatbuild.engine.execute.packing import Packer
-from qatbuild.engine.execute.parcel import End, Outcome
-from qatbuild.engine.execute.relay import Listener, Relay
+from qatbuild.engine.execute.dask.attempt import INTERRUPTION_S, Attempts, Task, Waiting
+from qatbuild.engine.execute.dask.blobs import Blobs
+from qatbuild.engine.execute.dask.cluster import Cluster
+from qatbuild.engine.execute.dask.dispatch import Dispatcher
+from qatbuild.engine.execute.dask.packing import Packer
+from qatbuild.engine.execute.dask.parcel import End, Outcome
+from qatbuild.engine.execute.dask.relay import Listener, Relay
 from qatbuild.engine.store.remote import Limits, RemoteError, connect
 from qatbuild.exchange.errors import QatbuildError, SpecError, StageError, from_json
 from qatbuild.exchange.files import make_folder, read_bytes, remove, write_text
@@ -76,9 +76,8 @@ class DaskExecutor:
 
     def run(self, request: Request) -> None:
         """Runs a request on a worker. Raises the stage's error; StageError if no worker can run it."""
-        listener = self._relay.add(request)
         try:
-            with self._noted() as waiting:
+            with self._relay.listening(request) as listener, self._noted() as waiting:
                 task = Task(self._packer.pack(request), listener, waiting)
                 outcome = self._dispatcher.performed(task)
                 if outcome.run:
@@ -87,8 +86,6 @@ class DaskExecutor:
         except RemoteError as fault:
             facts = [("stage", request.stage), ("cache", self._blobs.remote.place), ("reason", fault)]
             raise StageError("The files of a stage cannot travel to or from a worker.", facts, _TRAVELLING) from fault
-        finally:
-            self._relay.remove(request.key)
 
     def stop(self) -> None:
         """Interrupts the running stages, waits for them, and disconnects."""

@@ -9,10 +9,10 @@ import threading
 from collections.abc import Collection, Mapping
 from typing import TYPE_CHECKING, NamedTuple
 
-from qatbuild.engine.execute.dask_cluster import Cluster, Workers
-from qatbuild.engine.execute.packing import Package
-from qatbuild.engine.execute.parcel import Outcome
-from qatbuild.engine.execute.relay import Listener
+from qatbuild.engine.execute.dask.cluster import Cluster, Workers
+from qatbuild.engine.execute.dask.packing import Package
+from qatbuild.engine.execute.dask.parcel import Outcome
+from qatbuild.engine.execute.dask.relay import Listener
 from qatbuild.engine.pools import Pools
 from qatbuild.exchange.errors import StageError
 
@@ -85,7 +85,7 @@ class Attempts:
         client, workers = self._cluster.client(), self._cluster.workers()
         resources = self._resources(workers, task.stage)
         future = client.submit(
-            importlib.import_module(f"{__package__}.dask_worker").perform,  # It needs the extra.
+            importlib.import_module(f"{__package__}.worker").perform,  # It needs the extra.
             task.package.parcel.to_json(),
             key=task.key(number),
             resources=resources,

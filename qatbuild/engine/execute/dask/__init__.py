@@ -1,0 +1,1 @@
+"""Runs requests in the workers of a Dask cluster."""
