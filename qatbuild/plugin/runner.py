@@ -6,15 +6,27 @@ the main thread chooses, records and reports tasks; it starts a stage when the p
 
 from __future__ import annotations
 
+import heapq
 import queue
 import threading
 from collections.abc import Callable
-from typing import Any
+from itertools import count
+from typing import Any, NamedTuple
 
 from doit.runner import Runner
 
 from qatbuild.engine.pools import Pools
 from qatbuild.plugin.tasks import is_faulty
+
+
+class _Ready(NamedTuple):
+    """A task whose inputs are there, in a heap: the first one to start is the least."""
+
+    is_faulty: bool
+    rank: int
+    number: int
+    """Unique, so that nodes are never compared."""
+    node: Any
 
 
 class PoolRunner(Runner):  # type: ignore[misc]
@@ -26,7 +38,9 @@ class PoolRunner(Runner):  # type: ignore[misc]
         self.places = places
         self.pools = pools
         self._stop = stop
-        self._ready: list[Any] = []
+        self._ready: list[_Ready] = []
+        self._number = count()
+        self._selected: set[str] = set()
         self._rank: dict[str, int] = {}
         self._running: dict[str, tuple[threading.Thread, dict[str, float]]] = {}
         self._done: queue.SimpleQueue[tuple[Any, Any, BaseException | None]] = queue.SimpleQueue()
@@ -37,8 +51,7 @@ class PoolRunner(Runner):  # type: ignore[misc]
         self._rank = {name: place for place, name in enumerate(task_dispatcher.selected_tasks)}
         try:
             while True:
-                self._draw(task_dispatcher, processed)
-                self._start()
+                self._fill(task_dispatcher, processed)
                 if not self._running:
                     return
                 processed, result, fault = self._done.get()
@@ -52,8 +65,33 @@ class PoolRunner(Runner):  # type: ignore[misc]
             self._wait()
             raise
 
+    def _fill(self, dispatcher: Any, processed: Any) -> None:
+        """Starts ready tasks in model order, until all places are taken; one that waits for a pool blocks no other.
+
+        Only then is a task compared with the last build: for a large sweep that takes seconds, in which workers would
+        have nothing to do. A faulty task comes last: its failure ends the build.
+        """
+        self._draw(dispatcher, processed)
+        waiting: list[_Ready] = []
+        while self._ready and not self._stop_running:
+            ready = heapq.heappop(self._ready)
+            if not self._must_run(ready.node, dispatcher):
+                self._draw(dispatcher, ready.node)
+                continue
+            if self._room() == 0:
+                waiting.append(ready)
+                break
+            is_next = not ready.is_faulty or not (self._running or waiting)
+            taken = self._take(ready.node.task) if is_next else None
+            if taken is None:
+                waiting.append(ready)
+            else:
+                self._begin(ready.node, taken)
+        for ready in waiting:
+            heapq.heappush(self._ready, ready)
+
     def _draw(self, dispatcher: Any, processed: Any) -> None:
-        """Takes from doit every task that is ready, and skips those that need no run."""
+        """Takes from doit every task that is ready."""
         while not self._stop_running:
             try:
                 node = dispatcher.generator.send(processed)
@@ -62,36 +100,31 @@ class PoolRunner(Runner):  # type: ignore[misc]
             processed = None
             if node == "hold on":
                 return
-            if self.select_task(node, dispatcher.tasks):
-                self._ready.append(node)
-            else:
-                processed = node
+            rank = self._rank.get(node.task.name, len(self._rank))  # doit creates some tasks during the run.
+            heapq.heappush(self._ready, _Ready(is_faulty(node.task), rank, next(self._number), node))
 
-    def _start(self) -> None:
-        """Starts every ready stage that fits, in model order; one that waits for a pool does not block smaller ones."""
-        waiting, self._ready = sorted(self._ready, key=self._place), []
-        places = self.places() if waiting else 0
-        for node in waiting:
-            if self._stop_running:
-                return
-            stage = (node.task.meta or {}).get("stage")
-            taken = None
-            is_next = not is_faulty(node.task) or not (self._running or self._ready)  # Its failure ends the build.
-            if is_next and len(self._running) < places:
-                taken = self.pools.take(stage.name) if stage else {}
-            if taken is None:
-                self._ready.append(node)
-                continue
-            if node.task.teardown:
-                self.teardown_list.append(node.task)
-            self.reporter.execute_task(node.task)
-            thread = threading.Thread(target=self._perform, args=(node,), daemon=True)
-            self._running[node.task.name] = thread, taken  # From here on _wait waits for it.
-            thread.start()
+    def _must_run(self, node: Any, dispatcher: Any) -> bool:
+        """Returns whether a task is not up to date; doit is asked once."""
+        if node.task.name not in self._selected and self.select_task(node, dispatcher.tasks):
+            self._selected.add(node.task.name)
+        return node.task.name in self._selected
 
-    def _place(self, node: Any) -> tuple[bool, int]:
-        rank = self._rank.get(node.task.name, len(self._rank))  # doit creates some tasks during the run.
-        return is_faulty(node.task), rank
+    def _take(self, task: Any) -> dict[str, float] | None:
+        """Takes what a task needs from the pools; None if they do not have it now."""
+        stage = (task.meta or {}).get("stage")
+        return self.pools.take(stage.name) if stage else {}
+
+    def _begin(self, node: Any, taken: dict[str, float]) -> None:
+        if node.task.teardown:
+            self.teardown_list.append(node.task)
+        self.reporter.execute_task(node.task)
+        thread = threading.Thread(target=self._perform, args=(node,), daemon=True)
+        self._running[node.task.name] = thread, taken  # From here on _wait waits for it.
+        thread.start()
+
+    def _room(self) -> int:
+        """Returns how many further tasks may begin. This connects with a cluster: it is asked once a task must run."""
+        return max(0, self.places() - len(self._running))
 
     def _perform(self, node: Any) -> None:
         try:
