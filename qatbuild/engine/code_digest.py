@@ -11,6 +11,7 @@ import ast
 import hashlib
 import json
 import os
+import threading
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -31,6 +32,7 @@ TALK = frozenset(
 DOCUMENTED = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
 _BLOCKS = ("body", "handlers", "orelse", "finalbody", "cases")
 _UNPARSABLE = (SyntaxError, ValueError, RecursionError, MemoryError)
+_PARSING = threading.Lock()
 
 
 @dataclass
@@ -173,7 +175,7 @@ class Code:
         if row is None:
             package = module if file.name == "__init__.py" else module.rpartition(".")[0]
             try:
-                tree = ast.parse(source)
+                tree = _parsed(source)
                 fingerprint, imports = _fingerprint(tree), sorted(set(_imports(tree, package)))
             except _UNPARSABLE:  # The stage reports it. Any change counts.
                 fingerprint, imports = hashlib.sha256(source).hexdigest(), []
@@ -188,10 +190,16 @@ def digest_of(table: Mapping[str, str]) -> str:
     return hashlib.sha256(canonical_json(sorted(table.items())).encode()).hexdigest()
 
 
+def _parsed(source: bytes) -> ast.Module:
+    """Returns the tree of a module's text; one thread at a time: Python 3.11 adds up the depths of all their trees."""
+    with _PARSING:
+        return ast.parse(source)
+
+
 def source_fingerprint(source: bytes) -> str:
     """Returns the fingerprint of a module's text."""
     try:
-        return _fingerprint(ast.parse(source))
+        return _fingerprint(_parsed(source))
     except _UNPARSABLE:
         return hashlib.sha256(source).hexdigest()
 
