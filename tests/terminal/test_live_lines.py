@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import re
 import sys
+from collections.abc import Callable
 
+from tests.builds.test_remedies_of_toys import refuse_all
 from tests.terminal.conftest import Talking, step
 from tests.terminal.screen import Terminal
 
@@ -14,6 +16,10 @@ TOTAL = re.compile(r"^\d+ of \d+ stages", re.MULTILINE)
 def live(text: str) -> list[str]:
     """The lines of the block on a screen."""
     return [line for line in text.splitlines() if TOTAL.match(line) or re.search(r"\[\d\d:\d\d|%\|| \d+%$", line)]
+
+
+def _says(wanted: str) -> Callable[[str], bool]:
+    return lambda text: wanted in text
 
 
 def test_stages_side_by_side_have_a_line_each_and_the_build_one(talking: Talking) -> None:
@@ -89,6 +95,8 @@ def test_a_build_without_doit_shows_the_same(talking: Talking) -> None:
     talking.hold("float")
     program = """
 import sys
+from collections.abc import Callable
+from collections.abc import Callable
 from pathlib import Path
 from qatbuild.engine.build import build
 from qatbuild.engine.project import Project
@@ -131,3 +139,59 @@ def test_on_a_ci_server_and_a_dumb_terminal_lines_are_plain(talking: Talking) ->
             assert terminal.end() == 0
             assert b"\x1b" not in terminal.raw
             assert ":evaluate" in terminal.text or "report.html" in terminal.text
+
+
+def test_ctrl_z_removes_the_block_and_fg_draws_it_below_what_the_shell_said(talking: Talking) -> None:
+    talking.says("float", step(80))
+    talking.hold("float")
+    with Terminal("/bin/bash", "--norc", "-i", cwd=talking.root, environment={"PS1": "$ "}) as terminal:
+        terminal.press(f"{sys.executable} -m doit\n".encode())
+        terminal.until(lambda text: "net:float:  40%" in text)
+        terminal.press(b"\x1a")
+        text = terminal.until(lambda text: "Stopped" in text and text.endswith("$"))
+        assert live(text) == []
+        terminal.press(b"bg\n")
+        text = terminal.until(lambda text: text.splitlines()[-1] == "$")
+        said, stages = len(terminal.raw), ("quantize", "convert")
+        for stage, following in zip(("float", *stages), stages, strict=False):
+            talking.says(following, step(20, title=f"{following} toynet"))
+            talking.hold(following)
+            talking.release(stage)
+            text = terminal.until(_says(f"net:{following}: not built yet"))
+        assert b" of 8 stages" not in terminal.raw[said:]  # In the background the terminal is the shell's.
+        terminal.press(b"fg\n")
+        text = terminal.until(lambda text: "net:convert:  10%" in text)
+        assert len(live(text)) == 2, text
+        assert "Stopped" in text
+        talking.release("convert")
+        terminal.until(lambda text: "8 built in" in text)
+        assert live(terminal.text) == []
+
+
+def test_each_trial_of_doit_cure_has_live_lines(talking: Talking) -> None:
+    refuse_all(talking)
+    talking.doit()
+    talking.says("quantize", step(20, title="quantize toynet"))
+    talking.hold("quantize")
+    with talking.terminal("cure", "net", "--budget", "1") as terminal:
+        text = terminal.until(lambda text: ":quantize:  10%" in text)
+        assert re.match(r"cure/net@\w+:quantize:  10%\|", live(text)[0])
+        assert re.match(r"\d of 8 stages", live(text)[1])
+        assert "net is refused: " in text
+        talking.release("quantize")
+        assert terminal.end() == 1
+        assert live(terminal.text) == []
+        assert re.search(r"^1\. .*min_top1", terminal.text, re.MULTILINE)
+
+
+def test_a_window_of_twenty_columns_shows_how_far_each_stage_is(talking: Talking) -> None:
+    talking.says("float", step(80))
+    talking.hold("float")
+    with talking.terminal(columns=20, rows=12) as terminal:
+        text = terminal.until(lambda text: "net:float 40%" in text and TOTAL.search(text))
+        assert text.splitlines()[-2:] == ["net:float 40%", "2 of 8 stages"]
+        terminal.resize(12, rows=12)
+        terminal.until(lambda text: text.splitlines()[-2:] == ["net:flo 40%", "2 of 8 stag"])
+        talking.release("float")
+        assert terminal.end() == 0
+        assert "8 built in" in terminal.text

@@ -42,6 +42,23 @@ def test_before_another_program_nothing_is_drawn(talking: Talking) -> None:
         assert "8 built in" in terminal.lines[-1]
 
 
+def test_a_stream_that_goes_elsewhere_gets_whole_lines_and_the_terminal_no_block(talking: Talking) -> None:
+    (talking.root / "dodo.py").write_text(AT_ONCE + DODO)
+    talking.says("float", {"warning": "few data"}, step(80))
+    talking.hold("float")
+    with Terminal("/bin/sh", "-c", f"{sys.executable} -m doit > out", cwd=talking.root) as terminal:
+        terminal.until(lambda text: "net:float: 80 of 200 steps" in text)
+        talking.release("float")
+        assert terminal.end() == 0
+        assert b"\x1b" not in terminal.raw
+    assert "8 built in" in (talking.root / "out").read_text()
+    with Terminal("/bin/sh", "-c", f"{sys.executable} -m doit -a 2> err", cwd=talking.root) as terminal:
+        assert terminal.end() == 0
+        assert b"\x1b" not in terminal.raw
+        assert "8 built in" in terminal.text
+    assert "warning: few data\n" in (talking.root / "err").read_text()
+
+
 def test_a_build_with_nothing_to_do_imports_none_of_it(talking: Talking) -> None:
     talking.built()
     program = f"""

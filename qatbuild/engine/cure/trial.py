@@ -11,8 +11,9 @@ from typing import Any, NamedTuple
 
 from qatbuild.engine.build import Builder
 from qatbuild.engine.execute import Executor
+from qatbuild.engine.live.monitor import Monitor
 from qatbuild.engine.loaded import LoadedProject
-from qatbuild.engine.outcome import start_line
+from qatbuild.engine.outcome import Fate
 from qatbuild.engine.plan import Stage, in_order, plan
 from qatbuild.engine.project import Project
 from qatbuild.engine.recorded import recorded
@@ -52,23 +53,28 @@ class Trials(NamedTuple):
         """Builds a variant and returns its verdict. ArtifactError if its report is changed meanwhile."""
         planned = plan([variant], self.project.root)
         loaded = LoadedProject(self.project, planned, {}, {}, {}, {variant.label: variant.about})
-        builder = Builder(loaded, self.executor)
+        monitor = Monitor()
+        builder = Builder(loaded, self.executor, monitor=monitor)
+        stages = list(in_order(planned, [planned.labels[variant.label][_EVALUATE]]))
+        monitor.plan((stage, builder.rebuilder.manifest_path(stage).parent) for stage in stages)
         try:
-            for stage in in_order(planned, [planned.labels[variant.label][_EVALUATE]]):
-                self._bring_up_to_date(builder, stage)
+            for stage in stages:
+                monitor.ended(stage, self._brought_up_to_date(builder, monitor, stage))
         except AcceptanceError:  # The model is refused, and has a report.
             pass
         except QatbuildError as error:
             return Verdict({}, error.in_one_line())
         finally:
+            monitor.close()
             builder.finish()
         return Verdict(read_report(self.project.build / variant.label, f"doit {variant.label}"))
 
-    def _bring_up_to_date(self, builder: Builder, stage: Stage) -> None:
+    def _brought_up_to_date(self, builder: Builder, monitor: Monitor, stage: Stage) -> Fate:
         if builder.is_current(stage) or (stage.name == _EVALUATE and self._is_refused(builder, stage)):
-            return
-        self.say(start_line(stage, builder.reasons[stage.id], restorable=stage.id in builder.restorable))
-        builder.build(stage)
+            return Fate.UP_TO_DATE
+        restorable = stage.id in builder.restorable
+        monitor.started(stage, builder.reasons[stage.id], restorable=restorable, say=self.say)
+        return builder.build(stage)
 
     def _is_refused(self, builder: Builder, stage: Stage) -> bool:
         """Returns whether the gates have refused just this model before, and its report is there."""

@@ -5,6 +5,9 @@ that neither tears the other. The cursor rests at the start of the block's last 
 the next drawing removes. A terminal that becomes narrower breaks the lines of the block as it breaks all others, and
 the next drawing counts the rows that they have then (as indicatif does, with which cargo and uv draw).
 
+Ctrl-Z removes the block, and `fg` draws it anew below what the shell has written. In the background nothing is drawn:
+the terminal is another program's then.
+
 Why not tqdm's own `position=`: it draws each bar by itself, leaves the broken rows of a narrower terminal behind, and
 text of others lands in the middle of a bar.
 """
@@ -19,6 +22,8 @@ import sys
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Self, TextIO
+
+from qatbuild.engine.live.suspension import suspendable
 
 
 def is_live(environment: Mapping[str, str] = os.environ) -> bool:
@@ -38,14 +43,18 @@ class Screen:
         self._notes: dict[object, str] = {}
         self._drawn_at: os.terminal_size | None = None
         self._in_line = False
+        self._is_away = False
+        self._stops = contextlib.ExitStack()
         self._out, self._err = sys.stdout, sys.stderr
 
     def __enter__(self) -> Self:
         sys.stdout, sys.stderr = _Above(self._out, self), _Above(self._err, self)
         _open.append(self)
+        self._stops.enter_context(suspendable(self._leave, self._come_back))
         return self
 
     def __exit__(self, *_: object) -> None:
+        self._stops.close()
         _open.remove(self)
         self._notes.clear()
         self.draw(())
@@ -56,7 +65,8 @@ class Screen:
     def draw(self, lines: Sequence[str]) -> None:
         """Shows these lines in place of the last ones; a terminal that is gone is not an error."""
         with self._lock:
-            lines, size = (*self._notes.values(), *lines), self._size()
+            lines = (*self._notes.values(), *lines) if self._has_terminal() else ()
+            size = self._size()
             if (lines, size) == (self._lines, self._drawn_at):
                 return
             self._lines = lines
@@ -82,8 +92,28 @@ class Screen:
             if not self._in_line:
                 self._put(self._drawn())
 
+    def _leave(self) -> None:
+        """Leaves the terminal to the shell."""
+        with self._lock:
+            self._is_away = True
+            self._put(self._erased())
+
+    def _come_back(self) -> None:
+        """Lets the next drawing show the block again."""
+        with self._lock:
+            self._is_away, self._lines = False, ()
+
+    def _has_terminal(self) -> bool:
+        """Returns whether this process is in the foreground of its terminal."""
+        if self._is_away:
+            return False
+        try:
+            return os.tcgetpgrp(self._err.fileno()) == os.getpgrp()
+        except (OSError, ValueError):  # No terminal of this session: whatever stands for one.
+            return True
+
     def _put(self, text: str) -> None:
-        with contextlib.suppress(OSError, ValueError):
+        with contextlib.suppress(OSError, ValueError, RuntimeError):  # Ctrl-Z may come in the middle of a write.
             if text:
                 self._err.write(text)
                 self._err.flush()
