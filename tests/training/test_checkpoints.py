@@ -41,6 +41,14 @@ def test_a_checkpoint_has_the_bytes_of_tensorflow_s_saver(opened, tmp_path):
     assert [each.read_bytes() for each in ours] == [each.read_bytes() for each in theirs]
 
 
+def test_a_saver_reads_each_variable_by_the_operation_that_it_already_has(opened):
+    variables = _variables(opened)
+    before = opened.graph.get_operations()
+    checkpoint.Saver({each.op.name: each for each in variables})
+    added = opened.graph.get_operations()[len(before) :]
+    assert sorted(each.type for each in added) == ["Const", "Const", "Placeholder", "SaveV2"]
+
+
 @pytest.mark.parametrize("part_bytes", [0, 1 << 26])
 def test_each_variable_gets_its_own_value_without_another_operation(opened, tmp_path, monkeypatch, part_bytes):
     monkeypatch.setattr(checkpoint, "_PART_BYTES", part_bytes)

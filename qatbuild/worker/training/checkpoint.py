@@ -43,7 +43,9 @@ class Saver:
         """Add the operations to the graph of the variables by name, which must be the default."""
         names = sorted(variables)
         self._prefix = v1.placeholder(tf.string, [], name="checkpoint_prefix")
-        self._saved = _save(self._prefix, names, [variables[name].read_value() for name in names])
+        # The read that each variable has from the start: another one for each saver is two operations more.
+        graph = v1.get_default_graph()
+        self._saved = _save(self._prefix, names, [graph.as_graph_element(variables[name]) for name in names])
 
     def save(self, session: tf.compat.v1.Session, prefix: Path) -> None:
         """Write a checkpoint; StageError naming the file if it cannot be written."""
