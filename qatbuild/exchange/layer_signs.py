@@ -22,6 +22,22 @@ class BatchNormSign(NamedTuple):
     variance_ratio: float
 
 
+class InputSign(NamedTuple):
+    """How the real values of an input lie in its grid, and the signal to noise ratio that rounding them leaves, `db`.
+
+    The others as in LayerSigns; a channel of a vector is one value of it.
+    """
+
+    name: str
+    db: float
+    range: Range
+    bulk_percent: float
+    values: Range
+    clipped_percent: float | None = None
+    channel_percent: float | None = None
+    clipped_db: float | None = None
+
+
 class LayerSigns(NamedTuple):
     """How a layer's values and weights lie in their quantization grids.
 
@@ -34,6 +50,9 @@ class LayerSigns(NamedTuple):
     channel_percent          the greatest value of the median channel, in percent of the widest channel's
     weight_channel_percent   the same of the weights, in quantized values
     batch_norm               the sign of the batch norm that was folded into it
+    clipped_db               the signal to noise ratio that those values alone leave; None if no value is beyond
+    override_name            the name of the layer in quantize.overrides that gives the output its range
+    reads                    the sign of a rounded input of the network that it reads
     """
 
     range: Range
@@ -45,10 +64,23 @@ class LayerSigns(NamedTuple):
     channel_percent: float | None = None
     weight_channel_percent: float | None = None
     batch_norm: BatchNormSign | None = None
+    clipped_db: float | None = None
+    override_name: str | None = None
+    reads: InputSign | None = None
 
     @classmethod
     def of(cls, fields: Mapping[str, Any]) -> LayerSigns:
         """Read the "signs" of a row of report.json's "layers"; KeyError or TypeError for anything else."""
-        ends = {name: fields[name] and tuple(fields[name]) for name in ("range", "values", "float_values")}
-        norm = fields["batch_norm"]
-        return cls(**{**fields, **ends, "batch_norm": None if norm is None else BatchNormSign(**norm)})
+        ends = {name: _range(fields[name]) for name in ("range", "values", "float_values")}
+        norm, reads = fields["batch_norm"], fields.get("reads")
+        return cls(
+            **{**fields, **ends, "batch_norm": norm and BatchNormSign(**norm), "reads": reads and _input_sign(reads)}
+        )
+
+
+def _input_sign(fields: Mapping[str, Any]) -> InputSign:
+    return InputSign(**{**fields, **{name: _range(fields[name]) for name in ("range", "values")}})
+
+
+def _range(ends: Any) -> Any:
+    return ends and tuple(ends)

@@ -10,14 +10,13 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from enum import StrEnum
-from fnmatch import fnmatchcase
 from typing import Any, NamedTuple
 
-from qatbuild.exchange.layer_signs import LayerSigns, Range
+from qatbuild.exchange.layer_signs import Range
+from qatbuild.report import layer_losses
+from qatbuild.report.layer_losses import HALF_DB, LOST_DB, Layer, overrides_of
+from qatbuild.schema.ends import IMAGES
 from qatbuild.schema.model import Override, Variant
-
-_LOST_DB = 30.0
-"""A layer that keeps more signal than this is no loss: rounding to 8 bits leaves 35 to 50 dB."""
 
 _MOVED_DB = 5.0
 """After a fine-tuning as it should be, layers are further than this above the float network's."""
@@ -26,15 +25,12 @@ _FEW_PERCENT = 12.5
 """Of the grid: 3 of the 8 bits are unused."""
 
 _FEW_OF_CHANNEL_PERCENT = 5.0
-_CLIPPED_PERCENT = 0.05
 _SHIFT = 0.25
 _RATIO = 2.0
 _FEWEST_BATCH_NORM_STEPS = 1000
 _FEWEST_STEPS = 100
 _FEWEST_IMAGES = 100
 _BITS = 8
-_FIXED = ("LOGISTIC", "SOFTMAX", "TANH")
-"""Operators whose grid no spec changes."""
 
 
 class Cause(StrEnum):
@@ -44,6 +40,7 @@ class Cause(StrEnum):
     FEW_BITS = "few_bits"
     FEW_IMAGES = "few_images"
     FEW_STEPS = "few_steps"
+    INPUT_COLUMNS = "input_columns"
     LEARNING_RATE = "learning_rate"
     MIXED_RANGES = "mixed_ranges"
     NARROW_OVERRIDE = "narrow_override"
@@ -59,26 +56,6 @@ class Cause(StrEnum):
 _CLIPPING = {Cause.FEW_IMAGES, Cause.FEW_STEPS, Cause.NARROW_OVERRIDE, Cause.PERCENTILE, Cause.UNLIKE_TEST}
 
 
-class Layer(NamedTuple):
-    """A row of report.json's "layers": dB by itself and from the float network, None without a loss, and the signs."""
-
-    name: str
-    operator: str
-    alone_db: float | None
-    from_float_db: float | None
-    signs: LayerSigns
-
-    @property
-    def loses(self) -> bool:
-        """Whether the layer by itself loses more than rounding."""
-        return self.alone_db is not None and self.alone_db < _LOST_DB
-
-    @property
-    def values(self) -> Range:
-        """The values that the layer has in float."""
-        return self.signs.values or self.signs.range
-
-
 class Finding(NamedTuple):
     """A layer, the cause, a sentence about it, and the fields of the spec to change.
 
@@ -90,6 +67,12 @@ class Finding(NamedTuple):
     text: str
     fields: tuple[str, ...]
     db: float
+
+    def as_written_in(self, document: Mapping[str, Any]) -> Finding:
+        """The finding with its fields as a spec has them, which may have the short form `input` of one input."""
+        if "input" not in document:
+            return self
+        return self._replace(fields=tuple(each.replace(f"inputs.{IMAGES}.", "input.") for each in self.fields))
 
     def to_json(self) -> dict[str, Any]:
         """The finding for scripts."""
@@ -117,6 +100,11 @@ class _Case(NamedTuple):
         """Whether an override gives the layer its range."""
         return any(each.range is not None for each in self.overrides)
 
+    @property
+    def range_field(self) -> str:
+        """The field of the spec that fixes the layer's range."""
+        return f"inputs.{self.layer.name}.range" if self.layer.is_input else "quantize.overrides"
+
     def finding(self, cause: Cause, text: str, *fields: str, db: float | None = None) -> Finding:
         """A finding about the layer; the dB are the layer's own by default."""
         remaining_db = self.layer.alone_db if db is None else db
@@ -126,55 +114,83 @@ class _Case(NamedTuple):
 def diagnose(report: Mapping[str, Any], variant: Variant) -> list[Finding]:
     """Returns the causes for which a model loses accuracy, worst first; none for one that only rounds.
 
-    `report` is the model's report.json, `variant` its spec. Rows of layers without signs are left out.
+    `report` is the model's report.json, `variant` its spec.
     """
-    layers = list(_layers(report))
+    layers = list(layer_losses.layers(report))
     if moved := _moved_by_training(layers, variant):
         return [moved]
     cases = [_Case(layer, layers, overrides_of(layer, variant), variant) for layer in layers]
-    findings = list(_without_consequences(map(_finding, cases)))
-    return sorted(findings, key=lambda finding: finding.db)
+    findings = _without_consequences(finding for case in cases for finding in _about(case))
+    return list(_one_a_layer(sorted(findings, key=lambda finding: finding.db)))
 
 
-def _without_consequences(findings: Iterable[Finding | None]) -> Iterator[Finding]:
+def _about(case: _Case) -> Iterator[Finding]:
+    """Yields why a layer loses: because of the input that it reads, by itself, or both."""
+    read, alone = _of_input(case), _of_layer(case)
+    if read is not None:
+        yield read
+    if alone is not None and not (read is not None and alone.cause is Cause.ROUNDING):
+        yield alone
+
+
+def _without_consequences(findings: Iterable[Finding]) -> Iterator[Finding]:
     """Leaves out ranges that are too wide only because an earlier layer's values are cut off."""
     is_clipped = False
     for finding in findings:
-        if finding is not None and not (is_clipped and finding.cause is Cause.OUTLIERS):
+        if not (is_clipped and finding.cause is Cause.OUTLIERS):
             is_clipped |= finding.cause in _CLIPPING
             yield finding
 
 
-def overrides_of(layer: Layer, variant: Variant) -> list[Override]:
-    """Returns the overrides of a spec that are for a layer."""
-    return [each for each in variant.quantize.overrides if fnmatchcase(layer.name, each.layer)]
-
-
-def _layers(report: Mapping[str, Any]) -> Iterator[Layer]:
-    """Yields the layers in the order of execution."""
-    for row in sorted(report.get("layers", ()), key=lambda row: row["position"]):
-        if "signs" in row and row["operator"] not in _FIXED:
-            noise = row["sqnr_db"]
-            signs = LayerSigns.of(row["signs"])
-            yield Layer(row["name"], row["operator"], noise["alone"], noise["float"], signs)
+def _one_a_layer(findings: Iterable[Finding]) -> Iterator[Finding]:
+    """Leaves all but the first finding about a layer out: its operators have its name and its range."""
+    seen = set()
+    for finding in findings:
+        if finding.layer.name not in seen:
+            seen.add(finding.layer.name)
+            yield finding
 
 
 def _moved_by_training(layers: Sequence[Layer], variant: Variant) -> Finding | None:
-    """Returns the first layer that computes something else than before the fine-tuning, though it rounds well."""
-    far = (each for each in layers if each.from_float_db is not None and each.from_float_db < _MOVED_DB)
-    first = next(far, None)
-    if variant.quantize.method != "qat" or first is None or first.loses:
-        return None
-    text = (
-        f"The fine-tuning has changed its weights beyond recognition ({first.from_float_db:g} dB from the float"
-        " network): the learning rate is too high."
-    )
-    return Finding(first, Cause.LEARNING_RATE, text, ("quantize.learning_rate",), -math.inf)
+    """Returns the first layer that computes something else than before the fine-tuning, if rounding is not the cause.
+
+    That of earlier layers is not, as long as none of them loses, and its own is not if that makes less than half of the
+    difference.
+    """
+    for layer in layers if variant.quantize.method == "qat" else ():
+        distance_db = layer.from_float_db
+        if distance_db is not None and distance_db < _MOVED_DB and not layer.explains(distance_db):
+            text = (
+                f"The fine-tuning has changed its weights beyond recognition ({distance_db:g} dB from the float"
+                " network): the learning rate is too high."
+            )
+            return Finding(layer, Cause.LEARNING_RATE, text, ("quantize.learning_rate",), -math.inf)
+        if layer.loses:
+            break
+    return None
 
 
-def _finding(case: _Case) -> Finding | None:
+def _of_layer(case: _Case) -> Finding | None:
     """Returns the likely cause of a layer's loss: that of the first rule which applies."""
+    if case.layer.signs.reads is not None and not case.layer.has_override_name:  # It only moves an input's values.
+        return None
     return next((finding for rule in _RULES if (finding := rule(case)) is not None), None)
+
+
+def _of_input(case: _Case) -> Finding | None:
+    """Returns why real values lose already when they become integers, in front of a layer that loses."""
+    sign = case.layer.signs.reads
+    scaling = None if sign is None else case.variant.inputs.get(sign.name)
+    if sign is None or scaling is None or not (scaling.real and scaling.range is None and case.layer.loses):
+        return None
+    of_input = case._replace(layer=case.layer.of_input(sign), overrides=())
+    if sign.channel_percent is not None and sign.channel_percent < _FEW_OF_CHANNEL_PERCENT:
+        text = (
+            f"One column dominates the input ({_shown(sign.values)}), and one scale is for all: the median column uses"
+            f" {sign.channel_percent:.2g} % of the range. Divide each column by its deviation, in the dataset."
+        )
+        return of_input.finding(Cause.INPUT_COLUMNS, text, "dataset", db=case.layer.alone_db)
+    return _clipped(of_input) or _wide(of_input)
 
 
 def _batch_norm(case: _Case) -> Finding | None:
@@ -200,8 +216,12 @@ def _few_bits(case: _Case) -> Finding | None:
 
 
 def _clipped(case: _Case) -> Finding | None:
-    clipped = case.layer.signs.clipped_percent
-    if not case.layer.loses or clipped is None or clipped < _CLIPPED_PERCENT:
+    """Names what cuts values off, if that makes more than half of the layer's noise."""
+    layer, signs = case.layer, case.layer.signs
+    clipped, left_db = signs.clipped_percent, signs.clipped_db
+    if clipped is None or left_db is None or layer.alone_db is None:
+        return None
+    if not layer.loses or left_db > layer.alone_db + HALF_DB:
         return None
     quantize = case.variant.quantize
     text = f"{clipped:.2g} % of its values ({_shown(case.layer.values)}) are beyond its range ({_range(case)})"
@@ -212,14 +232,13 @@ def _clipped(case: _Case) -> Finding | None:
         text = f"{text}: the percentile {quantize.calibration.percentile:g} cuts too much off."
         return case.finding(Cause.PERCENTILE, text, "quantize.calibration.percentile", "quantize.calibration.range")
     if quantize.method == "ptq" and (quantize.calibration.images or _FEWEST_IMAGES) < _FEWEST_IMAGES:
-        count = quantize.calibration.images
-        text = f"{text}, which was measured on only {count} example{'' if count == 1 else 's'}."
+        text = f"{text}, which was measured on only {_counted(quantize.calibration.images, 'example')}."
         return case.finding(Cause.FEW_IMAGES, text, "quantize.calibration.images")
     if quantize.method == "qat" and (quantize.steps or _FEWEST_STEPS) < _FEWEST_STEPS:
-        text = f"{text}, which was learnt in only {quantize.steps} steps."
+        text = f"{text}, which was learnt in only {_counted(quantize.steps, 'step')}."
         return case.finding(Cause.FEW_STEPS, text, "quantize.steps")
     text = f"{text}: the training examples that gave the range are unlike the test examples."
-    return case.finding(Cause.UNLIKE_TEST, text, "dataset", "quantize.overrides")
+    return case.finding(Cause.UNLIKE_TEST, text, "dataset", case.range_field)
 
 
 def _weight_channels(case: _Case) -> Finding | None:
@@ -259,7 +278,7 @@ def _output_channels(case: _Case) -> Finding | None:
     if alone is None or percent is None or not 0 < percent < _FEW_OF_CHANNEL_PERCENT:
         return None
     left = alone + 20 * math.log10(percent / 100)
-    if left >= _LOST_DB:
+    if left >= LOST_DB:
         return None
     text = (
         f"One channel dominates its output ({_shown(case.layer.values)}): the median channel uses {percent:.2g} %"
@@ -275,8 +294,9 @@ def _wide(case: _Case) -> Finding | None:
     text = f"Its range ({_range(case)}) is too wide for its values ({_shown(layer.values)})"
     if case.has_fixed_range:
         return case.finding(Cause.WIDE_OVERRIDE, f"{text}: an override fixes it.", "quantize.overrides")
-    field = "quantize.calibration.range" if case.variant.quantize.method == "ptq" else "quantize.overrides"
-    return case.finding(Cause.OUTLIERS, f"{text}: a few outliers among the training examples set it.", field)
+    is_measured = case.variant.quantize.method == "ptq"
+    fields = (["quantize.calibration.range"] if is_measured else []) + [case.range_field]
+    return case.finding(Cause.OUTLIERS, f"{text}: a few outliers among the training examples set it.", *fields)
 
 
 def _rounding(case: _Case) -> Finding | None:
@@ -296,6 +316,10 @@ _RULES: tuple[Callable[[_Case], Finding | None], ...] = (
     _wide,
     _rounding,
 )
+
+
+def _counted(number: int | None, noun: str) -> str:
+    return f"{number} {noun}{'' if number == 1 else 's'}"
 
 
 def _range(case: _Case) -> str:

@@ -16,14 +16,20 @@ from tests.unit.test_layer_table import row
 GATES = [{"name": "min_top1", "wanted": "at least 95 %", "got": "89.4 %", "passed": False}]
 
 
-@pytest.fixture
-def refused(toy: ToyProject) -> ToyProject:
-    """A project whose evaluations refuse every model, for one layer whose values are cut off."""
+def refuse_all(toy: ToyProject) -> None:
+    """Lets evaluations refuse every model, for one layer whose values are cut off."""
     signs = LayerSigns((0.0, 1.0), 100.0, values=(0.0, 9.0), float_values=(0.0, 20.0), clipped_percent=30.0)
+    signs = signs._replace(clipped_db=9.0, override_name="conv1")
     noise = {"float": 9.0, "fake_quant": 50.0, "alone": 9.0}
     layers = [row("conv1", "CONV_2D", sqnr_db=noise, signs=plain(signs))]
     (toy.root / "report.json").write_text(json.dumps({"layers": layers, "gates": GATES}))
     (toy.root / "broken.txt").write_text("evaluate refuse")
+
+
+@pytest.fixture
+def refused(toy: ToyProject) -> ToyProject:
+    """A project whose evaluations refuse every model."""
+    refuse_all(toy)
     return toy
 
 
@@ -126,11 +132,20 @@ def test_a_network_that_is_too_weak_has_no_layer_to_blame(refused: ToyProject) -
     assert "No layer loses more than rounding does.\n  Refused by its gates all the same (min_top1: wanted" in text
 
 
-def test_a_report_without_signs_is_no_sound_model(refused: ToyProject) -> None:
-    report = json.loads((refused.root / "report.json").read_text())
-    del report["layers"][0]["signs"]
-    (refused.root / "report.json").write_text(json.dumps(report))
+@pytest.mark.parametrize("missing", ["signs", "clipped_db"])
+def test_a_report_of_an_earlier_version_is_no_sound_model(refused: ToyProject, missing: str) -> None:
+    whole = json.loads((refused.root / "report.json").read_text())
+    earlier = json.loads(json.dumps(whole))
+    row_of_layer = earlier["layers"][0]
+    del (row_of_layer if missing == "signs" else row_of_layer["signs"])[missing]
+    (refused.root / "report.json").write_text(json.dumps(earlier))
     refused.doit("net")
     done = refused.doit("diagnose", "net")
     assert done.returncode != 0
-    assert "The report is of an earlier version" in done.stderr
+    assert "The report is of another version of qatbuild, which measured other signs of causes.\n" in done.stderr
+    assert "build/net/report.json" in done.stderr
+    assert "hint: doit net" in done.stderr
+    (refused.root / "report.json").write_text(json.dumps(whole))
+    (refused.root / "build/net/report.json").unlink()
+    refused.doit("net")
+    assert "few steps" in refused.doit("diagnose", "net").stdout

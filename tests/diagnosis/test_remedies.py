@@ -64,8 +64,15 @@ def test_what_only_another_network_helps_is_said_after_few_attempts(searches: tu
     (name,) = (name for name, each in BROKEN.items() if not each.curable)
     result, said = searches[0][name], searches[1]
     assert (result["passed"], result["patch"]) == (False, None)
-    assert len(result["tried"]) == 1
+    assert [each["cost"] for each in result["tried"]] == ["calibration", "float layer"]
     assert "give each an output of its own" in said
+
+
+def test_every_override_that_is_tried_names_a_layer(searches: tuple[dict[str, Any], str]) -> None:
+    tried = [each for result in searches[0].values() for each in result["tried"]]
+    errors = [each["error"] for each in tried if each["patch"].get("quantize", {}).get("overrides")]
+    assert errors
+    assert not any("matches no layer" in error for error in errors)
 
 
 def test_cheap_changes_are_tried_before_trainings(searches: tuple[dict[str, Any], str]) -> None:

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from qatbuild.exchange.layer_signs import LayerSigns
 from qatbuild.worker.models import layers
 from qatbuild.worker.tflite import signs
 from qatbuild.worker.tflite.batch_norm_signs import BatchNormSigns
@@ -31,6 +32,20 @@ def test_values_beyond_half_a_step_of_the_grid_are_clipped():
     assert spread.signs().values == (-0.06, 30.0)
 
 
+def test_what_is_cut_off_leaves_a_signal_to_noise_ratio_over_all_batches():
+    spread = signs.Spread(GRID)
+    spread.add(np.array([[3.0, 25.5]]))
+    assert spread.signs().clipped_db is None
+    spread.add(np.array([[0.0, 35.5]]))
+    assert spread.signs().clipped_db == 12.8  # 10 log10((3**2 + 25.5**2 + 35.5**2) / 10**2)
+
+
+def test_of_two_channels_the_narrower_one_is_the_median():
+    spread = signs.Spread(GRID)
+    spread.add(np.array([[1.0, 20.0]]))
+    assert spread.signs().channel_percent == 5
+
+
 def test_a_channel_counts_by_its_greatest_value_of_all_batches_unless_it_is_dead():
     spread = signs.Spread(GRID)
     spread.add(np.array([[[1.0, 100.0, 0.0, 2.0]]]))
@@ -42,7 +57,7 @@ def test_a_channel_counts_by_its_greatest_value_of_all_batches_unless_it_is_dead
 
 
 def test_a_layer_without_values_has_its_range_only():
-    assert signs.Spread(GRID).signs() == ((0.0, 25.5), 100.0, False, None, None, None, None, None, None)
+    assert signs.Spread(GRID).signs() == LayerSigns((0.0, 25.5), 100.0)
 
 
 def test_the_bulk_leaves_rare_values_at_the_ends_out():

@@ -9,12 +9,12 @@ import pytest
 
 from qatbuild.engine.cure.patches import Cost, cost, proposals
 from qatbuild.exchange.facts import plain
-from qatbuild.exchange.layer_signs import BatchNormSign, LayerSigns
+from qatbuild.exchange.layer_signs import BatchNormSign, InputSign, LayerSigns
 from qatbuild.report.diagnosis import Cause, diagnose
-from qatbuild.schema.model import Variant
+from qatbuild.schema.model import Input, Variant
 from qatbuild.schema.typed import typed
 
-CLIPPED = LayerSigns((0, 1), 100, values=(0, 9), float_values=(0, 20), clipped_percent=30)
+CLIPPED = LayerSigns((0, 1), 100, values=(0, 9), float_values=(0, 20), clipped_percent=30, clipped_db=10)
 WIDE = LayerSigns((0, 100), 2, values=(0, 1))
 
 
@@ -30,7 +30,15 @@ def variant(train: dict[str, Any] | None = None, **quantize: Any) -> Variant:
 
 def row(name: str, signs: LayerSigns, alone: float | None = 10.0, **fields: Any) -> dict[str, Any]:
     noise = {"float": alone, "fake_quant": 50.0, "alone": alone}
-    return {"name": name, "operator": "CONV_2D", "position": 0, "sqnr_db": noise, "signs": plain(signs), **fields}
+    signs = signs._replace(override_name=name)
+    return {
+        "name": f"{name}_relu",
+        "operator": "CONV_2D",
+        "position": 0,
+        "sqnr_db": noise,
+        "signs": plain(signs),
+        **fields,
+    }
 
 
 def causes(spec: Variant, *rows: dict[str, Any]) -> list[tuple[str, Cause]]:
@@ -88,6 +96,32 @@ def test_a_fine_tuning_that_went_astray_is_the_only_finding() -> None:
     later = row("conv2", CLIPPED, position=1)
     assert causes(variant(), astray, later) == [("conv1", "learning_rate")]
     assert causes(variant(method="ptq"), astray, later) == [("conv2", "unlike_test")]
+
+
+@pytest.mark.parametrize(
+    ("alone", "cause"),
+    [(None, "learning_rate"), (40.0, "learning_rate"), (7.1, "learning_rate"), (7.0, "rounding"), (-9.0, "rounding")],
+)
+def test_a_layer_that_makes_half_of_the_difference_itself_did_not_go_astray(alone: float | None, cause: str) -> None:
+    layer = row("conv1", LayerSigns((0, 1), 90), alone=alone)
+    layer["sqnr_db"]["float"] = 4.0
+    assert causes(variant(), layer) == [("conv1", cause)]
+
+
+@pytest.mark.parametrize(("left", "cause"), [(10.0, "narrow_override"), (13.0, "narrow_override"), (13.1, "rounding")])
+def test_what_is_cut_off_is_the_cause_only_of_a_noise_that_it_makes_half_of(left: float, cause: str) -> None:
+    spec = variant(overrides=[{"layer": "conv1", "range": [0, 1]}])
+    assert causes(spec, row("conv1", CLIPPED._replace(clipped_db=left))) == [("conv1", cause)]
+
+
+@pytest.mark.parametrize(
+    ("document", "field"), [({"input": {}}, "input.range"), ({"inputs": {}}, "inputs.images.range")]
+)
+def test_the_field_of_an_input_is_the_one_that_the_spec_has(document: dict[str, Any], field: str) -> None:
+    read = InputSign("images", 10.0, (0, 100), 2.0, (0.0, 1.0))
+    spec = variant()._replace(inputs={"images": Input(real=True)})
+    (finding,) = diagnose({"layers": [row("conv1", LayerSigns((0, 1), 90, reads=read))]}, spec)
+    assert finding.as_written_in(document).fields == (field,)
 
 
 def test_a_range_behind_a_clipped_layer_is_not_too_wide() -> None:

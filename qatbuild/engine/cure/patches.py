@@ -25,6 +25,7 @@ _CHANNELS_MARGIN = 4.0
 _LONGER = (5, 20)
 _FEWEST_STEPS = 100
 _GENTLER = (0.1, 0.01)
+_FROZEN = {"freeze_bn_delay": 0}
 
 
 class Cost(IntEnum):
@@ -62,15 +63,21 @@ def cost(former: Variant, patched: Variant) -> tuple[Cost, int]:
     return Cost.LONG_TRAINING if patched.quantize.start == "scratch" else Cost.SHORT_TRAINING, steps
 
 
-def proposals(findings: Sequence[Finding], document: Json, variant: Variant) -> list[Patch]:
+def proposals(
+    findings: Sequence[Finding], document: Json, variant: Variant, *, has_batch_norms: bool = False
+) -> list[Patch]:
     """Returns patches against what was found, those of the worst layer first, then what often helps.
 
     `document` and `variant` are the spec's. Not every patch makes a valid spec. Where ranges are mixed, nothing helps
-    but a layer in float, or another network.
+    but a range of its own for the layer, the layer in float, or another network.
     """
     specific = (patch for each in findings for patch in _FOR_CAUSE[each.cause](_Aim(each, findings, document, variant)))
     is_mixed = bool(findings) and findings[0].cause is Cause.MIXED_RANGES
-    return [*specific, *(() if is_mixed else _general(variant)), *_in_float(findings[:1], document)]
+    return [
+        *specific,
+        *(() if is_mixed else _general(variant, has_batch_norms=has_batch_norms)),
+        *_in_float(findings[:1], document),
+    ]
 
 
 class _Aim(NamedTuple):
@@ -82,7 +89,7 @@ class _Aim(NamedTuple):
     variant: Variant
 
     @property
-    def layers(self) -> list[Finding]:
+    def alike(self) -> list[Finding]:
         """The findings with the same cause."""
         return [each for each in self.findings if each.cause is self.finding.cause]
 
@@ -97,17 +104,28 @@ def _without_exception(aim: _Aim) -> Iterator[Patch]:
 
 
 def _measured(aim: _Aim) -> Iterator[Patch]:
-    """Fixes the ranges of all layers with this cause to the values that they have in the float network."""
-    ranges = {each.layer.name: _widened(each) for each in aim.layers}
-    names = ", ".join(ranges)
-    rest = [each for each in _overrides(aim) if not any(fnmatchcase(name, each["layer"]) for name in ranges)]
-    fixed = [{"layer": name, "range": ends} for name, ends in ranges.items()]
-    yield _overriding([*rest, *fixed], f"the range of {names} as measured on test examples")
+    """Fixes the ranges of all layers and inputs with this cause to the values that they have in the float network."""
+    layers = {each.layer.name: _widened(each) for each in aim.alike if each.layer.has_override_name}
+    inputs = {each.layer.name: {"range": _widened(each)} for each in aim.alike if each.layer.is_input}
+    if not layers and not inputs:
+        return
+    fields: dict[str, Any] = {}
+    if layers:
+        rest = [each for each in _overrides(aim) if not any(fnmatchcase(name, each["layer"]) for name in layers)]
+        fixed = [{"layer": name, "range": ends} for name, ends in layers.items()]
+        fields["quantize"] = {"overrides": [*rest, *fixed]}
+    if inputs:
+        is_short = "input" in aim.document
+        fields |= {"input": next(iter(inputs.values()))} if is_short else {"inputs": inputs}
+    yield Patch(fields, f"the range of {', '.join([*layers, *inputs])} as measured on test examples")
 
 
 def _without_outliers(aim: _Aim) -> Iterator[Patch]:
     if aim.variant.quantize.method == "ptq":
         yield from _percentiles()
+        yield _calibration(
+            {"range": "moving_average", "percentile": None}, "ranges averaged over batches of 32 examples"
+        )
     yield from _measured(aim)
 
 
@@ -137,6 +155,8 @@ def _by_channel(aim: _Aim) -> Iterator[Patch]:
 def _without_loud_channel(aim: _Aim) -> Iterator[Patch]:
     """Cuts the dominating channel off at what the others need."""
     layer = aim.finding.layer
+    if not layer.has_override_name:
+        return
     percent = layer.signs.channel_percent or 0.0
     widest = max(map(abs, layer.values)) * min(1.0, _CHANNELS_MARGIN * percent / 100)
     ends = [_rounded(max(layer.values[0], -widest)), _rounded(min(layer.values[1], widest))]
@@ -161,7 +181,7 @@ def _gentler(aim: _Aim) -> Iterator[Patch]:
 
 
 def _nothing(aim: _Aim) -> Iterator[Patch]:
-    """What brings different ranges together is a change of the network."""
+    """What helps is a change of the data or the network."""
     del aim
     yield from ()
 
@@ -171,8 +191,9 @@ _FOR_CAUSE: Mapping[Cause, Callable[[_Aim], Iterable[Patch]]] = {
     Cause.FEW_BITS: _without_exception,
     Cause.FEW_IMAGES: _more_images,
     Cause.FEW_STEPS: _more_steps,
+    Cause.INPUT_COLUMNS: _nothing,
     Cause.LEARNING_RATE: _gentler,
-    Cause.MIXED_RANGES: _nothing,
+    Cause.MIXED_RANGES: _measured,
     Cause.NARROW_OVERRIDE: _without_exception,
     Cause.OUTLIERS: _without_outliers,
     Cause.OUTPUT_CHANNELS: _without_loud_channel,
@@ -184,7 +205,7 @@ _FOR_CAUSE: Mapping[Cause, Callable[[_Aim], Iterable[Patch]]] = {
 }
 
 
-def _general(variant: Variant) -> Iterator[Patch]:
+def _general(variant: Variant, *, has_batch_norms: bool) -> Iterator[Patch]:
     """Yields what often helps, whatever the cause."""
     quantize = variant.quantize
     if quantize.scheme != "int8_per_channel":
@@ -194,15 +215,18 @@ def _general(variant: Variant) -> Iterator[Patch]:
             yield _calibration({"range": "percentile", "percentile": _PERCENTILES[0]}, _cut(_PERCENTILES[0]))
         if variant.train.steps:
             yield _quantize({"method": "qat"}, "a fine-tuning, in which the network gets used to its ranges")
+            if has_batch_norms:
+                yield _quantize({"method": "qat", **_FROZEN}, "a fine-tuning with frozen batch norms")
     elif quantize.start == "float" and quantize.steps:
+        if has_batch_norms and quantize.freeze_bn_delay is None:
+            yield _quantize(_FROZEN, "a fine-tuning with frozen batch norms")
         steps = quantize.steps * _LONGER[0]
         yield _quantize({"steps": steps}, f"a fine-tuning of {steps} steps")
     yield from _longer_float_training(variant)
 
 
 def _in_float(findings: Iterable[Finding], document: Json) -> Iterator[Patch]:
-    for finding in findings:
-        name = finding.layer.name
+    for name in (each.layer.name for each in findings if each.layer.has_override_name):
         overrides = [*document.get("quantize", {}).get("overrides", ()), {"layer": name, "float": True}]
         yield _overriding(overrides, f"{name} in float")
 

@@ -19,6 +19,7 @@ from qatbuild.engine.cure.trial import Trials, Verdict
 from qatbuild.exchange.errors import QatbuildError
 from qatbuild.exchange.files import canonical_json
 from qatbuild.report.diagnosis import diagnose
+from qatbuild.report.layer_losses import layers
 from qatbuild.schema.load import merge_patch, patched
 from qatbuild.schema.model import Variant
 
@@ -75,7 +76,9 @@ class Search:
         """Queues the patches against what a report shows, each merged into the patch that the report is of."""
         document = patched(self._specification.document, base.fields)
         variant = self._specification.variant(base.fields)
-        for patch in proposals(diagnose(verdict.report, variant), document, variant):
+        has_batch_norms = any(layer.signs.batch_norm is not None for layer in layers(verdict.report))
+        findings = diagnose(verdict.report, variant)
+        for patch in proposals(findings, document, variant, has_batch_norms=has_batch_norms):
             fields = merge_patch(base.fields, patch.fields, keep_null=True)
             text = canonical_json(fields)
             if text in self._seen:

@@ -12,6 +12,7 @@ from qatbuild.plugin.commands.command import SpecCommand, format_option, write_f
 from qatbuild.plugin.session import Session
 from qatbuild.report.diagnosis import Finding, diagnose
 from qatbuild.report.evaluated import read_report, refusals
+from qatbuild.report.layer_losses import has_signs
 
 _MOST = 5
 
@@ -36,10 +37,7 @@ class Diagnose(SpecCommand):
         stages = [session.plan.stages[id_] for id_ in session.select(names)]
         labels = dict.fromkeys(stage.labels[0] for stage in stages if stage.name == "evaluate")
         reports = {label: _report(session, label) for label in labels}
-        findings = {
-            label: diagnose(report, Specification.of(session.loaded, label).variant())
-            for label, report in reports.items()
-        }
+        findings = {label: _findings(session, label, report) for label, report in reports.items()}
         if options["format"] == "json":
             write_json({session.task(label): [each.to_json() for each in findings[label]] for label in findings})
         else:
@@ -49,12 +47,17 @@ class Diagnose(SpecCommand):
         return write_faults(session, names)
 
 
+def _findings(session: Session, label: str, report: dict[str, Any]) -> list[Finding]:
+    specification = Specification.of(session.loaded, label)
+    return [each.as_written_in(specification.document) for each in diagnose(report, specification.variant())]
+
+
 def _report(session: Session, label: str) -> dict[str, Any]:
-    """Returns a label's report. ArtifactError without one, and for one of a version that measured no signs."""
+    """Returns a label's report. ArtifactError without one, and for one of another version's signs."""
     folder, hint = session.project.build / label, f"doit {session.task(label)}"
     report = read_report(folder, hint)
-    if report["layers"] and not any("signs" in row for row in report["layers"]):
-        message = "The report is of an earlier version, which measured no signs of causes."
+    if report["layers"] and not has_signs(report):
+        message = "The report is of another version of qatbuild, which measured other signs of causes."
         raise ArtifactError(message, [("file", folder / "report.json")], hint)
     return report
 

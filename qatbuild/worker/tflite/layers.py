@@ -22,11 +22,14 @@ from numpy.typing import NDArray
 
 from qatbuild.exchange.details import Histogram
 from qatbuild.exchange.facts import plain
+from qatbuild.exchange.layer_signs import BatchNormSign, InputSign, LayerSigns
 from qatbuild.worker.graph_def import op_name
 from qatbuild.worker.tflite import inspect, reference, signs, weights
 from qatbuild.worker.tflite.batch_norm_signs import BatchNormSigns
+from qatbuild.worker.tflite.input_signs import InputSigns
 from qatbuild.worker.tflite.interpret import Model
 from qatbuild.worker.tflite.layer import Layer, Quantized
+from qatbuild.worker.tflite.override_names import OverrideNames
 from qatbuild.worker.tflite.pairing import IndexedGraph, float_partner, isolated, partner, without_fake_quants
 
 Run = Callable[[Sequence[str], Mapping[str, Any]], list[Any]]
@@ -51,6 +54,27 @@ class Measured(NamedTuple):
     rows: list[dict[str, Any]]
     layers: Sequence[Layer]
     weights: Mapping[int, Histogram]
+
+
+class _Beside(NamedTuple):
+    """What a layer does not measure itself, by the index of its output, by tensor of the float graph, by input."""
+
+    weight_channels: Mapping[int, float | None]
+    batch_norms: Mapping[str, BatchNormSign]
+    names: OverrideNames
+    inputs: Mapping[int, InputSign]
+
+    def signs(self, layer: Layer, model: inspect.Flatbuffer) -> LayerSigns:
+        """Return all signs of a layer."""
+        return layer.spread.signs()._replace(
+            bulk_percent=signs.bulk_percent(layer.ordered_counts),
+            is_output=layer.index in model.outputs,
+            float_values=layer.float_ends.rounded,
+            weight_channel_percent=self.weight_channels.get(layer.index),
+            batch_norm=self.batch_norms.get(str(layer.floating)),
+            override_name=None if layer.fake_quant is None else self.names.of(layer.fake_quant),
+            reads=next((self.inputs[each] for each in layer.operator.inputs if each in self.inputs), None),
+        )
 
 
 def measure(
@@ -91,7 +115,7 @@ def measure(
     part = reference.before(path, refused.position) if refused else None
     runtime = Model(path, ends, kernels="reference", keep=True, content=part)
     whole, floating = opened(graphs["fake_quant"]), opened(graphs["float"])
-    norms = BatchNormSigns(floats.graph)
+    norms, read = BatchNormSigns(floats.graph), InputSigns(model, ends[0])
     sources = {index: inputs[name] for name, index in zip(ends[0], model.inputs, strict=True)}
     compare_alone: Callable[[Quantized, Mapping[str, Any]], None] | None = None
     batch = max(1, _VALUES // sum(math.prod(layer.tensor.shape) for layer in layers))
@@ -100,6 +124,7 @@ def measure(
         taken = {name: each[rows] for name, each in integers.items()}
         quantized = runtime.tensors(taken, [layer.index for layer in layers], batch)
         fed = {name: each[rows] for name, each in feeds.items()}
+        read.add(taken, {name: fed[f"{operation}:0"] for name, operation in inputs.items()})
         expected = _fetched(whole, [layer.fake_quant for layer in layers], fed)
         if compare_alone is None:
             _drop_partners_of_other_sizes(layers, expected, quantized)
@@ -113,20 +138,19 @@ def measure(
         for layer in layers:
             layer.add("float", wanted.get(layer.floating), quantized)
         compare_alone(quantized, fed)
-    channels, statistics = signs.weight_channel_percents(path), norms.by_tensor({str(each.floating) for each in layers})
-    figures = []
-    for position, layer in enumerate(layers):
-        more = layer.spread.signs()._replace(
-            bulk_percent=signs.bulk_percent(layer.ordered_counts),
-            is_output=layer.index in model.outputs,
-            float_values=layer.float_ends.rounded,
-            weight_channel_percent=channels.get(layer.index),
-            batch_norm=statistics.get(str(layer.floating)),
-        )
-        figures.append({"position": position, **layer.row(), "signs": plain(more)})
+    beside = _Beside(
+        signs.weight_channel_percents(path),
+        norms.by_tensor({str(each.floating) for each in layers}),
+        OverrideNames(network),
+        read.by_tensor(),
+    )
+    rows_of_layers = [
+        {"position": position, **layer.row(), "signs": plain(beside.signs(layer, model))}
+        for position, layer in enumerate(layers)
+    ]
     partners = {layer.index: layer.fake_quant for layer in layers if layer.fake_quant is not None}
     spread = weights.histograms(path, model, partners, network, lambda names: whole(names, {}))
-    return Measured(sorted(figures, key=_badness), layers, spread)
+    return Measured(sorted(rows_of_layers, key=_badness), layers, spread)
 
 
 def affordable(path: Path) -> int:

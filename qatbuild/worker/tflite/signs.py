@@ -70,13 +70,18 @@ class Spread:
         self._grid = grid
         self._ends = Ends()
         self._clipped = self._total = 0
+        self._signal = self._lost = 0.0
         self._widest = np.zeros(0)
 
     def add(self, values: NDArray[Any]) -> None:
         """Take values in: real [examples, ..., channels]."""
         least, greatest, half = self._grid.least, self._grid.greatest, self._grid.step / 2
         self._ends.add(values)
-        self._clipped += int(np.count_nonzero((values < least - half) | (values > greatest + half)))
+        beyond = (values < least - half) | (values > greatest + half)
+        self._clipped += int(np.count_nonzero(beyond))
+        excess = values[beyond] - np.clip(values[beyond], least, greatest)
+        self._signal += float(np.square(values, dtype=np.float64).sum())
+        self._lost += float(np.square(excess, dtype=np.float64).sum())
         self._total += values.size
         widest = np.abs(values).max(axis=tuple(range(values.ndim - 1)))
         self._widest = widest if not self._widest.size else np.maximum(self._widest, widest)
@@ -90,6 +95,7 @@ class Spread:
             values=self._ends.rounded,
             clipped_percent=rounded(100 * self._clipped / self._total),
             channel_percent=_median_percent(self._widest[self._widest > 0]),
+            clipped_db=round(10 * math.log10(self._signal / self._lost), 1) if self._lost else None,
         )
 
 
@@ -136,7 +142,8 @@ def _distances(weights: Any, data: Any) -> NDArray[np.int32] | None:
 def _median_percent(widest: NDArray[Any]) -> float | None:
     if widest.size < _FEWEST_CHANNELS or not widest.max():
         return None
-    return rounded(100 * float(np.median(widest) / widest.max()))
+    median = np.quantile(widest, 0.5, method="lower")  # Of two channels the smaller one, not what lies between.
+    return rounded(100 * float(median / widest.max()))
 
 
 def rounded(value: float) -> float:
