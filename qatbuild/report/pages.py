@@ -19,7 +19,7 @@ from typing import NamedTuple
 from qatbuild.exchange.details import FILE as DETAILS
 from qatbuild.exchange.file_state import identity, is_settled
 from qatbuild.exchange.files import file_sha256, read_text, write_text
-from qatbuild.report import ends, junit, markup, metrics
+from qatbuild.report import diagnosis, ends, junit, markup, metrics
 from qatbuild.report.failures import Failure
 from qatbuild.report.models import MODEL, ModelReport, read_models
 from qatbuild.report.page.data import Entry, entry
@@ -183,5 +183,6 @@ def _checksum(text: str) -> str:
 
 def _version() -> str:
     """Returns the version of the cache, which changes with the modules that render a model."""
-    modules = map(Path, (__file__, ends.__file__, junit.__file__, markup.__file__, metrics.__file__))
+    rendering = (__file__, diagnosis.__file__, ends.__file__, junit.__file__, markup.__file__, metrics.__file__)
+    modules = map(Path, rendering)
     return "\n".join(identity(file.stat()) for file in (*modules, *sorted(FOLDER.glob("*.py"))))

@@ -1,8 +1,8 @@
 """Makes the picture of the report page, qatbuild/docs/report.png, in a real browser.
 
     doit digits digits-variants digits-deploy
-    python -m tests.docs.screenshot build/report.html
-    python -m tests.docs.screenshot build/report.html --address "#digits" --out qatbuild/docs/page-model.png
+    python -m tests.docs.screenshot
+    python -m tests.docs.screenshot --address "#digits" --height 2300 --out qatbuild/docs/page-model.png
 
 needs Chromium or Chrome on PATH (Debian: apt-get install chromium). The browser runs without a window and loads nothing
 but the file.

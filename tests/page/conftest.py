@@ -5,15 +5,18 @@ needs Debian's chromium, or Chrome; in CI (.ci/run) it is there.
 
 from __future__ import annotations
 
+import copy
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from playwright.sync_api import Browser, Page, sync_playwright
 
 from qatbuild.report.comparison import Model, difference
 from qatbuild.report.failures import Failure
+from qatbuild.report.models import ModelReport
 from qatbuild.report.page import write
 from qatbuild.report.page.document import Changes
 from tests.page.project import HOSTILE, Net, built
@@ -46,10 +49,30 @@ def file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A page of six models, one of which is refused, and one that failed; and what changed since main."""
     folder = tmp_path_factory.mktemp("page")
     models = built(folder / "build", NETS, FAILURES)
-    report = models[1].report or {}
-    worse = {**report, "bytes": {**report["bytes"], "tflite": 35_000}}
-    change = difference("small", Model({"train": {"steps": 500}}, worse), Model({"train": {"steps": 1000}}, report), ())
+    change = difference(
+        "small",
+        Model({"train": {"steps": 500}}, before(models[1])),
+        Model({"train": {"steps": 1000}}, models[1].report),
+        (),
+    )
     write(folder / "report.html", models, changes=Changes("main", "the working tree", [change]))
+    return folder / "report.html"
+
+
+def before(model: ModelReport) -> dict[str, Any]:
+    """The report of a model at an earlier time, when it was larger and worse, and its latency the same."""
+    report = copy.deepcopy(model.report or {})
+    report["bytes"]["tflite"] = 35_000
+    report["metrics"]["top1"]["tflite"] = 88.3
+    report["layers"][0]["saturated_percent"] = 3.0
+    return report
+
+
+@pytest.fixture(scope="session")
+def plain_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A page as a build writes it: without another time. Its only model loses nothing."""
+    folder = tmp_path_factory.mktemp("page")
+    write(folder / "report.html", built(folder / "build", {"net": Net(worst="")}))
     return folder / "report.html"
 
 

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 from PIL import Image
 
 from qatbuild.exchange.files import file_sha256, lined_json
+from qatbuild.exchange.layer_signs import LayerSigns
 from qatbuild.exchange.manifest import Manifest
 from qatbuild.exchange.published import Record, described, run_path
 from qatbuild.exchange.request import Input, Request
@@ -63,8 +64,13 @@ def write(build: Path, label: str, report: Mapping[str, Any], details: Mapping[s
         "learning_rate": [0.1, 0.05, 0.001],
     }
     training = {"curve": curve, "validation": {"500": 80.0, str(net.steps): 91.0}, "metric": "top1", "best": 500}
-    train = {"train": {"steps": net.steps, "seed": 1}}
-    floats = stage(shared / f"float-{net.steps}", "float", train, {"dataset": dataset}, training, seconds=net.seconds)
+    train = {"train": {"steps": net.steps, "seed": 1, "learning_rate": {"initial": 0.1}}}
+    network = {
+        "inputs": {"images": {"mean": 121, "std_dev": 64}},
+        "model": {"name": "digitsnet", "call": None},
+        **train,
+    }
+    floats = stage(shared / f"float-{net.steps}", "float", network, {"dataset": dataset}, training, seconds=net.seconds)
     quantize = {"quantize": {"method": "qat", "scheme": net.scheme}}
     quantized = stage(home, "quantize", quantize, {"float": floats}, {})
     freeze = stage(home, "freeze", {}, {"quantize": quantized}, {})
@@ -99,6 +105,10 @@ def report(label: str, net: Net) -> dict[str, Any]:
     }
 
 
+WHOLE = LayerSigns((-1.0, 1.0), 80.0, clipped_percent=0.0)
+CUT_OFF = WHOLE._replace(clipped_percent=12.5, clipped_db=8.5)
+
+
 def _rows(worst: str) -> list[dict[str, Any]]:
     rows = [
         {
@@ -110,6 +120,7 @@ def _rows(worst: str) -> list[dict[str, Any]]:
             "max_lsb": {"fake_quant": 1.0, "same_inputs": 0.0},
             "codes_used_percent": 90.0,
             "saturated_percent": 12.5 if name == worst else 0.0,
+            "signs": (CUT_OFF if name == worst else WHOLE)._asdict(),
         }
         for at, (name, operator) in enumerate(zip(LAYERS, OPERATORS, strict=True))
     ]

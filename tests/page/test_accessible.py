@@ -10,12 +10,13 @@ from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Page
 
 VIEWS = ("", "#small", "#lost", "#?compare=small&with=lossy", "#?changes")
+PLAIN_VIEWS = ("#net", "#?changes")
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_axe_finds_nothing(opened: Callable[..., Page], file: Path, scheme: str) -> None:
-    for address in VIEWS:
-        page = opened(file, address, color_scheme=scheme, bypass_csp=True)  # The page's own policy stops axe, too.
+def test_axe_finds_nothing(opened: Callable[..., Page], file: Path, plain_file: Path, scheme: str) -> None:
+    for path, address in [*((file, view) for view in VIEWS), *((plain_file, view) for view in PLAIN_VIEWS)]:
+        page = opened(path, address, color_scheme=scheme, bypass_csp=True)  # The page's own policy stops axe, too.
         results = Axe().run(page)
         assert results.violations_count == 0, f"{address}\n{results.generate_report()}"
 

@@ -62,6 +62,7 @@ def test_the_keyboard_sorts_and_filters(page: Page) -> None:
         ("Name", "TEAM a'b", ["team/net@a'b"]),
         ("Metric no worse than", "89.85", ["wide", "quick"]),
         ("kB at most", "30", ["small", "tiny", "lossy"]),
+        ("kB at most", "29.9", ["tiny", "lossy"]),
         ("ms at most", "0.4", ["tiny", "quick"]),
     ],
 )
@@ -188,6 +189,19 @@ def test_a_narrow_page_does_not_scroll_sideways(opened: Opened, file: Path, addr
     assert page.evaluate("document.documentElement.scrollWidth") <= 360
 
 
+@pytest.mark.parametrize("width_px", [1100, 1200, 1440])
+def test_every_column_of_the_table_is_seen_on_a_small_screen(opened: Opened, file: Path, width_px: int) -> None:
+    page = opened(file, viewport={"width": width_px, "height": 800})
+    assert page.locator(".models").evaluate("table => table.scrollWidth - table.parentElement.clientWidth") <= 0
+    assert page.get_by_text("refused: max_accuracy_drop").bounding_box()["x"] < width_px - 60  # type: ignore[index]
+
+
+def test_a_network_that_only_rounds_has_no_causes(opened: Opened, plain_file: Path) -> None:
+    page = opened(plain_file, "#net")
+    assert page.get_by_text("No layer loses more than rounding to 8 bits does.").is_visible()
+    assert page.locator(".causes").count() == 0
+
+
 def test_on_paper_everything_is_open_and_controls_are_gone(opened: Opened, file: Path) -> None:
     page = opened(file, "#small")
     page.emulate_media(media="print")
@@ -210,10 +224,11 @@ def test_models_of_other_tasks_have_their_own_metric(opened: Opened, tmp_path: P
     angle["metrics"] = {"mae": {"float": 0.5, "fake_quant": 0.6, "tflite": 0.7, "better": "lower", "percent": False}}
     without = report("unlabelled", Net()) | {"metrics": {}, "layers": []}
     without["agreement"]["top1_percent"] = None
-    for each in (angle, without, report("classes", Net())):
+    for each in (angle, without, report("classes", Net()), report("more", Net())):
         write_stages(tmp_path, each["label"], each, {})
-    write(tmp_path / "page.html", read_models(tmp_path, {"classes": [], "angle": [], "unlabelled": []}))
+    write(tmp_path / "page.html", read_models(tmp_path, {"angle": [], "classes": [], "more": [], "unlabelled": []}))
     page = opened(tmp_path / "page.html")
+    assert page.get_by_role("combobox", name="Metric").input_value() == "top1"  # That of the most models.
     page.get_by_role("combobox", name="Metric").select_option("mae")
     assert page.locator("[data-answer=loses] .figure").inner_text() == "+0.2"
     page.get_by_label("Metric no worse than").fill("0.7")

@@ -41,7 +41,7 @@ def test_a_model_has_what_its_stages_left(net: ModelReport) -> None:
     about = model["parts"]
     assert about["stage float"] == [4.0, 2**28, 0, "AMD EPYC"]
     assert about["curve of float"]["curve"]["loss"] == [2.0, 0.5, 0.1]
-    assert about["setting train"] == {"steps": 1000, "seed": 1}
+    assert about["setting train"] == {"steps": 1000, "seed": 1, "learning_rate": {"initial": 0.1}}
     assert about["confusion"]["labels"] == list(CLASSES)
     assert [name for name, _, _ in about["network"]] == list(LAYERS)
     assert about["network"][3][2] == ["conv2", "shortcut"]
@@ -119,7 +119,7 @@ def test_the_page_loads_nothing_and_runs_its_own_script_only(net: ModelReport) -
 
 def test_what_is_equal_in_many_models_is_written_once(tmp_path: Path) -> None:
     text = block(page(built(tmp_path, {f"net{at}": Net(bytes=40_000 + at) for at in range(9)})))
-    assert text.count('"learning_rate"') == 1
+    assert text.count('"learning_rate":{"initial"') == 1
     assert text.count('["conv1","CONV_2D"') == 1
 
 

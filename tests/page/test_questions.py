@@ -64,6 +64,15 @@ def test_which_layer_lost_it(reader: Reader) -> None:
     assert "Loses most: conv2 (8.5 dB alone)" in reader.section("Layers")
 
 
+def test_why_a_layer_loses_and_what_to_change(reader: Reader) -> None:
+    reader.opens("lossy")
+    (row,) = reader.page.locator(".causes tbody tr").all_inner_texts()
+    layer, left_db, cause, fields = row.split("\t")
+    assert (layer, left_db, fields) == ("conv2", "8.5", "dataset, quantize.overrides")
+    assert "the training examples that gave the range are unlike the test examples" in cause
+    assert "doit cure lossy" in reader.section("Layers")
+
+
 def test_which_classes_are_taken_for_each_other(reader: Reader) -> None:
     reader.opens("lossy")
     assert "owl taken for cat" in reader.section("Confusions")
@@ -83,6 +92,13 @@ def test_what_changed_since_main(reader: Reader) -> None:
     text = reader.page.locator("main").inner_text()
     assert "/train/steps\t500\t1000" in text
     assert "35,000\t30,000" in text
+
+
+def test_what_changed_since_main_on_the_page_of_a_build_is_a_command_to_type(reader: Reader, plain_file: Path) -> None:
+    reader.page.goto(plain_file.as_uri())
+    reader.click(reader.page.get_by_role("link", name="What changed since main?"))
+    assert "doit report --since main" in reader.page.locator("main").inner_text()
+    assert "build/changes.html" in reader.page.locator("main").inner_text()
 
 
 def test_where_the_time_of_a_build_went(reader: Reader) -> None:

@@ -20,6 +20,7 @@ from qatbuild.report import ends, metrics
 from qatbuild.report.failures import Failure
 from qatbuild.report.models import ModelReport
 from qatbuild.report.page import layers
+from qatbuild.report.page.causes import causes
 from qatbuild.report.page.stages import History, details, history
 from qatbuild.report.published_stages import PublishedStages
 
@@ -74,6 +75,7 @@ def entry(model: ModelReport, published: PublishedStages | None = None) -> Entry
     if model.report is not None:
         past = history(model.home, published) if model.home else past
         parts |= dict(chain(_report_parts(model.report), _detail_parts(model, published), _stage_parts(past)))
+        parts["causes"] = causes(model.report, past)
     return Entry.made(_row(model, past), parts)
 
 

@@ -30,7 +30,15 @@ _INDEX_BYTES = 6
 
 MOST_PICTURE_BYTES = 20_000_000
 
-LARGE_PARTS = ("histograms", "confusion", "curve of float", "curve of quantize", "confusions", "more measures")
+LARGE_PARTS = (
+    "histograms",
+    "confusion",
+    "curve of float",
+    "curve of quantize",
+    "confusions",
+    "more measures",
+    "causes",
+)
 
 
 class Changes(NamedTuple):

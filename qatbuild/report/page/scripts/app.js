@@ -17,7 +17,7 @@ let all = null, scrolled = 0;
 /** [view, its name in the trail] of the address. */
 function viewOf(address) {
   const query = address.startsWith("?") ? new URLSearchParams(address) : null;
-  if (query?.has("changes") && changes) return [changesView(), `Since ${changes.former}`];
+  if (query?.has("changes")) return [changesView(), `Since ${changes?.former ?? "main"}`];
   const pair = [query?.get("compare"), query?.get("with")].map((label) => modelOf(label ?? ""));
   if (pair[0] && pair[1]) return [comparison(pair[0], pair[1], { compare }), `${pair[0].label} and ${pair[1].label}`];
   const model = modelOf(address.startsWith("?") ? "" : decoded(address));

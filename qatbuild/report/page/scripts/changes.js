@@ -3,11 +3,22 @@ import { changes, modelOf } from "./data.js";
 import { html, modelLink, section, table } from "./dom.js";
 import { figure, milliseconds, plain, short, signed, whole } from "./format.js";
 
-/** The view. */
+/** The view; on a page that was made without another time, how to make one with it. */
 export function changesView() {
+  if (!changes) return unknown();
   const { former, now, differences } = changes;
   const title = differences.length ? `${whole(differences.length)} changed` : "Nothing changed";
   return html("div", { class: "view" }, html("div", { class: "head" }, html("div", {}, html("h1", {}, title), html("p", { class: "hint" }, `from ${former} to ${now}`))), differences.map(difference));
+}
+
+function unknown() {
+  return html(
+    "div", { class: "view" }, html("h1", {}, "What changed since main?"),
+    html("section", { class: "panel" },
+      html("p", {}, "Type, in the project: ", html("code", {}, "doit report --since main")),
+      html("p", {}, "It writes this page once more, as ", html("code", {}, "build/changes.html"), ", with what changed since that branch, or any tag or commit: fields of specs, metrics, sizes, layers."),
+      html("p", { class: "hint" }, "A build does not do so by itself: it would have to read every spec and its code at both times, which takes seconds in a large project.")),
+  );
 }
 
 function difference({ label, fate, fields, inputs, former, now, layers }) {

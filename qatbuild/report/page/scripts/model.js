@@ -1,4 +1,5 @@
 // One model: everything that its build left.
+import { causesOf } from "./causes.js";
 import { byClass, matrix, worstPairs } from "./confusion.js";
 import { classesOf, gatesOf, layersOf, leftOut, metricOf, models, part, partsOf, settingsOf } from "./data.js";
 import { html, pairs, scrolling, section, table } from "./dom.js";
@@ -95,7 +96,7 @@ function layers(model) {
   const losing = worst.rank === Infinity ? "" : html("p", {}, "Loses most: ", html("strong", { id: "worst-layer" }, worst.name), worst.alone === null ? "" : ` (${typeof worst.alone === "number" ? `${short(worst.alone)} dB alone` : "no loss"})`);
   const rows = [...all].sort((a, b) => a.rank - b.rank || a.at - b.at).map((each) => [each.name, each.operator, short(each.alone), short(each.float), short(each.fake_quant), short(each.same_inputs), short(each.max_lsb), short(each.codes_used), short(each.saturated)]);
   return section(
-    "Layers", losing, html("p", { class: "hint" }, html("code", {}, `doit diagnose ${model.label}`), " names the causes, and what to change."), network(all, model.scheme === "uint8"),
+    "Layers", losing, causesOf(model), network(all, model.scheme === "uint8"),
     html("details", {}, html("summary", {}, "All layers as a table, worst first"), table(["Layer", "Operator", "dB alone", "dB from float", "dB from fake-quant", "LSB, same inputs", "LSB, whole net", "Codes used %", "Saturated %"], rows, [2, 3, 4, 5, 6, 7, 8])),
     note("histograms"),
   );

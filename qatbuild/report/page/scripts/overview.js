@@ -23,7 +23,7 @@ function columnsFor(metric) {
   const form = (name) => ({ value: (model) => of(model)?.[name], cell: (model) => figure(of(model)?.[name], of(model)?.percent), number: true, first: -1 });
   return [
     { name: "label", title: "Model", value: (model) => model.label, cell: nameCell },
-    { name: "scheme", title: "Scheme", value: (model) => model.scheme, cell: (model) => [model.scheme || "–", model.method ? html("span", { class: "tag" }, model.method) : ""] },
+    { name: "scheme", title: "Scheme", value: (model) => model.scheme, cell: (model) => [model.scheme || "–", " ", model.method ? html("span", { class: "tag" }, model.method) : ""] },
     { name: "float", title: "Float", hint: "the chosen metric of the float network", ...form("float") },
     { name: "tflite", title: ".tflite", hint: "the chosen metric of the .tflite", ...form("tflite") },
     { name: "drop", title: "Change", hint: ".tflite against float", value: (model) => of(model) && -of(model).drop, cell: (model) => (of(model) ? signed(of(model).tflite - of(model).float, of(model).percent) : "–"), number: true, first: 1 },
@@ -33,8 +33,8 @@ function columnsFor(metric) {
     { name: "latency_ms", title: "Latency", hint: "median of one example on the machine that built it, ms", value: (model) => model.latency_ms, cell: (model) => milliseconds(model.latency_ms), number: true },
     { name: "seconds", title: "Built in", hint: "all stages that ran here", value: (model) => model.seconds, cell: (model) => duration(model.seconds), number: true, first: -1 },
     { name: "built", title: "Age", value: (model) => (model.built ? -model.built : null), cell: (model) => html("time", { title: date(model.built) }, age(model.built)), number: true },
-    { name: "state", title: "Gates", value: (model) => Object.keys(STATES).indexOf(model.state), cell: verdict, number: false, first: -1 },
-  ].map((column) => (column.name === "state" ? { ...column, value: (model) => `${9 - Object.keys(STATES).indexOf(model.state)}${model.why.join()}` } : column));
+    { name: "state", title: "Gates", value: (model) => `${Object.keys(STATES).indexOf(model.state)}${model.why.join()}`, cell: verdict, first: -1 },
+  ];
 }
 
 /** The view. `compare` is called with two labels, `open` with one. */
@@ -79,7 +79,7 @@ function head(names, state, change) {
     html("div", {}, html("h1", {}, `${whole(total)} model${total === 1 ? "" : "s"}`), html("p", { class: "hint" }, counts.map(([name, number], at) => [at ? " · " : "", html("span", { class: `verdict ${name}` }, `${whole(number)} ${STATES[name]}`)]))),
     html(
       "div", { class: "fields" },
-      changes ? html("a", { class: "button", href: "#?changes" }, `What changed since ${changes.former}`) : "",
+      html("a", { class: "button", href: "#?changes" }, `What changed since ${changes?.former ?? "main"}${changes ? "" : "?"}`),
       names.length > 1 ? select("Metric", names.map((name) => [name, name]), (value) => change("metric", value)) : "",
       html("label", { class: "field" }, "Near enough", html("input", { type: "number", value: state.points, min: 0, step: 0.1, oninput: (event) => change("points", Number(event.target.value) || 0) })),
     ),
