@@ -17,6 +17,8 @@ from qatbuild.exchange.files import canonical_json
 from qatbuild.report.comparison import Model, Summary
 from qatbuild.report.metrics import FORMS
 from qatbuild.report.models import ModelReport
+from qatbuild.report.page.stages import history
+from qatbuild.report.published_stages import PublishedStages
 
 _ENVIRONMENT = {
     "MLFLOW_ALLOW_FILE_STORE": "true",  # From 3.13 on MLflow refuses its file store otherwise.
@@ -29,6 +31,14 @@ _RESULT = "qatbuild.result"
 """The tag with the digest of what a run holds, by which it is found again."""
 
 _LONGEST_VALUE = 500
+
+
+class Point(NamedTuple):
+    """A figure at a step of a training."""
+
+    name: str
+    step: int
+    value: float
 
 
 class Run(NamedTuple):
@@ -48,6 +58,13 @@ class Run(NamedTuple):
         return {_key(name): float(value) for name, value in figures.items() if value is not None}
 
     @property
+    def curves(self) -> list[Point]:
+        """What the trainings went through: float.loss, quantize.learning_rate, float.validation_top1, by step."""
+        home = self.model.home
+        stages = history(home, PublishedStages()).curves if home else ()
+        return [point for stage, training in stages for point in _points(stage, training)]
+
+    @property
     def parameters(self) -> dict[str, str]:
         """The fields of the spec by path: train.learning_rate.initial."""
         return {_key(path): printable(value, _LONGEST_VALUE) for path, value in _flat(self.spec, "")}
@@ -55,7 +72,7 @@ class Run(NamedTuple):
     @property
     def tags(self) -> dict[str, str]:
         """The label, whether all gates passed, and the digest of the run."""
-        content = canonical_json([self.model.to_json(), self.spec])
+        content = canonical_json([self.model.to_json(), self.spec, self.curves])
         return {
             "qatbuild.label": self.model.label,
             "qatbuild.passed": str(self.model.passed).lower(),
@@ -96,18 +113,31 @@ def _write(client: Any, experiment: str, run: Run) -> bool:
     """Writes a run; returns False if a finished one holds the same."""
     from mlflow.entities import Metric, Param  # noqa: PLC0415
 
-    same = client.search_runs([experiment], f"tags.`{_RESULT}` = '{run.tags[_RESULT]}'")
+    tags = run.tags
+    same = client.search_runs([experiment], f"tags.`{_RESULT}` = '{tags[_RESULT]}'")
     if any(each.info.status == "FINISHED" for each in same):
         return False
     for each in same:
         client.delete_run(each.info.run_id)
-    info = client.create_run(experiment, run_name=run.model.label, tags=run.tags).info
+    info = client.create_run(experiment, run_name=run.model.label, tags=tags).info
     metrics = [Metric(name, value, info.start_time, 0) for name, value in run.metrics.items()]
+    metrics += [Metric(point.name, point.value, info.start_time, point.step) for point in run.curves]
     parameters = [Param(name, value) for name, value in run.parameters.items()]
     client.log_batch(info.run_id, metrics=metrics, params=parameters)
     client.log_artifact(info.run_id, str(run.file))
     client.set_terminated(info.run_id)
     return True
+
+
+def _points(stage: str, training: Mapping[str, Any]) -> Iterator[Point]:
+    """Yields the points of a stage's curve and of its validation."""
+    curve = training.get("curve", {})
+    for name in ("loss", "learning_rate"):
+        for step, value in zip(curve.get("step", ()), curve.get(name, ()), strict=False):
+            yield Point(f"{stage}.{name}", int(step), float(value))
+    name = _key(f"{stage}.validation_{training.get('metric', 'metric')}")
+    for step, value in sorted(training.get("validation", {}).items(), key=lambda row: int(row[0])):
+        yield Point(name, int(step), float(value))
 
 
 def _flat(value: Any, path: str) -> Iterator[tuple[str, str]]:

@@ -14,6 +14,7 @@ from qatbuild.exchange.errors import ArtifactError
 from qatbuild.report.mlflow_runs import Run, write
 from qatbuild.report.models import ModelReport
 from tests.hints import follows
+from tests.page.project import Net, built
 from tests.unit.test_report import gate, report
 
 SPEC = {"train": {"steps": 100, "learning_rate": {"initial": 0.1}}, "quantize": {"scheme": "int8", "fold": None}}
@@ -60,6 +61,25 @@ def test_a_run_has_the_figures_the_spec_and_the_report(tmp_path: Path) -> None:
     assert (run.data.tags["qatbuild.passed"], run.info.status) == ("true", "FINISHED")
     (artifact,) = store.rglob("artifacts/*")
     assert json.loads(artifact.read_text())["label"] == "net"
+
+
+def test_the_curves_of_the_trainings_are_metrics_with_steps(tmp_path: Path) -> None:
+    (net,) = built(tmp_path / "build", {"net": Net()})
+    assert net.home is not None
+    store = tmp_path / "mlruns"
+    assert write([Run(net, SPEC, net.home / "report.json")], str(store), "networks") == ["net"]
+    (run,) = runs(store)
+    client = MlflowClient(store.as_uri())
+    points = {
+        name: [(each.step, each.value) for each in client.get_metric_history(run.info.run_id, name)]
+        for name in ("float.loss", "float.learning_rate", "float.validation_top1", "bytes")
+    }
+    assert points == {
+        "float.loss": [(10, 2.0), (500, 0.5), (1000, 0.1)],
+        "float.learning_rate": [(10, 0.1), (500, 0.05), (1000, 0.001)],
+        "float.validation_top1": [(500, 80.0), (1000, 91.0)],
+        "bytes": [(0, 40_000.0)],
+    }
 
 
 def test_the_same_result_is_written_once_and_another_one_beside_it(tmp_path: Path) -> None:
