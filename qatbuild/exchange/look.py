@@ -8,17 +8,21 @@ from typing import Any, NamedTuple
 
 from qatbuild.exchange.facts import plain
 
+BYTES = "uint8"
+"""The type of an input of bytes; others are float32."""
+
 
 class DataQuestion(NamedTuple):
     """A look at the data at `path`: a folder or a file.
 
     `size` [height, width] is that which pictures are to have, () if the pictures decide. `most_px` is the largest side
-    that is proposed for pictures where nothing else decides. With `labels` the examples have targets. `network` is the
-    file of a trained network, '' for another one.
+    that is proposed for pictures where nothing else decides. With `labels` the examples have targets: the arrays
+    `targets`, () if the data decide. `network` is the file of a trained network, '' for another one.
     """
 
     path: str
     labels: bool = True
+    targets: Sequence[str] = ()
     size: Sequence[int] = ()
     most_px: int = 96
     network: str = ""
@@ -36,31 +40,44 @@ class NetworkLook(NamedTuple):
     scales: bool = False
 
 
+class InputLook(NamedTuple):
+    """An input: its column, and of one example the type and the shape, and the values that were seen."""
+
+    name: str
+    dtype: str
+    shape: Sequence[int]
+    mean: float
+    std: float
+    least: float
+    greatest: float
+
+
+class TargetLook(NamedTuple):
+    """A target: its column, its task, and the last dimension of what the network computes for it.
+
+    `class_counts` are the training examples of each class by name, empty for a regression.
+    """
+
+    name: str
+    task: str
+    outputs: int
+    class_counts: Mapping[str, int]
+
+
 class DataLook(NamedTuple):
     """The data as a spec can name them.
 
     `dataset` are fields of the spec's `dataset` other than `path` and `table`, whose files are `path` and `table` (''
-    for none). `input` and `target` are the names of columns, the target '' without one; `shape` and `dtype` (uint8,
-    float32) those of one example of the input. `task` is the target's. `counts` are examples by split; without "test"
-    the data have none. `class_counts` are the training examples of each class by name. `mean` and `std` are over the
-    values of the `sampled` examples that were looked at, `least` and `greatest` among them. `remarks` are sentences
-    about what is unusual.
+    for none). `counts` are examples by split; without "test" the data have none. `sampled` examples were looked at.
+    `remarks` are sentences about what is unusual.
     """
 
     path: str
     table: str
     dataset: Mapping[str, Any]
-    input: str
-    target: str
-    task: str
-    dtype: str
-    shape: Sequence[int]
+    inputs: Sequence[InputLook]
+    targets: Sequence[TargetLook]
     counts: Mapping[str, int]
-    class_counts: Mapping[str, int]
-    mean: float
-    std: float
-    least: float
-    greatest: float
     sampled: int
     remarks: Sequence[str] = ()
     network: NetworkLook = NetworkLook()
@@ -73,22 +90,23 @@ class DataLook(NamedTuple):
     @classmethod
     def of(cls, fields: Mapping[str, Any]) -> DataLook:
         """Read what `plain` of a look wrote."""
-        return cls(**{**fields, "network": NetworkLook(**fields["network"])})
+        inputs = tuple(InputLook(**each) for each in fields["inputs"])
+        targets = tuple(TargetLook(**each) for each in fields["targets"])
+        return cls(**{**fields, "inputs": inputs, "targets": targets, "network": NetworkLook(**fields["network"])})
 
 
 class SpeedQuestion(NamedTuple):
     """How long a step of a training takes: of the spec's `model`, with its file at `file` ('' for none).
 
-    `shape` is that of one example, `outputs` the last dimension of the result. Modules are those of `project`.
+    `inputs` are the shapes of one example, `outputs` the last dimensions of the results, both by name. Modules are
+    those of `project`.
     """
 
     project: str
     model: Mapping[str, Any]
     file: str
-    input: str
-    shape: Sequence[int]
-    output: str
-    outputs: int
+    inputs: Mapping[str, Sequence[int]]
+    outputs: Mapping[str, int]
     batch_size: int
     threads: int
 

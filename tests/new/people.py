@@ -240,16 +240,20 @@ def all_damaged(root: Path) -> Path:
 
 
 def two_inputs(root: Path) -> Path:
-    more = np.ones((50, 3), np.float32)
+    """A picture and three real values, of a class."""
+    more = np.random.default_rng(2).random((50, 3), np.float32)
     return arrays(root, train_measures=more[:40], test_measures=more[40:])
 
 
-def two_targets(root: Path) -> Path:
+def three_targets(root: Path) -> Path:
+    """A class of three, one of two, and a real value, found from a picture."""
     path = arrays(root)
     with np.load(path) as archive:
         renamed = {name.replace("labels", "kind"): archive[name] for name in archive}
-        others = {name.replace("kind", "owner"): 1 - values % 2 for name, values in renamed.items() if "kind" in name}
-    np.savez(path, **renamed, **others)
+    for split in ("train", "test"):
+        kind = renamed[f"{split}_kind"]
+        renamed |= {f"{split}_owner": kind % 2, f"{split}_age": kind.astype(np.float32) * 1.5}
+    np.savez(path, **renamed)
     return path
 
 
@@ -257,11 +261,11 @@ def no_file(root: Path) -> Path:
     return root / "pictures"
 
 
-def _again(make: Callable[..., Path], **replaced: Any) -> Callable[[Path], Path]:
+def again(make: Callable[..., Path], **replaced: Any) -> Callable[[Path], Path]:
     """Other data in the place of those that were refused."""
 
     def mended(path: Path) -> Path:
-        root = path.parent if path.is_file() else path
+        root = path.parent if path.exists() and not path.is_dir() else path
         if root.exists():
             shutil.rmtree(root)
         return make(root, **replaced)
@@ -300,20 +304,21 @@ REFUSED = (
     Refusal(
         one_class, "one class: there is no difference to learn", follows("Add examples of another class"), _with_dogs
     ),
-    Refusal(labels_from_one, "the labels are counted from 1", follows("Save labels - 1"), _again(arrays)),
-    Refusal(one_hot, "The labels are no classes", follows("Save classes as whole numbers"), _again(arrays)),
-    Refusal(sixteen_bit_arrays, "neither bytes nor real", follows("Save bytes (astype uint8"), _again(arrays)),
-    Refusal(black, "All values of the input are equal", follows("look at what wrote the data"), _again(arrays)),
-    Refusal(two_inputs, "several inputs", follows("Save one array beside the labels"), _again(arrays)),
+    Refusal(labels_from_one, "the labels are counted from 1", follows("Save labels - 1"), again(arrays)),
+    Refusal(one_hot, "The labels are no classes", follows("Save classes as whole numbers"), again(arrays)),
+    Refusal(sixteen_bit_arrays, "neither bytes nor real", follows("Save bytes (astype uint8"), again(arrays)),
+    Refusal(black, "All values of the input are equal", follows("look at what wrote the data"), again(arrays)),
     Refusal(
-        two_targets, "no labels, or several", follows("Name the array of the classes train_labels"), _again(arrays)
+        three_targets, "no labels, or several", follows("Name the array of the classes train_labels"), again(arrays)
     ),
     Refusal(a_table_with_other_words, "its header lacks name", "Write a header name,label", _with_header),
-    Refusal(a_file_among_the_classes, "a file lies among the classes", "Lay the pictures out as", _without_readme),
+    Refusal(
+        a_file_among_the_classes, "A file lies among the folders", follows("move the file elsewhere"), _without_readme
+    ),
     Refusal(packed, "The data are packed", follows("unpack them, and give the folder"), _in_folder),
     Refusal(
-        nothing, "The folder of the data is empty", follows("Give a folder with a folder of pictures"), _again(rgba)
+        nothing, "The folder of the data is empty", follows("Give a folder with a folder of pictures"), again(rgba)
     ),
-    Refusal(no_file, "The data do not exist", follows("correct the path of the data"), _again(rgba)),
-    Refusal(all_damaged, "All pictures are damaged", "Lay the pictures out as", _again(rgba)),
+    Refusal(no_file, "The data do not exist", follows("correct the path of the data"), again(rgba)),
+    Refusal(all_damaged, "All pictures are damaged", "Lay the pictures out as", again(rgba)),
 )

@@ -23,6 +23,7 @@ from qatbuild.engine.project import Project
 from qatbuild.exchange.errors import QatbuildError, StageError
 from qatbuild.exchange.look import DataQuestion
 from qatbuild.worker.look import data
+from tests.e2e.conftest import TINY
 from tests.hints import follows
 from tests.new import people
 
@@ -270,3 +271,45 @@ def test_many_pictures_are_sampled_and_the_spec_says_so(tmp_path: Path, monkeypa
     assert "mean and deviation are those of 5 of 40 examples" in str(spec["$comment"]).lower()
     assert spec["dataset"]["color"] == "rgb"
     assert spec["dataset"]["size"] == [12, 12]
+
+
+KILLED = """
+import json, os, signal, sys
+from pathlib import Path
+from qatbuild.engine.new import writing
+from qatbuild.engine.project import Project
+
+real, calls = getattr(writing, sys.argv[1]), []
+
+def killed(*arguments, **options):
+    calls.append(arguments)
+    if len(calls) == int(sys.argv[2]):
+        os.kill(os.getpid(), signal.SIGKILL)
+    return real(*arguments, **options)
+
+setattr(writing, sys.argv[1], killed)
+root = Path.cwd()
+writing.write(Project.at(root), "net", root / "specs/net.json", json.loads(sys.argv[3]), force=True)
+"""
+"""Writes a spec, and is killed at the nth call of a function."""
+
+
+@pytest.mark.parametrize(("function", "call"), [("load", "1"), ("put", "1"), ("put", "2")])
+@pytest.mark.usefixtures("here")
+def test_what_a_killed_command_leaves_is_no_spec_and_is_removed_by_the_next_one(
+    arrays: Path, function: str, call: str
+) -> None:
+    document = {"model": {"name": "digitsnet"}, "input": {"mean": 0, "std_dev": 255}, "train": TINY}
+    (arrays / "specs").mkdir()
+    environment = {**os.environ, "PYTHONPATH": str(REPOSITORY)}
+    done = subprocess.run(
+        [sys.executable, "-c", KILLED, function, call, json.dumps(document)], cwd=arrays, env=environment, check=False
+    )
+    assert done.returncode == -signal.SIGKILL
+    assert Project.at(arrays).files() == []
+    assert any(name.startswith(("specs/.", ".doit-new")) for name in files(arrays))
+    running = arrays / f"specs/.doit-new-{os.getpid()}-other.json"
+    running.write_text("{")
+    begin(Project.at(arrays), Wish("net", str(arrays / "data/data.npz"), steps=5))
+    running.unlink()
+    assert files(arrays) == ["data/data.npz", "dodo.py", "specs/net.json"]

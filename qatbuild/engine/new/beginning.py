@@ -22,7 +22,8 @@ class Wish(NamedTuple):
     """What the user wants: the name of the spec, the data, and what is not to be chosen for the data.
 
     `network` '' is the shipped one that fits. `size` [height, width] is that of pictures, () what fits. `minutes` is
-    the time for the trainings, `steps` goes before it. `labels`: whether the data have targets.
+    the time for the trainings, `steps` goes before it. `labels`: whether the data have targets, which are the arrays
+    `targets`, () if the data decide.
     """
 
     name: str
@@ -32,6 +33,7 @@ class Wish(NamedTuple):
     minutes: float = 10.0
     steps: int | None = None
     labels: bool = True
+    targets: Sequence[str] = ()
     scaling: Scaling = Scaling()
     force: bool = False
 
@@ -47,6 +49,7 @@ class Begun(NamedTuple):
 def begin(project: Project, wish: Wish) -> Begun:
     """Looks, and writes the spec. SpecError or DatasetError leave no file."""
     file = writing.spec_file(project, wish.name)
+    writing.remove_drafts(project.root, file.parent)
     writing.check_free(file, force=wish.force)
     data = Path(os.path.abspath(wish.data))  # noqa: PTH100  Links are kept.
     writing.named_path(project, data, file)
@@ -56,8 +59,8 @@ def begin(project: Project, wish: Wish) -> Begun:
         raise SpecError("Without labels only a trained network can be quantized.", [("data", data)], hint)
     keras_file = network.keras_file if network else None
     most = {"most_px": _LARGEST_PX} if network and not network.model.get("name") else {}
-    look = look_at(DataQuestion(str(data), wish.labels, wish.size, network=str(keras_file or ""), **most))
-    network = network or networks.fitting(look.shape)
+    look = look_at(DataQuestion(str(data), wish.labels, wish.targets, wish.size, network=str(keras_file or ""), **most))
+    network = network or networks.fitting([each.shape for each in look.inputs], [each.task for each in look.targets])
     names = {
         "data": writing.named_path(project, Path(look.path), file),
         "table": writing.named_path(project, Path(look.table), file) if look.table else "",
@@ -79,10 +82,8 @@ def _step_seconds(project: Project, look: DataLook, network: ChosenNetwork, wish
         project=str(project.root),
         model=network.in_spec(""),
         file="",
-        input=look.input,
-        shape=look.shape,
-        output=look.target,
-        outputs=len(look.class_counts),
+        inputs={each.name: each.shape for each in look.inputs},
+        outputs={each.name: each.outputs for each in look.targets},
         batch_size=batch_size(look),
         threads=project.threads,
     )

@@ -6,7 +6,7 @@ import math
 from typing import Any, NamedTuple
 
 from qatbuild.engine.new.networks import ChosenNetwork
-from qatbuild.exchange.look import DataLook
+from qatbuild.exchange.look import BYTES, DataLook, InputLook, TargetLook
 from qatbuild.schema.comments import COMMENT
 
 _QUANTIZED_COST = 3
@@ -28,6 +28,11 @@ _TESTS = 2
 """Test examples that the .tflite may lose where a point is fewer."""
 
 _BYTE = 255
+
+_METRICS = {"classification": "top1", "multilabel": "auc", "regression": "r2"}
+"""The metric of each task that gates."""
+
+_REAL = "Real values: their range is learnt, and report.json says how a device makes integers of them."
 
 
 class Budget(NamedTuple):
@@ -58,7 +63,7 @@ def document(
     spec: dict[str, Any] = {
         COMMENT: ["Written by `doit new`; change what you know better.", *map(_sentence, look.remarks)],
         "dataset": {COMMENT: _about_data(look), **_dataset(look, data, table)},
-        **_input(look, network, scaling),
+        **_inputs(look, network, scaling),
         **_outputs(look),
         "model": {COMMENT: f"{_title(network)}: {network.reason}.", **network.in_spec(model)},
         **_training(look, network, budget),
@@ -77,10 +82,13 @@ def _title(network: ChosenNetwork) -> str:
 
 def _about_data(look: DataLook) -> str:
     counts = ", ".join(f"{count} for {split}" for split, count in look.counts.items())
-    shape = "x".join(map(str, look.shape))
-    kind = "bytes" if look.dtype == "uint8" else "real values"
-    classes = f", {len(look.class_counts)} classes" if look.class_counts else ""
-    return f"{counts}; an example has {shape or 'one'} {kind}{classes}."
+    parts = [*map(_values, look.inputs), *(f"{len(t.class_counts)} classes" for t in look.targets if t.class_counts)]
+    return f"{counts}; an example has {', '.join(parts)}."
+
+
+def _values(each: InputLook) -> str:
+    kind = "bytes" if each.dtype == BYTES else "real values"
+    return f"{'x'.join(map(str, each.shape)) or 'one'} {kind}"
 
 
 def _dataset(look: DataLook, data: str, table: str) -> dict[str, Any]:
@@ -89,15 +97,16 @@ def _dataset(look: DataLook, data: str, table: str) -> dict[str, Any]:
     return {"name": name, "path": data, **({"table": table} if table else {}), **fields}
 
 
-def _input(look: DataLook, network: ChosenNetwork, scaling: Scaling) -> dict[str, Any]:
-    if look.dtype != "uint8":
-        comment = "Real values: their range is learnt, and report.json says how a device makes integers of them."
-        return {"inputs": {look.input: {COMMENT: comment, "real": True}}}
-    fields = _scaling(look, network, scaling)
-    return {"input": fields} if look.input == "images" else {"inputs": {look.input: fields}}
+def _inputs(look: DataLook, network: ChosenNetwork, scaling: Scaling) -> dict[str, Any]:
+    fields = {
+        each.name: _scaling(each, look, network, scaling) if each.dtype == BYTES else {COMMENT: _REAL, "real": True}
+        for each in look.inputs
+    }
+    is_short = [(each.name, each.dtype) for each in look.inputs] == [("images", BYTES)]
+    return {"input": fields["images"]} if is_short else {"inputs": fields}
 
 
-def _scaling(look: DataLook, network: ChosenNetwork, scaling: Scaling) -> dict[str, Any]:
+def _scaling(each: InputLook, look: DataLook, network: ChosenNetwork, scaling: Scaling) -> dict[str, Any]:
     """Returns mean and std_dev: the user's, a trained network's, or those of the data."""
     if look.network.scales:
         comment, mean, std_dev = "The network scales the bytes itself.", 0.0, 1.0
@@ -105,8 +114,8 @@ def _scaling(look: DataLook, network: ChosenNetwork, scaling: Scaling) -> dict[s
         comment = "A trained network wants the scaling of its training: 0..1 is a guess, -1..1 is 127.5 and 127.5."
         mean, std_dev = 0.0, float(_BYTE)
     else:
-        comment = f"The bytes that were looked at have the mean {look.mean:.1f} and the deviation {look.std:.1f}."
-        mean, std_dev = round(look.mean), max(1, round(look.std))
+        comment = f"The bytes that were looked at have the mean {each.mean:.1f} and the deviation {each.std:.1f}."
+        mean, std_dev = round(each.mean), max(1, round(each.std))
     if scaling.mean is not None or scaling.std_dev is not None:
         comment = "As asked for."
     mean = mean if scaling.mean is None else scaling.mean
@@ -119,9 +128,8 @@ def _plain(number: float) -> float | int:
 
 
 def _outputs(look: DataLook) -> dict[str, Any]:
-    if not look.target or (look.target == "labels" and look.task == "classification"):
-        return {}
-    return {"outputs": {look.target: {"task": look.task}}}
+    outputs = {each.name: {"task": each.task} for each in look.targets}
+    return {} if outputs in ({}, {"labels": {"task": "classification"}}) else {"outputs": outputs}
 
 
 def _training(look: DataLook, network: ChosenNetwork, budget: Budget) -> dict[str, Any]:
@@ -167,15 +175,28 @@ def _rounded(steps: int) -> int:
 
 
 def _gates(look: DataLook) -> dict[str, Any]:
-    if not look.task:
+    if not look.targets:
         return {COMMENT: "Without labels the agreement with the float network is measured.", "min_agreement": 90}
     tests = look.counts.get("test") or max(1, round(look.counts["train"] * look.dataset["test"]))
-    drop = round(min(100.0, max(1.0, 100 * _TESTS / tests)), 1)
+    points = round(min(100.0, max(1.0, 100 * _TESTS / tests)), 1)
     comment = "The .tflite may be a point below the float network."
-    if drop > 1:
-        comment = f"{_TESTS} of {tests} test examples are {drop:g} points: the .tflite may lose so much against float."
-    if look.task == "multilabel":
-        return {COMMENT: comment, "gates": {"auc": {"max_drop": round(drop / 100, 3)}}}
-    commonest = 100 * max(look.class_counts.values()) / max(1, sum(look.class_counts.values()))
-    later = f"Add min_top1 when you know what it reaches: the commonest class alone is right in {commonest:.0f} %."
-    return {COMMENT: f"{comment} {later}", "max_accuracy_drop": _plain(drop)}
+    if points > 1:
+        comment = (
+            f"{_TESTS} of {tests} test examples are {points:g} points: the .tflite may lose so much against float."
+        )
+    if len(look.targets) == 1 and look.targets[0].task == "classification":
+        counts = look.targets[0].class_counts.values()
+        commonest = 100 * max(counts) / max(1, sum(counts))
+        later = f"Add min_top1 when you know what it reaches: the commonest class alone is right in {commonest:.0f} %."
+        return {COMMENT: f"{comment} {later}", "max_accuracy_drop": _plain(points)}
+    prefixes = [f"{each.name}." if len(look.targets) > 1 else "" for each in look.targets]
+    gates = {
+        f"{prefix}{_METRICS[each.task]}": _drop(each, points)
+        for prefix, each in zip(prefixes, look.targets, strict=True)
+    }
+    return {COMMENT: comment, "gates": gates}
+
+
+def _drop(target: TargetLook, points: float) -> dict[str, float]:
+    """Returns what a target's metric may lose: top1 is in points, auc and r2 go from 0 to 1."""
+    return {"max_drop": _plain(points) if target.task == "classification" else round(points / 100, 3)}

@@ -15,6 +15,11 @@ _HINT = (
     "Give a function as module:function, a .keras, .h5 or frozen .pb file, a SavedModel's folder, or one of"
     f" {', '.join(SHIPPED)}."
 )
+_FUNCTION_HINT = (
+    "Shipped networks find classes in one image [height, width, channels], of at least 4x4 pixels (images that"
+    " begin with their channels need transpose(0, 2, 3, 1)). For others write a function that returns a Keras model,"
+    " and name it: --model networks:function (docs/spec.md, Networks)."
+)
 _IMAGE_RANK = 3
 _LEAST_PX = 4
 
@@ -75,14 +80,13 @@ def _module(place: str, root: Path) -> str:
     return relative.removesuffix(".py").replace(os.sep, ".")
 
 
-def fitting(shape: Sequence[int]) -> ChosenNetwork:
-    """Returns the shipped network for inputs of this shape; SpecError for what is no image."""
-    if len(shape) != _IMAGE_RANK or min(shape[:2]) < _LEAST_PX:
-        hint = (
-            "Images are [height, width, channels], of at least 4x4 pixels. For others write a function that returns a"
-            " Keras model, and name it: --model networks:function (docs/spec.md, Networks)."
-        )
-        raise SpecError("No shipped network takes this input.", [("shape of an example", list(shape))], hint)
+def fitting(shapes: Sequence[Sequence[int]], tasks: Sequence[str]) -> ChosenNetwork:
+    """Returns the shipped network for inputs of these shapes and these targets; SpecError if none fits."""
+    shape = shapes[0]
+    is_image = len(shapes) == 1 and len(shape) == _IMAGE_RANK and min(shape[:2]) >= _LEAST_PX
+    if not is_image or tasks not in (["classification"], ["multilabel"]):
+        facts = [("shape of an example", ", ".join(map(str, map(list, shapes)))), ("targets", ", ".join(tasks))]
+        raise SpecError("No shipped network fits these data.", facts, _FUNCTION_HINT)
     side = min(shape[:2])
     size = f"{shape[0]}x{shape[1]} pixels"
     for least, name, options in ((40, "mobilenet", {"width": 0.25}), (16, "resnet8", {}), (0, "digitsnet", {})):

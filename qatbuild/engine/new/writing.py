@@ -11,7 +11,7 @@ from typing import Any
 from qatbuild.engine.new.layout import laid_out
 from qatbuild.engine.project import Project
 from qatbuild.exchange.errors import SpecError
-from qatbuild.exchange.files import make_folder, put, write_text
+from qatbuild.exchange.files import make_folder, put
 from qatbuild.schema.load import load, name_errors
 from qatbuild.schema.rules import AllowedPaths
 
@@ -21,6 +21,8 @@ from qatbuild.plugin import project_tasks
 
 DOIT_CONFIG, task_specs = project_tasks(__file__)
 '''
+
+_DRAFT = ".doit-new-"
 
 
 def spec_file(project: Project, name: str) -> Path:
@@ -65,17 +67,18 @@ def check_free(spec: Path, *, force: bool) -> None:
 
 
 def write(project: Project, name: str, spec: Path, document: Mapping[str, Any], *, force: bool) -> None:
-    """Writes the spec, once it is known to load; in a folder without a dodo.py that, too.
+    """Writes the spec, once it is known to load; in a folder without a dodo.py that, too, and first.
 
-    SpecError leaves all as it was.
+    SpecError leaves all as it was. A kill leaves at most a draft, which the next command removes.
     """
     above = next(folder for folder in spec.parents if folder.is_dir())
     make_folder(spec.parent)
-    draft = spec.with_name(f".{spec.name}")  # Hidden: no spec.
+    draft = _draft(spec)
     try:
-        write_text(draft, f"{laid_out(document)}\n")
+        draft.write_text(f"{laid_out(document)}\n", encoding="utf-8")
         load(name, draft, AllowedPaths(project.root, project.allowed))
         check_free(spec, force=force)
+        _write_dodo(project.root / "dodo.py")
         put(str(draft), str(spec))
     finally:
         draft.unlink(missing_ok=True)
@@ -84,5 +87,33 @@ def write(project: Project, name: str, spec: Path, document: Mapping[str, Any], 
                 if folder == above:
                     break
                 folder.rmdir()
-    if not (project.root / "dodo.py").exists():
-        write_text(project.root / "dodo.py", DODO)
+
+
+def remove_drafts(*folders: Path) -> None:
+    """Removes the drafts of commands that were killed."""
+    for draft in (draft for folder in folders for draft in folder.glob(f"{_DRAFT}*")):
+        process, _, _ = draft.name.removeprefix(_DRAFT).partition("-")
+        if not _runs(process):
+            draft.unlink(missing_ok=True)
+
+
+def _runs(process: str) -> bool:
+    try:
+        os.kill(int(process), 0)
+    except (ValueError, ProcessLookupError):
+        return False
+    except PermissionError:  # Another user's.
+        pass
+    return True
+
+
+def _draft(file: Path) -> Path:
+    """Returns the file beside another one that becomes it: hidden, and so no spec."""
+    return file.with_name(f"{_DRAFT}{os.getpid()}-{file.name}")
+
+
+def _write_dodo(file: Path) -> None:
+    if not file.exists():
+        draft = _draft(file)
+        draft.write_text(DODO, encoding="utf-8")
+        put(str(draft), str(file))

@@ -48,6 +48,7 @@ class New(SpecCommand):
         _option("minutes", 10.0, "time for the trainings [default: %(default)s]"),
         _option("steps", 0, "steps of the float training, without measuring their time"),
         _option("size", "", "size of pictures, such as 96 or 120x160 (height x width)"),
+        _option("targets", "", "arrays that are to be found from the others, such as group,age"),
         _option("mean", None, "the byte that means 0.0 to the network", float),
         _option("std_dev", None, "the difference of bytes that means 1.0 to the network", float),
         _option("no_labels", default=False, text="the data have no labels: a trained network is only calibrated"),
@@ -129,6 +130,7 @@ def _wish(names: list[str], options: Mapping[str, Any], here: Path) -> Wish:
         minutes=answers["minutes"],
         steps=answers["steps"] or None,
         labels=not answers["no_labels"],
+        targets=[name for name in answers["targets"].split(",") if name],
         scaling=Scaling(answers["mean"], answers["std_dev"]),
         force=answers["force"],
     )

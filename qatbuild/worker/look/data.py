@@ -2,48 +2,43 @@
 
 from __future__ import annotations
 
+import importlib
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
 from qatbuild.exchange.errors import DatasetError
-from qatbuild.exchange.look import DataLook, DataQuestion, NetworkLook
+from qatbuild.exchange.look import DataLook, DataQuestion, NetworkLook, TargetLook
 from qatbuild.worker import datasets
 from qatbuild.worker.datasets import LABELS
-from qatbuild.worker.datasets.classes import Counted
 from qatbuild.worker.datasets.pictures import Pictures
 from qatbuild.worker.datasets.rows import Rows
-from qatbuild.worker.datasets.source import Source
+from qatbuild.worker.datasets.source import Feature, Source
 from qatbuild.worker.look import keras_config, kinds, remarks
 from qatbuild.worker.look.folders import PictureLook, look_at_pictures
 from qatbuild.worker.look.sample import Sample, every
+from qatbuild.worker.look.targets import blocks, looked_at
 
 _TEST = 0.2
 """Part that is held out for the test where the data have none."""
 
 _MOST_SAMPLED = 2_000
-_BLOCK_ROWS = 1 << 16
-_MULTILABEL_RANK = 1
 _RECORDS = "tfrecord"
-
-
-class _Target(NamedTuple):
-    """The column of targets: its name, its task, and the training examples of each class."""
-
-    name: str
-    task: str
-    class_counts: Mapping[str, int]
+_OF_TEXTS = ("no numbers", "Python objects")
+_TEXTS_HINT = (
+    "Save their numbers: class_names, numbers = numpy.unique(labels.astype(str), return_inverse=True); then"
+    " train_labels=numbers and class_names=class_names."
+)
 
 
 class _Columns(NamedTuple):
-    """The name of the input, the target, and the number of examples by split."""
+    """The samples of the inputs by name, the targets, and the number of examples by split."""
 
-    input: str
-    target: _Target
+    samples: Mapping[str, Sample]
+    targets: Sequence[TargetLook]
     counts: Mapping[str, int]
 
 
@@ -52,6 +47,9 @@ def answer(question: DataQuestion) -> DataLook:
     place = kinds.place(Path(question.path))
     network = keras_config.look(Path(question.network)) if question.network else NetworkLook()
     if place.kind == "images":
+        if question.targets:
+            facts = [("data", place.path), ("--targets", ", ".join(question.targets))]
+            raise DatasetError("Pictures in files have one target, their classes.", facts, "leave --targets out")
         return _of_pictures(look_at_pictures(place, _sized(question, network)), network)
     if question.size and place.kind != _RECORDS:
         facts = [("data", place.path), ("kind", place.kind)]
@@ -59,7 +57,10 @@ def answer(question: DataQuestion) -> DataLook:
     size = _size(_sized(question, network)) if place.kind == _RECORDS else None
     source = Source(place.kind, place.path, labels=question.labels, size=size)
     with tempfile.TemporaryDirectory() as folder:
-        return _of_arrays(_loaded(source, Path(folder), question), source, network)
+        if place.kind == _RECORDS:  # Their reader imports TensorFlow.
+            records = importlib.import_module("qatbuild.worker.look.records")
+            source = source._replace(features=records.features(source, Path(folder)))
+        return _of_arrays(_loaded(source, Path(folder), question), source, question, network)
 
 
 def _sized(question: DataQuestion, network: NetworkLook) -> DataQuestion:
@@ -79,6 +80,8 @@ def _loaded(source: Source, downloads: Path, question: DataQuestion) -> datasets
     try:
         return datasets.load(source, downloads)
     except DatasetError as error:
+        if any(reason in error.message for reason in _OF_TEXTS) and str(dict(error.facts)["array"]).endswith(LABELS):
+            raise DatasetError("The labels are texts.", error.facts, _TEXTS_HINT) from error
         if source.name != _RECORDS or source.size is not None or "differ in size" not in error.message:
             raise
     return datasets.load(source._replace(size=(question.most_px, question.most_px)), downloads)
@@ -86,91 +89,63 @@ def _loaded(source: Source, downloads: Path, question: DataQuestion) -> datasets
 
 def _of_pictures(look: PictureLook, network: NetworkLook) -> DataLook:
     counts = {split: len(files) for split, files in look.splits.items()}
-    target = _Target("", "", {})
+    targets = []
     if look.classes:
         train = look.splits["train"]
-        labels = np.concatenate([train.classes(index) for index in _blocks(len(train))])
+        labels = np.concatenate([train.classes(index) for index in blocks(len(train))])
         numbers = np.bincount(labels, minlength=len(look.classes)).tolist()
-        target = _Target(LABELS, "classification", dict(zip(look.classes, numbers, strict=True)))
-    return _look(_Columns("images", target, counts), look.source, look.sample, look.remarks, network)
+        class_counts = dict(zip(look.classes, numbers, strict=True))
+        targets = [TargetLook(LABELS, "classification", len(look.classes), class_counts)]
+    return _look(_Columns({"images": look.sample}, targets, counts), look.source, look.remarks, network)
 
 
-def _of_arrays(dataset: datasets.Dataset, source: Source, network: NetworkLook) -> DataLook:
+def _of_arrays(dataset: datasets.Dataset, source: Source, question: DataQuestion, network: NetworkLook) -> DataLook:
     columns = dataset.splits["train"]
-    target = _target(dataset, source)
-    names = [name for name in columns if name != target.name]
-    if len(names) != 1:
-        facts = [("data", source.path), ("inputs", ", ".join(names) or "nothing besides the labels")]
-        hint = "Save one array beside the labels; a spec with several inputs is written by hand: see docs/spec.md."
-        raise DatasetError("The data have several inputs, or lack one.", facts, hint)
-    (name,) = names
-    rows = columns[name]
-    index = every(len(rows), _MOST_SAMPLED)
+    targets = looked_at(dataset, source, question.targets)
+    inputs = {name: rows for name, rows in columns.items() if name not in {each.name for each in targets}}
+    if not inputs:
+        facts = [("data", source.path), ("arrays", ", ".join(columns))]
+        hint = "Save the array that the network is to read beside the targets, such as train_images."
+        raise DatasetError("The data have no input.", facts, hint)
+    samples = {name: _sample(name, rows, source) for name, rows in inputs.items()}
+    for rows in inputs.values():
+        if isinstance(rows, Pictures) and source.size is None and source.name == _RECORDS:
+            source = source._replace(size=(rows.shape[0], rows.shape[1]))
+    counts = {split: dataset.count(split) for split in dataset.splits}
+    return _look(_Columns(samples, targets, counts), source, dataset.notes, network)
+
+
+def _sample(name: str, rows: Rows | Pictures, source: Source) -> Sample:
     sample = Sample(rows.shape)
+    index = every(len(rows), _MOST_SAMPLED)
     if isinstance(rows, Pictures):
         sample.add_pictures(rows, index)
-    else:
-        if rows.dtype == np.int32:
-            facts = [("data", source.path), ("array", f"train_{name}"), ("found", "whole numbers that are not bytes")]
-            hint = "Save bytes (astype uint8, if they are 0..255) or real numbers (astype float32)."
-            raise DatasetError("The input's numbers are neither bytes nor real.", facts, hint)
-        sample.add(rows.read(index))
-    if isinstance(rows, Pictures) and source.size is None and source.name == _RECORDS:
-        source = source._replace(size=(rows.shape[0], rows.shape[1]))
-    counts = {split: dataset.count(split) for split in dataset.splits}
-    return _look(_Columns(name, target, counts), source, sample, dataset.notes, network)
+        return sample
+    if rows.dtype == np.int32:
+        facts = [("data", source.path), ("array", f"train_{name}"), ("found", "whole numbers that are not bytes")]
+        hint = (
+            "Save bytes (astype uint8, if they are 0..255) or real numbers (astype float32); name it with --targets"
+            " if it is not to be read, but found."
+        )
+        raise DatasetError("The input's numbers are neither bytes nor real.", facts, hint)
+    sample.add(rows.read(index))
+    return sample
 
 
-def _target(dataset: datasets.Dataset, source: Source) -> _Target:
-    """Return the column of targets: `labels`, or the lone one that holds classes."""
-    columns = dataset.splits["train"]
-    if not source.labels:
-        return _Target("", "", {})
-    candidates = [LABELS] if LABELS in columns else [name for name in columns if name in dataset.class_names]
-    if len(candidates) != 1:
-        facts = [("data", source.path), ("arrays", ", ".join(columns))]
-        hint = "Name the array of the classes train_labels; inputs without targets need --no-labels."
-        raise DatasetError("The data have no labels, or several.", facts, hint)
-    (name,) = candidates
-    rows = columns[name]
-    classes = dataset.class_names.get(name)
-    if isinstance(rows, Pictures) or classes is None or len(rows.shape) > _MULTILABEL_RANK:
-        facts = [("data", source.path), ("array", f"train_{name}"), ("found", f"{_type(rows)} [n, ...]")]
-        hint = "Save classes as whole numbers 0, 1, 2, ... (of one-hot rows argmax(axis=1)); or see docs/tasks.md."
-        raise DatasetError("The labels are no classes.", facts, hint)
-    counted = Counted(len(classes), rows.shape)
-    for index in _blocks(len(rows)):
-        counted.add(rows.read(index))
-    task = "multilabel" if rows.shape else "classification"
-    return _Target(name, task, dict(zip(classes, counted.counts(), strict=True)))
-
-
-def _type(rows: Rows | Pictures) -> str:
-    return "pictures" if isinstance(rows, Pictures) else str(rows.dtype)
-
-
-def _look(columns: _Columns, source: Source, sample: Sample, notes: tuple[str, ...], network: NetworkLook) -> DataLook:
-    name, target, counts = columns
-    remarks.check(source, target.task, target.class_counts)
-    remarks.check_values(source, sample)
+def _look(columns: _Columns, source: Source, notes: Sequence[str], network: NetworkLook) -> DataLook:
+    samples, targets, counts = columns
+    inputs = tuple(sample.look(name) for name, sample in samples.items())
+    remarks.check(source, inputs, targets)
     if "test" not in counts:
         source = source._replace(test=_TEST)
     look = DataLook(
         path=str(source.path),
         table=source.table or "",
         dataset=_fields(source),
-        input=name,
-        target=target.name,
-        task=target.task,
-        dtype=sample.dtype,
-        shape=sample.shape,
+        inputs=inputs,
+        targets=tuple(targets),
         counts=counts,
-        class_counts=target.class_counts,
-        mean=sample.mean,
-        std=sample.std,
-        least=sample.least,
-        greatest=sample.greatest,
-        sampled=sample.examples,
+        sampled=min(sample.examples for sample in samples.values()),
         network=network,
     )
     return look._replace(remarks=(*notes, *remarks.written(look)))
@@ -179,9 +154,12 @@ def _look(columns: _Columns, source: Source, sample: Sample, notes: tuple[str, .
 def _fields(source: Source) -> dict[str, Any]:
     """Return the fields of the spec's `dataset` that are not what they are by default, without paths."""
     fields = {name: value for name, value in source._asdict().items() if value != Source._field_defaults.get(name)}
+    if source.features:
+        fields["features"] = {name: _feature(each) for name, each in source.features.items()}
     fields = {name: value for name, value in fields.items() if name not in ("path", "table")}
     return {name: [*value] if isinstance(value, tuple) else value for name, value in fields.items()}
 
 
-def _blocks(count: int) -> list[NDArray[np.int64]]:
-    return [np.arange(start, min(start + _BLOCK_ROWS, count)) for start in range(0, count, _BLOCK_ROWS)]
+def _feature(feature: Feature) -> dict[str, Any]:
+    shape = {} if feature.shape is None else {"shape": [*feature.shape]}
+    return {"feature": feature.feature, "kind": feature.kind, **shape}

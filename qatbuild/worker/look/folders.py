@@ -18,11 +18,14 @@ from qatbuild.worker.datasets.picture_list import Listed, PictureList
 from qatbuild.worker.datasets.picture_look import decoding
 from qatbuild.worker.datasets.pictures import Header, PictureError, decode, header, pixels
 from qatbuild.worker.datasets.source import Source
+from qatbuild.worker.look import layout
 from qatbuild.worker.look.kinds import Place
 from qatbuild.worker.look.sample import MOST_DECODED, Sample, every
 
 _MOST_HEADERS = 2_000
 _STEP_PX = 8
+_PHOTOGRAPHS = frozenset({".heic", ".heif", ".avif", ".cr2", ".nef", ".dng"})
+"""Endings of pictures that are not read."""
 
 
 class PictureLook(NamedTuple):
@@ -45,11 +48,13 @@ class _Headers(NamedTuple):
 
 def look_at_pictures(place: Place, question: DataQuestion) -> PictureLook:
     """List all pictures, look at some; DatasetError if they do not lie as pictures do, or all are damaged."""
-    source = Source("images", place.path, labels=question.labels, table=str(place.table) if place.table else None)
-    splits, classes, stray = _listed(source)
+    table = str(place.table) if place.table else None
+    names = None if table else layout.unusual(layout.split_folders(place.path))
+    source = Source("images", place.path, labels=question.labels, table=table, splits=names)
+    splits, classes, stray = _listed(source, place.path)
     headers = _headers(splits)
     if not headers.read:
-        raise _all_damaged(place)
+        raise _all_damaged(place, headers)
     is_grey = all(each.grey for _, _, each in headers.read)
     size = _size(headers, question)
     source = source._replace(
@@ -61,31 +66,36 @@ def look_at_pictures(place: Place, question: DataQuestion) -> PictureLook:
     shape = (*(size or (first.height, first.width)), 1 if is_grey else 3)
     sample, broken = _sample(headers, shape, decoding(source))
     if not sample.examples:
-        raise _all_damaged(place)
+        raise _all_damaged(place, headers)
     if broken and not source.skip_damaged:
         source = source._replace(skip_damaged=True)
     return PictureLook(splits, classes, source, sample, _remarks(headers, [*headers.damaged, *broken], size))
 
 
-def _all_damaged(place: Place) -> DatasetError:
-    what = "All pictures are damaged, or are no pictures."
-    return DatasetError(what, [("data", place.path)], picture_folders.HINT)
+def _all_damaged(place: Place, headers: _Headers) -> DatasetError:
+    endings = {file.suffix.lower() for file in headers.damaged}
+    hint = "Save them as JPEG or PNG." if endings & _PHOTOGRAPHS else picture_folders.HINT
+    facts = [("data", place.path), ("files", ", ".join(f"*{ending}" for ending in sorted(endings)))]
+    return DatasetError("All pictures are damaged, or are no pictures.", facts, hint)
 
 
-def _listed(source: Source) -> tuple[Listed, Sequence[str], bool]:
+def _listed(source: Source, folder: Path) -> tuple[Listed, Sequence[str], bool]:
     """Return the pictures, the classes, and whether files without a picture's name are among them."""
-    assert source.path is not None
-
-    def listed(source: Source) -> tuple[Listed, Sequence[str]]:
-        assert source.path is not None
-        if source.table is not None:
-            return picture_table.listed(source, source.path, Path(source.table))
-        return picture_folders.listed(source, source.path)
-
     try:
-        return *listed(source), False
+        return *_listing(source, folder), False
     except DatasetError:
-        return *listed(source._replace(skip_damaged=True)), True
+        pass
+    try:
+        return *_listing(source._replace(skip_damaged=True), folder), True
+    except DatasetError as error:
+        reason = layout.obstacle(folder) if source.table is None and source.labels else None
+        raise reason or error from error
+
+
+def _listing(source: Source, folder: Path) -> tuple[Listed, Sequence[str]]:
+    if source.table is not None:
+        return picture_table.listed(source, folder, Path(source.table))
+    return picture_folders.listed(source, folder)
 
 
 def _headers(splits: Listed) -> _Headers:

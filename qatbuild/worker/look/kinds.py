@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -12,11 +12,17 @@ from qatbuild.exchange.errors import DatasetError
 from qatbuild.worker.datasets.cifar10 import MEMBERS
 from qatbuild.worker.datasets.idx import SHA256
 from qatbuild.worker.datasets.picture_folders import ENDINGS
+from qatbuild.worker.look import tables
 
 _MOST_NAMES = 10_000
 _ARCHIVES = (".tar", ".tgz", ".tar.gz", ".tar.bz2", ".tar.xz")
 _PACKED = (".zip", ".rar", ".7z")
 _RECORDS = (".tfrecord", ".tfrecords", ".tfrec")
+_ALONE = (".csv", ".tsv", ".npz")
+_PICKLED = ("data_batch_1", "test_batch")
+"""Files of CIFAR-10's Python version, whose reader says which version to get."""
+
+_CLUTTER = frozenset({"__MACOSX", "Thumbs.db", "desktop.ini"})
 _HINT = (
     "Give a folder with a folder of pictures for each class, a CSV file with the header name,label, an .npz file of"
     " arrays, a folder of IDX files, or TFRecords."
@@ -35,29 +41,48 @@ def place(path: Path) -> Place:
     """Return what the data at `path` are; DatasetError for what no kind reads."""
     if not path.exists():
         raise DatasetError("The data do not exist.", [("data", path)], "correct the path of the data")
+    if not (path.is_dir() or path.is_file()):  # Reading a FIFO would wait.
+        raise DatasetError("The data are neither a file nor a folder.", [("data", path)], _HINT)
     return _folder(path) if path.is_dir() else _file(path)
 
 
 def _folder(path: Path) -> Place:
-    names = set(_names(path))
+    names = {name for name in _names(path) if not is_clutter(name)}
     if not names:
         raise DatasetError("The folder of the data is empty.", [("data", path)], _HINT)
-    if any(name.removesuffix(".gz").replace(".idx", "-idx") in SHA256 for name in names):
+    if any(map(_is_idx, names)):
         return Place("idx", path)
-    if names.intersection(MEMBERS):
+    if names.intersection((*MEMBERS, *_PICKLED)):
         return Place("cifar10", path)
     if any(_is_record(name) for name in names):
         return Place("tfrecord", path)
-    tables = [name for name in names if name.lower().endswith(".csv")]
-    return _file(path / tables[0]) if len(tables) == 1 else Place("images", path)
+    files = [name for name in sorted(names) if name.lower().endswith(_ALONE)]
+    if len(files) > 1:
+        facts = [("data", path), ("files", ", ".join(files))]
+        hint = "Give one of them: a table has a column split, an .npz file has the arrays of all splits."
+        raise DatasetError("The folder holds several data sets.", facts, hint)
+    return _file(path / files[0]) if files else _inner(path, names) or Place("images", path)
+
+
+def _inner(path: Path, names: Iterable[str]) -> Place | None:
+    """Return the data in a folder's only folder, as archives are unpacked; None if it may be the one class."""
+    lone, *others = (path / name for name in names)
+    if others or not lone.is_dir():
+        return None
+    inner = _folder(lone)
+    is_class = inner.kind == "images" and any((lone / name).is_file() for name in _names(lone))
+    return None if is_class else inner
 
 
 def _file(path: Path) -> Place:
     name = path.name.lower()
     if name.endswith((".npz", ".npy")):
         return Place("npz", path)
-    if name.endswith(".csv"):
+    if name.endswith((".csv", ".tsv")):
+        tables.check(path)
         return Place("images", _folder_of(path), path)
+    if _is_idx(path.name):
+        return Place("idx", path.parent)
     if _is_record(name):
         return Place("tfrecord", path)
     if name.endswith(_ARCHIVES) and "cifar" in name:
@@ -67,6 +92,15 @@ def _file(path: Path) -> Place:
     if name.endswith(ENDINGS):
         raise DatasetError("The data are one picture.", [("data", path)], _HINT)
     raise DatasetError("No kind of dataset reads this file.", [("data", path)], _HINT)
+
+
+def is_clutter(name: str) -> bool:
+    """Return whether an operating system leaves files of this name beside those of people."""
+    return name.startswith(".") or name in _CLUTTER
+
+
+def _is_idx(name: str) -> bool:
+    return name.removesuffix(".gz").replace(".idx", "-idx") in SHA256
 
 
 def _is_record(name: str) -> bool:

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from qatbuild.exchange.look import InputLook
 from qatbuild.worker.datasets.pictures import Pictures, decode, pixels
 
 _MOST_VALUES = 1 << 25
@@ -61,3 +62,7 @@ class Sample:
     def std(self) -> float:
         """The standard deviation of all values."""
         return math.sqrt(max(0.0, self._squares / max(1, self._count) - self.mean**2))
+
+    def look(self, name: str) -> InputLook:
+        """Return what was seen, as the input `name`."""
+        return InputLook(name, self.dtype, self.shape, self.mean, self.std, self.least, self.greatest)

@@ -27,10 +27,12 @@ def answer(question: SpeedQuestion) -> Speed:
     sys.path.insert(0, question.project)
     network = networks.read(question.model, question.network_file)
     with tf.Graph().as_default():
-        examples = v1.placeholder(tf.float32, [question.batch_size, *question.shape])
+        batches = {
+            name: v1.placeholder(tf.float32, [question.batch_size, *shape]) for name, shape in question.inputs.items()
+        }
         # With a batch size the network could depend on it; the training leaves it open, too.
-        inputs = {question.input: v1.placeholder_with_default(examples, [None, *question.shape])}
-        tensors = models.build(inputs, {question.output: question.outputs}, network, training=True)
+        inputs = {name: v1.placeholder_with_default(batch, [None, *batch.shape[1:]]) for name, batch in batches.items()}
+        tensors = models.build(inputs, question.outputs, network, training=True)
         loss = tf.add_n([tf.reduce_mean(tf.square(tensor)) for tensor in tensors.values()])
         variables = v1.trainable_variables()
         gradients = [each for each in tf.gradients(loss, variables) if each is not None] if variables else []
@@ -38,10 +40,11 @@ def answer(question: SpeedQuestion) -> Speed:
         config = v1.ConfigProto(
             intra_op_parallelism_threads=question.threads, inter_op_parallelism_threads=question.threads
         )
-        values = np.random.default_rng(1).normal(size=examples.shape).astype(np.float32)
+        random = np.random.default_rng(1)
+        values = {batch: random.normal(size=batch.shape).astype(np.float32) for batch in batches.values()}
         with v1.Session(config=config) as session:
             session.run(v1.global_variables_initializer())
-            return Speed(_median_seconds(lambda: session.run(fetched, {examples: values})))
+            return Speed(_median_seconds(lambda: session.run(fetched, values)))
 
 
 def _median_seconds(step: Callable[[], object]) -> float:
