@@ -24,6 +24,7 @@ import subprocess
 import sys
 import tempfile
 import threading
+import time
 import urllib.request
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -65,6 +66,9 @@ class Cluster:
     factor: float
     workers: list[subprocess.Popen[bytes]] = field(default_factory=list)
     killed: list[int] = field(default_factory=list)
+    arrived: dict[int, float] = field(default_factory=dict)
+    """When the scheduler had a worker, by its process (seconds since the epoch)."""
+
     _made: int = 0
 
     def __post_init__(self) -> None:
@@ -81,7 +85,9 @@ class Cluster:
         folder = str(self.root / f"worker-{self._made}")
         options = [f"tcp://{self.address}", "--no-nanny", "--no-dashboard", "--nthreads", "1"]
         options += ["--local-directory", folder, "--preload", "tests.benchmarks.dask_toy"]
-        self.workers.append(self._started("worker", options, b"Registered to:"))
+        worker = self._started("worker", options, b"Registered to:")
+        self.arrived[worker.pid] = time.time()
+        self.workers.append(worker)
 
     def kill_worker(self) -> None:
         """Kills a worker, and starts another."""
@@ -128,16 +134,15 @@ def sweep(root: Path, variants: int, workers: int, kill_every_s: float, factor: 
             client = cost(command, project, environment, limit_seconds=_LIMIT_SECONDS)
         usages = [Usage.of(process.pid) for process in (cluster.scheduler, *cluster.workers)]
         count = Count(**json.load(urllib.request.urlopen(f"{url}/count")))
-        killed = cluster.killed
     scheduler, *others = usages
     done = runs((root / "log").read_text().splitlines())
     return {
         "variants": variants,
         "workers": workers,
         "kill_every_s": kill_every_s,
-        "killed": len(killed),
+        "killed": len(cluster.killed),
         "wall_seconds": client.wall_seconds,
-        **_figures(done, killed, workers, client.wall_seconds),
+        **_figures(done, cluster, workers, client.wall_seconds),
         "peak_bytes": {
             "client": client.peak_bytes,
             "scheduler": scheduler.peak_bytes,
@@ -154,12 +159,12 @@ def sweep(root: Path, variants: int, workers: int, kill_every_s: float, factor: 
     }
 
 
-def _figures(done: Sequence[Run], killed: Sequence[int], workers: int, wall_seconds: float) -> dict[str, Any]:
+def _figures(done: Sequence[Run], cluster: Cluster, workers: int, wall_seconds: float) -> dict[str, Any]:
     stages = len({run.key for run in done if run.end_s is not None})
-    work, idle = work_seconds(done), sorted(idle_seconds(done))
+    work, idle = work_seconds(done), sorted(idle_seconds(done, cluster.arrived))
     return {
         "stages": stages,
-        "built_twice": len(built_twice(done, killed)),
+        "built_twice": len(built_twice(done, cluster.killed)),
         "cut_off": sum(run.end_s is None for run in done),
         "work_seconds": work,
         "overhead_seconds": (workers * wall_seconds - work) / stages,

@@ -10,7 +10,7 @@ import json
 import os
 import time
 
-from qatbuild.engine.execute import dask_worker
+from qatbuild.engine.execute.dask import worker
 from qatbuild.exchange.files import file_sha256
 from qatbuild.exchange.manifest import Manifest
 from qatbuild.exchange.request import Request
@@ -40,4 +40,4 @@ def _note(what: str, request: Request, manifests: list[str]) -> None:
     os.close(log)
 
 
-dask_worker.new_executor = SleepingExecutor
+worker.new_executor = SleepingExecutor

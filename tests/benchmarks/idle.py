@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from itertools import pairwise
+from types import MappingProxyType
 from typing import NamedTuple
 
 LOG, FACTOR = "QATBUILD_SWEEP_LOG", "QATBUILD_SWEEP_FACTOR"
@@ -16,6 +17,9 @@ WORK_S = {
     "evaluate": 0.2,
 }  # fmt: skip
 """Seconds of work of each stage of a sweep, before they are multiplied."""
+
+_AFTER = {"float": "check"}
+"""Stages that come after another one, of which a sweep has one only, without reading its result."""
 
 Span = tuple[float, float]
 
@@ -67,37 +71,43 @@ def work_seconds(of_sweep: Iterable[Run]) -> float:
     return sum(run.end_s - run.begin_s for run in of_sweep if run.end_s is not None)
 
 
-def idle_seconds(of_sweep: Sequence[Run]) -> list[float]:
+def idle_seconds(of_sweep: Sequence[Run], arrived: Mapping[int, float] = MappingProxyType({})) -> list[float]:
     """Returns for each pause of a worker how much of it some stage waited that could have begun.
 
-    A stage could have begun when all its inputs had been built, and the same worker was free. The time until its result
-    was back at the client, and the next stage here, is a part.
+    A stage could have begun when all that it comes after had been built, and the worker was free. The time until its
+    result was back at the client, and the next stage here, is a part. A worker is free
+    from when it `arrived` (seconds).
     """
     waiting = _merged(_waiting(of_sweep))
-    return [_common(pause, waiting) for pause in _pauses(of_sweep)]
+    return [_common(pause, waiting) for pause in _pauses(of_sweep, arrived)]
 
 
 def _waiting(of_sweep: Sequence[Run]) -> Iterator[Span]:
-    """Yields for each stage the time from the end of its last input to its own first begin."""
+    """Yields for each stage the time from the end of the last one that it comes after to its own first begin."""
     ended: dict[str, float] = {}
     for run in of_sweep:
         if run.end_s is not None:
-            ended[run.output] = min(run.end_s, ended.get(run.output, run.end_s))
+            for name in (run.output, run.stage):
+                ended[name] = min(run.end_s, ended.get(name, run.end_s))
+    start_s = of_sweep[0].begin_s
     seen = set[str]()
     for run in of_sweep:
         if run.key not in seen:
             seen.add(run.key)
-            ready_s = max((ended[each] for each in run.inputs), default=of_sweep[0].begin_s)
+            before = [ended[each] for each in run.inputs]
+            ready_s = max([*before, ended.get(_AFTER.get(run.stage, ""), start_s)])
             if ready_s < run.begin_s:
                 yield ready_s, run.begin_s
 
 
-def _pauses(of_sweep: Iterable[Run]) -> Iterator[Span]:
-    """Yields the times between two stages of one worker."""
+def _pauses(of_sweep: Iterable[Run], arrived: Mapping[int, float]) -> Iterator[Span]:
+    """Yields the times between two stages of one worker, and before its first one."""
     by_worker: dict[int, list[Run]] = {}
     for run in of_sweep:
         by_worker.setdefault(run.worker, []).append(run)
-    for mine in by_worker.values():
+    for worker, mine in by_worker.items():
+        if worker in arrived:
+            yield arrived[worker], mine[0].begin_s
         yield from ((one.end_s, other.begin_s) for one, other in pairwise(mine) if one.end_s is not None)
 
 

@@ -12,6 +12,7 @@ from typing import Any
 from tests.benchmarks import (
     accuracy,
     dask_sweep,
+    diagnosis,
     keras_applications,
     large_networks,
     pictures,
@@ -31,6 +32,7 @@ TABLES: dict[str, tuple[str, Callable[[dict[str, Any]], str]]] = {
     "precision": ("precision", accuracy.markdown),
     "keras_applications": ("keras_applications", keras_applications.markdown),
     "large_networks": ("large_networks", large_networks.markdown),
+    "diagnosis": ("diagnosis", diagnosis.markdown),
     "pictures": ("pictures", pictures.markdown),
     "pull_request": ("pull_request", pull_request.markdown),
     "dask_sweep": ("dask_sweep", dask_sweep.markdown),

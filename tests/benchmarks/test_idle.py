@@ -33,6 +33,20 @@ def test_a_pause_in_which_nothing_could_begin_is_not_idle() -> None:
     assert idle_seconds(runs([*CHAIN, *later])) == pytest.approx([1.0, 0.5])
 
 
+def test_a_worker_that_arrived_is_idle_until_its_first_stage() -> None:
+    late = log(("begin", 4, 2, "c", ["of a"]), ("end", 9, 2, "c", ["of c"]))
+    assert idle_seconds(runs([*CHAIN, *late]), {1: -5, 2: 2.5}) == pytest.approx([0.0, 1.0, 1.5])
+
+
+def test_a_training_waits_for_the_check_whose_result_it_does_not_read() -> None:
+    rows = [
+        ["begin", 0, 1, "dataset", "a", []], ["end", 2, 1, "dataset", "a", ["of a"]],
+        ["begin", 2, 2, "check", "b", ["of a"]], ["end", 4, 2, "check", "b", ["of b"]],
+        ["begin", 5, 1, "float", "c", ["of a"]],
+    ]  # fmt: skip
+    assert idle_seconds(runs(map(json.dumps, rows))) == [1.0]
+
+
 def test_a_key_that_ended_twice_was_built_twice_unless_its_result_was_lost_with_a_killed_worker() -> None:
     again = runs([*CHAIN, *log(("begin", 6, 2, "b", ["of a"]), ("end", 8, 2, "b", ["of b"]))])
     assert built_twice(again) == ["b"]
