@@ -59,7 +59,9 @@ def network_graph(body, *, training=False, dropout=True, classes=5):
         with v1.variable_scope("logits"):
             start = v1.random_normal_initializer(stddev=(2 / int(logits.shape[-1])) ** 0.5, seed=5)
             weights = v1.get_variable("weights", [logits.shape[-1], classes], initializer=start, use_resource=True)
-            logits = tf.nn.bias_add(tf.matmul(logits, weights), v1.get_variable("biases", [classes], use_resource=True))
+            start = v1.random_uniform_initializer(-0.5, 0.5, seed=6)
+            biases = v1.get_variable("biases", [classes], initializer=start, use_resource=True)
+            logits = tf.nn.bias_add(tf.matmul(logits, weights), biases)
         tf.nn.softmax(logits, name="Predictions/Softmax")
     return graph, logits.op.name
 
