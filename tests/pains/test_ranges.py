@@ -71,7 +71,7 @@ def test_what_a_concatenation_or_a_pool_joins_has_one_scale(built: Built) -> Non
         for each in joined:
             ends_ = (*(each.inputs if each.name == "CONCATENATION" else each.inputs[:1]), *each.outputs)
             tensors = [model.tensors[index] for index in ends_]
-            assert len({(tensor.scales, tensor.zero_points) for tensor in tensors}) == 1
+            assert len({(tensor.scales, tensor.zero_points) for tensor in tensors}) == 1, f"{label}: {each.name}"
 
 
 def test_weights_of_four_bits_are_refused_where_kernels_compute_them_wrongly(
