@@ -180,8 +180,10 @@ def _of_layer(case: _Case) -> Finding | None:
 def _of_input(case: _Case) -> Finding | None:
     """Returns why real values lose already when they become integers, in front of a layer that loses."""
     sign = case.layer.signs.reads
-    scaling = None if sign is None else case.variant.inputs.get(sign.name)
-    if sign is None or scaling is None or not (scaling.real and scaling.range is None and case.layer.loses):
+    if sign is None or not case.layer.loses:
+        return None
+    scaling = case.variant.inputs.get(sign.name)
+    if scaling is None or not scaling.real or scaling.range is not None:
         return None
     of_input = case._replace(layer=case.layer.of_input(sign), overrides=())
     if sign.channel_percent is not None and sign.channel_percent < _FEW_OF_CHANNEL_PERCENT:

@@ -83,7 +83,7 @@ def layers(report: Mapping[str, Any]) -> Iterator[Layer]:
     for row in sorted(report.get("layers", ()), key=lambda row: row["position"]):
         if "signs" in row and row["operator"] not in _FIXED:
             noise, signs = row["sqnr_db"], LayerSigns.of(row["signs"])
-            name = row["name"] if signs.override_name is None else signs.override_name
+            name = signs.override_name or row["name"]
             yield Layer(name, row["operator"], noise["alone"], noise["float"], signs)
 
 

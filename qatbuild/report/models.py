@@ -106,11 +106,14 @@ def _unsound(build: Path, label: str, routes: Iterable[str], published: Publishe
     return {stage: Failure(label, stage, "", stale=reason) for stage, reason in reasons.items() if reason}
 
 
-def _reason(stage: str, file: Path, now: Mapping[str, str], published: PublishedStages) -> str:
-    """Returns why a stage's file must not be shown; '' if it may be, or if the stage was never built."""
+def _reason(stage: str, file: Path, model: Mapping[str, str], published: PublishedStages) -> str:
+    """Returns why a stage's file must not be shown; '' if it may be, or if the stage was never built.
+
+    `model` are the SHA-256 of the manifests that are the model's now, by stage.
+    """
     link = published.link(str(file.parent), stage)
-    inputs = _inputs(Request.path_of(file.parent, stage)) if link is None else _digests(link)
-    if any(sha256 != now.get(role, sha256) for role, sha256 in inputs):
+    inputs = _digests(link) if link else _inputs(Request.path_of(file.parent, stage))
+    if any(sha256 != model.get(role, sha256) for role, sha256 in inputs):
         return "of an earlier model"
     if _sha256(file) == published.sha256(str(file.parent), stage, file.name):
         return ""
@@ -119,7 +122,7 @@ def _reason(stage: str, file: Path, now: Mapping[str, str], published: Published
 
 def _manifest_sha256(home: Path, stage: str, published: PublishedStages) -> str:
     link = published.link(str(home), stage)
-    return _sha256(Manifest.path_of(home, stage)) if link is None else link.sha256
+    return link.sha256 if link else _sha256(Manifest.path_of(home, stage))
 
 
 def _digests(link: Link) -> list[tuple[str, str]]:

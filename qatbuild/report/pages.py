@@ -19,11 +19,11 @@ from typing import NamedTuple
 from qatbuild.exchange.details import FILE as DETAILS
 from qatbuild.exchange.file_state import identity, is_settled
 from qatbuild.exchange.files import file_sha256, read_text, write_text
-from qatbuild.report import diagnosis, ends, junit, markup, metrics
+from qatbuild.report import junit
 from qatbuild.report.failures import Failure
 from qatbuild.report.models import MODEL, ModelReport, read_models
 from qatbuild.report.page.data import Entry, entry
-from qatbuild.report.page.document import FOLDER, document
+from qatbuild.report.page.document import document
 from qatbuild.report.published_stages import PublishedStages
 from qatbuild.schema.label import spec_of, stage_of
 
@@ -183,6 +183,4 @@ def _checksum(text: str) -> str:
 
 def _version() -> str:
     """Returns the version of the cache, which changes with the modules that render a model."""
-    rendering = (__file__, diagnosis.__file__, ends.__file__, junit.__file__, markup.__file__, metrics.__file__)
-    modules = map(Path, rendering)
-    return "\n".join(identity(file.stat()) for file in (*modules, *sorted(FOLDER.glob("*.py"))))
+    return "\n".join(identity(file.stat()) for file in sorted(Path(__file__).parent.rglob("*.py")))

@@ -35,7 +35,8 @@ class PublishedStages:
     def sha256(self, folder: str, stage: str, name: str) -> str:
         """Returns the SHA-256 with which a stage published an artifact; '' without a sound record of it."""
         link = self.link(folder, stage)
-        return "" if link is None else {**link.manifest.files, **link.record.measured}.get(name, (0, ""))[1]
+        files = {**link.manifest.files, **link.record.measured} if link else {}
+        return files[name][1] if name in files else ""
 
 
 def _read(folder: str, stage: str) -> Link | None:

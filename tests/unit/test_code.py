@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import gc
+import sys
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
-from qatbuild.engine.code_digest import Code
+from qatbuild.engine.code_digest import Code, source_fingerprint
 
 
 @pytest.fixture
@@ -18,6 +22,23 @@ def project(tmp_path: Path) -> Path:
     (tmp_path / "layers.py").write_text("def conv(x):\n    return x + 1\n")
     (tmp_path / "other.py").write_text("y = 1\n")
     return tmp_path
+
+
+@pytest.fixture
+def switching() -> Iterator[None]:
+    """Lets another thread run in the middle of everything that allocates."""
+
+    def switch(_phase: str, _about: dict[str, int]) -> None:
+        Path().stat()  # The lock of the interpreter is free meanwhile.
+
+    thresholds, interval_s = gc.get_threshold(), sys.getswitchinterval()
+    gc.callbacks.append(switch)
+    gc.set_threshold(50)
+    sys.setswitchinterval(1e-6)
+    yield
+    gc.callbacks.remove(switch)
+    gc.set_threshold(*thresholds)
+    sys.setswitchinterval(interval_s)
 
 
 def digest(project: Path) -> str:
@@ -94,3 +115,12 @@ def test_a_missing_module_changes_the_digest_once_it_exists(project: Path, file:
     (project / file).write_text("value = 5\n")
     assert any(path.exists() for path in absent)  # Which is how a build with nothing to do notices.
     assert digest(project) != before
+
+
+@pytest.mark.usefixtures("switching")
+def test_threads_of_a_worker_digest_side_by_side() -> None:
+    """Python 3.11 counts the depth of the trees of all threads together, and raises SystemError."""
+    sources = [file.read_bytes() for file in sorted((Path(__file__).parents[2] / "qatbuild/engine").glob("*.py"))]
+    with ThreadPoolExecutor(4) as threads:
+        side_by_side = list(threads.map(source_fingerprint, sources * 2))
+    assert side_by_side == list(map(source_fingerprint, sources)) * 2

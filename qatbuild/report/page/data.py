@@ -24,6 +24,9 @@ from qatbuild.report.page.causes import causes
 from qatbuild.report.page.stages import History, details, history
 from qatbuild.report.published_stages import PublishedStages
 
+_MOST_KEPT = 4096
+"""Characters of a part that is kept in memory for further models."""
+
 PICTURES = "pictures"
 """The part with the example images, which do not count as the page's text."""
 
@@ -81,15 +84,18 @@ def entry(model: ModelReport, published: PublishedStages | None = None) -> Entry
 
 def as_json(value: Any) -> str:
     """Returns a value as JSON that can stand in an HTML page's script element: hostile text stays text."""
-    return _harmless(compact_json(value))
+    text = compact_json(value)
+    return _harmless_once(text) if len(text) <= _MOST_KEPT else _harmless(text)
 
 
-@lru_cache(maxsize=256)
 def _harmless(text: str) -> str:
-    """Returns a JSON text that can stand in a page; most parts of an entry are those of another model, too."""
     if "\\" in text or ".0" in text or not text.isprintable():
         text = compact_json(_clean(json.loads(text)))
     return text.replace("<", "\\u003c")
+
+
+_harmless_once = lru_cache(maxsize=256)(_harmless)
+"""For small parts, such as settings: most are those of another model, too."""
 
 
 def _clean(value: Any) -> Any:
