@@ -135,7 +135,7 @@ def test_an_interrupt_while_results_are_uploaded_leaves_them_to_the_next_build(t
 
 
 def test_a_build_that_was_killed_while_it_fetched_is_followed_by_a_whole_one(team: Team, server: Server) -> None:
-    team.use(server.url, cache_timeout=1)
+    team.use(server.url, cache_timeout=60)
     team.first.built()
     clone = team.clone()
     server.fault = lambda method, path: "stall" if method == "GET" and "cas/" in path else ""
