@@ -176,9 +176,9 @@ class Rebuilder:
         """Moves the artifacts of a stage that `ran`, or was restored, into place; `processor` is what it ran on.
 
         A restored stage without any of its artifacts is recorded as elsewhere.
-        StageError, without a record, if an input changed meanwhile.
+        StageError, without a record, if an input changed while the stage ran.
         """
-        for role, path in self._changed_inputs(request, stage):
+        for role, path in self._changed_inputs(request, stage) if ran else ():
             raise _changed(request, role, path)
         file = Manifest.path_of(request.work, request.stage)
         made, text = Manifest.read_with_text(file)
