@@ -6,9 +6,10 @@
 The networks are those of tests/diagnosis/unseen: rounds of broken ones, each in another way, and of sound ones. The
 real doit builds and diagnoses them. A broken one counts as recognized if the first finding has the right cause in the
 right layer, a sound one if there is no finding. With `--mend` the broken ones are searched, at most `--budget` attempts
-each. Results go into tests/benchmarks/results/diagnosis.json and .md, and into qatbuild/docs/benchmarks.md; what
-earlier commits made of a round stays there, the first run before all, which no rule could know. A minute or two for
-each round, several more with --mend.
+each; where a search has tried all that it knows, no field mends the network, which is counted by itself. Results go
+into tests/benchmarks/results/diagnosis.json and .md, and into qatbuild/docs/benchmarks.md; what earlier commits made of
+a round stays there, the first run before all, which no rule could know. A minute or two for each round, several more
+with --mend.
 """
 
 from __future__ import annotations
@@ -48,7 +49,9 @@ def main(arguments: list[str]) -> int:
             root = (options.keep or Path(temporary)).absolute() / name
             rows = _rows(root, ROUNDS[name], options.budget if options.mend else None)
             runs = [each for each in runs if (each["round"], each["host"]["commit"]) != (name, host()["commit"])]
-            runs.append({"round": name, "host": host(), "rows": rows})
+            runs.append(
+                {"round": name, "host": host(), "budget": options.budget if options.mend else None, "rows": rows}
+            )
     publish(options.out, {"host": host(), "runs": runs}, markdown({"runs": runs}))
     return 0
 
@@ -72,7 +75,17 @@ def _row(
     root: Path, name: str, case: Case, findings: list[dict[str, Any]], search: dict[str, Any] | None
 ) -> dict[str, Any]:
     gates = json.loads((root / "build" / name / "report.json").read_text())["gates"]
-    cured = {"cured": search["passed"], "attempts": len(search["tried"]), "patch": search["patch"]} if search else {}
+    cured = (
+        {
+            "cured": search["passed"],
+            "attempts": len(search["tried"]),
+            "patch": search["patch"],
+            "cost": search["tried"][-1]["cost"] if search["passed"] else None,
+            "limit": search["limit"],
+        }
+        if search
+        else {}
+    )
     return {
         "network": name,
         "broken": {"cause": case.cause, "layers": list(case.layers)},
@@ -102,7 +115,7 @@ def _doit(root: Path, *arguments: str) -> str:
 
 def markdown(result: dict[str, Any]) -> str:
     """A line for each network with the last run of its round, and the score of each run."""
-    lines = ["| round | network | broken by | named first | mended, attempts |", "|---|---|---|---|---|"]
+    lines = ["| round | network | broken by | named first | mended, attempts, cost |", "|---|---|---|---|---|"]
     scores = []
     for name in dict.fromkeys(run["round"] for run in result["runs"]):
         runs = [run for run in result["runs"] if run["round"] == name]
@@ -116,8 +129,16 @@ def _line(name: str, row: dict[str, Any]) -> str:
     wrong = f"{row['broken']['cause']}: {at}" if row["broken"]["cause"] else "sound"
     first = next((f"{each['cause']}: {each['layer']}" for each in row["named"]), "nothing")
     mark = "" if row["recognized"] else " (wrong)"
-    cured = f"{'yes' if row['cured'] else 'no'}, {row['attempts']}" if "cured" in row else ""
-    return f"| {name} | {row['network']} | {wrong} | {first}{mark} | {cured} |"
+    return f"| {name} | {row['network']} | {wrong} | {first}{mark} | {_mended(row)} |"
+
+
+def _mended(row: dict[str, Any]) -> str:
+    """Whether a network is mended, after how many attempts, and at what cost; '' if none was made."""
+    if "cured" not in row:
+        return ""
+    if row["cured"]:
+        return f"yes, {row['attempts']}" + (f", {row['cost']}" if row.get("cost") else "")
+    return f"{'no field mends it' if row.get('limit') else 'no'}, {row['attempts']}"
 
 
 def _score(run: dict[str, Any]) -> str:
@@ -126,6 +147,10 @@ def _score(run: dict[str, Any]) -> str:
     sound = [row for row in run["rows"] if not row["broken"]["cause"]]
     searched = [row for row in broken if "cured" in row]
     cured = f", {sum(row['cured'] for row in searched)} of {len(searched)} mended" if searched else ""
+    if searched and (limited := sum(bool(row.get("limit")) for row in searched)):
+        cured += f", {limited} that no field mends"
+    if run.get("budget"):
+        cured += f" within {run['budget']} attempts"
     right = (sum(row["recognized"] for row in rows) for rows in (broken, sound))
     of = f"{next(right)} of {len(broken)} causes and layers, {next(right)} of {len(sound)} sound ones without a finding"
     return f"{of}{cured} ({run['host']['date']}, commit {run['host']['commit']})"

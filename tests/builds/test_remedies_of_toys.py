@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import Any
 
 import pytest
@@ -45,6 +46,20 @@ def tried(toy: ToyProject, label: str, *options: str) -> list[dict[str, Any]]:
 def test_a_search_ends_with_its_budget(refused: ToyProject) -> None:
     assert len(tried(refused, "net", "--budget", "2")) == 2
     assert refused.runs().count("evaluate") == 3
+    said = refused.doit("cure", "net", "--budget", "2").stdout
+    left = re.search(
+        r"No change of the spec that was tried is enough, (\d+) are left: (doit cure net --budget .*)", said
+    )
+    assert left is not None
+    assert left[2].endswith(f" {2 + int(left[1])}")
+
+
+def test_a_search_that_has_tried_all_says_why_no_field_helps(refused: ToyProject) -> None:
+    tried(refused, "net", "--budget", "1")
+    (refused.root / "broken.txt").write_text("evaluate refuse, quantize fail")
+    (result,) = json.loads(refused.doit("cure", "net", "--format", "json", "--budget", "99").stdout)
+    assert result["untried"] == 0
+    assert result["limit"].startswith("conv1: ")
 
 
 def test_what_was_refused_once_is_not_built_again(refused: ToyProject) -> None:

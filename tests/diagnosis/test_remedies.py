@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from qatbuild.schema.load import patched
-from tests.diagnosis.networks import BROKEN
+from tests.diagnosis.networks import BROKEN, SPEC
 from tests.e2e.conftest import REPOSITORY, Project
 
 pytestmark = pytest.mark.tf
@@ -64,8 +64,12 @@ def test_what_only_another_network_helps_is_said_after_few_attempts(searches: tu
     (name,) = (name for name, each in BROKEN.items() if not each.curable)
     result, said = searches[0][name], searches[1]
     assert (result["passed"], result["patch"]) == (False, None)
-    assert [each["cost"] for each in result["tried"]] == ["calibration", "float layer"]
-    assert "give each an output of its own" in said
+    assert [each["cost"] for each in result["tried"]] == ["float layer"]
+    assert result["untried"] == 0
+    assert result["limit"].startswith(
+        "value: a tensor has one scale, whatever the spec says. Bring its parts to one unit"
+    )
+    assert f"No field of the spec mends it, after 1 attempt. {result['limit']}\n" in said
 
 
 def test_every_override_that_is_tried_names_a_layer(searches: tuple[dict[str, Any], str]) -> None:
@@ -80,7 +84,14 @@ def test_cheap_changes_are_tried_before_trainings(searches: tuple[dict[str, Any]
     for result in searches[0].values():
         costs = [order.index(each["cost"]) for each in result["tried"]]
         assert costs == sorted(costs)
-    assert searches[0]["unsettled"]["tried"][-1]["cost"] == "short training"
+
+
+def test_a_float_network_that_is_too_weak_for_the_gates_is_trained_longer_at_once(
+    broken: Project, searches: tuple[dict[str, Any], str]
+) -> None:
+    assert broken.report("unsettled")["metrics"]["top1"]["float"] < SPEC["evaluate"]["min_top1"]
+    (only,) = searches[0]["unsettled"]["tried"]
+    assert only["patch"] == {"train": {"steps": 5 * BROKEN["unsettled"].fields["train"]["steps"]}}
 
 
 def test_a_killed_search_goes_on_where_it_was(killed: str, searches: tuple[dict[str, Any], str]) -> None:

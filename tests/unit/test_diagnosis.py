@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from qatbuild.engine.cure.patches import Cost, cost, proposals
+from qatbuild.engine.cure.patches import Cost, price
+from qatbuild.engine.cure.remedies import proposals
 from qatbuild.exchange.facts import plain
 from qatbuild.exchange.layer_signs import BatchNormSign, InputSign, LayerSigns
 from qatbuild.report.diagnosis import Cause, diagnose
@@ -133,7 +134,7 @@ def test_a_patch_of_one_override_keeps_the_others() -> None:
     overrides = [{"layer": "conv1", "range": [0, 1], "bits": 8}, {"layer": "fc*", "range": [-6, 6]}]
     spec = variant(scheme="int8", overrides=overrides)
     patches = proposals(
-        diagnose({"layers": [row("conv1", CLIPPED)]}, spec), {"quantize": {"overrides": overrides}}, spec
+        diagnose({"layers": [row("conv1", CLIPPED)]}, spec), [], {"quantize": {"overrides": overrides}}, spec
     )
     assert patches[0].fields == {"quantize": {"overrides": [{"layer": "fc*", "range": [-6, 6]}]}}
     measured = {"layer": "conv1", "range": [0.0, 21.0]}  # 5 % beyond the float network's values.
@@ -141,14 +142,15 @@ def test_a_patch_of_one_override_keeps_the_others() -> None:
 
 
 @pytest.mark.parametrize(
-    ("patched", "price"),
+    ("patched", "expected"),
     [
         (variant(method="ptq"), Cost.CALIBRATION),
         (variant(steps=50), Cost.SHORT_TRAINING),
         (variant(start="scratch"), Cost.LONG_TRAINING),
+        (variant(steps=5000), Cost.LONG_TRAINING),
         (variant({"steps": 9000}, method="ptq"), Cost.LONG_TRAINING),
         (variant(method="ptq", overrides=[{"layer": "conv1", "float": True}]), Cost.FLOAT_LAYER),
     ],
 )
-def test_the_cost_of_a_patch_is_what_it_makes_run_again(patched: Variant, price: Cost) -> None:
-    assert cost(variant(), patched)[0] is price
+def test_the_cost_of_a_patch_is_what_it_makes_run_again(patched: Variant, expected: Cost) -> None:
+    assert price(variant(), patched).cost is expected

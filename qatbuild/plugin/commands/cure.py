@@ -7,6 +7,8 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
+from qatbuild.engine.cure.float_network import lacks
+from qatbuild.engine.cure.limits import limit
 from qatbuild.engine.cure.search import Attempt, Search
 from qatbuild.engine.cure.specification import Specification
 from qatbuild.engine.cure.trial import Trials, Verdict
@@ -19,11 +21,15 @@ _BUDGET = 12
 
 
 class Result(NamedTuple):
-    """What was tried for a label: the verdict of the spec as it is, and the attempts, of which the last may pass."""
+    """What was tried for a label: the verdict of the spec as it is, and the attempts, of which the last may pass.
+
+    `untried` is the number of patches that were left when it ended.
+    """
 
     specification: Specification
     verdict: Verdict
     attempts: Sequence[Attempt]
+    untried: int = 0
 
     @property
     def passed(self) -> bool:
@@ -37,6 +43,16 @@ class Result(NamedTuple):
             return {} if self.passed else None
         return self.specification.of_spec(self.attempts[-1].patch.fields)
 
+    @property
+    def limit(self) -> str:
+        """Why no field of the spec helps, and what to change instead; '' if a patch does, or some are untried."""
+        if self.passed or self.untried or self.verdict.error:
+            return ""
+        report, variant = self.verdict.report, self.specification.variant()
+        trained = [each.verdict.report for each in self.attempts if not each.verdict.error]
+        is_weak = all(lacks(each, variant.evaluate) for each in trained)
+        return limit(diagnose(report, variant), lacks(report, variant.evaluate) if is_weak else "")
+
     def to_json(self, task: str) -> dict[str, Any]:
         """The result for scripts."""
         return {
@@ -44,11 +60,13 @@ class Result(NamedTuple):
             "passed": self.passed,
             "patch": self.patch,
             "error": self.verdict.error,
+            "untried": self.untried,
+            "limit": self.limit,
             "tried": [
                 {
                     "patch": self.specification.of_spec(each.patch.fields),
                     "why": each.patch.why,
-                    "cost": each.cost.words,
+                    "cost": each.price.cost.words,
                     "label": each.label,
                     "passed": each.verdict.passed,
                     "gates": each.verdict.report.get("gates", []),
@@ -67,9 +85,11 @@ class Cure(SpecCommand):
     doc_usage = "[--budget N] LABEL ..."
     doc_description = (
         "Builds variants of a model that its gates refuse, in the order of their cost: those that only measure ranges"
-        " again, then short and long trainings, at last a layer in float. Prints the first that passes, as a JSON merge"
+        " again, then short and long trainings, at last a layer in float; where the float network itself misses what a"
+        " gate wants, longer float trainings come first. Prints the first that passes, as a JSON merge"
         " patch for the spec. The spec is not changed. What was tried is kept: an interrupted search goes on when it is"
-        " run again, and `doit gc` removes it. Ends with status 1 if no change was enough."
+        " run again, and `doit gc` removes it. Ends with status 1 if no change was enough: says how many are left for"
+        " a greater budget, or why no field of the spec helps."
     )
     cmd_options = (
         format_option({"text": "what is tried, and the patch", "json": "all of it, for scripts"}, "form of the output"),
@@ -122,16 +142,23 @@ def _search(session: Session, label: str, budget: int, say: Callable[[str], obje
         say(f"{task} passes its gates as it is.\n")
         return result
     say(f"{task} is refused: {result.verdict.outcome}\n")
-    for attempt in Search(specification, trials).attempts(result.verdict, budget):
+    search = Search(specification, trials)
+    for attempt in search.attempts(result.verdict, budget):
         attempts.append(attempt)
-        say(f"{len(attempts)}. {attempt.patch.why} ({attempt.cost.words}): {attempt.verdict.outcome}\n")
+        say(f"{len(attempts)}. {attempt.patch.why} ({attempt.price.cost.words}): {attempt.verdict.outcome}\n")
+    result = result._replace(untried=search.untried)
     say(_ending(result, task))
     return result
 
 
 def _ending(result: Result, task: str) -> str:
-    if not result.passed:
-        findings = diagnose(result.verdict.report, result.specification.variant())
-        worst = [f"{each.layer.name}: {each.text}\n" for each in findings[:1]]
-        return "".join(["No change of the spec that was tried is enough.\n", *worst, f"See: doit diagnose {task}\n"])
-    return f"{task} passes with this merge patch of its spec:\n{json.dumps(result.patch, indent=2)}\n"
+    if result.passed:
+        return f"{task} passes with this merge patch of its spec:\n{json.dumps(result.patch, indent=2)}\n"
+    tried = len(result.attempts)
+    text = f"No field of the spec mends it, after {tried} attempt{'' if tried == 1 else 's'}. {result.limit}"
+    if result.untried:
+        more = f"doit cure {task} --budget {tried + result.untried}"
+        text = f"No change of the spec that was tried is enough, {result.untried} are left: {more}"
+    findings = diagnose(result.verdict.report, result.specification.variant())
+    worst = "".join(f"{each.layer.name}: {each.text}\n" for each in findings[:1])
+    return f"{worst}{text}\nSee: doit diagnose {task}\n"
