@@ -80,6 +80,8 @@ class CacheServer(ThreadingHTTPServer):
     """Serves a folder; every answer waits for `latency_s`."""
 
     daemon_threads = True
+    request_queue_size = 128
+    """Connections that may wait, as at a real server: one that finds no room is tried again a second later."""
 
     def __init__(self, folder: Path, latency_s: float) -> None:
         """Serves `folder` at a free port of this machine."""

@@ -46,18 +46,20 @@ class Server(ThreadingHTTPServer):
     """A WebDAV server that keeps files in memory, and has faults if it is asked to.
 
     `fault` is called with method and path of each request and returns the name of a fault, or ''. `seen` lists the
-    requests (of a MOVE its target), `headers` those of the last one, `sent_bytes` counts what left in bodies.
+    requests (of a MOVE its target), `headers` those of the last one, `sent_bytes` counts what left in bodies,
+    `connections` those that were opened.
     """
 
     daemon_threads = True
     block_on_close = False
+    request_queue_size = 128
 
     def __init__(self, handler: type[BaseHTTPRequestHandler] | None = None) -> None:
         super().__init__(("127.0.0.1", 0), handler or Handler)
         self.files: dict[str, bytes] = {}
         self.seen: list[str] = []
         self.headers: dict[str, str] = {}
-        self.sent_bytes = 0
+        self.sent_bytes = self.connections = 0
         self.fault: Callable[[str, str], str] = lambda _method, _path: ""
         self.is_gone = threading.Event()
         self.has_fault = threading.Event()
@@ -76,6 +78,11 @@ class Server(ThreadingHTTPServer):
         self.is_gone.set()
         self.shutdown()
         self.server_close()
+
+    def get_request(self) -> tuple[socket.socket, Any]:
+        """Counts the connections."""
+        self.connections += 1
+        return super().get_request()
 
     def handle_error(self, request: Any, client_address: Any) -> None:
         """Clients break connections on purpose."""

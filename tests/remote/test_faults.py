@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from qatbuild.engine.store.remote import Limits
+from qatbuild.engine.store.remote import Limits, RemoteError, connect
 from qatbuild.engine.store.remote.action_result import packed, unpacked
 from qatbuild.exchange.request import Request
 from tests.remote.machines import CONTENT, Machine
@@ -146,6 +146,18 @@ def test_a_server_whose_faults_do_not_pass_is_given_up(server: Server, request_k
     (said,) = other.said
     assert "500" in said
     assert "The build goes on without it" in said
+
+
+def test_a_store_that_was_given_up_is_asked_again_afresh(server: Server) -> None:
+    remote = connect(server.url)
+    server.fault = lambda _method, _path: "403"
+    with pytest.raises(RemoteError):
+        remote.has_blob(MODEL)
+    server.fault = lambda _method, _path: ""
+    with pytest.raises(RemoteError):
+        remote.has_blob(MODEL)
+    assert not remote.afresh().has_blob(MODEL)
+    assert server.times("HEAD") == 2
 
 
 @pytest.mark.parametrize(("fault", "words"), [("hang", "no answer within 0.2 s"), ("drip", "slower than")])

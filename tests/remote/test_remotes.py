@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -71,6 +72,19 @@ def test_blobs_and_entries_are_kept_listed_replaced_and_removed(url: str, tmp_pa
     remote.remove_entry(key)
     remote.remove_entry(key)
     assert remote.read_entry(key) is None
+
+
+def test_a_connection_serves_all_operations_of_one_thread_after_another(tmp_path: Path) -> None:
+    (source := tmp_path / "source").write_bytes(BLOB)
+    with running(Server()) as server:
+        remote = connect(server.url)
+        for thread in range(3):
+            with ThreadPoolExecutor(1) as pool:
+                pool.submit(remote.write_blob, DIGEST, source).result()
+                assert pool.submit(remote.has_blob, DIGEST).result()
+                assert pool.submit(remote.read_blob, DIGEST, tmp_path / f"{thread}", len(BLOB)).result()
+                assert pool.submit(remote.read_entry, DIGEST).result() is None
+        assert server.connections == 1
 
 
 def listed(remote: Remote) -> Iterator[str]:

@@ -13,10 +13,13 @@ import hashlib
 from collections.abc import Iterator, Mapping
 from enum import StrEnum
 from pathlib import Path
-from typing import NamedTuple, Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 from urllib.parse import unquote
 
 from qatbuild.exchange.errors import SpecError
+
+if TYPE_CHECKING:
+    from qatbuild.engine.store.remote.retrying import Retrying
 
 
 class Remote(Protocol):
@@ -87,7 +90,7 @@ class Limits(NamedTuple):
     lost_s: float = 30.0
 
 
-def connect(url: str, limits: Limits | None = None) -> Remote:
+def connect(url: str, limits: Limits | None = None) -> Retrying:
     """Returns the store at a URL or path: http(s) by WebDAV or to bazel-remote, file, or any scheme of fsspec.
 
     Nothing is sent yet. Credentials come from the environment (credentials.py). SpecError for a URL that leads nowhere:

@@ -12,6 +12,7 @@ import re
 import threading
 from collections.abc import Iterator, Mapping
 from http import HTTPStatus
+from itertools import islice
 from pathlib import Path
 from typing import IO, Any
 
@@ -24,6 +25,15 @@ from qatbuild.engine.store.remote.credentials import LOOKED_FOR, credentials
 from qatbuild.engine.store.remote.pace import CHUNK_BYTES, Body, Pace
 
 _LONGEST_ENTRY_BYTES = 1 << 24
+_MOST_CONNECTIONS = 32
+"""Connections that stay open while nothing is sent."""
+
+_BRIEF = {"HEAD", "PUT", "DELETE", "MOVE", "MKCOL"}
+"""Methods whose answers have no content that matters."""
+
+_MOST_CHUNKS = 16
+"""How much of such an answer is read: a web page fits."""
+
 _LONGEST_NAME = 200
 """Bytes around a key that two parts of a listing may share."""
 
@@ -36,13 +46,14 @@ _NO_METHOD = {HTTPStatus.METHOD_NOT_ALLOWED, HTTPStatus.NOT_IMPLEMENTED}
 
 
 class HttpRemote:
-    """Blobs and entries below a URL. Each thread has a connection of its own, which stays open."""
+    """Blobs and entries below a URL. Connections stay open, and go from a thread that has ended to the next one."""
 
     def __init__(self, url: str, timeout_s: float) -> None:
         """Makes a store below `url`; an answer may take `timeout_s`, and so may each further part of it."""
         self._url = url.rstrip("/")
         self._timeout_s = timeout_s
         self._threads = threading.local()
+        self._connections = requests.adapters.HTTPAdapter(pool_maxsize=_MOST_CONNECTIONS)
         self._moves: bool | None = None
         """Whether files are put under another name and moved; None until the first one is put."""
 
@@ -200,6 +211,9 @@ class HttpRemote:
         if answer.status_code in _PASSING:
             answer.close()
             raise RemoteError(_said(answer), Cause.PASSING)
+        if method in _BRIEF or answer.status_code in _ABSENT:
+            for _ in islice(self._chunks(answer, Pace(self._timeout_s)), _MOST_CHUNKS):
+                pass  # A connection stays open if its answer has been read to the end.
         return answer
 
     def _check(self, answer: requests.Response, *, is_writing: bool = False) -> None:
@@ -234,6 +248,8 @@ class HttpRemote:
         session: requests.Session | None = getattr(self._threads, "session", None)
         if session is None:
             session = self._threads.session = requests.Session()
+            for scheme in ("http://", "https://"):
+                session.mount(scheme, self._connections)
             session.auth = credentials(self._url)
             session.headers["User-Agent"] = "qatbuild"
         return session

@@ -38,6 +38,10 @@ class Retrying:
         self._failed_in_a_row = 0
         self._lock = threading.Lock()
 
+    def afresh(self) -> Retrying:
+        """Returns the same store, with its open connections, which is given up for no earlier fault."""
+        return Retrying(self.remote, self.limits, self._pause)
+
     @property
     def place(self) -> str:
         """See Remote."""
