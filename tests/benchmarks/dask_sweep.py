@@ -38,6 +38,9 @@ from tests.benchmarks.table import RESULTS, publish
 from tests.builds.conftest import SPEC
 
 _REPOSITORY = Path(__file__).parents[2]
+_ONE_A_THREAD = {"DASK_DISTRIBUTED__SCHEDULER__WORKER_SATURATION": "1"}
+"""As docs/scale.md has it: the scheduler keeps a stage until a worker is free."""
+
 _DODO = "from qatbuild.plugin import door\n\nDOIT_CONFIG, task_specs = door(__file__)\n"
 _TICKS = os.sysconf("SC_CLK_TCK")
 _LIMIT_SECONDS = 3600
@@ -105,7 +108,7 @@ class Cluster:
             process.wait()
 
     def _started(self, what: str, options: Sequence[str], sign: bytes) -> subprocess.Popen[bytes]:
-        more = {LOG: str(self.root / "log"), FACTOR: str(self.factor), "PYTHONUNBUFFERED": "1"}
+        more = {LOG: str(self.root / "log"), FACTOR: str(self.factor), "PYTHONUNBUFFERED": "1", **_ONE_A_THREAD}
         environment = {**os.environ, **more, "PYTHONPATH": str(_REPOSITORY)}
         command = [sys.executable, "-m", f"distributed.cli.dask_{what}", *options]
         process = subprocess.Popen(command, cwd=self.root, env=environment, stderr=subprocess.PIPE)

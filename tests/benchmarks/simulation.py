@@ -34,7 +34,7 @@ ADVICE = {
 }
 """The resources that all workers share, and what helps when one is busy all the time."""
 
-_PLACES_A_WORKER = 2
+_PLACES_A_WORKER = 3
 """How many stages the client sends at once, for each worker."""
 
 

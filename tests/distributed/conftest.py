@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import os
 import select
-import socket
 import subprocess
 import sys
 import threading
@@ -24,6 +23,9 @@ from tests.distributed import toy_worker
 
 LIMIT_S = 60
 
+_AS_DOCUMENTED = {"DASK_DISTRIBUTED__SCHEDULER__WORKER_SATURATION": "1"}
+"""The setting of docs/scale.md: the scheduler gives a worker no stage before it can begin it."""
+
 DODO = """
 from qatbuild.plugin import door
 DOIT_CONFIG, task_specs = door(__file__)
@@ -35,33 +37,33 @@ class Cluster:
     """A scheduler, its workers, and the folder through which files travel."""
 
     root: Path
-    port: int
+    port: int = 0
     processes: list[subprocess.Popen[bytes]] = field(default_factory=list)
-    _said: list[str] = field(default_factory=list)
 
     @classmethod
     def at(cls, root: Path) -> Cluster:
         """Makes the folder of a cluster, without processes."""
         root.mkdir()
         os.mkfifo(root / "said")
-        with socket.create_server(("127.0.0.1", 0)) as server:
-            return cls(root, int(server.getsockname()[1]))
+        return cls(root)
 
     @property
     def scheduler(self) -> str:
         return f"127.0.0.1:{self.port}"
 
-    def start_scheduler(self) -> subprocess.Popen[bytes]:
-        """Starts the scheduler and waits until it listens."""
+    def start_scheduler(self, **environment: str) -> None:
+        """Starts the scheduler, at a free port and later at the same one, and waits until it listens."""
         options = ["--host", "127.0.0.1", "--port", str(self.port), "--no-dashboard", "--no-jupyter"]
-        return self._started("scheduler", options, b"Scheduler at:", {})
+        line = self._started("scheduler", options, b"Scheduler at:", {**_AS_DOCUMENTED, **environment})
+        self.port = int(line.rpartition(b":")[2])
 
     def start_worker(self, *options: str, **environment: str) -> subprocess.Popen[bytes]:
         """Starts a worker with one thread, and waits until the scheduler has it."""
         plain = ["--no-nanny", "--no-dashboard", "--nworkers", "1", "--nthreads", "1"]
         folder = ["--local-directory", str(self.root / f"worker-{len(self.processes)}")]
         arguments = [f"tcp://{self.scheduler}", *plain, *folder, *options]
-        return self._started("worker", arguments, b"Registered to:", environment)
+        self._started("worker", arguments, b"Registered to:", environment)
+        return self.processes[-1]
 
     def start_toy_worker(self, *options: str, **environment: str) -> subprocess.Popen[bytes]:
         """Starts a worker whose stages are toys."""
@@ -93,7 +95,8 @@ class Cluster:
         for process in self.processes:
             process.wait()
 
-    def _started(self, what: str, options: list[str], sign: bytes, more: dict[str, str]) -> subprocess.Popen[bytes]:
+    def _started(self, what: str, options: list[str], sign: bytes, more: dict[str, str]) -> bytes:
+        """Starts a process and returns the line with `sign` that it says."""
         path = {"PYTHONPATH": str(REPOSITORY), "PYTHONUNBUFFERED": "1"}
         environment = {**os.environ, **path, **more}
         command = [sys.executable, "-m", f"distributed.cli.dask_{what}", *options]
@@ -105,7 +108,7 @@ class Cluster:
             lines.append(line)
             if sign in line:
                 threading.Thread(target=_drain, args=(process,), daemon=True).start()
-                return process
+                return line
         pytest.fail(f"dask {what} ended:\n{b''.join(lines).decode()}")
 
 
@@ -186,11 +189,11 @@ def dask_project_at(root: Path, cluster: Cluster) -> DaskProject:
 
 
 @contextlib.contextmanager
-def cluster_at(root: Path) -> Iterator[Cluster]:
+def cluster_at(root: Path, **environment: str) -> Iterator[Cluster]:
     """Runs a scheduler without workers."""
     result = Cluster.at(root)
     try:
-        result.start_scheduler()
+        result.start_scheduler(**environment)
         yield result
     finally:
         result.stop()

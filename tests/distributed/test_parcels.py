@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,7 +14,7 @@ from qatbuild.engine.digests import Digests
 from qatbuild.engine.execute.dask.attempt import Task, Waiting
 from qatbuild.engine.execute.dask.blobs import Blobs, Content, Shelf
 from qatbuild.engine.execute.dask.dispatch import Dispatcher
-from qatbuild.engine.execute.dask.likeness import unlike_packages
+from qatbuild.engine.execute.dask.likeness import has_code, unlike_packages
 from qatbuild.engine.execute.dask.packing import Packer
 from qatbuild.engine.execute.dask.parcel import End, Message, Outcome, Parcel, moved
 from qatbuild.engine.execute.dask.progress import Progress
@@ -207,6 +208,43 @@ def test_a_build_without_cards_and_a_worker_with_cards_are_unlike(
     assert error.hint == follows("start workers and build alike: both with CUDA_VISIBLE_DEVICES= or both without")
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
     assert unlike_packages(without, "worker") is None
+
+
+def test_equal_files_are_equal_code_and_none_is_parsed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    parcel = Sender(tmp_path).packer.pack(Sender(tmp_path).request).parcel
+    monkeypatch.setattr(Code, "digest", lambda *_: pytest.fail("files are parsed"))
+    assert has_code(parcel, Code(parcel.request.project), Digests())
+
+
+def test_another_comment_is_equal_code_and_another_statement_is_not(tmp_path: Path) -> None:
+    sender, package = Sender(tmp_path), tmp_path / "other/qatbuild"
+    parcel = sender.packer.pack(sender.request).parcel
+    assert {*parcel.own_files} == {"__init__.py", "version.py"}
+    package.mkdir(parents=True)
+    for name in parcel.own_files:
+        shutil.copy(sender.code.package / name, package)
+
+    def is_equal() -> bool:
+        return has_code(parcel, Code(parcel.request.project, package=package), Digests())
+
+    version = package / "version.py"
+    text = version.read_text()
+    version.write_text(f"{text}# as released\n")
+    assert is_equal()
+    version.write_text(f"{text}COMMENT = 1\n")
+    assert not is_equal()
+    version.unlink()
+    assert not is_equal()
+
+
+def test_a_result_counts_in_the_cache_that_has_its_files(tmp_path: Path) -> None:
+    sender = Sender(tmp_path)
+    task = Task(sender.packer.pack(sender.request), Listener(tmp_path / "log.txt", tmp_path / "console"), Waiting())
+    done = Outcome(End.DONE).to_json()
+    task.listener.hear(Message(sender.request.key, outcome=done, cache="elsewhere"))
+    assert task.said == ""
+    task.listener.hear(Message(sender.request.key, outcome=done, cache=str(sender.cache)))
+    assert task.said == done
 
 
 @pytest.mark.parametrize(("saves", "attempts"), [(0, 5), (3, 7)])

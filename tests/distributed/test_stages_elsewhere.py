@@ -7,6 +7,7 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
+import distributed
 import pytest
 
 from qatbuild.engine.build import build
@@ -73,7 +74,16 @@ def test_log_progress_and_run_come_back_with_the_paths_of_this_machine(
     assert entry is not None
     assert Entry.parse(ran["key"], entry).writer.processor == "a toy's"
     assert process != os.getpid()
-    assert not [*project.cluster.root.glob("worker-*/**/qatbuild/*-*")], "scratch folders stay"
+    left = project.cluster.root.glob("worker-*/**/qatbuild/*-*")
+    assert not [path for path in left if path.is_dir()], "scratch folders stay"
+
+
+def test_a_result_comes_without_being_asked_for_and_may_outlive_its_worker(
+    project: DaskProject, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(distributed.Future, "result", lambda *_, **__: pytest.fail("the worker is asked"))
+    with project.cluster.listening():
+        assert project.build("net:dataset").ok
 
 
 def test_the_users_own_code_and_files_travel(project: DaskProject) -> None:
@@ -96,10 +106,11 @@ def test_one_two_and_four_workers_make_the_same_bytes(tmp_path: Path, workers: C
         project = dask_project_at(tmp_path / f"on-{count}", workers)
         project.spec("net", variants=VARIANTS)
         with workers.listening() as said:
-            done = project.doit_here()
-            printed = done.communicate()
-            assert done.returncode == 0, printed
-            processes = {line.split()[2] for line in said.all() if line.startswith("began")}
+            with workers.held("float"):
+                build = project.doit_here()
+                processes = {said.until("began float") for _ in range(count)}
+            printed = build.communicate()
+        assert build.returncode == 0, printed
         assert len(processes) == count
         made.append(artifacts(project.root))
     assert made[0] == made[1] == made[2]

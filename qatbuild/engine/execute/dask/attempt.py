@@ -55,6 +55,11 @@ class Task(NamedTuple):
         """The name of the stage."""
         return self.package.parcel.request.stage
 
+    @property
+    def said(self) -> str:
+        """The outcome that a worker has said, as JSON; '' without one."""
+        return self.listener.outcomes.get(self.package.parcel.cache, "")
+
     def key(self, number: int) -> str:
         """Returns the name of an attempt at the scheduler: clients that want the same from one cache share one run.
 
@@ -84,15 +89,11 @@ class Attempts:
         """
         client, workers = self._cluster.client(), self._cluster.workers()
         resources = self._resources(workers, task.stage)
-        future = client.submit(
-            importlib.import_module(f"{__package__}.worker").perform,  # It needs the extra.
-            task.package.parcel.to_json(),
-            key=task.key(number),
-            resources=resources,
-            workers=[each for each in workers.threads if each not in refusing] if refusing else None,
-        )
+        others = [each for each in workers.threads if each not in refusing] if refusing else None
+        queued = importlib.import_module(f"{__package__}.queued").queued  # It needs the extra.
+        future: Future = queued(client, task.key(number), task.package.parcel.to_json(), resources, others)
         try:
-            self._wait(future, client, task.waiting, resources)
+            self._wait(task, future, client, resources)
         except KeyboardInterrupt:
             _take_back(future)
             if client.status == "running":  # A training saves its state.
@@ -100,13 +101,14 @@ class Attempts:
             raise
         finally:
             _take_back(future)
-        return _outcome(future)
+        return _outcome(future, task.said)
 
-    def _wait(self, future: Future, client: Client, waiting: Waiting, resources: Mapping[str, float]) -> None:
-        """Waits until the future is done, or until the cluster can no longer perform it."""
+    def _wait(self, task: Task, future: Future, client: Client, resources: Mapping[str, float]) -> None:
+        """Waits until the future is done, its worker has said so, or the cluster can no longer perform it."""
+        waiting = task.waiting
         waiting.woken.clear()
         future.add_done_callback(lambda _: waiting.woken.set())
-        while not (waiting.stopped or future.done()):
+        while not (waiting.stopped or future.done() or task.said):
             if not waiting.woken.wait(_LOOK_EVERY_S):
                 workers = self._cluster.workers()
                 if client.status == "closed" or not workers.can_take(resources):
@@ -129,11 +131,16 @@ def _take_back(future: Future) -> None:
             future.cancel()
 
 
-def _outcome(future: Future) -> Outcome | None:
-    """Returns the outcome of a future that is done; None for one that was lost. StageError if it cannot run at all."""
+def _outcome(future: Future, said: str) -> Outcome | None:
+    """Returns the outcome that a worker has said, or that of the future; None for one that was lost.
+
+    StageError if it cannot run at all.
+    """
     from distributed import KilledWorker  # noqa: PLC0415  It needs the extra.
 
     try:
+        if said:
+            return Outcome.from_json(said)
         if future.status == "finished":
             return Outcome.from_json(future.result(timeout=_RESULT_S))
         fault = future.exception(timeout=_RESULT_S) if future.status == "error" else None

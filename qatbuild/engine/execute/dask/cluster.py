@@ -31,8 +31,9 @@ if TYPE_CHECKING:
 _FRESH_S = 1.0
 _ANSWER_S = 10
 _ASSUMED = {"connect-timeout": "15s", "workers-timeout": "60s"}
-_PLACES_PER_THREAD = 2
-"""Stages that are sent for each thread of the cluster: a worker that has finished one begins the next at once."""
+_PLACES_PER_THREAD = 3
+"""Stages that are sent for each thread of the cluster: one runs, and two wait at the scheduler. With one, short stages
+would leave none while the client takes back their results."""
 
 
 class Workers(NamedTuple):

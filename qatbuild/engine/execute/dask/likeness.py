@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from pathlib import Path
 
+from qatbuild.engine.code_digest import Code
+from qatbuild.engine.digests import Digests
+from qatbuild.engine.execute.dask.parcel import Parcel
 from qatbuild.engine.rebuild import toolchain
 from qatbuild.exchange.errors import Facts, StageError
 from qatbuild.exchange.request import Request
@@ -36,6 +40,22 @@ def unlike_packages(request: Request, worker: str) -> StageError | None:
         sides = f"{request.toolchain.get(_DEVICES)!r} where you build, {os.environ.get(_DEVICES)!r} on the worker"
         return _refusal(request, worker, [(_DEVICES, sides)], _DEVICES_HINT)
     return None
+
+
+def has_code(parcel: Parcel, code: Code, digests: Digests) -> bool:
+    """Returns whether `code`, of this machine and an unpacked parcel, is that of the parcel's request.
+
+    Equal files need not be parsed, which would take a new worker longer than all else before its first stage. The
+    user's own modules have come with the parcel; qatbuild's may differ in a comment.
+    """
+    return _has_files(code.package, parcel.own_files, digests) or code.digest(parcel.modules) == parcel.request.code
+
+
+def _has_files(folder: Path, wanted: Mapping[str, str], digests: Digests) -> bool:
+    try:
+        return all(digests.sha256(folder / name) == sha256 for name, sha256 in wanted.items())
+    except OSError:
+        return False
 
 
 def unlike_code(request: Request, worker: str, code: Mapping[str, str], theirs: Mapping[str, str]) -> StageError:

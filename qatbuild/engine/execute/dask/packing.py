@@ -33,6 +33,7 @@ class Packer:
         self._code = code
         self._digests = digests
         self._blobs = blobs
+        self._own_files: dict[tuple[str, ...], dict[str, str]] = {}
 
     def pack(self, request: Request) -> Package:
         """Sends what the request needs. OSError for a file that cannot be read, or a cache that cannot be reached.
@@ -55,7 +56,8 @@ class Packer:
                 files |= contents
         self._blobs.send((Path(file), content) for file, content in sent.items())
         origins = {each.sha256: Path(file) for rows in (files, *sources.values()) for file, each in rows.items()}
-        return Package(Parcel(request, modules, files, folders, self._blobs.remote.place), origins, texts)
+        parcel = Parcel(request, modules, self._own(modules), files, folders, self._blobs.remote.place)
+        return Package(parcel, origins, texts)
 
     def send_again(self, package: Package, lacking: tuple[str, ...]) -> None:
         """Sends what a worker lacks. StageError for a file that has changed since it was packed."""
@@ -75,6 +77,14 @@ class Packer:
             yield from (each.path.parent / name for name in each.manifest.files)
         package = self._code.package
         yield from (file for file in map(Path, self._code.files(modules)) if not file.is_relative_to(package))
+
+    def _own(self, modules: tuple[str, ...]) -> dict[str, str]:
+        """Returns the digests of qatbuild's files among those of a code digest, by path below its folder."""
+        if modules not in self._own_files:
+            top = self._code.package
+            files = (file for file in map(Path, self._code.files(modules)) if file.is_relative_to(top))
+            self._own_files[modules] = {str(file.relative_to(top)): self._digests.sha256(file) for file in files}
+        return self._own_files[modules]
 
     def _contents(self, files: Iterator[Path]) -> dict[str, Content]:
         return {str(file): Content(file.stat().st_size, self._digests.sha256(file)) for file in files}

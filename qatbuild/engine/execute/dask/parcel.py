@@ -19,12 +19,14 @@ _NOTHING: Contents = MappingProxyType({})
 class Parcel(NamedTuple):
     """A request with the paths of the machine that sends it, and the content of the files that it names.
 
-    `modules` are those of the code digest. `files` are by path; `folders` are sources that are folders: their content
-    is a text with the content of each file below. `cache` is where all these blobs are.
+    `modules` are those of the code digest; `own_files` are the SHA-256 of qatbuild's files among all that they import,
+    by path below its folder. `files` are by path; `folders` are sources that are folders: their content is a text with
+    the content of each file below. `cache` is where all these blobs are.
     """
 
     request: Request
     modules: tuple[str, ...]
+    own_files: Mapping[str, str]
     files: Contents
     folders: Contents
     cache: str
@@ -40,7 +42,7 @@ class Parcel(NamedTuple):
         try:
             files, folders = contents(fields["files"]), contents(fields["folders"])
             request = Request.from_json(fields["request"])
-            return cls(request, tuple(fields["modules"]), files, folders, str(fields["cache"]))
+            return cls(request, tuple(fields["modules"]), dict(fields["own_files"]), files, folders, fields["cache"])
         except (KeyError, TypeError, AttributeError) as fault:
             raise ValueError(f"not a parcel: {fault}") from fault
 
@@ -102,17 +104,20 @@ class Message(NamedTuple):
 
     `run` is another number for each time that the stage begins. `log` are the bytes from `start` to `end`, with paths
     that do not tell of the scratch folder. `saved` says that its training can go on from a later step elsewhere,
-    `ended` that it runs no more.
+    `ended` that it runs no more. `outcome` is said of a stage that is done, as JSON, with the `cache` that
+    has its files.
     """
 
     key: str
-    run: str
+    run: str = ""
     start: int = 0
     end: int = 0
     log: bytes = b""
     console: bytes = b""
     saved: bool = False
     ended: bool = False
+    outcome: str = ""
+    cache: str = ""
 
 
 TOPIC = "qatbuild"

@@ -35,9 +35,14 @@ class Listener:
         self.idle = threading.Event()
         """Set unless a worker runs the stage."""
         self.idle.set()
+        self.outcomes: dict[str, str] = {}
+        """Cache -> outcome of the stage that is done, as JSON: of any run, because all have the same result."""
 
     def hear(self, message: Message) -> None:
         """Takes a message: those of one run come in order, unless the connection was lost."""
+        if message.outcome:
+            self.outcomes[message.cache] = message.outcome
+            return
         self.saves += message.saved
         (self.idle.set if message.ended else self.idle.clear)()
         with self._lock:

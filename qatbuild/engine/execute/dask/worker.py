@@ -22,7 +22,7 @@ from qatbuild.engine.code_digest import Code
 from qatbuild.engine.digests import Digests
 from qatbuild.engine.execute import Executor
 from qatbuild.engine.execute.dask.blobs import Blobs, Content, Shelf
-from qatbuild.engine.execute.dask.likeness import unlike_packages
+from qatbuild.engine.execute.dask.likeness import has_code, unlike_packages
 from qatbuild.engine.execute.dask.parcel import TOPIC, End, Message, Outcome, Parcel, moved
 from qatbuild.engine.execute.dask.progress import Progress
 from qatbuild.engine.execute.dask.unpacking import Unpacker
@@ -30,6 +30,7 @@ from qatbuild.engine.execute.dask.watch import Watch
 from qatbuild.engine.execute.local import LocalExecutor
 from qatbuild.engine.file_cache import FileCache
 from qatbuild.engine.store.remote import connect
+from qatbuild.engine.store.remote.retrying import Retrying
 from qatbuild.exchange.errors import QatbuildError, StageError, system_facts, system_hint
 from qatbuild.exchange.files import read_text, remove
 from qatbuild.exchange.manifest import Manifest
@@ -54,14 +55,21 @@ new_executor: Callable[[], StageExecutor] = LocalExecutor
 
 
 def perform(text: str) -> str:
-    """Runs a parcel, and returns its outcome, both as JSON."""
+    """Runs a parcel, and returns its outcome, both as JSON.
+
+    If it is done, it also says so to the client: Dask leaves a result with its worker until the client asks for it, and
+    would have it made again if the worker died before.
+    """
     worker = get_worker()
     parcel = Parcel.from_json(text)
     try:
-        blobs = Blobs(connect(parcel.cache))
+        blobs = Blobs(_connected(parcel.cache).afresh())
     except QatbuildError as error:  # A package for the scheme is missing here.
         return Outcome(End.FAILED, error=error.to_json()).to_json()
-    return _Run(parcel, worker, Path(worker.local_directory) / "qatbuild", blobs).outcome().to_json()
+    outcome = _Run(parcel, worker, Path(worker.local_directory) / "qatbuild", blobs).outcome()
+    if outcome.end is End.DONE:
+        worker.log_event(TOPIC, [*Message(parcel.request.key, outcome=outcome.to_json(), cache=parcel.cache)])
+    return outcome.to_json()
 
 
 class _Run(NamedTuple):
@@ -80,6 +88,7 @@ class _Run(NamedTuple):
             try:
                 return self._ran(root)._replace(worker=self.worker.address, root=str(root))
             except OSError as fault:
+                _connected.cache_clear()  # It may be for credentials that are others by now.
                 facts = [("worker", self.worker.address), ("stage", request.stage), *system_facts(fault)]
                 raise StageError("A Dask worker cannot run a stage.", facts, system_hint(fault)) from fault
         except QatbuildError as error:
@@ -95,7 +104,7 @@ class _Run(NamedTuple):
             return Outcome(End.LACKS, lacks=tuple(sorted({*lacks})))
         request = moved(self.parcel.request, root)
         code = Code(request.project, _fingerprints(self.here))
-        if code.digest(self.parcel.modules) != request.code:
+        if not has_code(self.parcel, code, _digests(self.here)):
             return Outcome(End.REFUSED, code=code.table(self.parcel.modules))
         return self._stage(request, root, _executor(code.digest(_SERVER)))
 
@@ -151,6 +160,12 @@ def _is_wanted(worker: Worker, key: str) -> bool:
 
 def _text(file: Path) -> str:
     return read_text(file) if file.is_file() else ""
+
+
+@functools.cache
+def _connected(cache: str) -> Retrying:
+    """Returns a cache, to which connections stay open: a new one for each stage would cost more than most files."""
+    return connect(cache)
 
 
 @functools.cache
