@@ -22,7 +22,8 @@ out of the time. Each is quantized by ptq with 128 images. A file is quantized a
 The figures are in tests/benchmarks/results/keras_applications.json, a row for each model, which later runs replace or
 add to, and the table of the networks in qatbuild/docs/benchmarks.md; a model that was refused has the reasons in its
 row. `agreement` is that of the .tflite with its own fake-quantized graph over the whole network, in which the steps of
-a hundred layers add up; `kernels` that of the same .tflite on two of LiteRT's own sets of kernels, which round halves
+a hundred layers add up; `float64` that of the .tflite, and of the graph in float32, with the graph in float64 (see
+double_graph.py); `kernels` that of the same .tflite on two of LiteRT's own sets of kernels, which round halves
 differently. `worst_operator` is the operator that differs most from the fake-quantized one on the same inputs.
 `seconds` are those of all stages. A minute or two for each network; with `--keep FOLDER` the projects stay there and
 are used again.
@@ -72,8 +73,8 @@ SMALLEST = {
 _REPOSITORY = Path(__file__).parents[2]
 IN_TABLE = ("ptq", "int8_per_channel")
 _HEAD = (
-    "network, px", "bytes", "float %", "fake-quant %", ".tflite %", "agreement %", "rms LSB", "LiteRT with itself %",
-    "rms LSB", "worst operator LSB", "s",
+    "network, px", "bytes", "float %", "fake-quant %", ".tflite %", "agreement %", "rms LSB", "in float64 %",
+    "graph with itself %", "LiteRT with itself %", "rms LSB", "worst operator LSB", "s",
 )  # fmt: skip
 _TRAIN = {
     "steps": 300,
@@ -138,6 +139,7 @@ def _line(row: dict[str, Any]) -> str:
         *(f"{top1[name]:.1f}" for name in ("float", "fake_quant", "tflite")),
         f"{agreement['top1_percent']:.2f}",
         f"{agreement['rmse_lsb']:.2f}",
+        *(f"{row['float64'][name]['top1_percent']:.2f}" if "float64" in row else "" for name in ("tflite", "float32")),
         f"{kernels['top1_percent']:.2f}",
         f"{kernels['rmse_lsb']:.2f}",
         f"{row['worst_operator']['lsb']:.2f}",
@@ -174,7 +176,10 @@ def _built(model: str, method: str, options: argparse.Namespace) -> dict[str, An
         if done.returncode or not report.is_file():
             return row | {"refused": _refusal(done.stdout + done.stderr)}
         file, images = root / "build/net/model.tflite", root / "specs/digits.npz"
-        return row | _figures(json.loads(report.read_text())) | _in_litert(file, images)
+        row |= _figures(json.loads(report.read_text())) | _measured("litert_kernels", file, images)
+        if model in SMALLEST:
+            row["float64"] = _measured("double_graph", root / "build/net/frozen_graph.pb", file, images)
+        return row
 
 
 def _figures(report: dict[str, Any]) -> dict[str, Any]:
@@ -204,9 +209,9 @@ def _refusal(said: str) -> list[str]:
     return list({line.partition(": ")[2] or line: line for line in reversed(block)}.values())[::-1]
 
 
-def _in_litert(file: Path, images: Path) -> dict[str, Any]:
-    """Compares LiteRT's kernels on the test images, and counts the operators, in a process of its own."""
-    command = [sys.executable, "-m", "tests.benchmarks.litert_kernels", str(file), str(images)]
+def _measured(program: str, *files: Path) -> dict[str, Any]:
+    """Runs a program of this package, in a process of its own; returns the figures that it prints."""
+    command = [sys.executable, "-m", f"tests.benchmarks.{program}", *map(str, files)]
     said = subprocess.run(command, cwd=_REPOSITORY, capture_output=True, text=True, check=True).stdout
     figures: dict[str, Any] = json.loads(said)
     return figures

@@ -119,7 +119,6 @@ def drawn(variable, session):
 # Their range is that of their input and is measured there.
 ROUNDED_AS_THE_INPUT = {
     "avg_pool_quant",
-    "mean_quant",
     "resize_bilinear_quant",
     "pad_quant",
     "relu_quant",

@@ -14,7 +14,7 @@ from qatbuild.quantize import Options, plan_inference, rewrite_inference
 from qatbuild.quantize.calibrate.calibration import calibrate
 from qatbuild.quantize.calibrate.observers import observer
 from qatbuild.quantize.calibrate.percentile import PercentileObserver
-from tests.graph.networks import v1
+from tests.graph.networks import layer, v1
 from tests.hints import follows
 
 pytestmark = pytest.mark.tf
@@ -165,3 +165,18 @@ def test_percentile_is_exactly_the_number_of_its_rank(percent, count):
         counted.see(part)
     rank, ordered = math.ceil(Fraction(str(percent)) * count / 100), np.sort(values)
     assert counted.measured() == (ordered[count - rank], ordered[rank - 1])
+
+
+def test_bytes_that_the_network_scales_to_one_about_zero_get_a_zero_point_of_their_own():
+    """In -1 .. 1 the zero point and all 256 sums would be halves, which kernels and FakeQuant round differently."""
+    with tf.Graph().as_default() as graph, v1.Session() as session:
+        value = v1.placeholder(tf.float32, [None, 4, 4, 1], name="input")
+        scaled = tf.subtract(tf.multiply(value, 2 / 255, name="scaled/Mul"), 1.0, name="scaled/Sub")
+        tf.identity(layer(scaled, "conv", activation="none"), name="logits")
+        session.run(v1.global_variables_initializer())
+        plan = plan_inference(graph, Options(mean=0, std_dev=1), input="input", logits="logits")
+        batch = np.linspace(0, 255, 16, dtype=np.float32).reshape(1, 4, 4, 1)
+        values = calibrate(session, plan, "input", lambda: iter([batch]))
+    least, greatest = range_of(values, "scaled", "sub_quant")
+    assert greatest == pytest.approx(1.0)
+    assert -255 * least / (greatest - least) == pytest.approx(128)

@@ -13,6 +13,7 @@ from qatbuild.worker import graph_def
 from qatbuild.worker.tflite import emulator, inspect
 from qatbuild.worker.tflite import layers as figures
 from qatbuild.worker.tflite.interpret import Model
+from qatbuild.worker.tflite.pairing import IndexedGraph
 from tests.graph.integer_runtime import IMAGES, converted, network_graph, options, reals
 from tests.graph.keras_networks import NETWORKS
 from tests.tflite.running import int8
@@ -52,20 +53,18 @@ BLIND = {
 
 def operators(path):
     """The rows of the operators of a .tflite beside the frozen graph that it was made of."""
-    frozen = graph_def.read(path.with_name("frozen.pb"))
+    frozen = IndexedGraph(graph_def.read(path.with_name("frozen.pb")))
     with contextlib.ExitStack() as sessions:
 
-        def opened(definition):
-            with tf.Graph().as_default() as graph:
-                tf.import_graph_def(definition, name="")
+        def opened(graph):
             return sessions.enter_context(tf.compat.v1.Session(graph=graph)).run
 
         graphs, named = {"fake_quant": frozen, "float": frozen}, (["input"], ["output"])
         model = inspect.read(path)
         images = IMAGES if model.tensors[model.inputs[0]].dtype == "uint8" else int8(IMAGES)
         integers, feeds = {"input": images[:4]}, {"input:0": reals()[:4]}
-        measured = figures.measure(path, named, integers, feeds, graphs, inputs={"input": "input"}, opened=opened)
-        return measured.rows
+        inputs = {"input": "input"}
+        return figures.measure(path, named, integers, feeds, graphs, model=model, inputs=inputs, opened=opened).rows
 
 
 @pytest.mark.parametrize(("name", "scheme"), CASES)

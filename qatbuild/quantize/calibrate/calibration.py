@@ -15,6 +15,7 @@ import numpy as np
 import tensorflow as tf
 
 from qatbuild.exchange.errors import RewriteError
+from qatbuild.quantize.calibrate import hard_swish
 from qatbuild.quantize.calibrate.observers import (
     MeasuredRange,
     MinMaxObserver,
@@ -24,7 +25,8 @@ from qatbuild.quantize.calibrate.observers import (
     union,
     with_zero,
 )
-from qatbuild.quantize.graph.fake_quant import SMALLEST_RANGE, symmetric_ratio
+from qatbuild.quantize.graph.fake_quant import SMALLEST_RANGE, halfway_zero_point, quant_limits, symmetric_ratio
+from qatbuild.quantize.graph.hard_swish import hard_swish_input
 from qatbuild.quantize.graph.names import each_of
 from qatbuild.quantize.graph.walk import reachable, readers
 from qatbuild.quantize.rewrite_report import QuantizedTensor, RewriteReport
@@ -65,6 +67,7 @@ def calibrate(
     ranges = {_key(row): _format(union(measured[_key(row)]), row) for row in rows}
     _refuse_empty(varying, ranges)  # any range represents constants of 0
     ranges = {key: _widened(each) for key, each in ranges.items()}
+    _widen_hard_swishes(session.graph, plan.quantized, ranges)
     return {name: end.astype(np.float32) for key, each in ranges.items() for name, end in zip(key, each, strict=True)}
 
 
@@ -115,9 +118,25 @@ def _format(measured: MeasuredRange, row: QuantizedTensor) -> MeasuredRange:
     """Widen a range to contain 0, and make it symmetric if the row is."""
     least, greatest = with_zero(measured)
     if not row.symmetric:
-        return MeasuredRange(least, greatest)
+        return _on_grid(MeasuredRange(least, greatest), row)
     ratio = symmetric_ratio(row.bits, narrow_range=row.narrow_range)
     return MeasuredRange(np.minimum(least, greatest / ratio), np.maximum(greatest, least * ratio))
+
+
+def _on_grid(measured: MeasuredRange, row: QuantizedTensor) -> MeasuredRange:
+    """Widen a range whose zero point lies halfway between two integers so far that it is the upper one.
+
+    So is that of bytes which the network scales to -1 .. 1. Moved, as a fixed range is, it would leave each of these
+    256 values halfway between two quantized ones, which every set of kernels rounds in its own way.
+    """
+    least, greatest = measured
+    quant_min, quant_max = quant_limits(row.bits, narrow_range=row.narrow_range)
+    steps = quant_max - quant_min
+    if measured.min.ndim or least == greatest or not halfway_zero_point(float(least), float(greatest), steps):
+        return measured
+    below = np.ceil(-least * steps / (greatest - least))
+    scale = np.maximum(-least / below, greatest / (steps - below))
+    return MeasuredRange(-below * scale, (steps - below) * scale)
 
 
 def _widened(measured: MeasuredRange) -> MeasuredRange:
@@ -128,6 +147,17 @@ def _widened(measured: MeasuredRange) -> MeasuredRange:
         np.where(least == -greatest, -symmetric, least),
         np.where(least == -greatest, symmetric, np.maximum(greatest, least + SMALLEST_RANGE)),
     )
+
+
+def _widen_hard_swishes(graph: tf.Graph, rows: Iterable[QuantizedTensor], ranges: dict[Key, MeasuredRange]) -> None:
+    """Widen the ranges of hard-swishes in place to those in which the kernel computes what the graph does."""
+    by_tensor = {row.tensor: row for row in rows}
+    for row in by_tensor.values():
+        x = hard_swish_input(graph.get_tensor_by_name(row.tensor).op)
+        source = None if x is None else by_tensor.get(x.name)
+        if source is not None and row.fixed is None:
+            fixed = None if source.fixed is None else MeasuredRange(*np.asarray(source.fixed))
+            ranges[_key(row)] = hard_swish.widened(fixed or ranges[_key(source)], ranges[_key(row)])
 
 
 def _refuse_not_finite(rows: Iterable[QuantizedTensor], values: Iterable[Any]) -> None:

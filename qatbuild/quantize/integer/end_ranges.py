@@ -9,13 +9,11 @@ from typing import NoReturn, TypeVar
 import tensorflow as tf
 
 from qatbuild.exchange.errors import RewriteError
+from qatbuild.quantize.graph.fake_quant import halfway_zero_point
 from qatbuild.quantize.graph.names import tensor_name
 from qatbuild.quantize.options import BITS, Options, Range
 
 T = TypeVar("T")
-_HALF = 0.5
-_NEAR = 1e-3
-"""Steps from a half within which float32 and float64 may round to different integers."""
 
 
 def input_ranges(inputs: Sequence[tf.Tensor], options: Options) -> list[Range | None]:
@@ -45,15 +43,13 @@ def refuse_other_range(end: str, asked: Range, existing: Range | None) -> NoRetu
 def on_grid(ends: Range) -> Range:
     """Return a fixed range, moved where training and file would else have two zero points for it.
 
-    FakeQuant finds the zero point in float32, the converter in float64. Where it lies halfway between two integers, as
-    in -1 .. 1, they round it to different ones, and all values would differ by a step.
+    All values would differ by a step.
     """
     steps = 2**BITS - 1
-    scale = (ends[1] - ends[0]) / steps
-    exact = -ends[0] / scale
-    if abs(exact - math.floor(exact) - _HALF) > _NEAR:
+    if not halfway_zero_point(*ends, steps):
         return ends
-    zero_point = math.floor(exact) + 1
+    scale = (ends[1] - ends[0]) / steps
+    zero_point = math.floor(-ends[0] / scale) + 1
     return -zero_point * scale, (steps - zero_point) * scale
 
 

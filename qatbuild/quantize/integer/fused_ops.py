@@ -12,6 +12,7 @@ import tensorflow as tf
 
 from qatbuild.quantize.batch_norm.find import BatchNorm, Unfoldable
 from qatbuild.quantize.graph.atrous import atrous_of
+from qatbuild.quantize.graph.hard_swish import hard_swish_input
 from qatbuild.quantize.graph.integer_ops import (
     ATROUS,
     CHANNELS_FIRST,
@@ -37,7 +38,6 @@ from qatbuild.quantize.integer.chains import (
     through_layers_activation,
     through_moves,
 )
-from qatbuild.quantize.integer.hard_swish import hard_swish_input
 from qatbuild.quantize.integer.path import DataPath
 from qatbuild.quantize.integer.prelu import prelu_of
 
@@ -126,7 +126,21 @@ def _fused_op(
         # One number is the end of its own range, and so exact. Of several numbers only the ends are.
         operands = tuple(each for each in constants(path, operation) if each.shape.num_elements() != 1)
     role = f"{_snake_case(operation.type)}_quant"
-    return FusedOp(layer, operation, row.scale, sources, output, role, operands, clip=clip)
+    scale = "own_scale" if _averages(operation) else row.scale
+    return FusedOp(layer, operation, scale, sources, output, role, operands, clip=clip)
+
+
+def _averages(operation: tf.Operation) -> bool:
+    """Return whether an operation is a mean of several values, which its kernel rounds to any range.
+
+    In the range of its input a quarter of the means of 2 x 2 values lie halfway between two quantized values, and each
+    set of kernels rounds halves another way. Its own range has finer steps, and hardly a half. The converter leaves out
+    a mean of one value, and with it one of the two ranges; the kernel of an average pool has one range only.
+    """
+    if operation.type != "Mean":
+        return False
+    counts = (each.shape[1:].num_elements() for each in (operation.inputs[0], operation.outputs[0]))
+    return len(set(counts)) > 1
 
 
 def _composed(path: DataPath, operation: tf.Operation, fused: set[tf.Operation]) -> FusedOp | None:

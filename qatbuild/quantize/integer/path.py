@@ -13,11 +13,11 @@ import tensorflow as tf
 
 from qatbuild.exchange.errors import RewriteError
 from qatbuild.quantize.batch_norm.find import BatchNorm, Unfoldable, find_batch_norms
+from qatbuild.quantize.graph.hard_swish import hard_swish_input
 from qatbuild.quantize.graph.integer_ops import OPS
 from qatbuild.quantize.graph.names import layer_name, tensor_name
 from qatbuild.quantize.graph.refusals import facts_of, refuse_equal, refuse_unconnected, refuse_unread
 from qatbuild.quantize.graph.walk import SHAPE_OPS, float_readers, reachable, readers
-from qatbuild.quantize.integer.hard_swish import hard_swish_input
 from qatbuild.quantize.integer.prelu import prelu_of
 
 Sources = tuple[tf.Tensor, ...]
