@@ -127,7 +127,7 @@ def _interrupt(line: str, running: Mapping[int, str]) -> None:
 
 def _preload() -> None:
     if "tensorflow" not in sys.modules:
-        with Path(os.devnull).open("w") as nowhere, without_collection():
+        with Path(os.devnull).open("w") as nowhere, without_collection(), without_scikit_learn():
             kept = os.dup(2)
             os.dup2(nowhere.fileno(), 2)
             try:
@@ -137,6 +137,23 @@ def _preload() -> None:
             finally:
                 os.dup2(kept, 2)
                 os.close(kept)
+
+
+@contextlib.contextmanager
+def without_scikit_learn() -> Iterator[None]:
+    """Let Keras, which TensorFlow imports, do without its wrappers of scikit-learn: a stage may still import it.
+
+    No network is made of them, and scikit-learn with SciPy is a quarter of what TensorFlow's import takes. Python
+    raises ImportError for a name that leads to None, for which Keras is prepared.
+    """
+    if "sklearn" in sys.modules:
+        yield
+        return
+    sys.modules["sklearn"] = None  # type: ignore[assignment]
+    try:
+        yield
+    finally:
+        del sys.modules["sklearn"]
 
 
 def _run_stage(path: Path, lifeline: tuple[int, int]) -> None:

@@ -18,7 +18,8 @@ from qatbuild.exchange.facts import FreezeFacts
 from qatbuild.exchange.scaling import Scaling
 from qatbuild.worker import graph_def
 from qatbuild.worker.stages.measuring import FILES
-from qatbuild.worker.tflite import layers
+from qatbuild.worker.tflite import inspect, layers
+from qatbuild.worker.tflite.pairing import IndexedGraph
 from qatbuild.worker.training.session import session
 from tests.tflite.running import int8
 from tests.training import chain
@@ -86,15 +87,14 @@ def _worst_operator(project: Project, tflite: Path) -> dict[str, Any]:
     scaling = Scaling.of(project.settings["inputs"]["images"])
     sample = {"images": images if project.settings["quantize"]["scheme"] == "uint8" else int8(images)}
     sources = FreezeFacts.of(frozen.facts).inputs
-    graphs = {form: graph_def.read(frozen.file(name)) for form, name in FILES.items()}
+    graphs = {form: IndexedGraph(graph_def.read(frozen.file(name))) for form, name in FILES.items()}
     with contextlib.ExitStack() as sessions:
 
-        def opened(definition: Any) -> layers.Run:
-            with tf.Graph().as_default() as graph:
-                tf.import_graph_def(definition, name="")
+        def opened(graph: tf.Graph) -> layers.Run:
             return sessions.enter_context(session(graph, 1, as_written=True)).run
 
         feeds = {f"{sources['images']}:0": as_floats(images, scaling)}
         ends = ["images"], ["labels"]
-        measured = layers.measure(tflite, ends, sample, feeds, graphs, inputs=sources, opened=opened)
+        file = inspect.read(tflite)
+        measured = layers.measure(tflite, ends, sample, feeds, graphs, model=file, inputs=sources, opened=opened)
     return max(measured.rows, key=lambda row: row["max_lsb"]["same_inputs"] or 0)

@@ -32,9 +32,7 @@ def measured(folder, definitions=None):
     """The rows of the net in a folder, worst first."""
     with contextlib.ExitStack() as sessions:
 
-        def opened(definition):
-            with tf.Graph().as_default() as graph:
-                tf.import_graph_def(definition, name="")
+        def opened(graph):
             return sessions.enter_context(session(graph, 2, as_written=True)).run
 
         path = folder / "model.tflite"
@@ -46,7 +44,8 @@ def measured(folder, definitions=None):
             named,
             {"input": images},
             reals,
-            definitions or graphs(folder),
+            {form: IndexedGraph(each) for form, each in (definitions or graphs(folder)).items()},
+            model=model,
             inputs={"input": "input"},
             opened=opened,
         ).rows
@@ -235,9 +234,9 @@ def test_float_partners_are_identified_although_folding_changed_the_names():
 def test_fewer_images_are_run_through_a_larger_model(mobile, monkeypatch):
     monkeypatch.setattr(layers, "_PRODUCTS", 10**7)
     products = 36 * 8 * 27 + 36 * 8 * 9 + 36 * 8 * 8 + 72 * nets.CLASSES  # conv1, depthwise2, project3, logits
-    assert layers.affordable(mobile / "model.tflite") == 10**7 // products
+    assert layers.affordable(inspect.read(mobile / "model.tflite")) == 10**7 // products
     monkeypatch.setattr(layers, "_PRODUCTS", 1)
-    assert layers.affordable(mobile / "model.tflite") == 4
+    assert layers.affordable(inspect.read(mobile / "model.tflite")) == 4
 
 
 def test_a_model_with_many_values_is_run_in_batches(mobile, monkeypatch):

@@ -8,7 +8,7 @@ import tensorflow as tf
 
 from qatbuild.exchange.layer_signs import LayerSigns
 from qatbuild.worker.models import layers
-from qatbuild.worker.tflite import signs
+from qatbuild.worker.tflite import inspect, signs
 from qatbuild.worker.tflite.batch_norm_signs import BatchNormSigns
 from qatbuild.worker.tflite.inspect import Tensor
 from tests.tflite import nets
@@ -73,7 +73,8 @@ def test_the_bulk_leaves_rare_values_at_the_ends_out():
 @pytest.mark.parametrize("scheme", ["uint8", "int8", "int8_per_channel"])
 def test_weights_with_a_scale_for_each_channel_use_it_whole(tmp_path, scheme):
     nets.build("mobile", scheme, tmp_path)
-    percents = [each for each in signs.weight_channel_percents(tmp_path / "model.tflite").values() if each is not None]
+    model = inspect.read(tmp_path / "model.tflite")
+    percents = [each for each in signs.weight_channel_percents(model).values() if each is not None]
     assert percents
     assert all(0 < each <= 100 for each in percents)
     assert (max(percents) > 99) == (scheme == "int8_per_channel")

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from collections import Counter
+
 import numpy as np
 import pytest
 
 from qatbuild.exchange.errors import ConversionError, DatasetError
 from qatbuild.exchange.outputs import Output
 from qatbuild.exchange.scaling import Scaling
-from qatbuild.worker import tasks
-from qatbuild.worker.stages import ends, measuring
+from qatbuild.worker import graph_outputs, tasks
+from qatbuild.worker.stages import measuring
+from qatbuild.worker.tflite import inspect
 from qatbuild.worker.tflite.interpret import Model
 from tests.hints import follows
 from tests.tflite.running import run
@@ -256,17 +259,31 @@ def test_the_evaluation_in_small_batches_gives_the_facts_of_the_whole(built, mon
     assert built.evaluate().facts == whole
 
 
+def counted(calls, function):
+    def call(argument):
+        calls.append(function.__name__)
+        return function(argument)
+
+    return call
+
+
+def test_an_evaluation_imports_each_graph_once_and_reads_the_file_once(built, monkeypatch):
+    calls: list[str] = []
+    for module, name in ((graph_outputs, "imported"), (inspect, "load")):
+        monkeypatch.setattr(module, name, counted(calls, getattr(module, name)))
+    built.evaluate()
+    assert Counter(calls) == {"imported": 4, "load": 1}  # in float and fake-quantized; both again, cut into layers
+
+
 def test_fewer_examples_of_a_network_with_large_activations_are_run_together(built, monkeypatch):
-    inputs, outputs = ends.inputs_of, ends.tasks_of
     request = built.evaluate().request
-    frozen, converted = (request.inputs[name].manifest for name in ("freeze", "convert"))
-    subject = measuring.Subject("tiny", frozen, converted, inputs(request), outputs(request), 1)
-    assert measuring.batch_size(subject) == 250
+    model = inspect.read(request.inputs["convert"].manifest.file("model.tflite"))
+    assert measuring.batch_size(model) == 250
     values = 64 + 8 * 64 + 8 * 16 + 8 * 16 + 128 + 4 + 4  # the input, and what each operator computes
     monkeypatch.setattr(measuring, "_BATCH_BYTES", 10 * 4 * values)
-    assert measuring.batch_size(subject) == 10
+    assert measuring.batch_size(model) == 10
     monkeypatch.setattr(measuring, "_BATCH_BYTES", 1)
-    assert measuring.batch_size(subject) == 1
+    assert measuring.batch_size(model) == 1
 
 
 def test_a_model_that_always_gives_one_answer_is_reported_unless_the_test_set_has_no_other(build):

@@ -125,6 +125,16 @@ def test_only_shapes_that_are_computed_and_fixed_become_constants() -> None:
     assert totals[0] == totals[1]
 
 
+def test_a_graph_that_computes_no_shape_is_not_imported(monkeypatch: pytest.MonkeyPatch) -> None:
+    with tf.Graph().as_default() as graph:
+        images = v1.placeholder(tf.float32, [None, 4], name="images")
+        tf.reshape(images, [-1, 2, 2], name="output")
+        tf.identity(images, name="unread")
+    monkeypatch.setattr(tf, "import_graph_def", lambda *_, **__: pytest.fail("the graph was imported"))
+    result = with_constant_shapes(graph.as_graph_def(), ["output"])
+    assert [node.name for node in result.node] == ["images", "output/shape", "output"]
+
+
 def graph_outputs_sum(definition: Any, values: np.ndarray) -> float:
     with tf.Graph().as_default() as graph, v1.Session(graph=graph) as session:
         tf.import_graph_def(definition, name="")

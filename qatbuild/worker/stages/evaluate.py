@@ -21,13 +21,13 @@ from qatbuild.exchange.facts import EvaluateFacts, ModelBytes
 from qatbuild.exchange.files import lined_json, write_text
 from qatbuild.exchange.manifest import Manifest
 from qatbuild.exchange.request import Request
-from qatbuild.worker import graph_def, graph_outputs
 from qatbuild.worker.datasets.examples import Arrays, Examples, opened
 from qatbuild.worker.inputs import integer_values, raw_values, real_values
 from qatbuild.worker.stages import ends, losses, measuring, metric_gates, warnings
 from qatbuild.worker.stages.measuring import Subject
 from qatbuild.worker.tflite import convert, graph, inspect, latency, layers, reference
 from qatbuild.worker.tflite.differences import worst
+from qatbuild.worker.tflite.pairing import IndexedGraph
 from qatbuild.worker.training import log
 from qatbuild.worker.training.session import session
 
@@ -48,12 +48,11 @@ def run(request: Request) -> EvaluateFacts:
     if not len(examples):
         folder = request.inputs["dataset"].manifest.folder
         raise DatasetError("The dataset has no test examples to evaluate on.", [("folder", folder)])
-    graphs = subject.imported()
-    measured = measuring.measure(subject, graphs, examples, _KERNELS)
+    file, graphs = inspect.read(subject.converted.file("model.tflite")), subject.indexed()
+    imported = {form: each.graph for form, each in graphs.items()}
+    measured = measuring.measure(subject, imported, examples, _KERNELS, measuring.batch_size(file))
     targets = {name: task.targets for name, task in subject.tasks.items()}
     tflite, agreement = subject.tflite, worst([*measured.agreements.values()])
-    path = subject.converted.file("model.tflite")
-    file = inspect.read(path)
     cannot = reference.refused(file)
     wanted = request.settings["evaluate"]
     texts = [
@@ -69,7 +68,7 @@ def run(request: Request) -> EvaluateFacts:
     texts = [text for text in dict.fromkeys(texts) if text]
     for text in texts:
         log.write(f"warning: {text}")
-    by_layer = _layers(subject, graphs, examples)
+    by_layer = _layers(subject, file, graphs, examples)
     facts = EvaluateFacts(
         label=subject.label,
         examples=len(examples),
@@ -111,26 +110,30 @@ def _accept(facts: EvaluateFacts, report: Path) -> None:
         raise AcceptanceError(message, rows, " ".join(dict.fromkeys(each.hint for each in lost)))
 
 
-def _layers(subject: Subject, graphs: Mapping[str, tf.Graph], examples: Examples) -> layers.Measured:
+def _layers(
+    subject: Subject, file: inspect.Flatbuffer, graphs: Mapping[str, IndexedGraph], examples: Examples
+) -> layers.Measured:
     """Return a row for each layer (see `tflite.layers`), measured on examples spread over the whole test set.
 
-    `graphs` are the subject's, by form.
+    `file` is the content of the subject's .tflite, `graphs` are its graphs, by form.
     """
-    model = subject.converted.file("model.tflite")
-    rows = examples.read(examples.spread(min(_LAYER_EXAMPLES, layers.affordable(model))))
+    rows = examples.read(examples.spread(min(_LAYER_EXAMPLES, layers.affordable(file))))
     raw = raw_values(subject.inputs, rows)
     integers = integer_values(subject.inputs, raw, subject.tflite.inputs)
-    definitions = {form: graph_def.read(subject.frozen.file(file)) for form, file in measuring.FILES.items()}
     with contextlib.ExitStack() as sessions:
 
-        def ready(definition: Any) -> layers.Run:
-            forms = (form for form, each in definitions.items() if each is definition)
-            imported = next((graphs[form] for form in forms), None) or graph_outputs.imported(definition)
-            return sessions.enter_context(session(imported, subject.threads, as_written=True)).run
+        def ready(graph: tf.Graph) -> layers.Run:
+            return sessions.enter_context(session(graph, subject.threads, as_written=True)).run
 
-        ends_of_file = (list(subject.tflite.inputs), list(subject.tflite.outputs))
         return layers.measure(
-            model, ends_of_file, integers, subject.feed(raw), definitions, inputs=subject.graphs.inputs, opened=ready
+            subject.converted.file("model.tflite"),
+            (list(subject.tflite.inputs), list(subject.tflite.outputs)),
+            integers,
+            subject.feed(raw),
+            graphs,
+            model=file,
+            inputs=subject.graphs.inputs,
+            opened=ready,
         )
 
 

@@ -22,6 +22,7 @@ from qatbuild.worker.tasks import Meter, Metric, Task, named
 from qatbuild.worker.tflite import inspect
 from qatbuild.worker.tflite.differences import Differences
 from qatbuild.worker.tflite.interpret import Model
+from qatbuild.worker.tflite.pairing import IndexedGraph
 from qatbuild.worker.training.session import session
 
 FORMS = ("float", "fake_quant", "tflite")
@@ -63,9 +64,9 @@ class Subject(NamedTuple):
         facts, path = self.tflite, self.converted.file("model.tflite")
         return Model(path, (facts.inputs, facts.outputs), threads=threads or self.threads, kernels=kernels)
 
-    def imported(self) -> dict[str, tf.Graph]:
-        """Import the graphs, by form."""
-        return {form: graph_outputs.imported(graph_def.read(self.frozen.file(file))) for form, file in FILES.items()}
+    def indexed(self) -> dict[str, IndexedGraph]:
+        """Read the graphs, by form."""
+        return {form: IndexedGraph(graph_def.read(self.frozen.file(file))) for form, file in FILES.items()}
 
     def feed(self, raw: Mapping[str, NDArray[Any]]) -> Arrays:
         """Return the real values for the graphs' placeholders, by the name of the tensor."""
@@ -88,8 +89,8 @@ class Measured(NamedTuple):
     confusions: Sequence[Confused]
 
 
-def measure(subject: Subject, graphs: Mapping[str, tf.Graph], examples: Examples, kernels: str) -> Measured:
-    """Measure the three forms on all examples; `graphs` are the subject's, by form."""
+def measure(subject: Subject, graphs: Mapping[str, tf.Graph], examples: Examples, kernels: str, batch: int) -> Measured:
+    """Measure the three forms on all examples, `batch` at a time; `graphs` are the subject's, by form."""
     meters = {form: {name: _meter(task) for name, task in subject.tasks.items()} for form in FORMS}
     differences = {name: Differences(tensor) for name, tensor in subject.tflite.outputs.items()}
     answers: dict[str, set[int]] = {name: set() for name in subject.tasks}
@@ -100,7 +101,7 @@ def measure(subject: Subject, graphs: Mapping[str, tf.Graph], examples: Examples
         forms = _Forms(subject, graphs, opened, kernels)
         total = len(FORMS) * len(examples)
         bar = opened.enter_context(console.bar(total=total, desc=f"{subject.label} evaluate", unit="example"))
-        for rows in examples.batches(batch_size(subject), columns):
+        for rows in examples.batches(batch, columns):
             results = forms.results(rows, bar.update)
             for name, task in subject.tasks.items():
                 targets = {column: rows[column] for column in task.targets} or _answers_of(task, results["float"])
@@ -153,9 +154,8 @@ def _answers_of(task: Task, results: Mapping[str, NDArray[Any]]) -> dict[str, ND
     return {} if answers is None else {AGREEMENT.name: answers}
 
 
-def batch_size(subject: Subject) -> int:
+def batch_size(model: inspect.Flatbuffer) -> int:
     """Return how many examples to run together: fewer of a network with large activations."""
-    model = inspect.read(subject.converted.file("model.tflite"))
     outputs = {index for operator in model.operators for index in operator.outputs} | {*model.inputs}
     values = sum(math.prod(model.tensors[index].shape[1:]) for index in outputs)
     return max(1, min(_MOST_EXAMPLES, _BATCH_BYTES // (4 * max(1, values))))

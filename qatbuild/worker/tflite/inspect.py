@@ -6,19 +6,23 @@ file is read back after the conversion.
 
 from __future__ import annotations
 
+import math
 import struct
-from collections.abc import Collection, Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from ai_edge_litert.tools import flatbuffer_utils
+from numpy.typing import NDArray
 
 from qatbuild.exchange.errors import ConversionError
 
 _LAYERS = ("CONV_2D", "DEPTHWISE_CONV_2D", "TRANSPOSE_CONV", "FULLY_CONNECTED", "ADD", "LEAKY_RELU")
 _MALFORMED = (OSError, struct.error, ValueError, IndexError, TypeError, AttributeError)
+_BYTES = {"int8": np.int8, "uint8": np.uint8}
 _CASTS = ("DEQUANTIZE", "QUANTIZE", "FAKE_QUANT")
 _HINTS = {
     "LOCAL_RESPONSE_NORMALIZATION": "LRN has no integer kernel: leave it out",
@@ -50,17 +54,28 @@ class Operator:
 
 @dataclass(frozen=True)
 class Flatbuffer:
-    """The content of a .tflite file. `inputs` and `outputs` are indices into `tensors`."""
+    """The content of a .tflite file. `inputs` and `outputs` are indices into `tensors`.
+
+    `constants`: the bytes of tensors that have values in the file, by index.
+    """
 
     operators: tuple[Operator, ...]
     tensors: tuple[Tensor, ...]
     inputs: tuple[int, ...]
     outputs: tuple[int, ...]
+    constants: Mapping[int, Any] = field(default_factory=dict, compare=False, repr=False)
 
     def layer(self, operator: Operator) -> str:
         """Return the layer of the network that contains an operation, from the names of its tensors."""
         names = [self.tensors[index].name for index in (*operator.outputs, *operator.inputs)]
         return next((layer_of(name, self._scope) for name in names if not name.startswith(("tfl.", "arith."))), "")
+
+    def codes(self, index: int) -> NDArray[Any] | None:
+        """Return the 8-bit values of a constant, in the tensor's shape; None for any other tensor."""
+        tensor, data = self.tensors[index], self.constants.get(index)
+        if data is None or tensor.dtype not in _BYTES or len(data) != math.prod(tensor.shape):
+            return None
+        return np.frombuffer(bytes(data), _BYTES[tensor.dtype]).reshape(tensor.shape)
 
     @cached_property
     def _scope(self) -> str:
@@ -85,7 +100,10 @@ def read(path: Path) -> Flatbuffer:
         offset = 0
         operators: list[Operator] = []
         tensors: list[Tensor] = []
+        constants: dict[int, Any] = {}
         for graph in model.subgraphs:
+            data = (model.buffers[tensor.buffer].data for tensor in graph.tensors)
+            constants |= {index: each for index, each in enumerate(data, offset) if each is not None}
             tensors += [_tensor(tensor) for tensor in graph.tensors]
             for operator in graph.operators:
                 code = model.operatorCodes[operator.opcodeIndex]
@@ -94,7 +112,8 @@ def read(path: Path) -> Flatbuffer:
                 operators.append(Operator(str(name), int(code.version), inputs, outputs))
             offset = len(tensors)
         main = model.subgraphs[0]
-        return Flatbuffer(tuple(operators), tuple(tensors), _indices(main.inputs, 0), _indices(main.outputs, 0))
+        ends = _indices(main.inputs, 0), _indices(main.outputs, 0)
+        return Flatbuffer(tuple(operators), tuple(tensors), *ends, constants)
     except _MALFORMED as fault:
         raise _unreadable(path, fault) from fault
 

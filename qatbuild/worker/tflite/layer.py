@@ -39,9 +39,10 @@ class Noise:
         references, integers = reference.ravel(), quantized.ravel()
         for start in range(0, references.size, _BLOCK):
             wanted = references[start : start + _BLOCK] / np.float64(tensor.scales[0])
-            difference = wanted - integers[start : start + _BLOCK] + tensor.zero_points[0]
-            self.signal += float(np.square(wanted).sum())
-            self.noise += float(np.square(difference).sum())
+            difference = wanted - integers[start : start + _BLOCK]
+            difference += tensor.zero_points[0]
+            self.signal += float(wanted @ wanted)
+            self.noise += float(difference @ difference)
             self.largest_lsb = max(self.largest_lsb, float(difference.max()), -float(difference.min()))
         self.has_reference = True
 

@@ -18,11 +18,13 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+import tensorflow as tf
 from numpy.typing import NDArray
 
 from qatbuild.exchange.details import Histogram
 from qatbuild.exchange.facts import plain
 from qatbuild.exchange.layer_signs import BatchNormSign, InputSign, LayerSigns
+from qatbuild.worker import graph_outputs
 from qatbuild.worker.graph_def import op_name
 from qatbuild.worker.tflite import inspect, reference, signs, weights
 from qatbuild.worker.tflite.batch_norm_signs import BatchNormSigns
@@ -82,19 +84,20 @@ def measure(
     ends: tuple[Sequence[str], Sequence[str]],
     integers: Mapping[str, NDArray[Any]],
     feeds: Mapping[str, NDArray[np.float32]],
-    graphs: Mapping[str, Any],
+    graphs: Mapping[str, IndexedGraph],
     *,
+    model: inspect.Flatbuffer,
     inputs: Mapping[str, str],
-    opened: Callable[[Any], Run],
+    opened: Callable[[tf.Graph], Run],
 ) -> Measured:
-    """Return one row for each operator of the .tflite at `path`, worst layer first.
+    """Return one row for each operator of the .tflite at `path`, with the content `model`, worst layer first.
 
     First come layers that differ from the fake-quantized graph by more than rounding, on the same inputs; then the
     others, by what they lose alone. A softmax comes last: its scale is fixed, and it keeps the order of the logits.
 
     `ends` are the names of the file's inputs and outputs, `integers` examples [n, ...] by input, `feeds` their real
-    values by the graphs' tensors, `inputs` the graphs' operations by input. `graphs` has the GraphDefs "fake_quant"
-    and "float"; `opened` makes a GraphDef ready to run. A row has
+    values by the graphs' tensors, `inputs` the graphs' operations by input. `graphs` has the frozen graphs "fake_quant"
+    and "float"; `opened` makes a graph ready to run. A row has
 
         position               in the order of execution, from 0
         name, operator         the layer, and the .tflite's operator
@@ -108,13 +111,12 @@ def measure(
 
     Raises ConversionError if the file does not run.
     """
-    model = inspect.read(path)
     refused = reference.refused(model)
-    network, floats = IndexedGraph(graphs["fake_quant"]), IndexedGraph(graphs["float"])
+    network, floats = graphs["fake_quant"], graphs["float"]
     layers = _layers(model, refused.position if refused else len(model.operators), network, floats)
     part = reference.before(path, refused.position) if refused else None
     runtime = Model(path, ends, kernels="reference", keep=True, content=part)
-    whole, floating = opened(graphs["fake_quant"]), opened(graphs["float"])
+    whole, floating = opened(network.graph), opened(floats.graph)
     norms, read = BatchNormSigns(floats.graph), InputSigns(model, ends[0])
     sources = {index: inputs[name] for name, index in zip(ends[0], model.inputs, strict=True)}
     compare_alone: Callable[[Quantized, Mapping[str, Any]], None] | None = None
@@ -139,7 +141,7 @@ def measure(
             layer.add("float", wanted.get(layer.floating), quantized)
         compare_alone(quantized, fed)
     beside = _Beside(
-        signs.weight_channel_percents(path),
+        signs.weight_channel_percents(model),
         norms.by_tensor({str(each.floating) for each in layers}),
         OverrideNames(network),
         read.by_tensor(),
@@ -149,13 +151,12 @@ def measure(
         for position, layer in enumerate(layers)
     ]
     partners = {layer.index: layer.fake_quant for layer in layers if layer.fake_quant is not None}
-    spread = weights.histograms(path, model, partners, network, lambda names: whole(names, {}))
+    spread = weights.histograms(model, partners, network, lambda names: whole(names, {}))
     return Measured(sorted(rows_of_layers, key=_badness), layers, spread)
 
 
-def affordable(path: Path) -> int:
-    """Return how many images `measure` can run through the file in seconds: the reference kernels are slow."""
-    model = inspect.read(path)
+def affordable(model: inspect.Flatbuffer) -> int:
+    """Return how many images `measure` can run through a file in seconds: the reference kernels are slow."""
     products = 0
     for operator in model.operators:
         if operator.name in signs.CHANNEL_AXIS:
@@ -203,7 +204,7 @@ def _alone(
     network: IndexedGraph,
     shapes: Mapping[str, tuple[int, ...]],
     sources_of_inputs: Mapping[int, str],
-    opened: Callable[[Any], Run],
+    opened: Callable[[tf.Graph], Run],
 ) -> Callable[[Quantized, Mapping[str, Any]], None]:
     """Return a function that compares each layer alone, on the .tflite's inputs, with the fake-quantized and in float.
 
@@ -214,8 +215,7 @@ def _alone(
     computed = {layer.index: layer for layer in layers}
     paired = {layer.index: layer for layer in layers if layer.fake_quant is not None}
     places = {index: (f"tflite/{index}", shapes[str(layer.fake_quant)]) for index, layer in paired.items()}
-    cut = isolated(network, {str(layer.fake_quant): places[index] for index, layer in paired.items()})
-    indexed = IndexedGraph(cut)
+    cut = IndexedGraph(isolated(network, {str(layer.fake_quant): places[index] for index, layer in paired.items()}))
 
     def inputs_of(layer: Layer) -> set[str]:
         """Return the placeholders that stand for a layer's inputs, those of moved values included."""
@@ -232,9 +232,10 @@ def _alone(
     compared = [
         layer
         for layer in paired.values()
-        if indexed.placeholders(network.source(op_name(str(layer.fake_quant)))) <= inputs_of(layer)
+        if cut.placeholders(network.source(op_name(str(layer.fake_quant)))) <= inputs_of(layer)
     ]
-    quantized_graph, float_graph = opened(cut), opened(without_fake_quants(cut))
+    quantized_graph = opened(cut.graph)
+    float_graph = opened(graph_outputs.imported(without_fake_quants(cut.definition)))
     sources = {layer.index: f"{network.source(op_name(str(layer.fake_quant)))}:0" for layer in compared}
 
     def compare(quantized: Quantized, feeds: Mapping[str, Any]) -> None:

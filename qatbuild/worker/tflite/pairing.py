@@ -11,10 +11,12 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 import tensorflow as tf
 
+from qatbuild.worker import graph_outputs
 from qatbuild.worker.graph_def import constant_ops, nodes_by_name, op_name, source
 from qatbuild.worker.tflite.affine import quant_params
 from qatbuild.worker.tflite.fake_quant_nodes import FAKE_QUANTS, PER_TENSOR, bits_of, range_of
@@ -43,7 +45,6 @@ class IndexedGraph:
             for index, name in enumerate(node.input):
                 self.readers.setdefault(op_name(name), []).append((node, index))
         self._depths: dict[str, int] = {}
-        self._imported: tf.Graph | None = None
 
     def depth(self, name: str) -> int:
         """Return the length of the longest path from an input or constant to an operation."""
@@ -57,13 +58,10 @@ class IndexedGraph:
                 self._depths[pending.pop()] = 1 + max((self._depths[each] for each in inputs), default=0)
         return self._depths[name]
 
-    @property
+    @cached_property
     def graph(self) -> tf.Graph:
         """The graph, imported once."""
-        if self._imported is None:
-            with tf.Graph().as_default() as self._imported:
-                tf.import_graph_def(self.definition, name="")
-        return self._imported
+        return graph_outputs.imported(self.definition)
 
     def batch_first(self, tensor: str) -> bool:
         """Return whether a tensor has a row, or some rows, for each image: its first dimension is that of the batch."""

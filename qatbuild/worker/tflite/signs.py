@@ -7,11 +7,9 @@ values that the layer has in float, with the .tflite's own inputs, and on the we
 from __future__ import annotations
 
 import math
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-from ai_edge_litert.tools import flatbuffer_utils
 from numpy.typing import NDArray
 
 from qatbuild.exchange.layer_signs import LayerSigns
@@ -109,34 +107,26 @@ def bulk_percent(counts: NDArray[np.int64]) -> float:
     return round(100 * (int(min(last, LEVELS - 1)) - int(first) + 1) / LEVELS, 2)
 
 
-def weight_channel_percents(path: Path) -> dict[int, float | None]:
+def weight_channel_percents(model: inspect.Flatbuffer) -> dict[int, float | None]:
     """Return for each layer with weights, by the index of its output, how far its median channel's weights reach.
 
     In percent of the channel that reaches furthest from the zero point, in quantized values: about 100 with a scale for
-    each channel. None for a layer of one channel. ConversionError if the file is no .tflite.
+    each channel. None for a layer of one channel.
     """
-    model = inspect.load(path)
-    graph = model.subgraphs[0]
     percents: dict[int, float | None] = {}
-    for operator in graph.operators:
-        name = str(flatbuffer_utils.opcode_to_name(model, operator.opcodeIndex))
-        if name in CHANNEL_AXIS:
-            weights = graph.tensors[operator.inputs[1]]
-            distances = _distances(weights, model.buffers[weights.buffer].data)
-            if distances is not None:
-                widest = np.moveaxis(distances, CHANNEL_AXIS[name], -1).reshape(-1, distances.shape[CHANNEL_AXIS[name]])
-                percents[int(operator.outputs[0])] = _median_percent(widest.max(axis=0))
+    for operator in model.operators:
+        axis = CHANNEL_AXIS.get(operator.name)
+        distances = None if axis is None else _distances(model, operator.inputs[1])
+        if axis is not None and distances is not None:
+            widest = np.moveaxis(distances, axis, -1).reshape(-1, distances.shape[axis])
+            percents[operator.outputs[0]] = _median_percent(widest.max(axis=0))
     return percents
 
 
-def _distances(weights: Any, data: Any) -> NDArray[np.int32] | None:
+def _distances(model: inspect.Flatbuffer, index: int) -> NDArray[np.int32] | None:
     """Return the distances of constant 8-bit weights from their zero point; None for any others."""
-    quantization, shape = weights.quantization, tuple(weights.shape)
-    if data is None or len(data) != math.prod(shape) or quantization is None or quantization.zeroPoint is None:
-        return None
-    signed = flatbuffer_utils.type_to_name(weights.type) == "INT8"
-    codes = np.frombuffer(bytes(data), np.int8 if signed else np.uint8).astype(np.int32).reshape(shape)
-    return np.abs(codes - np.int32(quantization.zeroPoint[0]))
+    codes, zero_points = model.codes(index), model.tensors[index].zero_points
+    return np.abs(codes.astype(np.int32) - np.int32(zero_points[0])) if codes is not None and zero_points else None
 
 
 def _median_percent(widest: NDArray[Any]) -> float | None:

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from functools import cached_property
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -24,22 +22,20 @@ OPERATORS = frozenset({"CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED", "TRANS
 _PRODUCTS = ("Conv2D", "DepthwiseConv2dNative", "MatMul", "Conv2DBackpropInput", "BatchMatMulV2")
 """TensorFlow's operations whose second input are weights."""
 
-_BYTES = {"int8": np.int8, "uint8": np.uint8}
 _LEVELS = 256
 
 
 def histograms(
-    path: Path,
     model: inspect.Flatbuffer,
     partners: Mapping[int, str],
     network: IndexedGraph,
     fetch: Callable[[Sequence[str]], list[Any]],
 ) -> dict[int, Histogram]:
-    """Return the histograms of the weights of the .tflite at `path`, by the index of the operator's output.
+    """Return the histograms of the weights of a .tflite, by the index of the operator's output.
 
-    `model` is the file's content, `partners` are tensors of the fake-quantized graph `network` by index of the
-    .tflite's tensor with the same values; `fetch` returns values of constant tensors of that graph. Without float
-    weights of the same size the histogram is that of the quantized ones.
+    `partners` are tensors of the fake-quantized graph `network` by index of the .tflite's tensor with the same values;
+    `fetch` returns values of constant tensors of that graph. Without float weights of the same size the histogram is
+    that of the quantized ones.
     """
     weights = {
         operator.outputs[0]: operator.inputs[1]
@@ -48,14 +44,14 @@ def histograms(
     }
     names = {output: name for output in weights if (name := _float_weights(network, partners.get(output)))}
     floats = dict(zip(names, fetch([*names.values()]) if names else [], strict=True))
-    made, codes = {}, _Codes(path)
+    made = {}
     for output, index in weights.items():
         tensor, values = model.tensors[index], floats.get(output)
         accumulated = Accumulated(tensor)
         if values is not None and values.size == math.prod(tensor.shape):
             accumulated.add(values)
-        elif (counts := codes.counts(index, tensor)) is not None:
-            accumulated.add_codes(counts)
+        elif (codes := model.codes(index)) is not None:
+            accumulated.add_codes(_counts(codes))
         histogram = accumulated.histogram()
         if histogram is not None:
             made[output] = histogram
@@ -79,21 +75,6 @@ def _float_weights(network: IndexedGraph, partner: str | None) -> str | None:
     return None
 
 
-class _Codes:
-    """The constants of a .tflite's main graph, read when one is asked for."""
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-
-    @cached_property
-    def _model(self) -> Any:
-        return inspect.load(self._path)
-
-    def counts(self, index: int, tensor: inspect.Tensor) -> NDArray[np.int64] | None:
-        """Return how often each of 256 values occurs in a constant of 8 bits, from the smallest on; else None."""
-        tensors = self._model.subgraphs[0].tensors
-        data = self._model.buffers[tensors[index].buffer].data if index < len(tensors) else None
-        if data is None or tensor.dtype not in _BYTES or len(data) != math.prod(tensor.shape):
-            return None
-        codes = np.frombuffer(bytes(data), _BYTES[tensor.dtype])
-        return np.bincount(codes.astype(np.int64) - np.iinfo(codes.dtype).min, minlength=_LEVELS)
+def _counts(codes: NDArray[Any]) -> NDArray[np.int64]:
+    """Return how often each of the 256 values of 8 bits occurs, from the smallest on."""
+    return np.bincount(codes.ravel().astype(np.int64) - np.iinfo(codes.dtype).min, minlength=_LEVELS)

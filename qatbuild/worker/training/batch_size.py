@@ -5,6 +5,7 @@ from __future__ import annotations
 import tensorflow as tf
 
 from qatbuild.exchange.errors import StageError
+from qatbuild.worker.training.frozen import without_weights
 from qatbuild.worker.training.inference import Inference
 
 _EXAMPLES = 1009
@@ -16,7 +17,7 @@ def check_batch_size(built: Inference, network: str) -> None:
 
     Nothing is computed: TensorFlow infers the shapes again, for a batch of a size that is known.
     """
-    definition = built.graph.as_graph_def()
+    definition = without_weights(built)
     with tf.Graph().as_default():
         inputs = {}
         for name in built.inputs.values():

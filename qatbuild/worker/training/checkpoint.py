@@ -53,7 +53,7 @@ class Saver:
             session.run(self._saved, {self._prefix: str(prefix)})
 
 
-def _save(prefix: tf.Tensor | str, names: Sequence[str], tensors: Sequence[tf.Tensor]) -> tf.Operation:
+def _save(prefix: tf.Tensor | str, names: Sequence[str], tensors: Sequence[Any]) -> tf.Operation:
     return tf.raw_ops.SaveV2(prefix=prefix, tensor_names=names, shape_and_slices=[""] * len(names), tensors=tensors)
 
 
@@ -74,12 +74,9 @@ def _written(prefix: Path) -> Iterator[None]:
 def write(values: Mapping[str, np.ndarray[Any, Any]], prefix: Path) -> None:
     """Write a checkpoint from values by name; StageError if it cannot be written."""
     names = sorted(values)
-    with tf.Graph().as_default(), v1.Session() as session:
-        # One operation for all: a variable for each value took most of the time of a calibration.
-        fed = [v1.placeholder(values[name].dtype, values[name].shape) for name in names]
-        saved = _save(str(prefix), names, fed)
-        with _written(prefix):
-            session.run(saved, {tensor: values[name] for tensor, name in zip(fed, names, strict=True)})
+    # At once, in no graph: that would need a placeholder for each value. tf.init_scope stays in a graph of TF 1.
+    with tf.__internal__.eager_context.eager_mode(), _written(prefix):
+        _save(str(prefix), names, [values[name] for name in names])
 
 
 def link(files: Iterable[Path], folder: Path) -> None:

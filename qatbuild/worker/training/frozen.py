@@ -54,6 +54,8 @@ def with_constant_shapes(definition: tf.compat.v1.GraphDef, outputs: Collection[
     Networks, those of Keras for one, compute this shape from that of their input, whose batch is free. In a .tflite
     that is SHAPE, STRIDED_SLICE and PACK before each RESHAPE. What the `outputs` do not depend on then is left out.
     """
+    if not _computes_shapes(definition):
+        return v1.graph_util.extract_sub_graph(definition, list(outputs))
     with tf.Graph().as_default() as graph:
         tf.import_graph_def(definition, name="")
     result = v1.GraphDef()
@@ -69,6 +71,13 @@ def with_constant_shapes(definition: tf.compat.v1.GraphDef, outputs: Collection[
         reshape.CopyFrom(node)
         reshape.input[1] = constant.name
     return v1.graph_util.extract_sub_graph(result, list(outputs))
+
+
+def _computes_shapes(definition: tf.compat.v1.GraphDef) -> bool:
+    """Return whether a Reshape reads another shape than a constant: then the graph is to be imported, which is slow."""
+    nodes = graph_def.nodes_by_name(definition)
+    reshapes = (node for node in definition.node if node.op == "Reshape")
+    return not all(graph_def.is_constant(nodes[graph_def.op_name(node.input[1])]) for node in reshapes)
 
 
 def _computed_sizes(reshape: tf.Operation) -> list[int] | None:

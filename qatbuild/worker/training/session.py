@@ -6,6 +6,8 @@ import tensorflow as tf
 
 from qatbuild.worker.training.precision import FLOAT32, configure
 
+_NO_MEMORY_OPTIMIZATION = 1  # RewriterConfig.NO_MEM_OPT
+
 
 def deterministic() -> None:
     """Make the process build and run graphs with bit-identical results each time.
@@ -25,6 +27,11 @@ def session(
     deterministic()
     config = tf.compat.v1.ConfigProto(intra_op_parallelism_threads=threads, inter_op_parallelism_threads=threads)
     config.gpu_options.allow_growth = True
-    config.graph_options.rewrite_options.disable_meta_optimizer = as_written
+    passes = config.graph_options.rewrite_options
+    passes.disable_meta_optimizer = as_written
+    # Loops and branches, which networks have none of, and swapping to the memory of another device: a fifth of the
+    # seconds before the first step of a large network.
+    passes.disable_tfg_optimizer = True
+    passes.memory_optimization = _NO_MEMORY_OPTIMIZATION
     configure(config, precision)
     return tf.compat.v1.Session(graph=graph, config=config)
