@@ -40,7 +40,9 @@ class Net(NamedTuple):
     passed: bool = True
     right: tuple[int, int, int] = (90, 92, 88)
     seconds: float = 4.0
+    finished: str = "2026-03-01T12:00:00+0000"
     warnings: tuple[str, ...] = ()
+    inputs: Mapping[str, Any] = {"images": {"mean": 121, "std_dev": 64}}
 
 
 PLAIN = Net()
@@ -66,7 +68,7 @@ def write(build: Path, label: str, report: Mapping[str, Any], details: Mapping[s
     training = {"curve": curve, "validation": {"500": 80.0, str(net.steps): 91.0}, "metric": "top1", "best": 500}
     train = {"train": {"steps": net.steps, "seed": 1, "learning_rate": {"initial": 0.1}}}
     network = {
-        "inputs": {"images": {"mean": 121, "std_dev": 64}},
+        "inputs": net.inputs,
         "model": {"name": "digitsnet", "call": None},
         **train,
     }
@@ -77,7 +79,8 @@ def write(build: Path, label: str, report: Mapping[str, Any], details: Mapping[s
     convert = stage(home, "convert", quantize, {"freeze": freeze}, {}, files={"model.tflite": "TFL3"})
     files = {"report.json": json.dumps(report), "details.json": lined_json(details, sort_keys=True)}
     evaluate = {"evaluate": {"max_accuracy_drop": 1.0}}
-    stage(home, "evaluate", evaluate, {"dataset": dataset, "freeze": freeze, "convert": convert}, {}, files=files)
+    read = {"dataset": dataset, "freeze": freeze, "convert": convert}
+    stage(home, "evaluate", evaluate, read, {}, finished=net.finished, files=files)
 
 
 def report(label: str, net: Net) -> dict[str, Any]:
@@ -158,6 +161,7 @@ def stage(
     facts: Mapping[str, Any],
     *,
     seconds: float = 1.0,
+    finished: str = PLAIN.finished,
     files: Mapping[str, str] | None = None,
 ) -> Path:
     """Publishes a stage and returns the path of its manifest."""
@@ -172,7 +176,7 @@ def stage(
     path = Manifest.path_of(folder, name)
     path.write_text(manifest.to_json())
     ran = run_path(folder, name)
-    ran.write_text(json.dumps({"finished": "2026-03-01T12:00:00+0000", "seconds": seconds, "peak_memory_bytes": 2**28}))
+    ran.write_text(json.dumps({"finished": finished, "seconds": seconds, "peak_memory_bytes": 2**28}))
     record = Record.sealed(request, manifest.to_json(), measured, file_sha256(ran), processor="AMD EPYC")
     Request.path_of(folder, name).write_text(record.to_json())
     return path

@@ -8,13 +8,15 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
+from qatbuild.report.failures import Failure
 from qatbuild.report.models import read_models
 from qatbuild.report.page import write
-from tests.page.conftest import NETS
-from tests.page.project import LAYERS, Net, report
+from tests.page.conftest import FAILURES, NETS
+from tests.page.project import LAYERS, Net, built, report
 from tests.page.project import write as write_stages
 
 Opened = Callable[..., Page]
+ROUTE_AND_TRAINING = (("net", "deploy.c_array"), ("old", "float"))
 
 
 def labels(page: Page) -> list[str]:
@@ -86,6 +88,26 @@ def test_scheme_age_and_gates_filter(page: Page) -> None:
         page.get_by_role("button", name=name, exact=True).click()
     page.get_by_label("Age").select_option("last day")
     assert labels(page) == []
+
+
+def test_age_sorts_the_latest_build_first(opened: Opened, tmp_path: Path) -> None:
+    nets = {name: Net(finished=f"2026-0{month}-01T12:00:00+0000") for name, month in (("b", 4), ("c", 3), ("a", 5))}
+    write(tmp_path / "page.html", built(tmp_path, nets, FAILURES))
+    page = opened(tmp_path / "page.html")
+    head = page.get_by_role("columnheader", name="Age")
+    head.get_by_role("button").click()
+    assert labels(page) == ["a", "b", "c", "lost"]
+    head.get_by_role("button").click()
+    assert labels(page) == ["c", "b", "a", "lost"]
+
+
+def test_a_failure_of_a_route_alone_does_not_make_the_results_old(opened: Opened, tmp_path: Path) -> None:
+    failures = {f"{label}:{stage}": Failure(label, stage, "No space.") for label, stage in ROUTE_AND_TRAINING}
+    write(tmp_path / "page.html", built(tmp_path, {"net": Net(), "old": Net()}, failures))
+    for label, is_old in (("net", False), ("old", True)):
+        page = opened(tmp_path / "page.html", f"#{label}")
+        assert page.get_by_text("No space.").is_visible()
+        assert page.get_by_text("The results below are of an earlier build.").is_visible() == is_old
 
 
 def test_points_of_the_front_name_themselves(page: Page) -> None:

@@ -8,15 +8,18 @@ from typing import Any
 import pytest
 
 from qatbuild.engine.plan import plan
+from qatbuild.exchange.facts import plain
+from qatbuild.exchange.layer_signs import InputSign
 from qatbuild.report.models import ModelReport
-from qatbuild.report.page.causes import causes, recorded_variant
+from qatbuild.report.page.causes import causes, recorded_spec
 from qatbuild.report.page.stages import history
 from qatbuild.report.published_stages import PublishedStages
 from qatbuild.schema.load import load
 from qatbuild.schema.model import Variant
 from qatbuild.schema.rules import AllowedPaths
+from qatbuild.schema.typed import typed
 from tests.builds.conftest import REPOSITORY
-from tests.page.project import Net, built
+from tests.page.project import WHOLE, Net, built
 from tests.unit.test_spec_load import SHIPPED
 
 
@@ -44,8 +47,9 @@ def said_of(net: ModelReport, rows: list[dict[str, Any]] | None = None) -> dict[
 @pytest.mark.parametrize("name", SHIPPED)
 def test_the_stages_of_every_shipped_spec_tell_how_it_trains_and_quantizes(name: str) -> None:
     for variant in load(name, SHIPPED[name], AllowedPaths(REPOSITORY)):
-        read = recorded_variant(variant.label, settings(variant), variant.model.weights)
-        assert (read.quantize, read.train, read.outputs) == (variant.quantize, variant.train, variant.outputs)
+        read = typed(variant.label, Path(), recorded_spec(settings(variant), variant.model.weights))
+        assert (read.quantize, read.train) == (variant.quantize, variant.train)
+        assert (read.inputs, read.outputs) == (variant.inputs, variant.outputs)
         assert read.model.weights == variant.model.weights
 
 
@@ -56,6 +60,21 @@ def test_the_worst_layer_has_its_cause_in_words_and_the_fields_to_change(tmp_pat
     layer, left_db, text, fields = said["worst"][0]
     assert (layer, left_db, fields) == ("conv2", 8.5, ["dataset", "quantize.overrides"])
     assert text.startswith("12 % of its values")
+
+
+@pytest.mark.parametrize(
+    ("names", "field"),
+    [
+        (["images"], "input.range"),
+        (["features"], "inputs.features.range"),
+        (["features", "images"], "inputs.images.range"),
+    ],
+)
+def test_the_field_of_a_lone_input_is_that_of_the_short_form(tmp_path: Path, names: list[str], field: str) -> None:
+    (net,) = built(tmp_path, {"net": Net(inputs={name: {"real": True} for name in names})})
+    reads = InputSign(names[-1], 10.0, (0, 100), 2.0, (0.0, 1.0))
+    said = said_of(net, [{**rows_of(net)[0], "signs": plain(WHOLE._replace(reads=reads))}])
+    assert said["worst"][0][3] == [field]
 
 
 def test_a_network_that_only_rounds_has_no_cause(tmp_path: Path) -> None:

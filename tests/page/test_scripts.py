@@ -15,6 +15,7 @@ from qatbuild.report.page.document import SCRIPTS
 
 FUNCTIONS = {
     "format.js": "age, date, duration, figure, milliseconds, plain, short, signed, size, whole",
+    "lines.js": "lines",
     "ranks.js": "ranked",
     "scale.js": "scale",
     "scatter.js": "front",
@@ -92,6 +93,8 @@ def test_an_axis_has_round_ticks_inside_of_it_and_both_ends_of_the_data(evaluate
 
 def test_an_axis_of_one_value_has_room_on_both_sides(evaluated: Evaluated) -> None:
     assert evaluated("scale([5], 0, 100).at(5)") == 50
+    assert evaluated("scale([5], 0, 100).ticks") == [4.98, 5, 5.02]
+    assert evaluated("scale([0], 0, 100).ticks") == [-0.05, -0.025, 0, 0.025, 0.05]
 
 
 def test_an_axis_is_logarithmic_from_one_power_of_ten_on(evaluated: Evaluated) -> None:
@@ -100,6 +103,15 @@ def test_an_axis_is_logarithmic_from_one_power_of_ten_on(evaluated: Evaluated) -
     assert evaluated("scale([10, 100], 0, 100, { log: true }).ticks") == [10, 20, 50, 100]
     assert evaluated("scale([10, 90], 0, 100, { log: true }).at(50)") == pytest.approx(50)
     assert evaluated("scale([0, 100], 0, 100, { log: true }).at(50)") == pytest.approx(50)
+
+
+@pytest.mark.parametrize(
+    ("steps", "ticks"), [([0], ["0"]), ([100], ["100"]), ([1, 2], ["1", "2"]), ([0, 1000], ["0", "500", "1,000"])]
+)
+def test_a_chart_of_steps_names_whole_steps_from_0_on(evaluated: Evaluated, steps: list[int], ticks: list[str]) -> None:
+    chart = f"lines({{ title: 'Loss', series: [{{ name: 'a', kind: 0, points: {[[step, 0.5] for step in steps]} }}] }})"
+    texts = "map((each) => each.textContent)"
+    assert evaluated(f"[...{chart}.querySelectorAll('.tick[text-anchor=middle]')].{texts}") == ticks
 
 
 def test_the_front_has_the_points_that_no_other_one_beats(evaluated: Evaluated) -> None:

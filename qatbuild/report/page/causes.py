@@ -14,7 +14,7 @@ from typing import Any
 from qatbuild.report.diagnosis import Finding, diagnose
 from qatbuild.report.layer_losses import has_signs
 from qatbuild.report.page.stages import History
-from qatbuild.schema.model import Variant
+from qatbuild.schema.ends import IMAGES
 from qatbuild.schema.typed import typed
 
 _MOST = 5
@@ -33,21 +33,26 @@ def causes(report: Json, past: History) -> dict[str, Any]:
     sources = past.links["float"].record.request.sources if "float" in past.links else {}
     weights = str(sources["weights"].path) if "weights" in sources else None
     with contextlib.suppress(AttributeError, KeyError, TypeError, ValueError):
-        findings = diagnose(report, recorded_variant(report["label"], past.settings, weights))
-        return {"count": len(findings), "worst": list(map(_packed, findings[:_MOST]))}
+        document = recorded_spec(past.settings, weights)
+        findings = diagnose(report, typed(report["label"], Path(), document))
+        worst = [_packed(each.as_written_in(document)) for each in findings[:_MOST]]
+        return {"count": len(findings), "worst": worst}
     return {}
 
 
-def recorded_variant(label: str, settings: Json, weights: str | None) -> Variant:
-    """Returns the typed spec that made a model from its stages' settings and the weights that they began with.
+def recorded_spec(settings: Json, weights: str | None) -> dict[str, Any]:
+    """Returns the spec that made a model from its stages' settings and the weights that they began with.
 
-    KeyError, TypeError or ValueError for settings that do not hold it.
+    Its only input has the short form if it is named images, which is that form's name; stages read the long form.
+    KeyError or TypeError for settings that do not hold a spec.
     """
-    document = _written(settings)
+    document = dict(_written(settings))
     document["train"]["steps"]  # Only the stage that trained has them.
     if weights is not None:
         document["model"]["weights"] = weights
-    return typed(label, Path(), document)
+    if [*document["inputs"]] == [IMAGES]:
+        document["input"] = document.pop("inputs")[IMAGES]
+    return document
 
 
 def _written(value: Any) -> Any:

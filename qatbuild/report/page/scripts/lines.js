@@ -21,7 +21,7 @@ export function lines({ title, series, log = false }) {
       svg("line", { class: "grid", x1: BOX.left, x2: WIDTH - BOX.right, y1: y.at(tick), y2: y.at(tick) }),
       svg("text", { class: "tick", x: BOX.left - 7, y: y.at(tick) + 4, "text-anchor": "end" }, short(tick, 3)),
     ]),
-    x.ticks.filter((tick) => tick >= 0).map((tick) => svg("text", { class: "tick", x: x.at(tick), y: HEIGHT - 10, "text-anchor": "middle" }, whole(tick))),
+    x.ticks.filter(Number.isInteger).map((tick) => svg("text", { class: "tick", x: x.at(tick), y: HEIGHT - 10, "text-anchor": "middle" }, whole(tick))),
     drawn.map(({ points, kind }) => svg("path", { class: `line kind-${kind}`, d: points.map(([step, value], at) => `${at ? "L" : "M"}${x.at(step).toFixed(1)} ${y.at(value).toFixed(1)}`).join("") })),
     drawn.filter(({ points }) => points.length <= 20).flatMap(({ points, kind }) => points.map(([step, value]) => svg("circle", { class: `dot kind-${kind}`, cx: x.at(step), cy: y.at(value), r: 3 }))),
     guide,
