@@ -116,6 +116,10 @@ class Terminal:
         """Types on the keyboard."""
         os.write(self._terminal, keys)
 
+    def stop(self) -> None:
+        """Stops the foreground process group, without a warning as Ctrl-Z gives it."""
+        os.killpg(os.tcgetpgrp(self._terminal), signal.SIGSTOP)
+
     def _set_size(self, rows: int, columns: int) -> None:
         fcntl.ioctl(self._terminal, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
 

@@ -63,14 +63,14 @@ def test_a_failure_is_one_block_while_another_stage_goes_on(talking: Talking) ->
     talking.says("float", step(80))
     talking.hold("float")
     with talking.terminal("-n", "2") as terminal:
-        text = terminal.until(lambda text: "FAILED" in text and "net:float:  40%" in text)
+        terminal.until(_says("net:export FAILED"))
+        text = terminal.until(lambda text: "net:float:  40%" in text and " failed" in text.splitlines()[-1])
         block = text[text.index("net:export FAILED") :].splitlines()
         assert [line.strip() for line in block[1:4]] == [
             "The toy export fails.",
             "asked by  broken.txt",
             "hint: remove broken.txt",
         ]
-        assert " failed" in block[-1]
         assert b"\x1b[1;31mnet:export FAILED" in terminal.raw
         talking.release("float")
         assert terminal.end() == 1
@@ -166,6 +166,28 @@ def test_ctrl_z_removes_the_block_and_fg_draws_it_below_what_the_shell_said(talk
         talking.release("convert")
         terminal.until(lambda text: "8 built in" in text)
         assert live(terminal.text) == []
+
+
+def test_what_the_shell_says_of_a_build_that_was_stopped_without_warning_stays(talking: Talking) -> None:
+    talking.says("float", step(80))
+    talking.hold("float")
+    with Terminal("/bin/bash", "--norc", "-i", cwd=talking.root, environment={"PS1": "$ "}) as terminal:
+        terminal.press(f"{sys.executable} -m doit\n".encode())
+        terminal.until(lambda text: "net:float:  40%" in text)
+        terminal.stop()
+        stopped = terminal.until(lambda text: "Stopped" in text and text.endswith("$"))
+        talking.says("quantize", step(20, title="quantize toynet"))
+        talking.hold("quantize")
+        talking.release("float")
+        terminal.press(b"bg\n")
+        terminal.until(_says("net:quantize: not built yet"))
+        terminal.press(b"fg\n")
+        terminal.until(_says("net:quantize:  10%"))
+        talking.release("quantize")
+        text = terminal.until(_says("8 built in"))
+        assert text.startswith(stopped)
+        assert text.count("[1]+") == 2  # What `bg` said, too.
+        assert len(live(text)) == len(live(stopped))
 
 
 def test_each_trial_of_doit_cure_has_live_lines(talking: Talking) -> None:

@@ -5,8 +5,8 @@ that neither tears the other. The cursor rests at the start of the block's last 
 the next drawing removes. A terminal that becomes narrower breaks the lines of the block as it breaks all others, and
 the next drawing counts the rows that they have then (as indicatif does, with which cargo and uv draw).
 
-Ctrl-Z removes the block, and `fg` draws it anew below what the shell has written. In the background nothing is drawn:
-the terminal is another program's then.
+Ctrl-Z removes the block, and `fg` draws it anew below what the shell has written. In the background nothing is drawn or
+removed: the terminal is another program's then, which has written below the block if `kill -STOP` left it there.
 
 Why not tqdm's own `position=`: it draws each bar by itself, leaves the broken rows of a narrower terminal behind, and
 text of others lands in the middle of a bar.
@@ -95,8 +95,8 @@ class Screen:
     def _leave(self) -> None:
         """Leaves the terminal to the shell."""
         with self._lock:
-            self._is_away = True
             self._put(self._erased())
+            self._is_away = True
 
     def _come_back(self) -> None:
         """Lets the next drawing show the block again."""
@@ -119,18 +119,18 @@ class Screen:
                 self._err.flush()
 
     def _erased(self) -> str:
-        """Returns what removes the shown block: from its first row to the end of the screen."""
-        if not self._shown:
+        """Forgets the shown block; returns what removes it: from its first row to the end of the screen."""
+        shown, self._shown = self._shown, ()
+        if not shown or not self._has_terminal():
             return ""
         columns, _ = self._size()
-        above = sum(max(1, -(-len(line) // columns)) for line in self._shown[:-1])
-        self._shown = ()
+        above = sum(max(1, -(-len(line) // columns)) for line in shown[:-1])
         return "\r" + (f"\x1b[{above}A" if above else "") + "\x1b[J"
 
     def _drawn(self) -> str:
         """Returns what shows the block: no line is broken, and no row of a low terminal is missing."""
         columns, rows = self._drawn_at = self._size()
-        lines = self._lines
+        lines = self._lines if self._has_terminal() else ()
         if len(lines) > max(1, rows - 1):  # The last one is that of the whole build.
             kept = max(0, rows - 3)
             lines = (*lines[:kept], f"... and {len(lines) - 1 - kept} more", lines[-1])[-max(1, rows - 1) :]
