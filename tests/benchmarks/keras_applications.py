@@ -14,8 +14,8 @@ row beside the agreement. How a network comes to decide was compared:
     batch norms settled,    top1 in float 89 % to 97 %, but MobileNetV2's features of two images differ by 1/20,000
     a fitted head           of their range: 8 bits do not tell them apart
     kernels scaled, too     (settled_networks.py) MobileNetV2 97 %, ResNet50 97 %, EfficientNetB0 94 %; 10 s
-    that, and 300 steps     EfficientNetB0 97.8 % and 100 %, V2B0 98.1 % and 100 %; 40 s. MobileNetV3Small 75 %: its batch
-                            norms have a momentum of 0.999, and do not follow so short a training
+    that, and 300 steps     EfficientNetB0 97.8 % and 100 %, V2B0 98.1 % and 100 %; 40 s. MobileNetV3Small 75 %: its
+                            batch norms have a momentum of 0.999, and do not follow so short a training
 
 The one before the last is taken, and for two networks the last (`_STEPS`); `--steps` is for other choices. Each is
 quantized by ptq with 128 images. A file is quantized as it is, on the same digits. `--methods qat` trains on for a few
