@@ -65,15 +65,23 @@ def median(costs: Sequence[Cost]) -> Cost:
     )
 
 
+def _commit() -> str:
+    """The commit of this repository; `-dirty` if the code differs from it, not the results that a benchmark writes."""
+    git = ["git", "-C", str(Path(__file__).parents[2])]
+    commit = subprocess.run([*git, "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=False)
+    if commit.returncode:
+        return "unknown"
+    code = [":/", ":(top,exclude)tests/benchmarks/results", ":(top,exclude)qatbuild/docs/benchmarks.md"]
+    is_equal = subprocess.run([*git, "diff", "--quiet", "HEAD", "--", *code], check=False).returncode == 0
+    return commit.stdout.strip() + ("" if is_equal else "-dirty")
+
+
 def host() -> dict[str, object]:
     """The machine and the versions that the figures depend on."""
-    root = Path(__file__).parents[2]
-    git = ["git", "-C", str(root), "describe", "--always", "--dirty", "--exclude=*"]
-    said = subprocess.run(git, capture_output=True, text=True, check=False).stdout.strip()
     cpus = Path("/proc/cpuinfo").read_text().splitlines() if Path("/proc/cpuinfo").exists() else []
     names = [line.partition(": ")[2] for line in cpus if line.startswith("model name")]
     return {
-        "commit": said or "unknown",
+        "commit": _commit(),
         "date": time.strftime("%Y-%m-%d"),
         "cpu": names[0] if names else platform.machine(),
         "threads": os.cpu_count(),
