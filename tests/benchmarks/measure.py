@@ -71,7 +71,7 @@ def _commit() -> str:
     commit = subprocess.run([*git, "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=False)
     if commit.returncode:
         return "unknown"
-    code = [":/", ":(top,exclude)tests/benchmarks/results", ":(top,exclude)qatbuild/docs/benchmarks.md"]
+    code = [":/", ":(top,exclude)tests/benchmarks/results", ":(top,exclude)qatbuild/docs"]
     is_equal = subprocess.run([*git, "diff", "--quiet", "HEAD", "--", *code], check=False).returncode == 0
     return commit.stdout.strip() + ("" if is_equal else "-dirty")
 
