@@ -20,19 +20,9 @@ if TYPE_CHECKING:
     from distributed import Client, Future
 
 
-class QueuedTask(Task):  # type: ignore[misc]
-    """A task without inputs that is bound to no worker before it can begin there."""
-
-    __slots__ = ()
-
-    @property
-    def data_producer(self) -> bool:
-        """Asked by the scheduler (Scheduler.is_rootish)."""
-        return True
-
-
 def queued(
     client: Client, key: str, parcel: str, resources: Mapping[str, float], workers: Collection[str] | None
 ) -> Future:
     """Queues a parcel under a key, for these workers only unless None. A task with resources is bound, as in Dask."""
-    return client.get({key: QueuedTask(key, perform, parcel)}, key, workers=workers, resources=resources, sync=False)
+    task = Task(key, perform, parcel, _data_producer=True)  # The scheduler asks for it (Scheduler.is_rootish).
+    return client.get({key: task}, key, workers=workers, resources=resources, sync=False)
