@@ -58,7 +58,7 @@ class Archive:
             return logged
         if len(prefix) == _KEY_DIGITS:
             return {prefix} if self._store.entry(prefix) is not None else set()
-        with contextlib.suppress(NotImplementedError):
+        with contextlib.suppress(NotImplementedError):  # bazel-remote lists no keys: a prefix finds none there.
             return {key for key in self._store.keys() if key.startswith(prefix)}  # noqa: SIM118  A store is no dict.
         return set()
 

@@ -144,7 +144,7 @@ class SpecCommand(Command):  # type: ignore[misc]
         return run.parse_execute([self.name, *self._arguments])
 
     def run(self, session: Session, options: Any, names: list[str]) -> int:
-        """Does the command's work and returns its exit status."""
+        """Does the command's work, which each one defines, and returns its exit status."""
         raise NotImplementedError
 
 
