@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 from tests.builds.test_remedies_of_toys import refuse_all
 from tests.terminal.conftest import Talking, step
@@ -141,12 +142,19 @@ def test_on_a_ci_server_and_a_dumb_terminal_lines_are_plain(talking: Talking) ->
             assert ":evaluate" in terminal.text or "report.html" in terminal.text
 
 
-def test_ctrl_z_removes_the_block_and_fg_draws_it_below_what_the_shell_said(talking: Talking) -> None:
+@contextlib.contextmanager
+def started_in_a_shell(talking: Talking) -> Iterator[Terminal]:
+    """A shell in which a build has come to the middle of the stage float, which is held."""
     talking.says("float", step(80))
     talking.hold("float")
     with Terminal("/bin/bash", "--norc", "-i", cwd=talking.root, environment={"PS1": "$ "}) as terminal:
         terminal.press(f"{sys.executable} -m doit\n".encode())
         terminal.until(lambda text: "net:float:  40%" in text)
+        yield terminal
+
+
+def test_ctrl_z_removes_the_block_and_fg_draws_it_below_what_the_shell_said(talking: Talking) -> None:
+    with started_in_a_shell(talking) as terminal:
         terminal.press(b"\x1a")
         text = terminal.until(lambda text: "Stopped" in text and text.endswith("$"))
         assert live(text) == []
@@ -169,11 +177,7 @@ def test_ctrl_z_removes_the_block_and_fg_draws_it_below_what_the_shell_said(talk
 
 
 def test_what_the_shell_says_of_a_build_that_was_stopped_without_warning_stays(talking: Talking) -> None:
-    talking.says("float", step(80))
-    talking.hold("float")
-    with Terminal("/bin/bash", "--norc", "-i", cwd=talking.root, environment={"PS1": "$ "}) as terminal:
-        terminal.press(f"{sys.executable} -m doit\n".encode())
-        terminal.until(lambda text: "net:float:  40%" in text)
+    with started_in_a_shell(talking) as terminal:
         terminal.stop()
         stopped = terminal.until(lambda text: "Stopped" in text and text.endswith("$"))
         talking.says("quantize", step(20, title="quantize toynet"))
