@@ -21,12 +21,12 @@ The one before the last is taken, and for two networks the last (`_STEPS`); `--s
 quantized by ptq with 128 images. A file is quantized as it is, on the same digits. `--methods qat` trains on for a few
 hundred steps (Adam, see `_TRAIN`).
 
-The figures are in tests/benchmarks/results/keras_applications.json, a row for each model, which later runs replace or
-add to, and the table of the networks in qatbuild/docs/benchmarks.md; a model that was refused has the reasons in its
-row. `agreement` is that of the .tflite with its own fake-quantized graph over the whole network, in which the steps of
-a hundred layers add up; `float64` that of the .tflite, and of the graph in float32, with the graph in float64 (see
-double_graph.py); `kernels` that of the same .tflite on two of LiteRT's own sets of kernels, which round halves
-differently. `worst_operator` is the operator that differs most from the fake-quantized one on the same inputs.
+The figures are in tests/benchmarks/results/keras_applications.json, a row for each model and number of steps, which
+later runs replace or add to, and the table of the networks in qatbuild/docs/benchmarks.md; a model that was refused has
+the reasons in its row. `agreement` is that of the .tflite with its own fake-quantized graph over the whole network, in
+which the steps of a hundred layers add up; `float64` that of the .tflite, and of the graph in float32, with the graph
+in float64 (see double_graph.py); `kernels` that of the same .tflite on two of LiteRT's own sets of kernels, which round
+halves differently. `worst_operator` is the operator that differs most from the fake-quantized one on the same inputs.
 `seconds` are those of all stages. A minute or two for each network; with `--keep FOLDER` the projects stay there and
 are used again.
 """
@@ -123,10 +123,10 @@ def main(arguments: list[str]) -> int:
 
 def markdown(result: dict[str, Any]) -> str:
     """A line for each network of `SMALLEST` that has a row: what it became, and how far it is from its graph."""
-    rows = {row["model"]: row for row in result["rows"] if (row["method"], row["scheme"]) == IN_TABLE}
+    rows = [row for row in result["rows"] if row["model"] in SMALLEST and (row["method"], row["scheme"]) == IN_TABLE]
     lines = ["| " + " | ".join(_HEAD) + " |", "|---|" + "--:|" * (len(_HEAD) - 1)]
-    lines += [_line(rows[model]) for model in sorted(SMALLEST) if model in rows]
-    commits = ", ".join(sorted({row["host"]["commit"] for row in rows.values()}))
+    lines += map(_line, sorted(rows, key=_key))
+    commits = ", ".join(sorted({row["host"]["commit"] for row in rows}))
     about = result["host"]
     return (
         "\n".join([*lines, "", f"{about['date']}, commit {commits}, {about['cpu']}, {about['threads']} threads."])
@@ -155,18 +155,18 @@ def _line(row: dict[str, Any]) -> str:
     return "| " + " | ".join(cells) + " |"
 
 
-def _key(row: dict[str, Any]) -> tuple[str, str, str]:
-    return row["model"], row["method"], row["scheme"]
+def _key(row: dict[str, Any]) -> tuple[str, str, str, int]:
+    return row["model"], row["method"], row["scheme"], row.get("steps", 0)
 
 
 def _built(model: str, method: str, options: argparse.Namespace) -> dict[str, Any]:
     """Builds a model in a project of its own."""
+    steps = _STEPS.get(model, 0) if options.steps is None else options.steps
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder)
         if options.keep is not None:
-            root = options.keep.absolute() / f"{Path(model).stem}-{method}"
+            root = options.keep.absolute() / f"{Path(model).stem}-{method}-{steps}"
             root.mkdir(parents=True, exist_ok=True)
-        steps = _STEPS.get(model, 0) if options.steps is None else options.steps
         pixels = _project(root, model, method, options.scheme, steps)
         row: dict[str, Any] = {
             "model": Path(model).name,
