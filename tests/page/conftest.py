@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 from qatbuild.report.comparison import Model, difference
 from qatbuild.report.failures import Failure
@@ -30,6 +30,7 @@ NETS = {
     "lossy": Net(top1=70.0, drop=20.0, bytes=29_000, latency_ms=0.8, worst="conv2", passed=False, right=(70, 60, 80)),
     "team/net@a'b": Net(top1=88.0, warnings=(HOSTILE,)),
 }
+expect.set_options(timeout=20_000)
 FAILURES = {"lost:float": Failure("lost", "float", "Out of memory.\n  hint: take smaller batches")}
 
 

@@ -121,9 +121,9 @@ def test_arrow_keys_walk_through_the_points_and_enter_opens_a_model(page: Page) 
     chart = page.get_by_role("group", name="Accuracy against size")
     chart.focus()
     page.keyboard.press("ArrowRight")
-    assert chart.locator("output").inner_text() == "tiny 86 · 12 kB · on the front"
+    expect(chart.locator("output")).to_have_text("tiny 86 · 12 kB · on the front")
     page.keyboard.press("ArrowRight")
-    assert chart.locator("output").inner_text() == "lossy 70 · 29 kB · refused"
+    expect(chart.locator("output")).to_have_text("lossy 70 · 29 kB · refused")
     page.keyboard.press("Enter")
     expect(page.get_by_role("heading", level=1)).to_have_text("lossy")
 
@@ -134,7 +134,7 @@ def test_the_pointer_names_a_point_and_a_click_opens_it(page: Page) -> None:
     box = point.bounding_box()
     assert box is not None
     page.mouse.move(box["x"] + 2, box["y"] + 2)
-    assert chart.locator("output").inner_text().startswith("lossy")
+    expect(chart.locator("output")).to_contain_text("lossy")
     page.mouse.click(box["x"] + 2, box["y"] + 2)
     expect(page.get_by_role("heading", level=1)).to_have_text("lossy")
 
@@ -192,6 +192,7 @@ def test_back_returns_to_the_table_as_it_was(page: Page) -> None:
     page.locator(".models").get_by_role("link", name="small").click()
     page.wait_for_selector("text=Provenance")
     page.go_back()
+    expect(page.get_by_role("heading", level=1)).to_have_text("7 models")
     assert labels(page) == ["small"]
 
 
@@ -202,6 +203,7 @@ def test_the_theme_follows_the_system_until_one_is_chosen(opened: Opened, file: 
     dark.get_by_role("button", name="Theme").click()
     assert dark.evaluate(background) == bright
     dark.reload()
+    dark.wait_for_selector("[data-ready]")
     assert dark.get_by_role("button", name="Theme").inner_text() == "Theme: light"
 
 
@@ -257,4 +259,5 @@ def test_models_of_other_tasks_have_their_own_metric(opened: Opened, tmp_path: P
     assert labels(page) == ["angle"]
     assert page.get_by_role("heading", name="mae against size").is_visible()
     page.goto(f"{(tmp_path / 'page.html').as_uri()}#unlabelled")
+    expect(page.get_by_role("heading", level=1)).to_have_text("unlabelled")
     assert page.locator(".tiles .figure").nth(2).inner_text() == "2"

@@ -74,6 +74,7 @@ def test_answers_are_models_that_passed_and_less_error_is_better(errors: Page) -
 
 def test_less_error_is_a_gain_between_two_models(errors: Page) -> None:
     errors.goto(f"{errors.url}#?compare=bad&with=good")
+    expect(errors.locator("#trail")).to_contain_text("bad and good")
     figures = errors.get_by_role("region", name="Figures", exact=True)
     assert figures.locator(".gain").all_inner_texts() == [f"{MINUS}0.4", f"{MINUS}10 B ({MINUS}50 %)"]
     assert figures.locator(".loss").count() == 0
@@ -167,6 +168,7 @@ def test_the_button_of_the_theme_goes_through_all_and_paper_closes_what_it_opene
         seen.append(button.inner_text())
     assert seen == ["Theme: auto", "Theme: light", "Theme: dark", "Theme: auto"]
     page.goto(f"{plain_file.as_uri()}#net")
+    expect(page.get_by_role("heading", level=1)).to_have_text("net")
     closed = page.locator("details:not([open])")
     count = closed.count()
     page.evaluate("window.dispatchEvent(new Event('beforeprint')); window.dispatchEvent(new Event('afterprint'))")
@@ -180,18 +182,18 @@ def test_the_pointer_names_points_until_it_leaves_and_escape_lets_go(page: Page)
     chart.focus()
     for key in ("ArrowRight", "ArrowRight", "ArrowLeft"):
         page.keyboard.press(key)
-    assert says.inner_text().startswith("tiny")
+    expect(says).to_contain_text("tiny")
     page.keyboard.press("Escape")
-    assert says.inner_text() == ""
+    expect(says).to_have_text("")
     place = best.bounding_box()
     assert place is not None
     page.mouse.move(place["x"] + 2, place["y"] + 2)
-    assert says.inner_text().startswith("tiny")
+    expect(says).to_contain_text("tiny")
     page.mouse.move(place["x"] + 60, place["y"] + 60)
-    assert says.inner_text() == ""
+    expect(says).to_have_text("")
     page.mouse.move(place["x"] + 2, place["y"] + 2)
     page.mouse.move(place["x"], place["y"] + 800)
-    assert says.inner_text() == ""
+    expect(says).to_have_text("")
 
 
 def test_curves_name_the_nearest_step_until_the_pointer_leaves(opened: Opened, file: Path) -> None:
@@ -206,8 +208,8 @@ def test_curves_name_the_nearest_step_until_the_pointer_leaves(opened: Opened, f
     place = chart.locator("circle.dot").nth(1).bounding_box()
     assert place is not None
     page.mouse.move(place["x"] + 3, place["y"] + 3)
-    assert chart.locator("output").inner_text() == "float training 0.5 at 500"
-    assert chart.locator(".guide").get_attribute("visibility") == "visible"
+    expect(chart.locator("output")).to_have_text("float training 0.5 at 500")
+    expect(chart.locator(".guide")).to_have_attribute("visibility", "visible")
     page.mouse.move(place["x"], place["y"] - 400)
     expect(chart.locator(".guide")).to_have_attribute("visibility", "hidden")
 

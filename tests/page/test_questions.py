@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Locator, Page
+from playwright.sync_api import Locator, Page, expect
 
 MOST_CLICKS = 3
 MINUS = "\N{MINUS SIGN}"
@@ -25,6 +25,11 @@ class Reader:
 
     def opens(self, label: str) -> None:
         self.click(self.page.locator(".models").get_by_role("link", name=label, exact=True))
+        self.arrives(label)
+
+    def arrives(self, title: str) -> None:
+        """Waits for the view of this title: a new address is shown after the click that sets it."""
+        expect(self.page.get_by_role("heading", level=1)).to_have_text(title)
 
     def answer(self, kind: str) -> list[str]:
         """A figure, and the model that has it."""
@@ -82,6 +87,7 @@ def test_what_differs_between_two_models(reader: Reader) -> None:
     reader.click(reader.page.get_by_label("Compare wide"))
     reader.click(reader.page.get_by_label("Compare small"))
     reader.click(reader.page.get_by_role("button", name="Compare", exact=True))
+    reader.arrives("Two models")
     assert "/train/steps\t2000\t1000" in reader.section("Spec")
     assert f"cat\t95.00\t80.00\t{MINUS}15.00" in reader.section("Accuracy by class")
     assert f"conv2\t38\t8.5\t{MINUS}29.5" in reader.section("Layers")
@@ -89,6 +95,7 @@ def test_what_differs_between_two_models(reader: Reader) -> None:
 
 def test_what_changed_since_main(reader: Reader) -> None:
     reader.click(reader.page.get_by_role("link", name="What changed since main"))
+    reader.arrives("1 changed")
     text = reader.page.locator("main").inner_text()
     assert "/train/steps\t500\t1000" in text
     assert "35,000\t30,000" in text
@@ -96,7 +103,9 @@ def test_what_changed_since_main(reader: Reader) -> None:
 
 def test_what_changed_since_main_on_the_page_of_a_build_is_a_command_to_type(reader: Reader, plain_file: Path) -> None:
     reader.page.goto(plain_file.as_uri())
+    reader.page.wait_for_selector("[data-ready]")
     reader.click(reader.page.get_by_role("link", name="What changed since main?"))
+    reader.arrives("What changed since main?")
     assert "doit report --since main" in reader.page.locator("main").inner_text()
     assert "build/changes.html" in reader.page.locator("main").inner_text()
 
@@ -104,6 +113,7 @@ def test_what_changed_since_main_on_the_page_of_a_build_is_a_command_to_type(rea
 def test_where_the_time_of_a_build_went(reader: Reader) -> None:
     assert reader.answer("slowest") == ["45 s", "wide"]
     reader.click(reader.page.locator("[data-answer=slowest]").get_by_role("link"))
+    reader.arrives("wide")
     assert "float\t40 s" in reader.section("Stages")
 
 
