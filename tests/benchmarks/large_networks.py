@@ -42,9 +42,10 @@ _MEASURED = frozenset({"latency_ms", "latencies_ms"})
 _NETWORK = """
 import keras
 
-def network(images, classes, *, training, name):
+def network(images, classes, *, training, name, preprocessing):
     build = getattr(keras.applications, name)
-    return build(input_shape=tuple(images.shape[1:]), weights=None, classes=classes)
+    options = {} if preprocessing else {"include_preprocessing": False}
+    return build(input_shape=tuple(images.shape[1:]), weights=None, classes=classes, **options)
 """
 
 
@@ -81,7 +82,7 @@ def _built(checkout: Path, project: Path, network: str) -> dict[str, Any]:
     """Build a network in an empty folder with the environment of a checkout."""
     shutil.rmtree(project, ignore_errors=True)
     (project / "specs").mkdir(parents=True)
-    shutil.copyfile(_REPOSITORY / "dodo.py", project / "dodo.py")
+    shutil.copyfile(checkout / "dodo.py", project / "dodo.py")
     (project / "pyproject.toml").write_text("[tool.qatbuild]\nstore = false\n")
     (project / "applications.py").write_text(_NETWORK)
     random = np.random.default_rng(0)
@@ -90,11 +91,12 @@ def _built(checkout: Path, project: Path, network: str) -> dict[str, Any]:
         arrays[f"{part}_images"] = random.integers(0, 256, (_PICTURES, _SIZE_PX, _SIZE_PX, 3), np.uint8)
         arrays[f"{part}_labels"] = np.arange(_PICTURES) % _CLASSES
     np.savez(project / "specs/pictures.npz", **arrays)
-    itself = network.startswith(("MobileNetV3", "EfficientNet", "ConvNeXt"))  # they scale their input themselves
+    itself = network.startswith(("EfficientNetB", "ConvNeXt"))  # they always scale their input themselves
+    options = {"name": network, "preprocessing": not network.startswith(("MobileNetV3", "EfficientNetV2"))}
     spec = {
         "dataset": {"name": "npz", "path": "pictures.npz", "validation": 0},
         "input": {"mean": 0, "std_dev": 1} if itself else {"mean": 128, "std_dev": 128},
-        "model": {"call": "applications:network", "options": {"name": network}},
+        "model": {"call": "applications:network", "options": options},
         "train": {"steps": _STEPS, "batch_size": _BATCH, "learning_rate": {"initial": 0.001}},
         "quantize": {"method": "ptq", "scheme": "int8_per_channel", "calibration": {"images": _PICTURES}},
         "evaluate": {"max_accuracy_drop": 100},
