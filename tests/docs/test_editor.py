@@ -10,6 +10,7 @@ import os
 import re
 import shutil
 import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -33,13 +34,14 @@ WHOLE = START + '"model": {"name": "digitsnet"}, '
 EXTENDS = '{"extends": "_base.json", '
 
 
-def asked(*texts: str) -> list[dict[str, Any]]:
-    """Returns the answers for some texts, of which each may have a cursor."""
+def asked(*texts: str, with_schema: bool = True) -> list[dict[str, Any]]:
+    """Returns the answers for some texts, of which each may have a cursor, and names its schema if this is not set."""
     node, tools = shutil.which("node"), os.environ.get(TOOLS, "")
     if node is None or not (Path(tools) / "node_modules/vscode-json-languageservice").is_dir():
         pytest.skip(f"no language server: npm install --prefix DIR vscode-json-languageservice; {TOOLS}=DIR")
     questions = [{"text": text.replace("|", ""), "at": text.find("|") if "|" in text else None} for text in texts]
-    asking = json.dumps({"schema": json.loads(editor_schema.PAGE.read_text()), "questions": questions})
+    schema = json.loads(editor_schema.PAGE.read_text()) if with_schema else None
+    asking = json.dumps({"schema": schema, "questions": questions})
     done = subprocess.run([node, SERVER, tools], input=asking, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     return list(json.loads(done.stdout))
@@ -137,6 +139,17 @@ def test_an_editor_offers_what_may_stand_at_the_cursor() -> None:
     variant, extending = (set(answers[index]["labels"]) for index in (7, 11))
     assert not variant & {"extends", "variants", "matrix"}
     assert "extends" not in extending
+
+
+def test_an_editor_opens_the_schema_at_the_path_that_doit_schema_prints() -> None:
+    command = [sys.executable, "-m", "doit", "schema", "--path"]
+    path = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, check=True).stdout.strip()
+    spec = WHOLE + '"quantize": {"sch|eme": "uint9"}}'
+    texts = (spec.replace("{", f'{{"$schema": {json.dumps(name)}, ', 1) for name in (path, f"{path}.not"))
+    answer, lost = asked(*texts, with_schema=False)
+    assert "asymmetric, one scale per tensor" in answer["hover"]
+    assert [fault["text"] for fault in answer["faults"]] == ['"uint9"']
+    assert lost["hover"] == ""
 
 
 def test_an_editor_explains_the_field_below_the_cursor() -> None:
