@@ -194,6 +194,20 @@ def test_what_the_shell_says_of_a_build_that_was_stopped_without_warning_stays(t
         assert len(live(text)) == len(live(stopped))
 
 
+def test_fg_draws_the_block_of_a_build_that_was_stopped_without_warning_below_what_the_shell_said(
+    talking: Talking,
+) -> None:
+    with started_in_a_shell(talking) as terminal:
+        terminal.stop()
+        stopped = terminal.until(lambda text: "Stopped" in text and text.endswith("$"))
+        terminal.press(b"fg\n")
+        text = terminal.until(lambda text: len(live(text)) == 2 * len(live(stopped)))
+        assert text.startswith(stopped)
+        talking.release("float")
+        terminal.until(_says("8 built in"))
+        assert live(terminal.text) == live(stopped)
+
+
 def test_each_trial_of_doit_cure_has_live_lines(talking: Talking) -> None:
     refuse_all(talking)
     talking.doit()

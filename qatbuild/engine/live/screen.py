@@ -5,8 +5,8 @@ that neither tears the other. The cursor rests at the start of the block's last 
 the next drawing removes. A terminal that becomes narrower breaks the lines of the block as it breaks all others, and
 the next drawing counts the rows that they have then (as indicatif does, with which cargo and uv draw).
 
-Ctrl-Z removes the block, and `fg` draws it anew below what the shell has written. In the background nothing is drawn or
-removed: the terminal is another program's then, which has written below the block if `kill -STOP` left it there.
+Ctrl-Z removes the block, `kill -STOP` leaves it there; `fg` draws it anew below what the shell has written. In the
+background nothing is drawn or removed: the terminal is another program's then.
 
 Why not tqdm's own `position=`: it draws each bar by itself, leaves the broken rows of a narrower terminal behind, and
 text of others lands in the middle of a bar.
@@ -99,9 +99,9 @@ class Screen:
             self._is_away = True
 
     def _come_back(self) -> None:
-        """Lets the next drawing show the block again."""
+        """Lets the next drawing show the block anew, below what the shell has written meanwhile."""
         with self._lock:
-            self._is_away, self._lines = False, ()
+            self._is_away, self._lines, self._shown = False, (), ()
 
     def _has_terminal(self) -> bool:
         """Returns whether this process is in the foreground of its terminal."""

@@ -1,4 +1,4 @@
-"""Ctrl-Z: what a process does before it is stopped, and after it goes on."""
+"""Ctrl-Z and `kill -STOP`: what a process does before it is stopped, and after it goes on."""
 
 from __future__ import annotations
 
@@ -12,6 +12,8 @@ from collections.abc import Callable, Iterator
 def suspendable(leave: Callable[[], object], come_back: Callable[[], object]) -> Iterator[None]:
     """Calls `leave` before Ctrl-Z stops this process, and `come_back` when `fg` or `bg` lets it go on.
 
+    `kill -STOP` gives no warning: then only `come_back` is called.
+
     Does nothing outside of the main thread, and where Ctrl-Z is ignored or has another handler.
     """
     is_main = threading.current_thread() is threading.main_thread()
@@ -24,10 +26,11 @@ def suspendable(leave: Callable[[], object], come_back: Callable[[], object]) ->
         signal.signal(signal.SIGTSTP, signal.SIG_DFL)
         signal.raise_signal(signal.SIGTSTP)  # Sent to this thread, so that nothing more is done before the stop.
         signal.signal(signal.SIGTSTP, stop)
-        come_back()
 
     signal.signal(signal.SIGTSTP, stop)
+    former = signal.signal(signal.SIGCONT, lambda *_: come_back())
     try:
         yield
     finally:
         signal.signal(signal.SIGTSTP, signal.SIG_DFL)
+        signal.signal(signal.SIGCONT, former)
