@@ -14,7 +14,8 @@ from qatbuild.engine.file_cache import FileCache
 from qatbuild.engine.git import Revision, Span
 from qatbuild.engine.reason import Reason
 from qatbuild.exchange.errors import SpecError
-from qatbuild.plugin.commands.command import JSON, SpecCommand, write_json
+from qatbuild.plugin.commands.command import SpecCommand, write_json
+from qatbuild.plugin.commands.option import JSON, flag, option
 from qatbuild.plugin.session import Session
 from qatbuild.schema.label import Label, spec_of
 
@@ -31,8 +32,8 @@ class Affected(SpecCommand):
     )
     cmd_options = (
         JSON,
-        {"name": "since", "short": "", "long": "since", "type": str, "default": "", "help": "a commit, branch or tag"},
-        {"name": "why", "short": "", "long": "why", "type": bool, "default": False, "help": "also print the reasons"},
+        option("since", "", "a commit, branch or tag"),
+        flag("why", "also print the reasons"),
     )
 
     def run(self, session: Session, options: Any, names: list[str]) -> int:
