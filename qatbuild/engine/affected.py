@@ -20,10 +20,11 @@ from qatbuild.schema.label import spec_of
 Same = Callable[[str, str], bool]
 """Compares a source then and now, both paths relative to the repository, or absolute outside of it."""
 
-_PLANNING = (
-    "qatbuild.engine.plan",
-    *(f"qatbuild.schema.{name}" for name in ("load", "matrix", "methods", "model", "routes", "typed")),
-)
+_SHAPING = (
+    "alternatives", "comments", "ends", "label", "load", "matrix", "methods", "model", "routes", "rules.dataset",
+    "tasks", "typed",
+)  # fmt: skip
+PLANNING = ("qatbuild.engine.plan", "qatbuild.engine.plan_ends", *(f"qatbuild.schema.{name}" for name in _SHAPING))
 """Modules that decide what a spec means: a change of them affects every label."""
 
 
@@ -59,8 +60,7 @@ def affected(then: Side, now: Side, same: Same, always: Iterable[Reason]) -> dic
 
     `same` compares sources; `always` are reasons that affect every stage.
     """
-    former, present = then.code, now.code
-    planning = _modules(former.fingerprints(_PLANNING), present.fingerprints(_PLANNING))
+    planning = _modules(then.code.fingerprints(PLANNING), now.code.fingerprints(PLANNING))
     shared = [*always, *planning]
     if then.threads != now.threads:
         shared.append(Reason("threads", "", then.threads, now.threads))
