@@ -248,14 +248,14 @@ def _module(call: str | None) -> tuple[str, ...]:
 def _quantized(variant: Variant, training: Mapping[str, Any], quantize: Mapping[str, Any]) -> dict[str, Any]:
     """Returns the settings of the quantize stage: of a training, or of a calibration, without those of the other."""
     method = variant.quantize.method
-    foreign = {name for other, own in FIELDS_OF_METHOD.items() if other != method for name in own}
+    foreign = {name for other, names in FIELDS_OF_METHOD.items() if other != method for name in names}
     settings = {**training, "quantize": {name: value for name, value in quantize.items() if name not in foreign}}
     train = training["train"]
     if method == "ptq":  # Calibration augments nothing, and uses the seed only to choose images.
         del settings["augment"]
         return {**settings, "train": {"seed": train["seed"]}}
-    own = {"steps", "learning_rate", "checkpoint_every"} if variant.quantize.start == "float" else set()
-    return {**settings, "train": {name: value for name, value in train.items() if name not in own}}
+    of_float = {"steps", "learning_rate", "checkpoint_every"} if variant.quantize.start == "float" else set()
+    return {**settings, "train": {name: value for name, value in train.items() if name not in of_float}}
 
 
 def _deploy(chain: _Chain, variant: Variant, ends: Mapping[str, Any]) -> None:

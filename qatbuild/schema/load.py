@@ -236,9 +236,9 @@ def _merged(layers: list[Layer], errors: FaultList) -> tuple[Any, Any]:
     merged: Any = {}
     patches: Any = None
     for number, layer in reversed([*enumerate(layers)]):
-        own = {key: value for key, value in layer.document.items() if key != "variants"}
-        errors.add(replaced(merged, own), layers[number + 1 :])
-        merged = patched(merged, own)
+        fields = {key: value for key, value in layer.document.items() if key != "variants"}
+        errors.add(replaced(merged, fields), layers[number + 1 :])
+        merged = patched(merged, fields)
         if "variants" in layer.document:
             patches = merge_patch(patches, layer.document["variants"], keep_null=True)
     if isinstance(patches, dict):  # A null removes a variant of the base.
