@@ -13,7 +13,7 @@ from typing import Any
 from qatbuild.exchange.errors import Facts, SpecError
 from qatbuild.schema import faults, matrix, model
 from qatbuild.schema.alternatives import without_alternatives
-from qatbuild.schema.comments import without_comments
+from qatbuild.schema.comments import WITH_OPTIONS, without_comments
 from qatbuild.schema.diagnostics import Diagnostic, FaultySpecError, Sources
 from qatbuild.schema.fault_list import FaultList
 from qatbuild.schema.faults import Fault, Layer, ValidDocuments
@@ -33,6 +33,8 @@ _COMMANDS = {
 }  # fmt: skip
 RESERVED = _FOLDERS | _COMMANDS
 """Names that no spec may have: folders of the build, and commands."""
+
+_OPTIONS = tuple((section, "options") for section in WITH_OPTIONS)
 
 
 def find(specs: Path) -> dict[str, Path]:
@@ -214,10 +216,6 @@ def merge_patch(target: Any, patch: Any, *, keep_null: bool = False) -> Any:
 def patched(document: Any, patch: Any) -> Any:
     """Applies a merge patch to a document; what excludes the patch's fields is dropped (see alternatives.py)."""
     return merge_patch(without_alternatives(document, patch), patch)
-
-
-_OPTIONS = (("model", "options"), ("dataset", "options"))
-"""Objects with keyword arguments of the project's functions, which may be anything."""
 
 
 def replaced(document: Any, patch: Any, path: tuple[str, ...] = ()) -> Iterator[Fault]:
