@@ -90,11 +90,6 @@ class Owner:
         self.path = path
         self._descriptor: int | None = None
 
-    @property
-    def is_me(self) -> bool:
-        """Whether this process holds the lock."""
-        return self._descriptor is not None
-
     def take(self) -> bool:
         """Take the lock; returns whether it had to wait. While it waits, stderr names the holder.
 

@@ -85,10 +85,11 @@ def _perform(request: Request) -> None:
 def _exited(request: Request, end: SystemExit) -> BaseException:
     """Return an error for an exit that the project's code has called; any other, which obeys a signal, unchanged."""
     frames = traceback.extract_tb(end.__traceback__)
-    own = [frame for frame in frames if _is_of_project(Path(frame.filename), request.project)]
-    if not own:
+    in_project = [frame for frame in frames if _is_of_project(Path(frame.filename), request.project)]
+    if not in_project:
         return end
-    place = f"{Path(own[-1].filename).relative_to(request.project)}:{own[-1].lineno}: {own[-1].line}"
+    last = in_project[-1]
+    place = f"{Path(last.filename).relative_to(request.project)}:{last.lineno}: {last.line}"
     facts = [("stage", request.stage), ("at", place), ("exit status", end.code)]
     hint = "Return from the function, or raise an exception that says what is wrong: qatbuild calls it, and goes on."
     return StageError("The project's code ended the process of a stage.", facts, hint)
@@ -137,12 +138,12 @@ def _logged(request: Request) -> Iterator[None]:
     sys.stderr.flush()
     typed = request.console.is_file()
     terminal = os.open(request.console, os.O_WRONLY | os.O_APPEND) if typed else os.dup(2)
-    former = {number: os.dup(number) for number in (1, 2)}
+    copies = {number: os.dup(number) for number in (1, 2)}
     console.use(terminal, typed=typed)
     with (request.folder / "log.txt").open("a", encoding="utf-8") as log:
         log.write(f"== {request.stage} {time.strftime('%Y-%m-%d %H:%M:%S')} {request.key}\n")
         log.flush()
-        for number in former:
+        for number in copies:
             os.dup2(log.fileno(), number)
         try:
             yield
@@ -157,7 +158,7 @@ def _logged(request: Request) -> Iterator[None]:
         finally:
             for stream in (sys.stdout, sys.stderr, console.stream()):
                 stream.flush()
-            for number, copy in former.items():
+            for number, copy in copies.items():
                 os.dup2(copy, number)
 
 

@@ -108,12 +108,13 @@ def _start(line: str, running: dict[int, str], lifeline: tuple[int, int]) -> Non
     heavy = "tensorflow" in toolchain
     if heavy:
         _preload()
-    former = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})  # Python's own work at a fork would swallow it.
+    # Python's own work at a fork would swallow a SIGTERM.
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
     process = os.fork()
     if process == 0:
         _run_stage(path, lifeline)
     running[process] = line
-    signal.pthread_sigmask(signal.SIG_SETMASK, former)
+    signal.pthread_sigmask(signal.SIG_SETMASK, mask)
     if not heavy:  # Import while the light stage runs: the next stage probably needs it.
         _preload()
 

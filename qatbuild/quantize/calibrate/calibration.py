@@ -64,7 +64,7 @@ def calibrate(
     _refuse_not_finite(constant, values)
     for key, parts in _by_range(constant, values).items():
         measured.setdefault(key, []).append(_with_dead_channels(extremes(parts)))
-    ranges = {_key(row): _format(union(measured[_key(row)]), row) for row in rows}
+    ranges = {_key(row): _quantizable(union(measured[_key(row)]), row) for row in rows}
     _refuse_empty(varying, ranges)  # any range represents constants of 0
     ranges = {key: _widened(each) for key, each in ranges.items()}
     _widen_hard_swishes(session.graph, plan.quantized, ranges)
@@ -114,7 +114,7 @@ def _with_dead_channels(measured: MeasuredRange) -> MeasuredRange:
     )
 
 
-def _format(measured: MeasuredRange, row: QuantizedTensor) -> MeasuredRange:
+def _quantizable(measured: MeasuredRange, row: QuantizedTensor) -> MeasuredRange:
     """Widen a range to contain 0, and make it symmetric if the row is."""
     least, greatest = with_zero(measured)
     if not row.symmetric:

@@ -33,7 +33,8 @@ class PercentileObserver:
         self._percent = Fraction(str(percent))
         self._upper = np.zeros(_CLASSES, np.int64)
         self._lower: dict[int, npt.NDArray[np.int64]] = {}
-        self._wanted: tuple[tuple[int, int], tuple[int, int]] | None = None
+        self._ends: tuple[tuple[int, int], tuple[int, int]] | None = None
+        """Of the minimum and of the maximum: the upper bits, and the rank among the values that share them."""
 
     def see(self, parts: Sequence[tuple[npt.NDArray[np.float32], int | None]]) -> None:
         """Count the values of one batch."""
@@ -41,7 +42,7 @@ class PercentileObserver:
             assert quantized_dimension is None, "activations have no ranges per channel"
             keys = _keys(values)
             upper = keys >> _HALF
-            if self._wanted is None:
+            if self._ends is None:
                 self._upper += np.bincount(upper, minlength=_CLASSES)
                 continue
             for number in self._lower:
@@ -51,13 +52,13 @@ class PercentileObserver:
         """Go on to the lower bits, in the two classes that hold the minimum and the maximum."""
         count = int(self._upper.sum())
         rank = math.ceil(self._percent * count / 100)
-        self._wanted = _find(self._upper, count - rank), _find(self._upper, rank - 1)
-        self._lower = {number: np.zeros(_CLASSES, np.int64) for number, _ in self._wanted}
+        self._ends = _find(self._upper, count - rank), _find(self._upper, rank - 1)
+        self._lower = {number: np.zeros(_CLASSES, np.int64) for number, _ in self._ends}
 
     def measured(self) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
         """Return (min, max), scalars."""
-        assert self._wanted is not None
-        least, greatest = (_number(number, _find(self._lower[number], rest)[0]) for number, rest in self._wanted)
+        assert self._ends is not None
+        least, greatest = (_number(number, _find(self._lower[number], rest)[0]) for number, rest in self._ends)
         return least, greatest
 
 

@@ -108,8 +108,8 @@ class Insertion:
         """Round the biases; call it after `fake_quantize`. In training their gradients pass straight through."""
         for site in biases:
             learnt, spec = self._ranges[site.input_range.prefix], site.input_range
-            own = site.op in spec.observed
-            tensors = learnt.previous if own or self._precedes(site.op, spec) else learnt.updated
+            observes = site.op in spec.observed
+            tensors = learnt.previous if observes or self._precedes(site.op, spec) else learnt.updated
             weights = site.weights_range, self._ranges[site.weights_range.prefix].updated
             with v1.name_scope(f"{site.prefix}/"):
                 never_zero = site.transposed and not self._training

@@ -131,13 +131,13 @@ def _by_name(result: Any, names: Sequence[str], title: str) -> dict[str, Any]:
 
 def _failed(network: Called, fault: Exception, inputs: Inputs, sizes: Sizes) -> StageError:
     """Return the error of a function of the user that raised an exception; the traceback is in the log."""
-    last = traceback.extract_tb(fault.__traceback__)
+    frames = traceback.extract_tb(fault.__traceback__)
     module = str(_module(network)[0].__file__)
-    inside = [frame for frame in last if frame.filename == module]
-    own = inside or last
+    inside = [frame for frame in frames if frame.filename == module]
+    last = (inside or frames)[-1]
     facts = [
         ("model.call", network.call),
-        ("at", f"{Path(own[-1].filename).name}:{own[-1].lineno}: {own[-1].line}"),
+        ("at", f"{Path(last.filename).name}:{last.lineno}: {last.line}"),
         ("raised", f"{type(fault).__name__}: {fault}"),
     ]
     lone = len(inputs) == len(sizes) == 1

@@ -154,9 +154,9 @@ def check_output(last: tf.Operation, model: keras.Model, end: str) -> None:
 
 
 def _is_made_of_layers(model: keras.Model) -> bool:
-    own = any(each.__name__ in {"Functional", "Sequential"} for each in type(model).__mro__)
-    inner = (layer for layer in model.layers if isinstance(layer, keras.Model)) if own else ()
-    return own and all(_is_made_of_layers(layer) for layer in inner)
+    is_layers = any(each.__name__ in {"Functional", "Sequential"} for each in type(model).__mro__)
+    inner = (layer for layer in model.layers if isinstance(layer, keras.Model)) if is_layers else ()
+    return is_layers and all(_is_made_of_layers(layer) for layer in inner)
 
 
 def _out_of_place(model: keras.Model) -> Iterator[tuple[keras.Layer, str, str]]:

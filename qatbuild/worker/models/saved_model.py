@@ -64,9 +64,9 @@ def _read_once(path: Path, signature: str | None, _mtime_ns: int) -> tuple[Graph
             thread.submit(_save_function, path, signature, names, again).result()
             return _read_once(again, _USUAL, 0)
     function = meta.signature_def[chosen]
-    inputs = {name: info.name for name, info in sorted(function.inputs.items())}
+    inputs = {name: tensor.name for name, tensor in sorted(function.inputs.items())}
     definition, results = called_functions.inlined(meta.graph_def)
-    outputs = {name: results.get(info.name, info.name) for name, info in sorted(function.outputs.items())}
+    outputs = {name: results.get(tensor.name, tensor.name) for name, tensor in sorted(function.outputs.items())}
     definition = _read_by(definition, [*inputs.values(), *outputs.values()])
     variables = _loaded(path, list(meta.meta_info_def.tags), definition)
     original = _original_names(meta, variables)

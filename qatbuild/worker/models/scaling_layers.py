@@ -119,8 +119,8 @@ def _fields(affine: Affine) -> str:
 
 def _kind(layer: object) -> str:
     kind = type(layer)  # Not a class of the user's own that is derived from it: it may compute something else.
-    own = kind.__module__.partition(".")[0] == "keras"
-    return kind.__name__ if own and kind.__name__ in {"Rescaling", "Normalization"} else ""
+    is_keras = kind.__module__.partition(".")[0] == "keras"
+    return kind.__name__ if is_keras and kind.__name__ in {"Rescaling", "Normalization"} else ""
 
 
 def _affine(layer: Any) -> Affine:

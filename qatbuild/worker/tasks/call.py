@@ -28,8 +28,8 @@ def task(name: str, output: Output, dataset: DatasetFacts, inputs: Collection[st
     loss = OwnFunction.load(f"outputs.{name}.loss", output.loss or "") if labelled else None
     targets = (columns.target(name, output, dataset, inputs)[0],) if labelled else ()
     metrics = [
-        (_metric(key, own.better), OwnFunction.load(f"outputs.{name}.metrics.{key}", own.call))
-        for key, own in (output.metrics.items() if labelled else ())
+        (_metric(key, declared.better), OwnFunction.load(f"outputs.{name}.metrics.{key}", declared.call))
+        for key, declared in (output.metrics.items() if labelled else ())
     ]
     return Call(name, targets, loss, metrics)
 

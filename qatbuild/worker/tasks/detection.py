@@ -79,7 +79,7 @@ class Detection(Task):
         self._boxes, self._scores = f"{name}/boxes", f"{name}/scores"
         sizes = {self._boxes: _CORNERS, self._scores: classes and classes + 1}
         super().__init__(name, _METRICS if targets else (), targets, sizes)
-        self._layout, self._anchors = layout, anchors.centred(layout)
+        self._anchors = anchors.centred(layout)
 
     def check(self, tensors: Tensors) -> None:
         """See Task. NAME/boxes is [n, anchors, 4], NAME/scores [n, anchors, classes + 1] with the background first."""

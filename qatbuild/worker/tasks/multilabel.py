@@ -92,7 +92,7 @@ class _Labels(Meter):
             probabilities = results[self._name].reshape(len(results[self._name]), -1)
             labels = targets[target].reshape(probabilities.shape).astype(np.uint8)
             self._scores.add(probabilities, labels)
-            self._right += int(((probabilities > 0.5) == labels).sum())  # noqa: PLR2004
+            self._right += int(((probabilities > _EVEN) == labels).sum())
             self._count += labels.size
 
     def measured(self) -> dict[str, float | str]:

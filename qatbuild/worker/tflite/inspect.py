@@ -132,13 +132,6 @@ def computes_shapes(data: bytes) -> bool:
     return "SHAPE" in {str(flatbuffer_utils.opcode_to_name(model, code)) for code in range(len(model.operatorCodes))}
 
 
-def check_integer(model: Flatbuffer, scheme: str) -> None:
-    """Raise a ConversionError with all operations that are not of `scheme`'s integer type, and hints."""
-    unsupported = unsupported_ops(model, scheme)
-    if unsupported:
-        raise refusal(unsupported)
-
-
 def refusal(unsupported: Iterable[UnsupportedOp]) -> ConversionError:
     """Return the error that lists operations: ("norm1", "LOCAL_RESPONSE_NORMALIZATION: computes in float32 ...")."""
     unsupported = tuple(unsupported)

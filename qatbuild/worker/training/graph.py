@@ -133,8 +133,9 @@ def _total_loss(
     for name, task in target.tasks.items():
         if not task.targets:  # A pretrained network without labels.
             continue
-        own, wanted = ({each: tensors[each] for each in task.sizes}, {each: targets[each] for each in task.targets})
-        value, weight = task.loss(own, wanted, inputs), target.loss_weights[name]
+        of_task = {each: tensors[each] for each in task.sizes}
+        wanted = {each: targets[each] for each in task.targets}
+        value, weight = task.loss(of_task, wanted, inputs), target.loss_weights[name]
         losses.append(value if weight == 1 else value * weight)
     if not losses:
         return tf.zeros([], name="loss")

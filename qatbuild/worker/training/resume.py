@@ -107,5 +107,5 @@ class Resume:
 
     def _digests(self) -> Mapping[str, str]:
         """Return digests of published checkpoints from the previous state: those files have not changed since."""
-        former = saved_training.digests(self.folder)
-        return {name: digest for name, digest in former.items() if name.startswith("model.")}
+        published = saved_training.digests(self.folder)
+        return {name: digest for name, digest in published.items() if name.startswith("model.")}

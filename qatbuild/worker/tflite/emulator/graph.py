@@ -45,8 +45,8 @@ class EmulatedTensor:
     @property
     def limits(self) -> tuple[int, int]:
         """The smallest and largest value of its type."""
-        info = np.iinfo(self.dtype)
-        return int(info.min), int(info.max)
+        limits = np.iinfo(self.dtype)
+        return int(limits.min), int(limits.max)
 
 
 @dataclass(frozen=True)
