@@ -147,7 +147,7 @@ class _Chain(NamedTuple):
         packages: Iterable[str] = _TENSORFLOW,
         after: Iterable[str] = (),
     ) -> None:
-        """Adds a stage. `inputs` and `after` name stages of the chain; `sources` are paths by role, None for no file."""
+        """Adds a stage. `inputs` and `after` name earlier ones; `sources` are paths by role, None for no file."""
         paths = {role: path for role, path in (sources or {}).items() if path is not None}
         inside = {role: _relative(path, self.root) for role, path in paths.items()}
         upstream = {role: self.made[role] for role in inputs}

@@ -25,5 +25,5 @@ def entry(key: str) -> str:
 
 
 def keys(names: Iterable[str]) -> Iterator[str]:
-    """Yields those names in the folder of entries that are keys: a draft is none."""
+    """Yields those names in the folder of entries that are keys, not those of drafts."""
     return filter(_KEY.fullmatch, names)
