@@ -44,7 +44,7 @@ _CONVERSION = """\
 
 
 def build(subject: Subject, options: Mapping[str, Any], out: Path) -> Outcome:
-    """Write the four files. Gates: they compile without a warning, as C99 and as C++17, and hold the same bytes.
+    """Writes the four files. Gates: they compile without a warning, as C99 and as C++17, and hold the same bytes.
 
     The functions that convert real values must give what the evaluation computed. With the runtime tflm, TFLite Micro
     must have all of the model's operators.
@@ -144,7 +144,7 @@ const unsigned int {names.array}_size = {len(data)};
 
 
 def _round_trip(compiler: Path, language: str, names: Names, out: Path, work: Path) -> bytes:
-    """Compile and run a program with the artifacts; return the bytes that it writes."""
+    """Compiles and runs a program with the artifacts; returns the bytes that it writes."""
     kind, standard = ("c", "c99") if language == "C99" else ("c++", "c++17")
     main, program = work / f"main_{kind[-1]}.txt", work / f"round_trip_{standard}"
     main.write_text(_program(names), encoding="utf-8")
@@ -155,7 +155,7 @@ def _round_trip(compiler: Path, language: str, names: Names, out: Path, work: Pa
 
 
 def _program(names: Names) -> str:
-    """Return a program that writes the model's bytes, then the test vectors as the functions convert them."""
+    """Returns a program that writes the model's bytes, then the test vectors as the functions convert them."""
     ends = (*names.inputs, *names.outputs)
     sizes = "".join(_SIZE.format(prefix=names.prefix, array=each.array, macro=each.macro) for each in ends)
     calls = [(each, "quantize", f"real_{each.array}", f"{each.tensor.dtype}_t") for each in names.quantized]
@@ -175,7 +175,7 @@ def _program(names: Names) -> str:
 
 
 def _converted(names: Names, subject: Subject, count: int) -> bytes:
-    """Return what the functions must make of the test vectors."""
+    """Returns what the functions must make of the test vectors."""
     integers = [subject.samples.integers[each.key][:count].tobytes() for each in names.quantized]
     reals = subject.reference
     return b"".join([*integers, *(reals[each.key][:count].astype(np.float32).tobytes() for each in names.dequantized)])

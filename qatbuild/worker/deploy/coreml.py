@@ -36,7 +36,7 @@ _WHY = "the weights in the Core ML files cannot be matched to the graph's, and C
 
 
 def build(subject: Subject, options: Mapping[str, Any], out: Path) -> Outcome:
-    """Write both models, labels and the files for a Mac. Gates: dequantized weights; agreement with the float graph.
+    """Writes both models, labels and the files for a Mac. Gates: dequantized weights; agreement with the float graph.
 
     Each weight must be within half a step of 8 bits of the float graph's.
     """
@@ -91,7 +91,7 @@ def build(subject: Subject, options: Mapping[str, Any], out: Path) -> Outcome:
 
 
 def _converted(coremltools: Any, subject: Subject, options: Mapping[str, Any], graph: Any, kind: str) -> Any:
-    """Convert the float graph to a Core ML model; `kind` is mlprogram or neuralnetwork."""
+    """Converts the float graph to a Core ML model; `kind` is mlprogram or neuralnetwork."""
     inputs = coreml_ends.inputs(coremltools, subject, as_images=bool(options["image_input"]))
     precision = {"compute_precision": coremltools.precision.FLOAT32} if kind == "mlprogram" else {}
     try:
@@ -108,7 +108,7 @@ def _converted(coremltools: Any, subject: Subject, options: Mapping[str, Any], g
 
 
 def _save(model: Any, path: Path) -> None:
-    """Write a model without date and random identifiers, so that equal models have equal bytes."""
+    """Writes a model without date and random identifiers, so that equal models have equal bytes."""
     model.user_defined_metadata.pop(_DATE, None)
     model.save(str(path))
     for part in path.rglob("*.mlmodel"):

@@ -75,7 +75,7 @@ _CLASSES: Mapping[str, Without] = {
 
 
 def without_integer_form(operation: keras.Operation) -> Iterator[tuple[str, str, Without]]:
-    """Yield (name, class, why) for a layer that has no integer form, or for the layers inside it that have none.
+    """Yields (name, class, why) for a layer that has no integer form, or for the layers inside it that have none.
 
     `operation` may also be one on tensors, such as keras.ops.gelu.
     """
@@ -90,7 +90,7 @@ def without_integer_form(operation: keras.Operation) -> Iterator[tuple[str, str,
 
 
 def described(operation: keras.Operation) -> str:
-    """Return the class of a layer, and the function of an Activation: 'Activation("gelu")'."""
+    """Returns the class of a layer, and the function of an Activation: 'Activation("gelu")'."""
     kind = type(operation).__name__
     return f'{kind}("{_activation(operation)}")' if kind == "Activation" else kind
 

@@ -21,7 +21,7 @@ _METRICS = (Metric("auc"), Metric("accuracy", percent=True))
 
 
 def task(name: str, output: Output, dataset: DatasetFacts, inputs: Collection[str], *, labelled: bool) -> Multilabel:
-    """Make the task. Its target is 0 or 1, [n, k], or [n] for one column."""
+    """Makes the task. Its target is 0 or 1, [n, k], or [n] for one column."""
     if not labelled:
         return Multilabel(name, (), (), {name: None})
     target, column = columns.target(name, output, dataset, inputs)
