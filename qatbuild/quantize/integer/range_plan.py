@@ -34,8 +34,9 @@ def input_index(number: int) -> int:
     return -1 - number
 
 
-input_number = input_index
-"""Returns the number of the input from what stands for it."""
+def input_number(index: int) -> int:
+    """Returns the number of the input that `index` stands for: see input_index."""
+    return -1 - index
 
 
 @dataclass(frozen=True)
