@@ -69,20 +69,20 @@ def affected(then: Side, now: Side, same: Same, always: Iterable[Reason]) -> dic
     result: dict[str, dict[str, list[Reason]]] = {}
     for label, stages in now.plan.labels.items():
         before = then.plan.labels.get(label)
-        mine = {name: list(shared) for name in stages} if shared else {}
+        reasons = {name: list(shared) for name in stages} if shared else {}
         for name, id_ in stages.items():
             stage = now.plan.stages[id_]
             if before is None or name not in before:
                 how = "could not be read then" if spec_of(label) in then.broken else "is new"
-                mine.setdefault(name, []).append(Reason("label", label, now=how))
+                reasons.setdefault(name, []).append(Reason("label", label, now=how))
             else:
                 pair = (before[name], id_)
                 if pair not in compared:
                     compared[pair] = list(_differences(then, now, then.plan.stages[before[name]], stage, same))
                 if compared[pair]:
-                    mine.setdefault(name, []).extend(compared[pair])
-        if mine:
-            result[label] = mine
+                    reasons.setdefault(name, []).extend(compared[pair])
+        if reasons:
+            result[label] = reasons
     return result
 
 

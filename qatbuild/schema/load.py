@@ -95,10 +95,10 @@ def patched_variant(
 ) -> model.Variant:
     """Returns the variant that a merge patch makes of a valid document. SpecError if that is not valid."""
     result = patched(document, patch)
-    mine = [*faults.of_schema(result, ValidDocuments())] or [*rule_violations(result, file.parent, allowed_paths)]
-    if mine:
+    described = [*faults.of_schema(result, ValidDocuments())] or [*rule_violations(result, file.parent, allowed_paths)]
+    if described:
         raise SpecError(
-            "A patch makes an invalid spec.", [("file", file), *((str(each.path), each.text) for each in mine)]
+            "A patch makes an invalid spec.", [("file", file), *((str(each.path), each.text) for each in described)]
         )
     return typed(label, file, result)
 
@@ -123,8 +123,8 @@ def _checked(
     errors.add((Fault((), text) for text in name_errors(name)), layers[:1])
     merged, patches = _merged(layers, errors)
     if patches is not None:
-        mine = faults.of_schema({**merged, "variants": patches}, valid)
-        errors.add((fault for fault in mine if fault.path[:1] == ("variants",)), layers)
+        described = faults.of_schema({**merged, "variants": patches}, valid)
+        errors.add((fault for fault in described if fault.path[:1] == ("variants",)), layers)
     combined = _combinations(merged.pop("matrix", None), merged, layers, errors, valid)
     if not isinstance(patches, dict) or not patches:
         patches = {"": {}}
@@ -144,14 +144,14 @@ def _checked(
         if variant:
             over += [Layer(layer.file, ("variants", variant), _variant(layer.document, variant)) for layer in layers]
         label = "@".join(filter(None, (name, ",".join(filter(None, (variant, combination.name))))))
-        mine = [*faults.of_schema(document, valid), *_label_faults(label, variant)]
-        broken = {fault.path[:1] for fault in mine}
+        described = [*faults.of_schema(document, valid), *_label_faults(label, variant)]
+        broken = {fault.path[:1] for fault in described}
         rules = (
             fault for fault in rule_violations(document, file.parent, allowed_paths) if fault.path[:1] not in broken
         )
-        mine += itertools.islice(rules, faults.MOST)
-        errors.add(mine, [*over, *layers], variant)
-        with_faults += bool(mine)
+        described += itertools.islice(rules, faults.MOST)
+        errors.add(described, [*over, *layers], variant)
+        with_faults += bool(described)
         if max(len(errors), with_faults) >= faults.MOST:
             break
         if not errors:
@@ -184,11 +184,13 @@ def _combinations(
     """Returns the combinations of the merged matrix; only the empty combination without a valid matrix."""
     if cells is None:
         return [Combination()]
-    mine = [fault for fault in faults.of_schema({**merged, "matrix": cells}, valid) if fault.path[:1] == ("matrix",)]
+    described = [
+        fault for fault in faults.of_schema({**merged, "matrix": cells}, valid) if fault.path[:1] == ("matrix",)
+    ]
     combined: list[Combination] = []
-    if not mine:
-        combined, mine = matrix.combinations(cells, merged)
-    errors.add(mine, layers)
+    if not described:
+        combined, described = matrix.combinations(cells, merged)
+    errors.add(described, layers)
     return combined or [Combination()]
 
 

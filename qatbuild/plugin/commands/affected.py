@@ -44,8 +44,8 @@ class Affected(SpecCommand):
         labels, removed = _compare(session, revision)
         if names:
             session.select(names)
-            mine = {Label.parse(name).name for name in session.without_prefix(names)}
-            labels = {label: labels[label] for label in labels if not mine or {label, spec_of(label)} & mine}
+            wanted = {Label.parse(name).name for name in session.without_prefix(names)}
+            labels = {label: labels[label] for label in labels if not wanted or {label, spec_of(label)} & wanted}
         labels = {session.task(label): stages for label, stages in labels.items()}
         if options["json"]:
             write_json(

@@ -101,8 +101,8 @@ class SpecCommand(Command):  # type: ignore[misc]
         """
         if self.even_beside_a_task:
             return False
-        ours = set(map(id, command.creators))
-        others = {name: value for name, value in self.loader.namespace.items() if id(value) not in ours}
+        creators = set(map(id, command.creators))
+        others = {name: value for name, value in self.loader.namespace.items() if id(value) not in creators}
         tasks = load_tasks(others, (), allow_delayed=True, config=self.loader.config)
         return self.name in {*(task.name for task in tasks), *(session.prefix for session in command.sessions)}
 

@@ -302,5 +302,5 @@ def tasks_of_this_dodo(command: Invocation, tasks: Iterable[Any]) -> list[str] |
     """Returns the names of a dodo.py's tasks without a prefix; None, which means all to doit, if no task has one."""
     prefixes = {session.prefix for session in command.sessions} - {""}
     names = [task.name for task in tasks]
-    mine = [name for name in names if not any(name == each or name.startswith(f"{each}/") for each in prefixes)]
-    return mine if mine and len(mine) < len(names) else None
+    unprefixed = [name for name in names if not any(name == each or name.startswith(f"{each}/") for each in prefixes)]
+    return unprefixed if unprefixed and len(unprefixed) < len(names) else None

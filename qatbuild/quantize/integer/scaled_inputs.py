@@ -108,14 +108,14 @@ def _step(operation: tf.Operation, value: tf.Tensor) -> Affine | None:
     number = _entries(tf.get_static_value(operation.inputs[1 - place]), value)
     if number is None:
         return None
-    one, nothing = np.ones_like(number), np.zeros_like(number)
+    one, zero = np.ones_like(number), np.zeros_like(number)
     if operation.type == "Sub":
         return Affine(one, -number) if place == 0 else Affine(-one, number)
     if operation.type not in {"Mul", "RealDiv"}:
         return Affine(one, number)
     if not np.all(number) or (operation.type == "RealDiv" and place):
         return None
-    return Affine(number if operation.type == "Mul" else 1 / number, nothing)
+    return Affine(number if operation.type == "Mul" else 1 / number, zero)
 
 
 def _entries(constant: NDArray[np.float32] | None, value: tf.Tensor) -> NDArray[np.float64] | None:

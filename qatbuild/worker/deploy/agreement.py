@@ -36,8 +36,10 @@ def _compared(subject: Subject, task: Task, pair: tuple[_Reals, _Reals], near_ls
             for name in task.sizes
         ]
     )
-    mine, other = task.answers(ours), task.answers(theirs)
-    same = None if mine is None or other is None else _percent(mine == other)
+    our_answers, their_answers = task.answers(ours), task.answers(theirs)
+    same = None
+    if our_answers is not None and their_answers is not None:
+        same = _percent(our_answers == their_answers)
     return OutputComparison(
         same_percent=same,
         near_percent=_percent(steps <= near_lsb),

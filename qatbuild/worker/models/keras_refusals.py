@@ -128,7 +128,7 @@ def check_shape(model: keras.Model, name: str, end: keras.KerasTensor, tensor: t
 
 
 def _fits(wanted: Sequence[int | None], got: Sequence[int | None]) -> bool:
-    return len(wanted) == len(got) and all(size in {None, mine} for size, mine in zip(wanted, got, strict=True))
+    return len(wanted) == len(got) and all(size in {None, present} for size, present in zip(wanted, got, strict=True))
 
 
 def check_randomness(operations: Iterable[tf.Operation]) -> None:
