@@ -71,24 +71,21 @@ def build(subject: Subject, options: Mapping[str, Any], out: Path) -> Outcome:
         back = written[: len(written) - len(converted)]
         gates.append(_same_bytes(language, data, back))
         if converted:
-            same = written[len(back) :] == converted
-            got = "those" if same else "others"
-            gates.append(Gate(f"{language} conversions", "the integers and real values of LiteRT", got, passed=same))
+            gates.append(_same_values(language, converted, written[len(back) :]))
     rerun = subject.work / "round_trip.tflite"
     rerun.write_bytes(back)
-    figures: dict[str, Any] = {
-        "array": names.array,
-        "model_bytes": len(data),
-        "vectors": count,
-        "operators": list(needed.adders),
-        "missing_operators": list(needed.missing),
-    }
     return Outcome(
         artifact="model_data.cc",
         versions=versions,
         answers={"model_data.cc": subject.real(subject.run(rerun))},
         gates=tuple(gates),
-        figures=figures,
+        figures={
+            "array": names.array,
+            "model_bytes": len(data),
+            "vectors": count,
+            "operators": list(needed.adders),
+            "missing_operators": list(needed.missing),
+        },
         notes=(f"{len(data):,} bytes in flash", f"{len(needed.adders)} operators", f"{count} test vectors"),
         warnings=warnings,
     )
@@ -184,3 +181,8 @@ def _converted(names: Names, subject: Subject, count: int) -> bytes:
 def _same_bytes(language: str, data: bytes, back: bytes) -> Gate:
     got = f"{len(data):,} bytes" if back == data else f"{len(back):,} bytes, which differ"
     return Gate(f"{language} round trip", f"{len(data):,} bytes", got, passed=back == data)
+
+
+def _same_values(language: str, expected: bytes, values: bytes) -> Gate:
+    got = "those" if values == expected else "others"
+    return Gate(f"{language} conversions", "the integers and real values of LiteRT", got, passed=values == expected)

@@ -30,6 +30,7 @@ from qatbuild.worker.deploy import (
 )
 
 _DATE = "com.github.apple.coremltools.conversion_date"
+_KINDS = ("mlprogram", "neuralnetwork")
 _HALF_STEP = 0.51
 """Half a quantization step, and a margin for rounding."""
 _WHY = "the weights in the Core ML files cannot be matched to the graph's, and Core ML predicts on macOS only"
@@ -44,22 +45,13 @@ def build(subject: Subject, options: Mapping[str, Any], out: Path) -> Outcome:
     assert subject.graphs is not None
     float_graph = subject.graphs.float
     graph = graph_def.read(float_graph)
-    floats = {kind: _converted(coremltools, subject, options, graph, kind) for kind in ("mlprogram", "neuralnetwork")}
+    program, network = (_converted(coremltools, subject, options, graph, kind) for kind in _KINDS)
     package, model = out / "model.mlpackage", out / "model.mlmodel"
-    config = coremltools.optimize.coreml.OptimizationConfig(
-        global_config=coremltools.optimize.coreml.OpLinearQuantizerConfig(mode="linear_symmetric", weight_threshold=0)
-    )
-    program = coremltools.optimize.coreml.linear_quantize_weights(floats["mlprogram"], config)
-    _save(program, package)
-    network = coremltools.models.neural_network.quantization_utils.quantize_weights(floats["neuralnetwork"], 8)
-    _save(network, model)
-    coreml_ends.write_for_a_mac(subject, out, as_images=bool(options["image_input"]))
     quantized = {
-        package.name: coreml_weights.of_program(
-            coremltools, floats["mlprogram"], coremltools.models.MLModel(str(package))
-        ),
-        model.name: coreml_weights.of_network(floats["neuralnetwork"], coremltools.models.MLModel(str(model))),
+        package.name: _program_in_8_bits(coremltools, program, package),
+        model.name: _network_in_8_bits(coremltools, network, model),
     }
+    coreml_ends.write_for_a_mac(subject, out, as_images=bool(options["image_input"]))
     truth = graphs.run(graph, subject)
     answers: dict[str, dict[str, NDArray[Any]]] = {}
     for name, weights in quantized.items():
@@ -88,6 +80,20 @@ def build(subject: Subject, options: Mapping[str, Any], out: Path) -> Outcome:
         notes=(f"{model.name} {sizes[model.name]:,} bytes", "compared with dequantized weights"),
         warnings=("Core ML predicts on macOS only: run predict_on_mac.py there.",),
     )
+
+
+def _program_in_8_bits(coremltools: Any, program: Any, to: Path) -> dict[str, coreml_weights.Weights]:
+    """Writes an ML program with 8-bit weights; returns these weights, as they are read back."""
+    quantizer = coremltools.optimize.coreml.OpLinearQuantizerConfig(mode="linear_symmetric", weight_threshold=0)
+    config = coremltools.optimize.coreml.OptimizationConfig(global_config=quantizer)
+    _save(coremltools.optimize.coreml.linear_quantize_weights(program, config), to)
+    return coreml_weights.of_program(coremltools, program, coremltools.models.MLModel(str(to)))
+
+
+def _network_in_8_bits(coremltools: Any, network: Any, to: Path) -> dict[str, coreml_weights.Weights]:
+    """Writes a neural network with 8-bit weights; returns these weights, as they are read back."""
+    _save(coremltools.models.neural_network.quantization_utils.quantize_weights(network, 8), to)
+    return coreml_weights.of_network(network, coremltools.models.MLModel(str(to)))
 
 
 def _converted(coremltools: Any, subject: Subject, options: Mapping[str, Any], graph: Any, kind: str) -> Any:
