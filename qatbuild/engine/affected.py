@@ -20,10 +20,11 @@ from qatbuild.schema.label import spec_of
 Same = Callable[[str, str], bool]
 """Compares a source then and now, both paths relative to the repository, or absolute outside of it."""
 
-_PLANNING = (
-    "qatbuild.engine.plan",
-    *(f"qatbuild.schema.{name}" for name in ("load", "matrix", "methods", "model", "routes", "typed")),
-)
+_SHAPING = (
+    "alternatives", "comments", "ends", "label", "load", "matrix", "methods", "model", "routes", "rules.dataset",
+    "tasks", "typed",
+)  # fmt: skip
+PLANNING = ("qatbuild.engine.plan", "qatbuild.engine.plan_ends", *(f"qatbuild.schema.{name}" for name in _SHAPING))
 """Modules that decide what a spec means: a change of them affects every label."""
 
 
@@ -59,8 +60,7 @@ def affected(then: Side, now: Side, same: Same, always: Iterable[Reason]) -> dic
 
     `same` compares sources; `always` are reasons that affect every stage.
     """
-    former, present = then.code, now.code
-    planning = _modules(former.fingerprints(_PLANNING), present.fingerprints(_PLANNING))
+    planning = _modules(then.code.fingerprints(PLANNING), now.code.fingerprints(PLANNING))
     shared = [*always, *planning]
     if then.threads != now.threads:
         shared.append(Reason("threads", "", then.threads, now.threads))
@@ -69,20 +69,20 @@ def affected(then: Side, now: Side, same: Same, always: Iterable[Reason]) -> dic
     result: dict[str, dict[str, list[Reason]]] = {}
     for label, stages in now.plan.labels.items():
         before = then.plan.labels.get(label)
-        mine = {name: list(shared) for name in stages} if shared else {}
+        reasons = {name: list(shared) for name in stages} if shared else {}
         for name, id_ in stages.items():
             stage = now.plan.stages[id_]
             if before is None or name not in before:
                 how = "could not be read then" if spec_of(label) in then.broken else "is new"
-                mine.setdefault(name, []).append(Reason("label", label, now=how))
+                reasons.setdefault(name, []).append(Reason("label", label, now=how))
             else:
                 pair = (before[name], id_)
                 if pair not in compared:
                     compared[pair] = list(_differences(then, now, then.plan.stages[before[name]], stage, same))
                 if compared[pair]:
-                    mine.setdefault(name, []).extend(compared[pair])
-        if mine:
-            result[label] = mine
+                    reasons.setdefault(name, []).extend(compared[pair])
+        if reasons:
+            result[label] = reasons
     return result
 
 

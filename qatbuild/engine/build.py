@@ -267,14 +267,14 @@ class Builder:
             for id_, fresh in self._current.items()
             if not fresh.reasons and id_ not in self._finished
         }
-        now = time.time_ns()
+        now_ns = time.time_ns()
         for id_, texts_sha256 in list(self._finished.items()):  # Interrupted stages may end meanwhile.
             stage = self.plan.stages[id_]
             with contextlib.suppress(QatbuildError, OSError):
                 if texts_sha256 is not None:
-                    result[id_] = Verified(now, self.rebuilder.artifacts(stage, texts_sha256))
+                    result[id_] = Verified(now_ns, self.rebuilder.artifacts(stage, texts_sha256))
                 elif not (fresh := self.rebuilder.freshness(self.request(stage))).reasons:
-                    result[id_] = Verified(now, fresh.artifacts)
+                    result[id_] = Verified(now_ns, fresh.artifacts)
         self.rebuilder.save()
         return result
 

@@ -12,7 +12,7 @@ from urllib.parse import SplitResult, urlsplit
 from qatbuild.exchange.errors import SpecError
 
 VARIABLE, MODE_VARIABLE = "QATBUILD_CACHE", "QATBUILD_CACHE_MODE"
-MODES = ("read-write", "read", "off")
+READ_WRITE, READ, OFF = MODES = ("read-write", "read", "off")
 _ENVIRONMENT = (
     "set QATBUILD_CACHE_USER and QATBUILD_CACHE_PASSWORD, or QATBUILD_CACHE_TOKEN, or write the server into ~/.netrc;"
     " S3 and the like read their own configuration"
@@ -20,7 +20,7 @@ _ENVIRONMENT = (
 
 
 class Cache(NamedTuple):
-    """The URL or path of results on other machines, without credentials; `mode` is "read-write" or "read"."""
+    """The URL or path of results on other machines, without credentials; `mode` is READ_WRITE or READ."""
 
     url: str
     mode: str
@@ -29,7 +29,7 @@ class Cache(NamedTuple):
     @property
     def is_written(self) -> bool:
         """Whether results are uploaded."""
-        return self.mode == "read-write"
+        return self.mode == READ_WRITE
 
 
 def cache_of(settings: Mapping[str, Any], root: Path) -> Cache | None:
@@ -40,7 +40,7 @@ def cache_of(settings: Mapping[str, Any], root: Path) -> Cache | None:
     mode = _mode(settings)
     of_environment = os.environ.get(VARIABLE)
     url = str(settings.get("cache", "")) if of_environment is None else of_environment
-    if mode == "off" or not url:
+    if mode == OFF or not url:
         return None
     where = "tool.qatbuild.cache" if of_environment is None else VARIABLE
     bare = without_credentials(url, where)
@@ -88,7 +88,7 @@ def _timeout_s(settings: Mapping[str, Any]) -> float:
 
 def _mode(settings: Mapping[str, Any]) -> str:
     of_environment = os.environ.get(MODE_VARIABLE)
-    mode = str(settings.get("cache_mode", MODES[0])) if of_environment is None else of_environment
+    mode = str(settings.get("cache_mode", READ_WRITE)) if of_environment is None else of_environment
     if mode not in MODES:
         where = "tool.qatbuild.cache_mode" if of_environment is None else MODE_VARIABLE
         hint = f"write one of: {', '.join(MODES)}"

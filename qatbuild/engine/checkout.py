@@ -53,16 +53,16 @@ class Checkout(NamedTuple):
         repository = revision.top.resolve()
         inside = project.root.resolve().relative_to(repository)
         package = PACKAGE.resolve()
-        own = package.relative_to(repository) if package.is_relative_to(repository) else None
+        package_inside = package.relative_to(repository) if package.is_relative_to(repository) else None
         places = [os.path.relpath(place, revision.top) for place in (project.root.resolve(), *project.allowed)]
-        places += [str(own)] if own else []
+        places += [str(package_inside)] if package_inside else []
         revision.extract(top, places, _is_read)
         root = top / inside
         root.mkdir(parents=True, exist_ok=True)
         then = _project(root, revision, top)
         _adopt_valid_documents(project, then)
         loaded = LoadedProject.read(then, Everything())
-        modules = Code(root, FileCache(), top / own) if own else Code(root, code)
+        modules = Code(root, FileCache(), top / package_inside) if package_inside else Code(root, code)
         return cls(revision, top, Side(root, inside, loaded.plan, set(loaded.errors), modules, then.threads))
 
     def located(self, stage: Stage) -> Stage:
@@ -79,9 +79,9 @@ class Checkout(NamedTuple):
         repository = self.revision.top.resolve()
         if Path(path).is_absolute():
             return source
-        now = str(repository / path)
+        here = str(repository / path)
         if not self.revision.then.content(path) or self.revision.same(path, path):
-            return now
+            return here
         folder = PurePosixPath(path).parent.as_posix()
         self.revision.extract(self.top, [path, folder], lambda name: holds(path, name))
         return str(self.top / path)

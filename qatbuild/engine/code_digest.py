@@ -80,7 +80,7 @@ class Code:
             names = tuple(modules.split(","))
             self.digests[names], self._files[names] = digest, (since_ns, files)
 
-    def own(self) -> dict[str, tuple[str, list[str]]]:
+    def of_package(self) -> dict[str, tuple[str, list[str]]]:
         """Returns the digests so far that depend on qatbuild's own files only, in the form for `believe`."""
         inside = f"{self.package}{os.sep}"
         rows = {",".join(names): (digest, self._files[names][1]) for names, digest in self.digests.items()}

@@ -195,7 +195,7 @@ class FastPath:
                         groups += self._stage_groups(record, rebuilder, stage, verified[id_], latest_ns)
                     by_label = {label: routes[label] for label in labels_of_spec}
                     record.enter(name, dict.fromkeys(groups), Recorded(loaded.descriptions[name], by_label))
-        record.keep(rebuilder.code.own())
+        record.keep(rebuilder.code.of_package())
         missing = (path for path, exists in rebuilder.code.looked.items() if not exists)
         record.absent(map(self._short, missing))
         if self._record is None:
@@ -206,9 +206,9 @@ class FastPath:
 
     def _save(self, record: Record) -> None:
         if self._written:
-            now = time.time_ns()
+            now_ns = time.time_ns()
             files = [self._short(page.file) for page in self._written]
-            record.put(PAGES, files, now if all(page.is_intact for page in self._written) else 0)
+            record.put(PAGES, files, now_ns if all(page.is_intact for page in self._written) else 0)
         if self._record is None or self._folders_changed:
             record.put(FOLDERS, map(self._short, self.project.folders()), self.began_ns)
             try:

@@ -66,7 +66,7 @@ def _with_fork(mine: Sequence[bytes], others: Sequence[bytes], expected: array[i
     except OSError:
         return _states(mine), None
     parent = os.getpid()
-    former = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})  # The child must not run the parent's handlers.
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})  # The child must not run the parent's handlers.
     try:
         child = os.fork()
         if child == 0:
@@ -76,7 +76,7 @@ def _with_fork(mine: Sequence[bytes], others: Sequence[bytes], expected: array[i
         os.close(target)
         return _states(mine), None
     finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, former)
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
     os.close(target)
     try:
         result = _states(mine)

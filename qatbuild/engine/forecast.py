@@ -39,18 +39,18 @@ def forecast(plan: Plan, rebuilder: Rebuilder, wanted: Iterable[str], store: Sto
     for stage in needed(plan, wanted):
         ahead = {role for role, id_ in stage.inputs.items() if id_ not in results}
         inputs = {role: _input(rebuilder, plan.stages[id_], results.get(id_)) for role, id_ in stage.inputs.items()}
-        own, key = _own(rebuilder, stage, inputs)
-        own = [reason for reason in own if not (reason.kind == "input" and reason.where in ahead)]
+        reasons, key = _reasons(rebuilder, stage, inputs)
+        reasons = [reason for reason in reasons if not (reason.kind == "input" and reason.where in ahead)]
         key = None if ahead else key
-        text = store.text(key) if own and key is not None and store is not None else None
+        text = store.text(key) if reasons and key is not None and store is not None else None
         if text is not None:
             results[stage.id] = hashlib.sha256(text.encode()).hexdigest()
-        elif not own and not ahead:
+        elif not reasons and not ahead:
             results[stage.id] = rebuilder.input(stage).sha256
-        will = RESTORE if text is not None else RUN if own else MAY_RUN if ahead else CURRENT
-        never = any(reason.kind == "never" for reason in own)  # Then it cannot be cut off.
+        will = RESTORE if text is not None else RUN if reasons else MAY_RUN if ahead else CURRENT
+        never = any(reason.kind == "never" for reason in reasons)  # Then it cannot be cut off.
         upstream = [Reason("upstream", role) for role in stage.inputs if role in ahead and not never]
-        verdicts[stage.id] = Verdict(stage, will, (*own, *upstream), key)
+        verdicts[stage.id] = Verdict(stage, will, (*reasons, *upstream), key)
     rebuilder.save()
     return verdicts
 
@@ -75,12 +75,12 @@ def freshness(rebuilder: Rebuilder, stage: Stage, request: Request) -> Freshness
     result = rebuilder.freshness(request)
     reasons = result.reasons
     if reasons and reasons[0].kind == "never" and stage.home not in stage.labels:
-        former = next(filter(None, (_former(rebuilder, label, stage.name) for label in stage.labels)), None)
-        changed = [] if former is None else changes(former, request, rebuilder.code_table)
+        recorded_request = next(filter(None, (_former(rebuilder, label, stage.name) for label in stage.labels)), None)
+        changed = [] if recorded_request is None else changes(recorded_request, request, rebuilder.code_table)
         return Freshness(changed or reasons)
     if any(reason.kind == "input" for reason in reasons):
-        former = _request(Request.path_of(request.folder, request.stage))
-        upstream = [] if former is None else _upstream_changes(rebuilder, former, request)
+        recorded_request = _request(Request.path_of(request.folder, request.stage))
+        upstream = [] if recorded_request is None else _upstream_changes(rebuilder, recorded_request, request)
         return Freshness([*reasons, *(reason for reason in upstream if reason not in reasons)])
     return result
 
@@ -116,7 +116,7 @@ def _former(rebuilder: Rebuilder, label: str, name: str) -> Request | None:
     return None if path is None else _request(path)
 
 
-def _own(rebuilder: Rebuilder, stage: Stage, inputs: Mapping[str, Input]) -> tuple[list[Reason], str | None]:
+def _reasons(rebuilder: Rebuilder, stage: Stage, inputs: Mapping[str, Input]) -> tuple[list[Reason], str | None]:
     """Returns (reasons, key of the request) of a stage with these inputs; without a request, None for the key."""
     try:
         request = rebuilder.draft(stage, inputs)

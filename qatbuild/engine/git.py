@@ -169,12 +169,12 @@ class Revision:
         """Returns the blobs that git would make of changed files."""
         left, blobs = set(paths), dict[str, str]()
         for part in reversed(self._parts):  # A submodule comes after the repository around it, and has its own filters.
-            mine = sorted(path for path in left if path.startswith(part.prefix))
-            left -= {*mine}
-            if mine:
-                names = "".join(f"{path.removeprefix(part.prefix)}\n" for path in mine)
+            inside = sorted(path for path in left if path.startswith(part.prefix))
+            left -= {*inside}
+            if inside:
+                names = "".join(f"{path.removeprefix(part.prefix)}\n" for path in inside)
                 hashed = self._git(part.top, "hash-object", "--stdin-paths", text=os.fsencode(names))
-                blobs |= zip(mine, hashed.decode().split(), strict=True)
+                blobs |= zip(inside, hashed.decode().split(), strict=True)
         return blobs
 
     def _git(self, folder: Path, *arguments: str, text: bytes = b"") -> bytes:

@@ -68,8 +68,8 @@ def leftovers(build: Path, plan: Plan, keys: Mapping[str, str | None]) -> Iterat
     for folder in sorted(path.parent for path in (build / "work").rglob("request.json")):
         name, _, key = folder.name.rpartition("-")
         id_ = f"{folder.parent.relative_to(build / 'work').as_posix()}:{name}"
-        now = keys.get(id_, "")
-        if now is not None and now[:16] != key and not busy(folder / "lock"):
+        current_key = keys.get(id_, "")
+        if current_key is not None and current_key[:16] != key and not busy(folder / "lock"):
             yield Leftover(folder, (folder,))
     for folder in _label_folders(build):
         yield from _of_label(folder, folder.relative_to(build).as_posix(), plan)

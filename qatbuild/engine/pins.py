@@ -42,5 +42,5 @@ def _requirements(file: Path) -> list[Any]:
     except (OSError, ValueError):
         document = {}
     project, tool = document.get("project", {}), document.get("tool", {})
-    own = [project.get(name) for name in ("requires-python", "dependencies", "optional-dependencies")]
-    return [*own, document.get("dependency-groups"), *(tool.get(name) for name in ("uv", "poetry", "pdm"))]
+    fields = [project.get(name) for name in ("requires-python", "dependencies", "optional-dependencies")]
+    return [*fields, document.get("dependency-groups"), *(tool.get(name) for name in ("uv", "poetry", "pdm"))]

@@ -147,6 +147,7 @@ class _Chain(NamedTuple):
         packages: Iterable[str] = _TENSORFLOW,
         after: Iterable[str] = (),
     ) -> None:
+        """Adds a stage. `inputs` and `after` name earlier ones; `sources` are paths by role, None for no file."""
         paths = {role: path for role, path in (sources or {}).items() if path is not None}
         inside = {role: _relative(path, self.root) for role, path in paths.items()}
         upstream = {role: self.made[role] for role in inputs}
@@ -171,10 +172,7 @@ def _stages(variant: Variant, root: PurePath) -> list[Stage]:
     chain = _Chain(variant.label, root, {})
     spec: dict[str, Any] = {name: plain(getattr(variant, name)) for name in _SECTIONS}
     weights = spec["model"].pop("weights")
-    model = {name: value for name, value in spec["model"].items() if value is not None}
-    file = {"network": next((model[kind] for kind in _FILES if kind in model), None)}
-    file |= {f"file {_relative(path, root)}": path for path in model.pop("files")}
-    model.update({kind: PurePath(model[kind]).name for kind in _FILES if kind in model})
+    model, files = _model(spec["model"], root)
     ends = ends_settings(variant)
     training = {**ends, "augment": spec["augment"], "model": model, "train": spec["train"]}
     scheme = {"scheme": variant.quantize.scheme}
@@ -189,20 +187,20 @@ def _stages(variant: Variant, root: PurePath) -> list[Stage]:
     reading = {**built, "packages": (*built["packages"], *_reading(variant))}
     wing = f"qatbuild.quantize.{variant.quantize.mode}"  # quantize/modes.py imports it by name.
     chain.add(
-        "check", rewritten, inputs=("dataset",), sources=file, **{**built, "modules": (*network, f"{wing}.check")}
+        "check", rewritten, inputs=("dataset",), sources=files, **{**built, "modules": (*network, f"{wing}.check")}
     )
     checked = ["dataset", "check"]
     trained = []
     if variant.quantize.start == "float":
-        sources = {**file, "weights": weights}
+        sources = {**files, "weights": weights}
         chain.add("float", training, inputs=("dataset",), sources=sources, after=("check",), **reading)
         trained = ["float"]
     measured = ("qatbuild.worker.stages.calibrate",) if variant.quantize.method == "ptq" else ()
     rewriting = (*network, f"{wing}.rewrite")
     quantizing = {**reading, "modules": (*rewriting, *measured)}
     quantized = _quantized(variant, training, spec["quantize"])
-    chain.add("quantize", quantized, inputs=(*checked, *trained), sources=file, **quantizing)
-    chain.add("export", rewritten, inputs=checked, sources=file, **{**built, "modules": rewriting})
+    chain.add("quantize", quantized, inputs=(*checked, *trained), sources=files, **quantizing)
+    chain.add("export", rewritten, inputs=checked, sources=files, **{**built, "modules": rewriting})
     chain.add("freeze", {"convert": spec["convert"]}, inputs=("export", "quantize", *trained))
     chain.add("convert", {**ends, "quantize": scheme}, inputs=("export", "freeze"), packages=runtime)
     chain.add(
@@ -214,6 +212,15 @@ def _stages(variant: Variant, root: PurePath) -> list[Stage]:
     )
     _deploy(chain, variant, ends)
     return list(chain.made.values())
+
+
+def _model(fields: Mapping[str, Any], root: PurePath) -> tuple[dict[str, Any], dict[str, str | None]]:
+    """Returns the settings of a network, which have its file by name only, and its files by role."""
+    settings = {name: value for name, value in fields.items() if value is not None}
+    files = {"network": next((settings[kind] for kind in _FILES if kind in settings), None)}
+    files |= {f"file {_relative(path, root)}": path for path in settings.pop("files")}
+    settings.update({kind: PurePath(settings[kind]).name for kind in _FILES if kind in settings})
+    return settings, files
 
 
 def _dataset(chain: _Chain, variant: Variant) -> None:
@@ -248,14 +255,14 @@ def _module(call: str | None) -> tuple[str, ...]:
 def _quantized(variant: Variant, training: Mapping[str, Any], quantize: Mapping[str, Any]) -> dict[str, Any]:
     """Returns the settings of the quantize stage: of a training, or of a calibration, without those of the other."""
     method = variant.quantize.method
-    foreign = {name for other, own in FIELDS_OF_METHOD.items() if other != method for name in own}
+    foreign = {name for other, names in FIELDS_OF_METHOD.items() if other != method for name in names}
     settings = {**training, "quantize": {name: value for name, value in quantize.items() if name not in foreign}}
     train = training["train"]
     if method == "ptq":  # Calibration augments nothing, and uses the seed only to choose images.
         del settings["augment"]
         return {**settings, "train": {"seed": train["seed"]}}
-    own = {"steps", "learning_rate", "checkpoint_every"} if variant.quantize.start == "float" else set()
-    return {**settings, "train": {name: value for name, value in train.items() if name not in own}}
+    of_float = {"steps", "learning_rate", "checkpoint_every"} if variant.quantize.start == "float" else set()
+    return {**settings, "train": {name: value for name, value in train.items() if name not in of_float}}
 
 
 def _deploy(chain: _Chain, variant: Variant, ends: Mapping[str, Any]) -> None:

@@ -25,9 +25,9 @@ def record_of(home: Path, name: str) -> Path | None:
     The record of a shared stage is found by following the inputs from the label's own stages.
     """
     folder = home / "deploy" / route if (route := route_of(name)) else home
-    own = Request.path_of(folder, name)
-    if own.is_file():
-        return own
+    record = Request.path_of(folder, name)
+    if record.is_file():
+        return record
     return next((path for path in _with_inputs(sorted(home.glob("*.request.json"))) if _stage(path) == name), None)
 
 

@@ -27,7 +27,7 @@ class Activity(NamedTuple):
         return max(0, self.total - self.done) / self.per_second if self.total and self.per_second else None
 
     def to_line(self) -> str:
-        """Return the line that `read` reads."""
+        """Returns the line that `read` reads."""
         return f"{json.dumps(self._asdict())}\n"
 
 
@@ -37,12 +37,12 @@ class Warned(NamedTuple):
     warning: str
 
     def to_line(self) -> str:
-        """Return the line that `read` reads."""
+        """Returns the line that `read` reads."""
         return f"{json.dumps(self._asdict())}\n"
 
 
 def read(line: str) -> Activity | Warned | None:
-    """Read a line; None for one that is cut off, as on a full disk, or of another version."""
+    """Reads a line; None for one that is cut off, as on a full disk, or of another version."""
     try:
         fields: Any = json.loads(line)
         return Warned(str(fields["warning"])) if "warning" in fields else _activity(**fields)
@@ -60,7 +60,7 @@ def _activity(
     per_second: float | None,
     loss: float | None,
 ) -> Activity:
-    """Make an activity of fields in JSON; ValueError, TypeError or OverflowError for others."""
+    """Makes an activity of fields in JSON; ValueError, TypeError or OverflowError for others."""
     return Activity(
         str(title),
         str(unit),

@@ -44,7 +44,7 @@ class Column(NamedTuple):
 
     @classmethod
     def of(cls, fields: Json) -> Column:
-        """Read what `to_json` of the dataset's facts wrote."""
+        """Reads what `to_json` of the dataset's facts wrote."""
         rows = fields["statistics"]
         statistics: Statistics | RealStatistics | None = None
         if rows is not None and fields["dtype"] == "uint8":
@@ -78,7 +78,7 @@ class DatasetFacts(NamedTuple):
 
     @classmethod
     def of(cls, facts: Json) -> DatasetFacts:
-        """Read the facts of a manifest."""
+        """Reads the facts of a manifest."""
         columns = {name: Column.of(each) for name, each in facts["columns"].items()}
         notes, labelled = tuple(facts["notes"]), bool(facts["labelled"])
         return cls(columns, facts["counts"], facts["class_counts"], notes, facts["conversions"], labelled)

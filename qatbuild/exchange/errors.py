@@ -36,7 +36,7 @@ Facts = Iterable[tuple[str, object]]
 
 
 def printable(text: str, longest: int = 0, keep: str = "") -> str:
-    """Return a text as one line that any terminal, file and page can show.
+    """Returns a text as one line that any terminal, file and page can show.
 
     Line breaks, ESC and other control characters, changes of direction and lone surrogates become Python's escapes,
     except the characters in `keep`. A text longer than `longest` loses its middle; with 0 none is too long.
@@ -53,14 +53,14 @@ class QatbuildError(Exception):
     """An expected failure: a message, the facts (where), and a hint (what to do)."""
 
     def __init__(self, message: str, facts: Facts = (), hint: str = "") -> None:
-        """Make an error; values become text."""
+        """Makes an error; values become text."""
         super().__init__(message)
         self.message = message
         self.facts = [(label, str(value)) for label, value in facts]
         self.hint = hint
 
     def block(self) -> str:
-        """Return the error as text, with at most LINES printable lines: message, aligned facts, hint."""
+        """Returns the error as text, with at most LINES printable lines: message, aligned facts, hint."""
         first = textwrap.wrap(_paragraph(self.message), WIDTH) or [""]
         last: list[str] = []
         if self.hint:
@@ -77,7 +77,7 @@ class QatbuildError(Exception):
         return "\n".join([*first, *(f"  {label:<{width}}  {line}" for label, line in shown), *more, *last])
 
     def in_one_line(self) -> str:
-        """Return the message, and the values of the facts in brackets."""
+        """Returns the message, and the values of the facts in brackets."""
         values = "; ".join(value for _, value in self.facts)
         return f"{self.message} ({values})" if values else self.message
 
@@ -85,7 +85,7 @@ class QatbuildError(Exception):
         return self.block()
 
     def to_json(self) -> str:
-        """Return the error as JSON, to cross the process boundary."""
+        """Returns the error as JSON, to cross the process boundary."""
         fields = {"kind": type(self).__name__, "message": self.message, "facts": self.facts, "hint": self.hint}
         return json.dumps(fields, indent=1)
 
@@ -127,14 +127,14 @@ class AcceptanceError(StageError):
 
 
 def system_facts(fault: OSError) -> list[tuple[str, object]]:
-    """Return the file that the system refused, and its reason."""
+    """Returns the file that the system refused, and its reason."""
     file = fault.filename2 or fault.filename
     named = [] if file is None else [("file", file)]
     return [*named, ("reason", fault.strerror or fault)]
 
 
 def system_hint(fault: OSError) -> str:
-    """Return what the user can do about a fault of the disk; '' where that depends."""
+    """Returns what the user can do about a fault of the disk; '' where that depends."""
     for numbers, hint in _SYSTEM_HINTS.items():
         if fault.errno in numbers:
             return hint
@@ -159,7 +159,7 @@ _SYSTEM_HINTS = {
 
 
 def from_json(text: str) -> QatbuildError:
-    """Read the error that `to_json` wrote; an unknown kind becomes a StageError. ValueError for another text."""
+    """Reads the error that `to_json` wrote; an unknown kind becomes a StageError. ValueError for another text."""
     fields: dict[str, Any] = json.loads(text)
     kinds = {kind.__name__: kind for kind in _tree(QatbuildError)}
     try:

@@ -33,7 +33,7 @@ class Gate(NamedTuple):
 
     @classmethod
     def of(cls, fields: Json) -> Gate:
-        """Read a gate of a manifest, report.json or route.json."""
+        """Reads a gate of a manifest, report.json or route.json."""
         return cls(fields["name"], fields["wanted"], fields["got"], fields["passed"])
 
     @property
@@ -56,7 +56,7 @@ class IntegerTensor(NamedTuple):
 
     @classmethod
     def of(cls, fields: Json) -> IntegerTensor:
-        """Read what `to_json` wrote."""
+        """Reads what `to_json` wrote."""
         return cls(fields["dtype"], fields["scale"], fields["zero_point"], tuple(fields["shape"]))
 
     def real(self, integers: Any) -> Any:
@@ -89,7 +89,7 @@ class Checkpoints(NamedTuple):
 
     @classmethod
     def of(cls, facts: Json) -> Checkpoints:
-        """Read them among the facts of the stages `float` and `quantize`."""
+        """Reads them among the facts of the stages `float` and `quantize`."""
         steps, best = tuple(int(step) for step in facts["steps"]), facts["best"]
         last, metric = int(facts["last"]), str(facts["metric"])
         return cls(steps, last, None if best is None else int(best), metric, facts["validation"])
@@ -119,7 +119,7 @@ class FloatFacts(NamedTuple):
 
     @classmethod
     def of(cls, facts: Json) -> FloatFacts:
-        """Read the facts of a manifest."""
+        """Reads the facts of a manifest."""
         return cls(Checkpoints.of(facts), bool(facts["from_weights"]))
 
 
@@ -144,7 +144,7 @@ class QuantizeFacts(NamedTuple):
 
     @classmethod
     def of(cls, facts: Json) -> QuantizeFacts:
-        """Read the facts of a manifest."""
+        """Reads the facts of a manifest."""
         rewritten = Rewritten(int(facts["fake_quants"]), facts["ranges"])
         return cls(Checkpoints.of(facts), rewritten, tuple(facts["warnings"]))
 
@@ -166,7 +166,7 @@ class ExportFacts(NamedTuple):
 
     @classmethod
     def of(cls, facts: Json) -> ExportFacts:
-        """Read the facts of a manifest."""
+        """Reads the facts of a manifest."""
         return cls(facts["inputs"], facts["outputs"], tuple(facts["float_layers"]))
 
 
@@ -188,7 +188,7 @@ class FreezeFacts(NamedTuple):
 
     @classmethod
     def of(cls, facts: Json) -> FreezeFacts:
-        """Read the facts of a manifest."""
+        """Reads the facts of a manifest."""
         steps = facts["checkpoint_step"], facts["float_checkpoint_step"]
         return cls(*steps, facts["inputs"], facts["outputs"], tuple(facts["warnings"]))
 
@@ -213,7 +213,7 @@ class ConvertFacts(NamedTuple):
 
     @classmethod
     def of(cls, facts: Json) -> ConvertFacts:
-        """Read the facts of a manifest."""
+        """Reads the facts of a manifest."""
         return cls(
             inputs={name: IntegerTensor.of(each) for name, each in facts["inputs"]},
             outputs={name: IntegerTensor.of(each) for name, each in facts["outputs"]},

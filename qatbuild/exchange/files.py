@@ -129,12 +129,12 @@ def check_regular(descriptor: int, file: Path | str) -> None:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Replace a file by rename: readers see the old or the new text, never a part. OSError names this file."""
+    """Replaces a file by rename: readers see the old or the new text, never a part. OSError names this file."""
     write_bytes(path, text.encode())
 
 
 def write_bytes(path: Path, data: bytes) -> None:
-    """Replace a file by rename, as `write_text` does."""
+    """Replaces a file by rename, as `write_text` does."""
     draft = f"{path.parent}/.{path.name}.{os.getpid()}.{threading.get_ident()}"
     try:
         try:

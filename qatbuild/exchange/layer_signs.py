@@ -70,7 +70,7 @@ class LayerSigns(NamedTuple):
 
     @classmethod
     def of(cls, fields: Mapping[str, Any]) -> LayerSigns:
-        """Read the "signs" of a row of report.json's "layers"; KeyError or TypeError for anything else."""
+        """Reads the "signs" of a row of report.json's "layers"; KeyError or TypeError for anything else."""
         ends = {name: _range(fields[name]) for name in ("range", "values", "float_values")}
         norm, reads = fields["batch_norm"], fields.get("reads")
         return cls(

@@ -21,7 +21,7 @@ _FLAGS = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NONBLOCK
 
 @contextlib.contextmanager
 def held(path: Path, *, shared: bool = False) -> Iterator[None]:
-    """Hold the lock on `path`, after waiting for it; alone, or `shared` with others who share it.
+    """Holds the lock on `path`, after waiting for it; alone, or `shared` with others who share it.
 
     The file stays: if it were removed, two processes could hold the lock. So nothing else in its place is removed
     either: OSError, with the path, for that and for a file that cannot be opened or locked.
@@ -90,13 +90,8 @@ class Owner:
         self.path = path
         self._descriptor: int | None = None
 
-    @property
-    def is_me(self) -> bool:
-        """Whether this process holds the lock."""
-        return self._descriptor is not None
-
     def take(self) -> bool:
-        """Take the lock; returns whether it had to wait. While it waits, stderr names the holder.
+        """Takes the lock; returns whether it had to wait. While it waits, stderr names the holder.
 
         OSError, with the path, if it cannot be taken.
         """
@@ -134,7 +129,7 @@ class Owner:
             return "unknown"
 
     def give_back(self) -> None:
-        """Release the lock."""
+        """Releases the lock."""
         if self._descriptor is not None:
             os.close(self._descriptor)
             self._descriptor = None

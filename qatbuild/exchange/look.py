@@ -29,7 +29,7 @@ class DataQuestion(NamedTuple):
 
     @classmethod
     def of(cls, fields: Mapping[str, Any]) -> DataQuestion:
-        """Read what `plain` of a question wrote."""
+        """Reads what `plain` of a question wrote."""
         return cls(**fields)
 
 
@@ -89,7 +89,7 @@ class DataLook(NamedTuple):
 
     @classmethod
     def of(cls, fields: Mapping[str, Any]) -> DataLook:
-        """Read what `plain` of a look wrote."""
+        """Reads what `plain` of a look wrote."""
         inputs = tuple(InputLook(**each) for each in fields["inputs"])
         targets = tuple(TargetLook(**each) for each in fields["targets"])
         return cls(**{**fields, "inputs": inputs, "targets": targets, "network": NetworkLook(**fields["network"])})
@@ -112,7 +112,7 @@ class SpeedQuestion(NamedTuple):
 
     @classmethod
     def of(cls, fields: Mapping[str, Any]) -> SpeedQuestion:
-        """Read what `plain` of a question wrote."""
+        """Reads what `plain` of a question wrote."""
         return cls(**fields)
 
     @property

@@ -37,17 +37,17 @@ class Manifest:
 
     @staticmethod
     def path_of(folder: Path, stage: str) -> Path:
-        """Return the path of a stage's manifest."""
+        """Returns the path of a stage's manifest."""
         return folder / f"{stage}.manifest.json"
 
     @classmethod
     def read(cls, path: Path) -> Manifest:
-        """Read a manifest; ArtifactError if it is missing or invalid."""
+        """Reads a manifest; ArtifactError if it is missing or invalid."""
         return cls.read_with_text(path)[0]
 
     @classmethod
     def read_with_text(cls, path: Path) -> tuple[Manifest, str]:
-        """Read a manifest: (manifest, its text); ArtifactError if it is missing or invalid."""
+        """Reads a manifest: (manifest, its text); ArtifactError if it is missing or invalid."""
         try:
             text = read_text(path)
             return cls.parse(text, path.parent), text
@@ -56,7 +56,7 @@ class Manifest:
 
     @classmethod
     def parse(cls, text: str | bytes, folder: Path) -> Manifest:
-        """Parse the text of a manifest of artifacts in `folder`; ValueError if it is invalid."""
+        """Parses the text of a manifest of artifacts in `folder`; ValueError if it is invalid."""
         try:
             fields = parse_json(text)
             files = {name: (int(size), str(digest)) for name, (size, digest) in fields["files"].items()}
@@ -68,7 +68,7 @@ class Manifest:
 
     @classmethod
     def of(cls, stage: str, folder: Path, facts: Mapping[str, Any]) -> Manifest:
-        """Make the manifest of all files below `folder`, except the logs."""
+        """Makes the manifest of all files below `folder`, except the logs."""
         paths = [Path(where, name) for where, _, names in os.walk(folder) for name in names]
         files = {
             name.as_posix(): (0, "") if name.name in CLOCKED else (path.stat().st_size, file_sha256(path))
@@ -78,11 +78,11 @@ class Manifest:
         return cls(stage, folder, files, facts)
 
     def to_json(self) -> str:
-        """Return the manifest's text, which is equal for equal artifacts and facts."""
+        """Returns the manifest's text, which is equal for equal artifacts and facts."""
         return lined_json({"stage": self.stage, "files": self.files, "facts": self.facts}, sort_keys=True)
 
     def file(self, name: str) -> Path:
-        """Return the path of one artifact; ArtifactError if the stage has no such artifact."""
+        """Returns the path of one artifact; ArtifactError if the stage has no such artifact."""
         if name not in self.files:
             raise ArtifactError(f"The stage {self.stage} left no {name}.", [("it left", ", ".join(self.files))])
         return self.folder / name

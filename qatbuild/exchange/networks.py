@@ -92,7 +92,7 @@ Network = Shipped | Called | KerasFile | MetaGraph | SavedModel | GraphDef
 
 
 def read(model: Mapping[str, Any], file: Path | None = None) -> Network:
-    """Read the setting "model"; a network of a file lies at `file`, by default where the setting says."""
+    """Reads the setting "model"; a network of a file lies at `file`, by default where the setting says."""
     options = model.get("options") or {}
     if "name" in model:
         return Shipped(model["name"], options)

@@ -23,7 +23,7 @@ class Anchors(NamedTuple):
 
     @classmethod
     def of(cls, fields: Mapping[str, Any]) -> Anchors:
-        """Read the setting "anchors" of an output."""
+        """Reads the setting "anchors" of an output."""
         return cls(
             feature_maps=tuple((int(rows), int(columns)) for rows, columns in fields["feature_maps"]),
             scales=tuple(map(float, fields["scales"])),
@@ -66,7 +66,7 @@ class Output(NamedTuple):
 
     @classmethod
     def of(cls, fields: Mapping[str, Any]) -> Output:
-        """Read one of the setting "outputs"; what is absent or null has its default."""
+        """Reads one of the setting "outputs"; what is absent or null has its default."""
         task = str(fields.get("task") or "classification")
         anchors, ends = fields.get("anchors"), fields.get("range")
         weight = fields.get("weight")
@@ -85,5 +85,5 @@ class Output(NamedTuple):
 
 
 def read_outputs(settings: Mapping[str, Any]) -> dict[str, Output]:
-    """Read the setting "outputs" of a request, by name and in its order."""
+    """Reads the setting "outputs" of a request, by name and in its order."""
     return {name: Output.of(fields) for name, fields in settings["outputs"].items()}

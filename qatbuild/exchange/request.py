@@ -26,7 +26,7 @@ class Input:
 
     @property
     def manifest(self) -> Manifest:
-        """Read the manifest."""
+        """Reads the manifest."""
         return Manifest.read(self.path)
 
 
@@ -116,17 +116,17 @@ class Request:
 
     @classmethod
     def from_json(cls, text: str) -> Request:
-        """Read the request that `to_json` wrote; ValueError for any other text."""
+        """Reads the request that `to_json` wrote; ValueError for any other text."""
         return cls.of(parse_json(text))
 
     @classmethod
     def read(cls, path: Path) -> Request:
-        """Read the file that `to_json` wrote; OSError if it cannot be read, ValueError for any other text."""
+        """Reads the file that `to_json` wrote; OSError if it cannot be read, ValueError for any other text."""
         return cls.of(read_json(path))
 
     @classmethod
     def of(cls, fields: Any) -> Request:
-        """Make the request from the fields that `to_json` writes; ValueError for anything else."""
+        """Makes the request from the fields that `to_json` writes; ValueError for anything else."""
         try:
             return cls(
                 stage=str(fields["stage"]),

@@ -43,7 +43,7 @@ class Comparison(NamedTuple):
     def of(
         cls, file: str, examples: int, outputs: Mapping[str, OutputComparison], metrics: Mapping[str, float]
     ) -> Comparison:
-        """Return the comparison with these outputs."""
+        """Returns the comparison with these outputs."""
         same = [each.same_percent for each in outputs.values() if each.same_percent is not None]
         return cls(
             file=file,

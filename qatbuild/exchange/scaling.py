@@ -35,7 +35,7 @@ class Scaling(NamedTuple):
 
     @classmethod
     def of(cls, fields: Mapping[str, Any]) -> Scaling:
-        """Read an input of the setting "inputs"; `mean` and `std_dev` may be lists, one value a channel."""
+        """Reads an input of the setting "inputs"; `mean` and `std_dev` may be lists, one value a channel."""
         mean, std_dev, order = fields["mean"], fields["std_dev"], fields.get("order", "rgb")
         count = max(len(each) if isinstance(each, list | tuple) else 0 for each in (mean, std_dev))
         if not count:
@@ -44,7 +44,7 @@ class Scaling(NamedTuple):
 
     @classmethod
     def by_channel(cls, channels: Channels, order: str = "rgb") -> Scaling:
-        """Return the scaling whose graph input all channels share.
+        """Returns the scaling whose graph input all channels share.
 
         Its zero point is that of all means, if they have the same, else 0. Its std_dev is that of all channels, if they
         have the same, else 1.
@@ -123,7 +123,7 @@ class RealInput(NamedTuple):
 
     @classmethod
     def of(cls, fields: Mapping[str, Any]) -> RealInput:
-        """Read an input of the setting "inputs"."""
+        """Reads an input of the setting "inputs"."""
         ends = fields.get("range")
         return cls(None if ends is None else (float(ends[0]), float(ends[1])))
 
@@ -140,7 +140,7 @@ InputScaling = Scaling | RealInput
 
 
 def read_inputs(settings: Mapping[str, Mapping[str, Any]]) -> dict[str, InputScaling]:
-    """Read the setting "inputs": a scaling by the name of the input."""
+    """Reads the setting "inputs": a scaling by the name of the input."""
     return {name: RealInput.of(each) if each.get("real") else Scaling.of(each) for name, each in settings.items()}
 
 

@@ -90,6 +90,11 @@ class Session(NamedTuple):
         wanted = self.without_prefix(names)
         return self.loaded.labels(wanted) if wanted else list(self.plan.labels)
 
+    def evaluated(self, names: Iterable[str]) -> list[str]:
+        """Returns the labels whose evaluations task names select. Raises what `select` raises."""
+        stages = map(self.plan.stages.__getitem__, self.select(names))
+        return [stage.labels[0] for stage in stages if stage.name == "evaluate"]
+
     def unreadable(self, names: Iterable[str]) -> list[str]:
         """Returns the specs with faults that a selection of all labels leaves out; with names, none."""
         return [] if self.without_prefix(names) else sorted(self.errors)

@@ -43,13 +43,13 @@ def prepare() -> None:
         sys.stderr = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115, PTH123
     if isinstance(sys.stdout, io.TextIOWrapper) and sys.stdout.errors == "strict":
         sys.stdout.reconfigure(errors="backslashreplace")
-    former = sys.excepthook
+    usual_hook = sys.excepthook
 
     def hook(kind: type[BaseException], fault: BaseException, at: TracebackType | None) -> None:
         if issubclass(kind, KeyboardInterrupt):
             sys.stderr.write("\ninterrupted\n")
         else:
-            former(kind, fault, at)
+            usual_hook(kind, fault, at)
 
     sys.excepthook = hook
 

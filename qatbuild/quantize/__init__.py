@@ -47,7 +47,7 @@ __all__ = [  # noqa: PLE0604 - the lazy names are those of the table
 
 
 def __getattr__(name: str) -> object:
-    """Import a name of `_LAZY` from its module (PEP 562)."""
+    """Imports a name of `_LAZY` from its module (PEP 562)."""
     if name not in _LAZY:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     value: object = getattr(importlib.import_module(_LAZY[name]), name)

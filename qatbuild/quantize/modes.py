@@ -28,7 +28,7 @@ Names = str | Sequence[str]
 
 
 def rewrite_training(graph: tf.Graph, options: Options, *, input: Names, logits: Names) -> RewriteReport:  # noqa: A002
-    """Insert FakeQuants that learn their ranges into a training graph, in place.
+    """Inserts FakeQuants that learn their ranges into a training graph, in place.
 
     `input` names the float32 tensors of real values, (byte - mean) / std_dev unless Options.input_ranges says else;
     `logits` the tensors at the network's ends, in front of what computes the results: Softmax, Sigmoid, Identity.
@@ -40,14 +40,14 @@ def rewrite_training(graph: tf.Graph, options: Options, *, input: Names, logits:
 
 
 def rewrite_inference(graph: tf.Graph, options: Options, *, input: Names, logits: Names) -> RewriteReport:  # noqa: A002
-    """Insert FakeQuants with fixed ranges into an inference graph, in place; see `rewrite_training`."""
+    """Inserts FakeQuants with fixed ranges into an inference graph, in place; see `rewrite_training`."""
     rewrite = _wing(options.mode, "rewrite").rewrite_inference
     report: RewriteReport = rewrite(graph, options, each_of(input), each_of(logits))
     return report
 
 
 def plan_inference(graph: tf.Graph, options: Options, *, input: Names, logits: Names) -> RewriteReport:  # noqa: A002
-    """Fold the batch norms of an inference graph, in place, and return the report of `rewrite_inference`.
+    """Folds the batch norms of an inference graph, in place, and returns the report of `rewrite_inference`.
 
     No FakeQuant is inserted: `RewriteReport.quantized` lists the tensors that would get one. For calibration.
     """
@@ -63,7 +63,7 @@ def check_network(
     hints: Mapping[str, str],
     options: Options | None = None,
 ) -> None:
-    """Refuse a float inference network that the integer toolchain would not compute in integers throughout.
+    """Refuses a float inference network that the integer toolchain would not compute in integers throughout.
 
     In mode integer it refuses exactly the networks that the rewrite refuses. In mode tf1, and without `options`, it
     refuses the networks for which the ranges of tf.contrib.quantize are not sufficient.

@@ -65,7 +65,7 @@ class Options:
     folded_inputs: frozenset[str] = frozenset()
 
     def __post_init__(self) -> None:
-        """Raise a RewriteError with all invalid values."""
+        """Raises a RewriteError with all invalid values."""
         faults = [*self._invalid_values(), *self._not_in_tf1()]
         for override in self.overrides:
             faults += [(f"override {override.pattern}", why) for why in _faults(override, self.scheme)]

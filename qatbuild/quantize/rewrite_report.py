@@ -73,5 +73,5 @@ class RewriteReport:
     left_float: tuple[LeftFloat, ...] = ()
 
     def to_json(self) -> str:
-        """Return the report as JSON text; equal reports give equal text."""
+        """Returns the report as JSON text; equal reports give equal text."""
         return json.dumps(asdict(self), indent=1, sort_keys=True) + "\n"

@@ -228,8 +228,7 @@ def _clipped(case: _Case) -> Finding | None:
     quantize = case.variant.quantize
     text = f"{clipped:.2g} % of its values ({_shown(case.layer.values)}) are beyond its range ({_range(case)})"
     if case.has_fixed_range:
-        text, fields = f"{text}, which an override fixes.", "quantize.overrides"
-        return case.finding(Cause.NARROW_OVERRIDE, text, fields)
+        return case.finding(Cause.NARROW_OVERRIDE, f"{text}, which an override fixes.", "quantize.overrides")
     if quantize.method == "ptq" and quantize.calibration.range == "percentile":
         text = f"{text}: the percentile {quantize.calibration.percentile:g} cuts too much off."
         return case.finding(Cause.PERCENTILE, text, "quantize.calibration.percentile", "quantize.calibration.range")
@@ -276,17 +275,17 @@ def _mixed_ranges(case: _Case) -> Finding | None:
 
 
 def _output_channels(case: _Case) -> Finding | None:
-    percent, alone = case.layer.signs.channel_percent, case.layer.alone_db
-    if alone is None or percent is None or not 0 < percent < _FEW_OF_CHANNEL_PERCENT:
+    percent, alone_db = case.layer.signs.channel_percent, case.layer.alone_db
+    if alone_db is None or percent is None or not 0 < percent < _FEW_OF_CHANNEL_PERCENT:
         return None
-    left = alone + 20 * math.log10(percent / 100)
-    if left >= LOST_DB:
+    left_db = alone_db + 20 * math.log10(percent / 100)
+    if left_db >= LOST_DB:
         return None
     text = (
         f"One channel dominates its output ({_shown(case.layer.values)}): the median channel uses {percent:.2g} %"
         " of the range."
     )
-    return case.finding(Cause.OUTPUT_CHANNELS, text, "quantize.overrides", db=left)
+    return case.finding(Cause.OUTPUT_CHANNELS, text, "quantize.overrides", db=left_db)
 
 
 def _wide(case: _Case) -> Finding | None:

@@ -45,16 +45,16 @@ class Failure(NamedTuple):
 def update(file: Path, failed: Iterable[Failure], succeeded: Iterable[str]) -> dict[str, Failure]:
     """Adds failures to a file, removes what succeeded (LABEL:STAGE), and returns all remaining failures by key."""
     before = load(file)
-    now = {**before, **{each.key: each for each in failed}}
+    remaining = {**before, **{each.key: each for each in failed}}
     for key in succeeded:
-        now.pop(key, None)
-    if not now:
+        remaining.pop(key, None)
+    if not remaining:
         with contextlib.suppress(OSError):
             discard(file)
-    elif now != before:
+    elif remaining != before:
         with contextlib.suppress(OSError):  # A full or read-only disk: the failures have been printed.
-            write_text(file, json.dumps([each._asdict() for each in now.values()], indent=1) + "\n")
-    return now
+            write_text(file, json.dumps([each._asdict() for each in remaining.values()], indent=1) + "\n")
+    return remaining
 
 
 def load(file: Path) -> dict[str, Failure]:

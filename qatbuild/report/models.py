@@ -37,8 +37,8 @@ class ModelReport(NamedTuple):
     @property
     def gates(self) -> list[tuple[str, dict[str, Any]]]:
         """(route, gate) of all gates; the route is '' for the model's own gates."""
-        own = [("", gate) for gate in self.report["gates"]] if self.report else []
-        return own + [(route["route"], gate) for route in self.routes for gate in route["gates"]]
+        of_model = [("", gate) for gate in self.report["gates"]] if self.report else []
+        return of_model + [(route["route"], gate) for route in self.routes for gate in route["gates"]]
 
     @property
     def verdict(self) -> str:
@@ -98,11 +98,8 @@ def _unsound(build: Path, label: str, routes: Iterable[str], published: Publishe
     """Returns the stages of a label whose results are about an earlier model, or not as they were published."""
     places = {"evaluate": build / label / "report.json"}
     places |= {stage_of(name): build / label / "deploy" / name / "route.json" for name in routes}
-    links = {role: published.link(str(build / label), role) for role in MODEL}
-    now = {
-        role: link.sha256 if link else _sha256(Manifest.path_of(build / label, role)) for role, link in links.items()
-    }
-    reasons = {stage: _reason(stage, file, now, published) for stage, file in places.items()}
+    model = {role: _manifest_sha256(build / label, role, published) for role in MODEL}
+    reasons = {stage: _reason(stage, file, model, published) for stage, file in places.items()}
     return {stage: Failure(label, stage, "", stale=reason) for stage, reason in reasons.items() if reason}
 
 
@@ -156,11 +153,11 @@ def update_labels(file: Path, labels: Mapping[str, Iterable[str]], unknown: Iter
         if spec_of(label) in specs and isinstance(routes, list)
     }
     merged = kept | {label: list(routes) for label, routes in labels.items()}
-    now = dict(sorted(merged.items(), key=lambda item: spec_of(item[0])))
-    if now != before:
+    ordered = dict(sorted(merged.items(), key=lambda item: spec_of(item[0])))
+    if ordered != before:
         with contextlib.suppress(OSError):  # It is a shortcut; a page that cannot be written is reported.
-            write_text(file, json.dumps(now) + "\n")
-    return now
+            write_text(file, json.dumps(ordered) + "\n")
+    return ordered
 
 
 def _read(path: Path) -> dict[str, Any] | None:

@@ -94,19 +94,19 @@ def refresh(
     `labels`: label -> its routes; `cache`: the file of rendered parts; `failures`: stages without a current result;
     `unchanged`: specs none of whose files has changed since `cache` was written.
     """
-    before, now = _load(cache), time.time_ns()
+    before, now_ns = _load(cache), time.time_ns()
     failed: dict[str, dict[str, Failure]] = {}
     for failure in failures:
         failed.setdefault(failure.label, {})[failure.key] = failure
     models, published = list[_Rendered](), PublishedStages()
     for label, routes in labels.items():
-        without, former = failed.get(label, {}), before.get(label)
-        if former is not None and former.state and not without and spec_of(label) in unchanged:
-            models.append(former)
+        without, rendered = failed.get(label, {}), before.get(label)
+        if rendered is not None and rendered.state and not without and spec_of(label) in unchanged:
+            models.append(rendered)
             continue
-        state = "" if without else _state(str(build), label, routes, now)
-        if former is not None and state and former.state == state:
-            models.append(former)
+        state = "" if without else _state(str(build), label, routes, now_ns)
+        if rendered is not None and state and rendered.state == state:
+            models.append(rendered)
         else:
             read = read_models(build, {label: routes}, without, published)
             models.append(_render(label, state, read, published))
@@ -141,7 +141,7 @@ def _render(label: str, state: str, models: Sequence[ModelReport], published: Pu
     return _Rendered(label, state, entry(models[0], published).to_text(), suite.text, *map(str, suite.counts))
 
 
-def _state(build: str, label: str, routes: Iterable[str], now: int) -> str:
+def _state(build: str, label: str, routes: Iterable[str], now_ns: int) -> str:
     """Returns the state of a model's reports; '' if one changed so recently that another change might go unnoticed."""
     files = [
         f"{build}/{label}/report.json",
@@ -159,7 +159,7 @@ def _state(build: str, label: str, routes: Iterable[str], now: int) -> str:
         except OSError:
             parts.append(f"{file} -")
             continue
-        if not is_settled(status.st_ctime_ns, now):
+        if not is_settled(status.st_ctime_ns, now_ns):
             return ""
         parts.append(f"{file} {identity(status)}")
     return "\n".join(parts)

@@ -23,8 +23,8 @@ def as_csv(models: Sequence[ModelReport]) -> str:
     text = io.StringIO()
     writer = csv.writer(text)
     writer.writerow([*COLUMNS, *(f"{name}.{form}" for name in names for form in FORMS)])
-    for model, own in zip(models, figures, strict=True):
-        writer.writerow([*_cells(model), *(own.get(name, {}).get(form) for name in names for form in FORMS)])
+    for model, measured in zip(models, figures, strict=True):
+        writer.writerow([*_cells(model), *(measured.get(name, {}).get(form) for name in names for form in FORMS)])
     return text.getvalue()
 
 

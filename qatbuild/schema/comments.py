@@ -6,7 +6,7 @@ from typing import Any
 
 COMMENT = "$comment"
 
-_OPTIONS = frozenset({"model", "dataset"})
+WITH_OPTIONS = ("model", "dataset")
 """Sections with `options`, keyword arguments of the project's functions, which may be anything."""
 
 
@@ -17,7 +17,7 @@ def without_comments(value: Any, holder: str = "") -> Any:
     if not isinstance(value, dict):
         return value
     return {
-        key: part if key == "options" and holder in _OPTIONS else without_comments(part, key)
+        key: part if key == "options" and holder in WITH_OPTIONS else without_comments(part, key)
         for key, part in value.items()
         if key != COMMENT or not _is_comment(part)
     }

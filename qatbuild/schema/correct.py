@@ -29,14 +29,14 @@ def correct(errors: Iterable[QatbuildError], root: Path) -> list[Correction]:
         for each in error.diagnostics if isinstance(error, FaultySpecError) else ():
             if each.place is not None and each.replacement and each.place.file.absolute().is_relative_to(root):
                 by_file.setdefault(each.place.file, {})[each._replace(pointer="", text="", notes=())] = None
-    return [correction for file, mine in by_file.items() for correction in _in_file(file, mine)]
+    return [correction for file, misspelt in by_file.items() for correction in _in_file(file, misspelt)]
 
 
-def _in_file(file: Path, mine: Iterable[Diagnostic]) -> list[Correction]:
+def _in_file(file: Path, misspelt: Iterable[Diagnostic]) -> list[Correction]:
     """Replaces tokens of one file, the last one first: the places of the others stay valid."""
     lines = read_bytes(file).decode().split("\n")
     corrections = []
-    for place, replacement in sorted(((each.place, each.replacement) for each in mine if each.place), reverse=True):
+    for place, replacement in sorted(((each.place, each.replacement) for each in misspelt if each.place), reverse=True):
         bom = "\ufeff" if place.line == 1 and lines[0].startswith("\ufeff") else ""
         line = lines[place.line - 1].removeprefix(bom)
         if line != place.text:

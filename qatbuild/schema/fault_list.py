@@ -41,9 +41,9 @@ class FaultList:
         """Returns the number of different faults."""
         return len(self._rows)
 
-    def add(self, mine: Iterable[Fault], layers: Sequence[Layer], variant: str = "") -> None:
+    def add(self, described: Iterable[Fault], layers: Sequence[Layer], variant: str = "") -> None:
         """Adds faults of a document that was merged from `layers`, as one of `variant`; at most MOST are kept."""
-        for fault in mine:
+        for fault in described:
             if len(self._rows) < faults.MOST:
                 layer, keys = faults.place(fault.path, layers)
                 if fault.at_key:
@@ -81,11 +81,11 @@ class FaultList:
         diagnostics = [self._diagnostic(row, *about, sources) for row, about in self._rows.items()]
         return FaultySpecError(f"A spec has {count}.", [("file", self.file), *facts], diagnostics)
 
-    def _diagnostic(self, row: _Row, fault: Fault, mine: Collection[str], sources: Sources) -> Diagnostic:
-        is_of_some = 0 < len(mine) < len(self.variants)
+    def _diagnostic(self, row: _Row, fault: Fault, variants: Collection[str], sources: Sources) -> Diagnostic:
+        is_of_some = 0 < len(variants) < len(self.variants)
         notes = [*self._extending(row.file, sources)]
         if is_of_some and row.keys[:1] != ("variants",):
-            notes += self._variants(list(mine), sources)
+            notes += self._variants(list(variants), sources)
         place = sources.place(row.file, row.keys, at_key=fault.at_key)
         return Diagnostic(pointer(row.keys), row.text, place, tuple(notes), fault.replacement)
 

@@ -41,6 +41,8 @@ _JSON_TYPES = {
 
 
 _MISSING = "missing."
+_LONGEST_VALUE = 59
+"""Most characters of a wrong value that are shown."""
 
 
 class Fault(NamedTuple):
@@ -297,4 +299,4 @@ def _phrase(error: ValidationError, wanted: Any) -> str:
 
 def _shown(value: object) -> str:
     text = json.dumps(value)
-    return text if len(text) < 60 else text[:57] + "..."  # noqa: PLR2004
+    return text if len(text) <= _LONGEST_VALUE else f"{text[: _LONGEST_VALUE - 2]}..."

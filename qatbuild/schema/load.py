@@ -13,7 +13,7 @@ from typing import Any
 from qatbuild.exchange.errors import Facts, SpecError
 from qatbuild.schema import faults, matrix, model
 from qatbuild.schema.alternatives import without_alternatives
-from qatbuild.schema.comments import without_comments
+from qatbuild.schema.comments import WITH_OPTIONS, without_comments
 from qatbuild.schema.diagnostics import Diagnostic, FaultySpecError, Sources
 from qatbuild.schema.fault_list import FaultList
 from qatbuild.schema.faults import Fault, Layer, ValidDocuments
@@ -33,6 +33,8 @@ _COMMANDS = {
 }  # fmt: skip
 RESERVED = _FOLDERS | _COMMANDS
 """Names that no spec may have: folders of the build, and commands."""
+
+_OPTIONS = tuple((section, "options") for section in WITH_OPTIONS)
 
 
 def find(specs: Path) -> dict[str, Path]:
@@ -93,10 +95,10 @@ def patched_variant(
 ) -> model.Variant:
     """Returns the variant that a merge patch makes of a valid document. SpecError if that is not valid."""
     result = patched(document, patch)
-    mine = [*faults.of_schema(result, ValidDocuments())] or [*rule_violations(result, file.parent, allowed_paths)]
-    if mine:
+    described = [*faults.of_schema(result, ValidDocuments())] or [*rule_violations(result, file.parent, allowed_paths)]
+    if described:
         raise SpecError(
-            "A patch makes an invalid spec.", [("file", file), *((str(each.path), each.text) for each in mine)]
+            "A patch makes an invalid spec.", [("file", file), *((str(each.path), each.text) for each in described)]
         )
     return typed(label, file, result)
 
@@ -121,8 +123,8 @@ def _checked(
     errors.add((Fault((), text) for text in name_errors(name)), layers[:1])
     merged, patches = _merged(layers, errors)
     if patches is not None:
-        mine = faults.of_schema({**merged, "variants": patches}, valid)
-        errors.add((fault for fault in mine if fault.path[:1] == ("variants",)), layers)
+        described = faults.of_schema({**merged, "variants": patches}, valid)
+        errors.add((fault for fault in described if fault.path[:1] == ("variants",)), layers)
     combined = _combinations(merged.pop("matrix", None), merged, layers, errors, valid)
     if not isinstance(patches, dict) or not patches:
         patches = {"": {}}
@@ -142,14 +144,14 @@ def _checked(
         if variant:
             over += [Layer(layer.file, ("variants", variant), _variant(layer.document, variant)) for layer in layers]
         label = "@".join(filter(None, (name, ",".join(filter(None, (variant, combination.name))))))
-        mine = [*faults.of_schema(document, valid), *_label_faults(label, variant)]
-        broken = {fault.path[:1] for fault in mine}
+        described = [*faults.of_schema(document, valid), *_label_faults(label, variant)]
+        broken = {fault.path[:1] for fault in described}
         rules = (
             fault for fault in rule_violations(document, file.parent, allowed_paths) if fault.path[:1] not in broken
         )
-        mine += itertools.islice(rules, faults.MOST)
-        errors.add(mine, [*over, *layers], variant)
-        with_faults += bool(mine)
+        described += itertools.islice(rules, faults.MOST)
+        errors.add(described, [*over, *layers], variant)
+        with_faults += bool(described)
         if max(len(errors), with_faults) >= faults.MOST:
             break
         if not errors:
@@ -182,11 +184,13 @@ def _combinations(
     """Returns the combinations of the merged matrix; only the empty combination without a valid matrix."""
     if cells is None:
         return [Combination()]
-    mine = [fault for fault in faults.of_schema({**merged, "matrix": cells}, valid) if fault.path[:1] == ("matrix",)]
+    described = [
+        fault for fault in faults.of_schema({**merged, "matrix": cells}, valid) if fault.path[:1] == ("matrix",)
+    ]
     combined: list[Combination] = []
-    if not mine:
-        combined, mine = matrix.combinations(cells, merged)
-    errors.add(mine, layers)
+    if not described:
+        combined, described = matrix.combinations(cells, merged)
+    errors.add(described, layers)
     return combined or [Combination()]
 
 
@@ -216,10 +220,6 @@ def patched(document: Any, patch: Any) -> Any:
     return merge_patch(without_alternatives(document, patch), patch)
 
 
-_OPTIONS = (("model", "options"), ("dataset", "options"))
-"""Objects with keyword arguments of the project's functions, which may be anything."""
-
-
 def replaced(document: Any, patch: Any, path: tuple[str, ...] = ()) -> Iterator[Fault]:
     """Yields a fault for each value that is no object, but that a patch of its fields would replace without a word."""
     if not isinstance(patch, dict) or path in _OPTIONS:
@@ -236,9 +236,9 @@ def _merged(layers: list[Layer], errors: FaultList) -> tuple[Any, Any]:
     merged: Any = {}
     patches: Any = None
     for number, layer in reversed([*enumerate(layers)]):
-        own = {key: value for key, value in layer.document.items() if key != "variants"}
-        errors.add(replaced(merged, own), layers[number + 1 :])
-        merged = patched(merged, own)
+        fields = {key: value for key, value in layer.document.items() if key != "variants"}
+        errors.add(replaced(merged, fields), layers[number + 1 :])
+        merged = patched(merged, fields)
         if "variants" in layer.document:
             patches = merge_patch(patches, layer.document["variants"], keep_null=True)
     if isinstance(patches, dict):  # A null removes a variant of the base.

@@ -17,13 +17,13 @@ FIELDS_OF_METHOD = {
 
 def without_other_method(document: Any, patch: Any) -> Any:
     """Drops the fields of a document's method, if the patch changes the method."""
-    former, wanted = _method(document) or DEFAULT, _method(patch)
-    if wanted is None or wanted == former or former not in FIELDS_OF_METHOD:
+    current, wanted = _method(document) or DEFAULT, _method(patch)
+    if wanted is None or wanted == current or current not in FIELDS_OF_METHOD:
         return document
     fields = document.get("quantize") if isinstance(document, dict) else None
     if not isinstance(fields, dict):  # The schema reports a value of another type.
         return document
-    return {**document, "quantize": {name: fields[name] for name in fields if name not in FIELDS_OF_METHOD[former]}}
+    return {**document, "quantize": {name: fields[name] for name in fields if name not in FIELDS_OF_METHOD[current]}}
 
 
 def _method(document: Any) -> str | None:

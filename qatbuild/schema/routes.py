@@ -44,7 +44,7 @@ _Options = TypeVar("_Options", bound=Callable[..., Route])
 
 
 def route(name: str, needs: Needs = _NOTHING) -> Callable[[_Options], _Options]:
-    """Register the options of the route `name`."""
+    """Registers the options of the route `name`."""
 
     def register(options: _Options) -> _Options:
         ROUTES[name], NEEDS[name] = options, needs
@@ -56,7 +56,7 @@ def route(name: str, needs: Needs = _NOTHING) -> Callable[[_Options], _Options]:
 
 
 def typed(name: str, options: Mapping[str, Any], label: str, absolute: Callable[[str], str]) -> Route:
-    """Return the options of a route with all defaults; `absolute` makes a path of the spec absolute."""
+    """Returns the options of a route with all defaults; `absolute` makes a path of the spec absolute."""
     filled = dict(options)
     filled |= {option: float(filled[option]) for option in REAL & set(filled) if filled[option] is not None}
     filled |= {path: absolute(filled[path]) for path in NEEDS[name].paths if filled.get(path) is not None}
@@ -126,7 +126,7 @@ class Vela(NamedTuple):
 
     @staticmethod
     def complete(options: Mapping[str, Any], label: str) -> dict[str, Any]:  # noqa: ARG004
-        """Fill in the defaults of system_config and memory_mode for the accelerator."""
+        """Fills in the defaults of system_config and memory_mode for the accelerator."""
         u65 = "u65" in options.get("accelerator", "")
         system = options.get("system_config") or f"Ethos_{'U65_High_End' if u65 else 'U55_High_End_Embedded'}"
         memory = options.get("memory_mode") or ("Dedicated_Sram" if u65 else "Shared_Sram")
@@ -145,7 +145,7 @@ class CArray(NamedTuple):
 
     @staticmethod
     def complete(options: Mapping[str, Any], label: str) -> dict[str, Any]:
-        """Fill in the name of the arrays: the label in the characters of a C name."""
+        """Fills in the name of the arrays: the label in the characters of a C name."""
         name = re.sub(r"[^a-z0-9_]", "_", f"m{label}" if label[0].isdigit() else label.lower())
         return {**options, "name": options.get("name") or name}
 

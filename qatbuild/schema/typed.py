@@ -23,8 +23,8 @@ def typed(label: str, file: Path, document: Mapping[str, Any]) -> model.Variant:
     for section, name in (path for path in model.PATHS if path[0] in part):
         if part[section].get(name) is not None:
             part[section][name] = each(part[section][name], absolute)
-    own = {name: part["model"].pop(name) for name in sorted({*part["model"]} - {*model.Model._fields})}
-    options = own or part["model"].pop("options", {})
+    keywords = {name: part["model"].pop(name) for name in sorted({*part["model"]} - {*model.Model._fields})}
+    options = keywords or part["model"].pop("options", {})
     quantize = _quantize(part["quantize"])
     train = _train(part["train"])
     return model.Variant(

@@ -27,12 +27,12 @@ _streams: dict[int, TextIO] = {}
 
 
 def use(number: int, *, typed: bool) -> None:
-    """Make progress of this process go to a descriptor."""
+    """Makes progress of this process go to a descriptor."""
     os.environ[FILENO_VARIABLE], os.environ[TYPED_VARIABLE] = str(number), "1" if typed else ""
 
 
 def stream() -> TextIO:
-    """Return the stream for progress: the build's file or terminal, or stderr outside a build."""
+    """Returns the stream for progress: the build's file or terminal, or stderr outside a build."""
     number = int(os.environ.get(FILENO_VARIABLE, "2"))
     if number not in _streams:
         _streams[number] = sys.stderr if number == 2 else _text(number)  # noqa: PLR2004
@@ -47,7 +47,7 @@ class _Terminal(io.FileIO):
     """A file whose writes cannot fail: progress that no reader waits for must not end a training."""
 
     def write(self, data: Any) -> int:
-        """Write what can be written."""
+        """Writes what can be written."""
         try:
             return super().write(data) or len(data)
         except OSError:
@@ -55,7 +55,7 @@ class _Terminal(io.FileIO):
 
 
 def bar(iterable: Any = None, **arguments: Any) -> tqdm:
-    """Return a progress bar with tqdm's arguments: typed lines for a build, a live bar on a terminal.
+    """Returns a progress bar with tqdm's arguments: typed lines for a build, a live bar on a terminal.
 
     In a log it is a line every 10 seconds.
     """
@@ -76,7 +76,7 @@ def bar(iterable: Any = None, **arguments: Any) -> tqdm:
 
 
 def warn(text: str) -> None:
-    """Show a warning above the progress."""
+    """Shows a warning above the progress."""
     if _is_typed():
         stream().write(Warned(text).to_line())
         stream().flush()

@@ -20,7 +20,7 @@ CONSTANT = "Const"
 
 
 def read(path: Path, failure: type[StageError] = StageError) -> tf.compat.v1.GraphDef:
-    """Read a binary GraphDef; raise `failure`, with the file and the reason, if it cannot be read."""
+    """Reads a binary GraphDef; raises `failure`, with the file and the reason, if it cannot be read."""
     try:
         return tf.compat.v1.GraphDef.FromString(path.read_bytes())
     except (OSError, DecodeError) as fault:
@@ -28,29 +28,29 @@ def read(path: Path, failure: type[StageError] = StageError) -> tf.compat.v1.Gra
 
 
 def op_name(input_string: str) -> str:
-    """Return the operation of an input string: "a" for "a", "a:1" and "^a"."""
+    """Returns the operation of an input string: "a" for "a", "a:1" and "^a"."""
     return input_string.removeprefix("^").partition(":")[0]
 
 
 def is_control(input_string: str) -> bool:
-    """Return whether an input string is a control edge."""
+    """Returns whether an input string is a control edge."""
     return input_string.startswith("^")
 
 
 def data_ops(node: tf.compat.v1.NodeDef) -> list[str]:
-    """Return the operations whose values a node reads, in the order of its inputs, without control edges."""
+    """Returns the operations whose values a node reads, in the order of its inputs, without control edges."""
     return [op_name(each) for each in node.input if not is_control(each)]
 
 
 def nodes_by_name(definition: tf.compat.v1.GraphDef) -> dict[str, tf.compat.v1.NodeDef]:
-    """Return the nodes of a GraphDef by name, in the file's order."""
+    """Returns the nodes of a GraphDef by name, in the file's order."""
     return {node.name: node for node in definition.node}
 
 
 def source(
     nodes: Mapping[str, tf.compat.v1.NodeDef], input_string: str, through: Collection[str]
 ) -> tf.compat.v1.NodeDef:
-    """Return the node that makes a value, following first inputs through nodes of the types `through`."""
+    """Returns the node that makes a value, following first inputs through nodes of the types `through`."""
     node = nodes[op_name(input_string)]
     while node.op in through:
         node = nodes[op_name(node.input[0])]
@@ -58,12 +58,12 @@ def source(
 
 
 def is_constant(node: tf.compat.v1.NodeDef) -> bool:
-    """Return whether a node is a Const."""
+    """Returns whether a node is a Const."""
     return bool(node.op == CONSTANT)
 
 
 def constant_ops(nodes: Iterable[tf.compat.v1.NodeDef], excluded: Collection[str] = ()) -> frozenset[str]:
-    """Return the names of the nodes whose values are computed from constants only.
+    """Returns the names of the nodes whose values are computed from constants only.
 
     Nodes of the types `excluded` do not count, nor what is computed from them. Control edges are ignored.
     """
@@ -88,19 +88,19 @@ def constant_ops(nodes: Iterable[tf.compat.v1.NodeDef], excluded: Collection[str
 
 
 def constant(node: tf.compat.v1.NodeDef) -> NDArray[Any]:
-    """Return the value of a Const node."""
+    """Returns the value of a Const node."""
     return np.asarray(tf.make_ndarray(node.attr["value"].tensor))
 
 
 def set_constant(node: tf.compat.v1.NodeDef, value: object, dtype: tf.DType | None = None) -> None:
-    """Replace the value and the type of a Const node."""
+    """Replaces the value and the type of a Const node."""
     tensor = tf.make_tensor_proto(value, dtype)
     node.attr["dtype"].type = tensor.dtype
     node.attr["value"].tensor.CopyFrom(tensor)
 
 
 def new_constant(name: str, value: object, dtype: tf.DType | None = None) -> tf.compat.v1.NodeDef:
-    """Make a Const node; `dtype` is by default the value's own type."""
+    """Makes a Const node; `dtype` is by default the value's own type."""
     node = tf.compat.v1.NodeDef(name=name, op=CONSTANT)
     set_constant(node, value, dtype)
     return node

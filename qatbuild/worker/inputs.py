@@ -30,18 +30,18 @@ class NetworkInput:
         return "float32" if isinstance(self.scaling, RealInput) else "uint8"
 
     def raw(self, rows: NDArray[Any]) -> NDArray[Any]:
-        """Return rows of the column [n, *shape] as the network takes them: real, or bytes with its order of colours."""
+        """Returns rows of the column [n, *shape] as the network takes them: real, or bytes in its order of colours."""
         if isinstance(self.scaling, RealInput):
             return rows.astype(np.float32, copy=False)
         return rows if self.scaling.order == "rgb" else np.ascontiguousarray(rows[..., ::-1])
 
     def real(self, raw: NDArray[Any]) -> NDArray[np.float32]:
-        """Return the real values float32 [n, *shape] of raw ones, as a graph's placeholder takes them."""
+        """Returns the real values float32 [n, *shape] of raw ones, as a graph's placeholder takes them."""
         values: NDArray[np.float32] = raw.astype(np.float32)
         return values if isinstance(self.scaling, RealInput) else self.scaling.real(values)
 
     def by_channel(self, reals: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Return the values float32 [n, *shape] that the network reads, from those of the graph's placeholder."""
+        """Returns the values float32 [n, *shape] that the network reads, from those of the graph's placeholder."""
         if isinstance(self.scaling, RealInput) or not self.scaling.factors:
             return reals
         factors, shifts = (np.array(each, np.float32) for each in (self.scaling.factors, self.scaling.shifts))
@@ -57,7 +57,7 @@ class NetworkInput:
         return zeros[0] if len({*zeros}) == 1 else zeros
 
     def integers(self, raw: NDArray[Any], tensor: IntegerTensor) -> NDArray[Any]:
-        """Return raw values as the .tflite takes them: uint8 or int8 of the same shape.
+        """Returns raw values as the .tflite takes them: uint8 or int8 of the same shape.
 
         A byte stays, 128 less for int8. A real value becomes round(r / S) + Z, halves away from 0 as C's `round` does
         it on a device, and saturates.
@@ -77,15 +77,15 @@ Inputs = Mapping[str, NetworkInput]
 
 
 def raw_values(inputs: Inputs, rows: Mapping[str, NDArray[Any]]) -> Arrays:
-    """Return the raw values of each input from the columns of some examples."""
+    """Returns the raw values of each input from the columns of some examples."""
     return {name: each.raw(rows[each.column]) for name, each in inputs.items()}
 
 
 def real_values(inputs: Inputs, raw: Mapping[str, NDArray[Any]]) -> Arrays:
-    """Return the real values of each input from its raw ones."""
+    """Returns the real values of each input from its raw ones."""
     return {name: each.real(raw[name]) for name, each in inputs.items()}
 
 
 def integer_values(inputs: Inputs, raw: Mapping[str, NDArray[Any]], tensors: Mapping[str, IntegerTensor]) -> Arrays:
-    """Return the integers of each input from its raw values, as the .tflite with these input tensors takes them."""
+    """Returns the integers of each input from its raw values, as the .tflite with these input tensors takes them."""
     return {name: each.integers(raw[name], tensors[name]) for name, each in inputs.items()}

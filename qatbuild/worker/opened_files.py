@@ -23,7 +23,7 @@ _installed = False
 
 @contextlib.contextmanager
 def watching(declared: Iterable[Path] = ()) -> Iterator[set[str]]:
-    """Collect the paths that this process opens for reading, without resolving links.
+    """Collects the paths that this process opens for reading, without resolving links.
 
     Those below a `declared` folder are left out: it may hold a hundred thousand pictures.
     """
@@ -51,7 +51,7 @@ def _hook(event: str, arguments: tuple[Any, ...]) -> None:
 
 
 def inside(seen: Iterable[str], project: Path, build: Path) -> list[str]:
-    """Return the opened files of the project, relative to it, without files of the build and of installed packages."""
+    """Returns the opened files of the project, relative to it, without files of the build and of installed packages."""
     root = str(project)
     outside = [str(build), _PACKAGE, *{sys.prefix, sys.base_prefix} - {root}]
     files = set()
@@ -65,7 +65,7 @@ def inside(seen: Iterable[str], project: Path, build: Path) -> list[str]:
 
 
 def _source(path: str) -> str:
-    """Return the source of a compiled module; any other path unchanged."""
+    """Returns the source of a compiled module; any other path unchanged."""
     if path.endswith(".pyc"):
         with contextlib.suppress(ValueError):
             return importlib.util.source_from_cache(path)

@@ -19,13 +19,13 @@ _MOST_BYTES = 0xFFFF
 
 
 def can_encode(dtype: str, shape: tuple[int, ...]) -> bool:
-    """Return whether arrays [height, width, channels] of a type and shape are pictures: bytes, grey or RGB."""
+    """Returns whether arrays [height, width, channels] of a type and shape are pictures: bytes, grey or RGB."""
     rank = 3
     return dtype == "uint8" and len(shape) == rank and shape[-1] in _COLOUR_TYPES and 0 not in shape
 
 
 def shrunk(picture: NDArray[np.uint8], most_px: int) -> NDArray[np.uint8]:
-    """Return a picture [height, width, channels] with sides of at most `most_px`: means of square blocks of pixels."""
+    """Returns a picture [height, width, channels] with sides of at most `most_px`: means of square blocks of pixels."""
     height, width, channels = picture.shape
     block = -(-max(height, width) // most_px)
     rows, columns = max(1, height // block), max(1, width // block)
@@ -35,7 +35,7 @@ def shrunk(picture: NDArray[np.uint8], most_px: int) -> NDArray[np.uint8]:
 
 
 def encoded(picture: NDArray[np.uint8]) -> bytes:
-    """Return a picture [height, width, channels] as a PNG; ValueError if it has more than 64 KiB."""
+    """Returns a picture [height, width, channels] as a PNG; ValueError if it has more than 64 KiB."""
     height, width, channels = picture.shape
     header = struct.pack(">IIBBBBB", width, height, _BIT_DEPTH, _COLOUR_TYPES[channels], 0, 0, 0)
     lines = np.zeros((height, 1 + width * channels), np.uint8)  # Each begins with the number of its filter.
@@ -48,7 +48,7 @@ def _chunk(kind: bytes, data: bytes) -> bytes:
 
 
 def _stored(data: bytes) -> bytes:
-    """Return a zlib stream (RFC 1950) of one stored block (RFC 1951, section 3.2.4)."""
+    """Returns a zlib stream (RFC 1950) of one stored block (RFC 1951, section 3.2.4)."""
     if len(data) > _MOST_BYTES:
         raise ValueError(f"A picture of {len(data)} bytes is too large.")
     sizes = struct.pack("<HH", len(data), len(data) ^ _MOST_BYTES)

@@ -1,4 +1,4 @@
-"""Run one stage: a request in, artifacts or error.json out.
+"""Runs one stage: a request in, artifacts or error.json out.
 
     python -m qatbuild.worker.run REQUEST.json
 
@@ -40,7 +40,7 @@ _NO_SPACE = {errno.ENOSPC, errno.EDQUOT}
 
 
 def main(arguments: list[str]) -> int:
-    """Run the request of the command line."""
+    """Runs the request of the command line."""
     if len(arguments) == 1 and not arguments[0].startswith("-"):
         return run(Path(arguments[0]))
     sys.stderr.write(__doc__ or "")
@@ -48,7 +48,7 @@ def main(arguments: list[str]) -> int:
 
 
 def run(path: Path) -> int:
-    """Run the request at `path`: return 0, or EXPECTED_FAILURE with error.json in its work folder. A bug is raised."""
+    """Runs the request at `path`: return 0, or EXPECTED_FAILURE with error.json in its work folder. A bug is raised."""
     request = Request.read(path)
     try:
         try:
@@ -83,12 +83,13 @@ def _perform(request: Request) -> None:
 
 
 def _exited(request: Request, end: SystemExit) -> BaseException:
-    """Return an error for an exit that the project's code has called; any other, which obeys a signal, unchanged."""
+    """Returns an error for an exit that the project's code has called; any other, which obeys a signal, unchanged."""
     frames = traceback.extract_tb(end.__traceback__)
-    own = [frame for frame in frames if _is_of_project(Path(frame.filename), request.project)]
-    if not own:
+    in_project = [frame for frame in frames if _is_of_project(Path(frame.filename), request.project)]
+    if not in_project:
         return end
-    place = f"{Path(own[-1].filename).relative_to(request.project)}:{own[-1].lineno}: {own[-1].line}"
+    last = in_project[-1]
+    place = f"{Path(last.filename).relative_to(request.project)}:{last.lineno}: {last.line}"
     facts = [("stage", request.stage), ("at", place), ("exit status", end.code)]
     hint = "Return from the function, or raise an exception that says what is wrong: qatbuild calls it, and goes on."
     return StageError("The project's code ended the process of a stage.", facts, hint)
@@ -100,7 +101,7 @@ def _is_of_project(file: Path, project: Path) -> bool:
 
 
 def _expected(request: Request, fault: OSError) -> Exception:
-    """Return an error with a hint for a fault that the user can correct; any other fault unchanged."""
+    """Returns an error with a hint for a fault that the user can correct; any other fault unchanged."""
     if not (hint := system_hint(fault)):
         return fault
     full = fault.errno in _NO_SPACE
@@ -110,7 +111,7 @@ def _expected(request: Request, fault: OSError) -> Exception:
 
 
 def _write_run(request: Request, seconds: float, opened: list[str]) -> None:
-    """Write times, sizes and opened files of this run, for people; results do not depend on them."""
+    """Writes times, sizes and opened files of this run, for people; results do not depend on them."""
     peak_bytes = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
     finished = time.strftime("%Y-%m-%dT%H:%M:%S%z")
     fields = {
@@ -127,7 +128,7 @@ def _write_run(request: Request, seconds: float, opened: list[str]) -> None:
 
 @contextlib.contextmanager
 def _logged(request: Request) -> Iterator[None]:
-    """Redirect stdout and stderr, with their descriptors, to log.txt; progress still goes to the terminal.
+    """Redirects stdout and stderr, with their descriptors, to log.txt; progress still goes to the terminal.
 
     It goes to the file `request.console` instead, as typed lines, if that exists: then the build shows it.
     """
@@ -137,12 +138,12 @@ def _logged(request: Request) -> Iterator[None]:
     sys.stderr.flush()
     typed = request.console.is_file()
     terminal = os.open(request.console, os.O_WRONLY | os.O_APPEND) if typed else os.dup(2)
-    former = {number: os.dup(number) for number in (1, 2)}
+    copies = {number: os.dup(number) for number in (1, 2)}
     console.use(terminal, typed=typed)
     with (request.folder / "log.txt").open("a", encoding="utf-8") as log:
         log.write(f"== {request.stage} {time.strftime('%Y-%m-%d %H:%M:%S')} {request.key}\n")
         log.flush()
-        for number in former:
+        for number in copies:
             os.dup2(log.fileno(), number)
         try:
             yield
@@ -157,7 +158,7 @@ def _logged(request: Request) -> Iterator[None]:
         finally:
             for stream in (sys.stdout, sys.stderr, console.stream()):
                 stream.flush()
-            for number, copy in former.items():
+            for number, copy in copies.items():
                 os.dup2(copy, number)
 
 

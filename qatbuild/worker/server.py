@@ -36,7 +36,7 @@ INTERRUPT = "-"
 
 
 def serve() -> None:
-    """Fork a process for each request named on stdin, until stdin closes."""
+    """Forks a process for each request named on stdin, until stdin closes."""
     # Ctrl-C reaches the whole process group: the stages and doit handle it, the server stays to report their end.
     # It was blocked until here, where it is ignored.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
@@ -63,7 +63,7 @@ def _interrupt_imports(*_: object) -> None:
 
 
 def _answer(running: dict[int, str], answers: int, ended: int) -> None:
-    """Start the requests named on stdin, and answer those that have ended, until stdin closes."""
+    """Starts the requests named on stdin, and answers those that have ended, until stdin closes."""
     lifeline = os.pipe()
     with selectors.DefaultSelector() as selector:
         selector.register(0, selectors.EVENT_READ)
@@ -88,7 +88,7 @@ def _answer(running: dict[int, str], answers: int, ended: int) -> None:
 
 @contextlib.contextmanager
 def without_collection() -> Iterator[None]:
-    """Spare the objects made inside every later search for garbage, in this process and in its forks.
+    """Spares the objects made inside every later search for garbage, in this process and in its forks.
 
     TensorFlow's are some 300,000, and live as long as the process. A stage that builds graphs spent a sixth of its time
     on going through them, and each fork got its own copy of their pages.
@@ -108,18 +108,19 @@ def _start(line: str, running: dict[int, str], lifeline: tuple[int, int]) -> Non
     heavy = "tensorflow" in toolchain
     if heavy:
         _preload()
-    former = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})  # Python's own work at a fork would swallow it.
+    # Python's own work at a fork would swallow a SIGTERM.
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
     process = os.fork()
     if process == 0:
         _run_stage(path, lifeline)
     running[process] = line
-    signal.pthread_sigmask(signal.SIG_SETMASK, former)
+    signal.pthread_sigmask(signal.SIG_SETMASK, mask)
     if not heavy:  # Import while the light stage runs: the next stage probably needs it.
         _preload()
 
 
 def _interrupt(line: str, running: Mapping[int, str]) -> None:
-    """Interrupt one stage, which may save its progress; one that has ended meanwhile is left alone."""
+    """Interrupts one stage, which may save its progress; one that has ended meanwhile is left alone."""
     for process, each in running.items():
         if each == line:
             os.kill(process, signal.SIGTERM)
@@ -141,7 +142,7 @@ def _preload() -> None:
 
 @contextlib.contextmanager
 def without_scikit_learn() -> Iterator[None]:
-    """Let Keras, which TensorFlow imports, do without its wrappers of scikit-learn: a stage may still import it.
+    """Lets Keras, which TensorFlow imports, do without its wrappers of scikit-learn: a stage may still import it.
 
     No network is made of them, and scikit-learn with SciPy is a quarter of what TensorFlow's import takes. Python
     raises ImportError for a name that leads to None, for which Keras is prepared.
@@ -157,7 +158,7 @@ def without_scikit_learn() -> Iterator[None]:
 
 
 def _run_stage(path: Path, lifeline: tuple[int, int]) -> None:
-    """Run the request in this fork and exit; die with the server."""
+    """Runs the request in this fork and exits; dies with the server."""
     status = 70
     try:
         signal.set_wakeup_fd(-1)

@@ -21,7 +21,7 @@ class TypedBar(tqdm):
     loss: float | None = None
 
     def __init__(self, iterable: Any = None, *, lines: TextIO, **arguments: Any) -> None:
-        """Begin; `arguments` are those of tqdm."""
+        """Begins; `arguments` are those of tqdm."""
         self.lines = lines
         super().__init__(iterable, file=_nowhere(), mininterval=_EVERY_S, leave=False, **arguments)
 
@@ -37,7 +37,7 @@ class TypedBar(tqdm):
         self.lines.flush()
 
     def set_postfix(self, ordered_dict: Any = None, refresh: Any = True, **named: Any) -> None:  # noqa: ARG002, FBT002
-        """Take the loss; nothing else is shown."""
+        """Takes the loss; nothing else is shown."""
         self.loss = float(named["loss"])
         if refresh:
             self.refresh()
@@ -45,5 +45,5 @@ class TypedBar(tqdm):
 
 @functools.cache
 def _nowhere() -> TextIO:
-    """Return the stream for what tqdm itself would draw."""
+    """Returns the stream for what tqdm itself would draw."""
     return open(os.devnull, "w", encoding="utf-8")  # noqa: PTH123

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from qatbuild.engine.affected import PLANNING
 from qatbuild.plugin.commands.inherited import COMMANDS
 from qatbuild.schema.load import RESERVED
 
@@ -155,6 +156,20 @@ def test_command_names_are_reserved_as_labels() -> None:
     assert set(points) <= RESERVED
     inherited = {name for name, place in points.items() if ".inherited:" in place} | {"run", "tabcompletion"}
     assert set(points) - inherited == set(COMMANDS)
+
+
+def test_affected_compares_every_module_that_shapes_a_plan() -> None:
+    """The others that planning imports only read a file, refuse a spec, or word why."""
+    reached, waiting = set[str](), ["qatbuild.engine.plan", "qatbuild.schema.load"]
+    while waiting:
+        module = waiting.pop()
+        if module not in reached:
+            reached.add(module)
+            waiting += (each for each in imports(module) if each.startswith(("qatbuild.engine.", "qatbuild.schema.")))
+    refusing = {"diagnostics", "fast_validator", "fault_list", "faults", "nearest", "positions", "read", "rules"}
+    rules = {"deployment", "gates", "inputs", "network", "outputs", "places", "quantization", "reading", "training"}
+    others = refusing | {f"rules.{name}" for name in (*rules, "unlabelled")}
+    assert set(PLANNING) == reached - {f"qatbuild.schema.{name}" for name in others}
 
 
 def imported(*command: str, cwd: Path) -> set[str]:

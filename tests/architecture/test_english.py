@@ -29,6 +29,11 @@ WORDS = re.compile(
 )
 NAMES = {"found", "given", "known"}
 
+IMPERATIVE = re.compile(
+    "(Add|Build|Compare|Give|Insert|Load|Make|Open|Raise|Read|Remove|Replace|Return|Run|Take|Write|Yield) "
+)
+"""The verbs with which most docstrings begin, as they must not: they say what a function does ("Returns ...")."""
+
 
 def prose(path: Path) -> Iterator[tuple[int, str]]:
     """(line, text) of every comment and string of a Python file."""
@@ -58,3 +63,14 @@ def test_text_is_free_of_the_excluded_words(path: Path) -> None:
 def test_variables_are_named_after_what_they_hold(path: Path) -> None:
     tree = ast.parse(path.read_text(encoding="utf-8"))
     assert [f"line {line}: {name}" for line, name in bound_names(tree) if name in NAMES] == []
+
+
+@pytest.mark.parametrize(
+    "path",
+    [path for path in PYTHON if path.is_relative_to(REPOSITORY / "qatbuild")],
+    ids=lambda path: path.relative_to(REPOSITORY).as_posix(),
+)
+def test_docstrings_say_what_a_function_does(path: Path) -> None:
+    nodes = ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+    functions = [node for node in nodes if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)]
+    assert [node.name for node in functions if IMPERATIVE.match(ast.get_docstring(node) or "")] == []

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 
 from tests.builds.conftest import ToyProject
+from tests.builds.test_monorepo import DODO
 from tests.unit.test_layer_table import row
 
 
@@ -25,6 +26,15 @@ def test_a_model_s_layers_are_printed_below_its_label(toy: ToyProject) -> None:
 def test_json_has_the_rows_by_label(toy: ToyProject) -> None:
     evaluated(toy)
     assert json.loads(toy.doit("layers", "--json").stdout) == {"net": [row("conv1", "CONV_2D")]}
+
+
+def test_a_label_below_a_prefix_is_named_as_on_the_command_line(toy: ToyProject) -> None:
+    (toy.root / "dodo.py").write_text(DODO)
+    (toy.root / "report.json").write_text(json.dumps({"layers": [row("conv1", "CONV_2D")]}))
+    assert "hint: doit models/net" in toy.doit("layers", "models/net").stderr
+    toy.built("models/net")
+    assert toy.doit("layers", "models/net").stdout.startswith("models/net\n")
+    assert [*json.loads(toy.doit("layers", "--json").stdout)] == ["models/net"]
 
 
 def test_a_model_without_an_evaluation_is_one_error_with_a_hint(toy: ToyProject) -> None:

@@ -11,7 +11,6 @@ The JSON files of that folder supply what a GraphDef does not hold: collections 
 
 from __future__ import annotations
 
-import argparse
 import hashlib
 import json
 import lzma
@@ -21,7 +20,7 @@ from typing import Any, NamedTuple
 
 import tensorflow as tf
 
-from tests.golden.originals import QUANT_DELAY, fake_quants, imported, variable_behind
+from tests.golden.originals import QUANT_DELAY, fake_quants, golden_folder, imported, variable_behind
 from tests.golden.slim import NETWORKS
 
 v1 = tf.compat.v1
@@ -212,9 +211,7 @@ def rendered(document: dict[str, Any]) -> str:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--golden", type=Path, required=True, help="the folder of the graphs that TF 1.10.1 rewrote")
-    golden: Path = parser.parse_args().golden
+    golden = golden_folder(__doc__)
     FOLDER.mkdir(exist_ok=True)
     for network in NETWORKS:
         for mode in MODES:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 import lzma
 import re
 import zlib
+from pathlib import Path
 
 import numpy as np
 import tensorflow as tf
@@ -19,6 +21,14 @@ WITH_BATCH_NORM = ["mobilenet_v1_025_128", "inception_v1", "resnet_v1_50"]
 NETWORKS = [*WITHOUT_BATCH_NORM, *WITH_BATCH_NORM]
 QUANT_DELAY = 1000
 INSERTED = re.compile(r"(^|/)(weights|act|conv|add|post_activation_bypass)_quant(_\d+)?/|^fake_quantization_step")
+
+
+def golden_folder(description: str | None) -> Path:
+    """The folder that the command line of a program of this package names; `description` is the program's."""
+    parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--golden", type=Path, required=True, help="the folder of the graphs that TF 1.10.1 rewrote")
+    folder: Path = parser.parse_args().golden
+    return folder
 
 
 def unpacked(network, name):

@@ -15,7 +15,6 @@ Local response normalization is the exception: its powers are not exact.
 
 from __future__ import annotations
 
-import argparse
 import hashlib
 import json
 import lzma
@@ -27,6 +26,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+from tests.golden.originals import golden_folder
 from tests.golden.slim import NETWORKS, Network
 
 v1 = tf.compat.v1
@@ -142,9 +142,7 @@ def of_original(folder: Path) -> dict[str, Any]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--golden", type=Path, required=True, help="the folder of the graphs that TF 1.10.1 rewrote")
-    golden: Path = parser.parse_args().golden
+    golden = golden_folder(__doc__)
     FOLDER.mkdir(exist_ok=True)
     for network in NETWORKS:
         text = json.dumps(of_original(golden / network)).replace("], [", "],\n  [").replace(', "', ',\n "')

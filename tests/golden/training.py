@@ -12,7 +12,6 @@ averages of the ranges to move. A tensor of many values is recorded by its norm.
 
 from __future__ import annotations
 
-import argparse
 import hashlib
 import json
 import lzma
@@ -22,7 +21,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from tests.golden.originals import QUANT_DELAY, with_fixed_seeds
+from tests.golden.originals import QUANT_DELAY, golden_folder, with_fixed_seeds
 from tests.golden.outputs import ACTIVATION_BITS, integers, value
 from tests.golden.slim import NETWORKS, TRAINING_BATCH, Network
 
@@ -101,9 +100,7 @@ def of_original(folder: Path) -> dict[str, Any]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--golden", type=Path, required=True, help="the folder of the graphs that TF 1.10.1 rewrote")
-    golden: Path = parser.parse_args().golden
+    golden = golden_folder(__doc__)
     FOLDER.mkdir(exist_ok=True)
     for network in NETWORKS:
         text = json.dumps(of_original(golden / network), indent=1)

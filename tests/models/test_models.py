@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -10,9 +11,11 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from qatbuild.engine.new.networks import SHIPPED
 from qatbuild.exchange import networks
 from qatbuild.exchange.errors import StageError
 from qatbuild.exchange.networks import Shipped
+from qatbuild.schema.faults import SCHEMA_PATH
 from qatbuild.worker import models
 from qatbuild.worker.models import layers
 from qatbuild.worker.tasks import ends
@@ -40,6 +43,11 @@ def _operations(graph: tf.Graph, kinds: set[str]) -> list[tuple[str, str]]:
 
 def test_every_shipped_network_has_a_shape_here() -> None:
     assert models.shipped() == sorted(SHAPES)
+
+
+def test_the_schema_and_doit_new_name_every_shipped_network() -> None:
+    schema = json.loads(SCHEMA_PATH.read_text())
+    assert schema["$defs"]["model"]["properties"]["name"]["enum"] == list(SHIPPED) == models.shipped()
 
 
 def test_cifarnet_is_slims_by_names_kinds_and_order() -> None:

@@ -20,6 +20,7 @@ from tests.models.graphs import Built as BuiltGraph
 from tests.pains.conftest import Built
 from tests.pains.test_training import fault
 from tests.tflite.conftest import OUTPUT, Network
+from tests.tflite.integers import check_integer
 from tests.tflite.running import ends
 
 pytestmark = pytest.mark.tf
@@ -44,7 +45,7 @@ def test_trained_ranges_need_no_representative_dataset(network: Network, tmp_pat
         asking.convert()
     model = tmp_path / "model.tflite"
     model.write_bytes(convert.convert(network(), ends(OUTPUT), scheme="uint8"))
-    inspect.check_integer(inspect.read(model), "uint8")
+    check_integer(inspect.read(model), "uint8")
     assert "/convert/supported_ops  unknown field" in fault(tmp_path, convert={"supported_ops": ["INT8"]})
 
 
@@ -55,7 +56,7 @@ def test_a_uint8_file_is_uint8_inside_too(built: Built, network: Network, tmp_pa
     with pytest.warns(UserWarning, match="Statistics for quantized inputs"):
         model.write_bytes(converter.convert())
     with pytest.raises(ConversionError, match="not fully integer") as refused:
-        inspect.check_integer(inspect.read(model), "uint8")
+        check_integer(inspect.read(model), "uint8")
     assert "QUANTIZE: casts from int8 to uint8" in str(refused.value)
 
     ours = inspect.read(built.file("usual@qat", "model.tflite"))

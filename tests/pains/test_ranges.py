@@ -20,6 +20,7 @@ from qatbuild.worker.training import checkpoint
 from qatbuild.worker.training.frozen import freeze
 from tests.pains.conftest import TRAIN, Built
 from tests.tflite.conftest import OUTPUT, Network
+from tests.tflite.integers import check_integer
 from tests.tflite.running import ends, run
 
 pytestmark = pytest.mark.tf
@@ -40,7 +41,7 @@ def test_a_tensor_without_a_range_is_named_with_its_layer_and_never_ships(
     ):
         model.write_bytes(convert.convert(network(**options), ends(OUTPUT), scheme="uint8"))
         with pytest.raises(ConversionError, match="not fully integer") as refused:
-            inspect.check_integer(inspect.read(model), "uint8")
+            check_integer(inspect.read(model), "uint8")
         assert layer in [label for label, _ in refused.value.facts]
         assert f"{layer}: {hint}" in refused.value.hint
     graph = graph_def.read(built.file("usual@qat", "inference_graph.pb"), ConversionError)

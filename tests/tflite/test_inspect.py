@@ -7,11 +7,12 @@ import pytest
 from qatbuild.exchange.errors import ConversionError
 from qatbuild.worker.tflite import inspect
 from tests.hints import follows
+from tests.tflite.integers import check_integer
 
 
 def refused(path, scheme="uint8"):
     with pytest.raises(ConversionError, match="not fully integer") as error:
-        inspect.check_integer(inspect.read(path), scheme)
+        check_integer(inspect.read(path), scheme)
     return error.value
 
 
@@ -21,7 +22,7 @@ def test_an_integer_file_has_only_uint8_and_int32_tensors(converted):
     assert names == ["CONV_2D", "MAX_POOL_2D", "CONV_2D", "RESHAPE", "FULLY_CONNECTED", "SOFTMAX"]
     assert {operator.version for operator in model.operators} == {1}
     assert {tensor.dtype for tensor in model.tensors} == {"uint8", "int32"}
-    inspect.check_integer(model, "uint8")
+    check_integer(model, "uint8")
 
 
 def test_a_bias_of_zeros_is_left_out_by_the_converter(converted):
@@ -38,7 +39,7 @@ def test_input_and_output_have_the_wanted_scale(converted):
 
 def test_per_channel_weights_have_a_scale_for_each_channel(converted):
     model = inspect.read(converted("int8_per_channel", conv="per_channel", dense="symmetric"))
-    inspect.check_integer(model, "int8_per_channel")
+    check_integer(model, "int8_per_channel")
     weights = model.tensors[model.operators[0].inputs[1]]
     assert (weights.dtype, len(weights.scales), set(weights.zero_points)) == ("int8", 8, {0})
 
@@ -49,7 +50,7 @@ def test_lrn_is_named_with_its_layer_its_tensors_and_the_field_that_removes_it(c
     assert any(value.startswith("LOCAL_RESPONSE_NORMALIZATION: computes in float32: ") for value in named)
     assert any("Net/norm1" in value for value in named)
     assert error.hint == f"norm1: {follows('LRN has no integer kernel: leave it out')}."
-    inspect.check_integer(inspect.read(converted(lrn=False)), "uint8")
+    check_integer(inspect.read(converted(lrn=False)), "uint8")
 
 
 def test_every_operation_of_a_float_island_is_listed(converted):
@@ -64,7 +65,7 @@ def test_every_operation_of_a_float_island_is_listed(converted):
 def test_only_the_activation_without_a_range_gets_a_hint(converted, ranges, layer):
     error = refused(converted(ranges=ranges))
     assert error.hint == f"{layer}: {follows('put a range (FakeQuant) after the activation')}."
-    inspect.check_integer(inspect.read(converted()), "uint8")
+    check_integer(inspect.read(converted()), "uint8")
     assert layer in dict(error.facts)
 
 
@@ -77,14 +78,14 @@ def test_dropout_in_the_graph_is_named(converted):
     error = refused(converted(dropout=True))
     assert "RANDOM_UNIFORM: computes in float32: Net/dropout3/" in error.block()
     assert follows("dropout is still in the graph: leave it out where training") in error.hint
-    inspect.check_integer(inspect.read(converted(dropout=False)), "uint8")
+    check_integer(inspect.read(converted(dropout=False)), "uint8")
 
 
 def test_an_int8_file_is_refused_as_uint8(converted):
     model = inspect.read(converted("int8", conv="symmetric", dense="symmetric"))
-    inspect.check_integer(model, "int8")
+    check_integer(model, "int8")
     with pytest.raises(ConversionError, match="computes in int8"):
-        inspect.check_integer(model, "uint8")
+        check_integer(model, "uint8")
 
 
 @pytest.mark.parametrize("kept_bytes", [0, 3, 70, 2000])

@@ -126,7 +126,7 @@ def test_of_several_ways_to_one_spec_the_shortest_is_printed() -> None:
 
     tried = {str(each.patch.fields): each.patch.why for each in attempts(document(PTQ), ask, 99)}
     fine_tuned = tried[str({"quantize": {"method": "qat"}})]
-    assert fine_tuned == "a fine-tuning, in which the network gets used to its ranges"
+    assert fine_tuned == "a fine-tuning, in which the weights adapt to the ranges"
 
 
 def test_what_makes_a_model_worse_is_not_added_to_another_patch() -> None:

@@ -78,14 +78,14 @@ class Auditor:
             return Finding(verdict, entry, Judgement.NOT_REBUILT, (str(fault),))
         if made.to_json() != first:
             return Finding(verdict, entry, Judgement.NOT_REPRODUCIBLE, tuple(differing))
-        self._heal(entry, request, made)
+        self._replace(entry, request, made)
         return Finding(verdict, entry, Judgement.WRONG, tuple(differing))
 
-    def _heal(self, entry: Entry, request: Request, made: Manifest) -> None:
+    def _replace(self, entry: Entry, request: Request, made: Manifest) -> None:
         """Distrusts the writer of a wrong result, withdraws all that came from it, and keeps the right result."""
         reason = f"the result {entry.key[:12]} of {entry.stage} was wrong"
         withdraw(self._store.local, {entry.writer.id}, self._store.entry)
-        self._store.quarantine(entry.writer.id, reason)  # Last: what is cut off is found, and withdrawn, again.
+        self._store.quarantine(entry.writer.id, reason)  # Last: an audit that is cut off before is made again.
         origin = Origin.of(request, made.to_json(), Makers().of(request))
         self._store.keep(request, made, origin)
         self._store.finish()

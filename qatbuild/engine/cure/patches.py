@@ -50,13 +50,13 @@ class Price(NamedTuple):
     steps: int = 0
 
 
-def price(former: Variant, patched: Variant) -> Price:
-    """Returns the price of a patch; the variants are without and with it."""
-    kept = {each.layer for each in former.quantize.overrides if each.float}
+def price(base: Variant, patched: Variant) -> Price:
+    """Returns the price of the patch that makes the variant `patched` of `base`."""
+    kept = {each.layer for each in base.quantize.overrides if each.float}
     steps = patched.quantize.steps or 0 if patched.quantize.method == "qat" else 0
     if any(each.float and each.layer not in kept for each in patched.quantize.overrides):
         return Price(Cost.FLOAT_LAYER, 0, steps)
-    if (former.train, former.dataset, former.model) != (patched.train, patched.dataset, patched.model):
+    if (base.train, base.dataset, base.model) != (patched.train, patched.dataset, patched.model):
         return Price(Cost.LONG_TRAINING, patched.train.steps, steps)
     if patched.quantize.method == "ptq":
         return Price(Cost.CALIBRATION)

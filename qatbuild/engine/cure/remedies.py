@@ -38,7 +38,7 @@ _CHANNELS_MARGIN = 4.0
 
 _LONGER = (5, 20)
 _FEWEST_STEPS = 100
-_GENTLER = (0.1, 0.01)
+_RATE_FACTORS = (0.1, 0.01)
 _FROZEN = {"freeze_bn_delay": 0}
 _UNCHANGED = Patch({}, "")
 
@@ -130,13 +130,13 @@ def _by_channel(aim: _Aim) -> Iterator[Patch]:
     yield per_channel()
 
 
-def _without_loud_channel(aim: _Aim) -> Iterator[Patch]:
+def _without_widest_channel(aim: _Aim) -> Iterator[Patch]:
     """Cuts the dominating channel off at what the others need, or lets the weights learn to do without it.
 
     Other layers have it from the first.
     """
     layer = aim.finding.layer
-    fixed = _fixed(aim.document, {layer: _quiet(layer)})
+    fixed = _fixed(aim.document, {layer: _without_widest(layer)})
     if fixed and aim.finding is aim.alike[0]:
         yield Patch(fixed, f"the range of {layer.name} without its widest channel")
     yield from _learnt_anew(aim.document, aim.variant)
@@ -146,7 +146,9 @@ def _without_wide_column(aim: _Aim) -> Iterator[Patch]:
     """Cuts the dominating column off; only weights that have learnt to do without what it said can use the others."""
     layer = aim.finding.layer
     why = f"the range of {layer.name} without its widest column"
-    yield from _learnt_anew(aim.document, aim.variant, Patch(_fixed(aim.document, {layer: _quiet(layer)}), why))
+    yield from _learnt_anew(
+        aim.document, aim.variant, Patch(_fixed(aim.document, {layer: _without_widest(layer)}), why)
+    )
 
 
 def _with_other_scales(aim: _Aim) -> Iterator[Patch]:
@@ -189,11 +191,11 @@ def _settled(aim: _Aim) -> Iterator[Patch]:
     yield from _longer_float_training(aim.variant)
 
 
-def _gentler(aim: _Aim) -> Iterator[Patch]:
+def _lower_rates(aim: _Aim) -> Iterator[Patch]:
     yield from_calibration()
     rate = aim.variant.quantize.learning_rate
     if rate is not None and not rate.values:
-        for factor in _GENTLER:
+        for factor in _RATE_FACTORS:
             initial = _rounded(rate.initial * factor)
             yield quantized(
                 {"learning_rate": {"initial": initial}}, f"a fine-tuning with the learning rate {initial:g}"
@@ -206,11 +208,11 @@ _FOR_CAUSE: Mapping[Cause, Callable[[_Aim], Iterable[Patch]]] = {
     Cause.FEW_IMAGES: _more_images,
     Cause.FEW_STEPS: _more_steps,
     Cause.INPUT_COLUMNS: _without_wide_column,
-    Cause.LEARNING_RATE: _gentler,
+    Cause.LEARNING_RATE: _lower_rates,
     Cause.MIXED_RANGES: _with_other_scales,
     Cause.NARROW_OVERRIDE: _without_exception,
     Cause.OUTLIERS: _without_outliers,
-    Cause.OUTPUT_CHANNELS: _without_loud_channel,
+    Cause.OUTPUT_CHANNELS: _without_widest_channel,
     Cause.PERCENTILE: _whole_range,
     Cause.ROUNDING: _with_other_weights,
     Cause.UNLIKE_TEST: _measured,
@@ -220,7 +222,7 @@ _FOR_CAUSE: Mapping[Cause, Callable[[_Aim], Iterable[Patch]]] = {
 
 
 def _within_percentile(layers: Sequence[Layer], document: Json, variant: Variant) -> Iterator[Patch]:
-    """Yields what goes on from ranges that a percentile cuts: a lower one, and weights that learn to live in them."""
+    """Yields what goes on from ranges that a percentile cuts: a lower one, and weights that adapt to them."""
     calibration = variant.quantize.calibration
     if variant.quantize.method != "ptq" or calibration.range != "percentile":
         return
@@ -242,7 +244,7 @@ def _general(variant: Variant, *, has_batch_norms: bool) -> Iterator[Patch]:
         if quantize.calibration.range == "min_max":
             yield _percentile(_PERCENTILES[0])
         if variant.train.steps:
-            yield quantized({"method": "qat"}, "a fine-tuning, in which the network gets used to its ranges")
+            yield quantized({"method": "qat"}, "a fine-tuning, in which the weights adapt to the ranges")
             if has_batch_norms:
                 yield quantized({"method": "qat", **_FROZEN}, "a fine-tuning with frozen batch norms")
     elif quantize.start == "float" and quantize.steps:
@@ -302,7 +304,7 @@ def _widened(layer: Layer) -> Ends:
     return [_rounded(min(least * _MARGIN, 0.0)), _rounded(max(greatest * _MARGIN, 0.0))]
 
 
-def _quiet(layer: Layer) -> Ends:
+def _without_widest(layer: Layer) -> Ends:
     """Returns the range that all but a dominating channel need."""
     percent = layer.signs.channel_percent or 0.0
     widest = max(map(abs, layer.values)) * min(1.0, _CHANNELS_MARGIN * percent / 100)

@@ -44,10 +44,12 @@ class Attempt(NamedTuple):
 class _Order(NamedTuple):
     """The order of patches: the least comes first.
 
-    is_hopeless            whether the float network misses what a gate wants, and the patch trains no other one
-    cost, float_steps      of the price; of what is alike in these, what is against the best model comes first
-    shortfall              that of the model that the patch is against
-    steps, number          of the price, and the place in which the patches were queued
+    is_hopeless    whether the float network misses what a gate wants, and the patch trains no other one
+    cost           of the price
+    float_steps    of the price
+    shortfall      of the model that the patch is against: the best model comes first
+    steps          of the price
+    number         counts the patches as they are queued
     """
 
     is_hopeless: bool
@@ -59,7 +61,10 @@ class _Order(NamedTuple):
 
 
 class _Candidate(NamedTuple):
-    """A patch to try, and what is new in it; `lack` is what the float network of the model before it misses."""
+    """A patch to try. It is against a model that was built: the spec's own, or that of an earlier patch.
+
+    `part` says in words what it adds to that patch; `lack` is what the float network of that model misses.
+    """
 
     order: _Order
     price: Price
@@ -70,7 +75,7 @@ class _Candidate(NamedTuple):
 
 
 class Search:
-    """The patches of one label that wait to be tried, and what was found of those that were."""
+    """The patches of one label that wait, and what the tried ones have shown."""
 
     def __init__(self, specification: Specification, trials: Trials) -> None:
         """Begins with nothing tried."""
@@ -121,7 +126,7 @@ class Search:
         return variant._replace(label=self._variant.label)
 
     def _learn(self, candidate: _Candidate, result: Verdict) -> None:
-        """Queues patches against a trial that helps. What makes a model worse is not added to another patch, either."""
+        """Queues patches against a trial that helps. What makes a model worse is added to no other patch."""
         if _helps(candidate, result):
             self._propose(candidate.patch, result)
         elif _shortfall(result.report) > candidate.order.shortfall:
@@ -163,7 +168,7 @@ def _merged(base: Patch, patch: Patch, method: str) -> dict[str, Any]:
 
 
 def _helps(candidate: _Candidate, verdict: Verdict) -> bool:
-    """Returns whether a trial is so much better than what its patch is against that further patches are worth while."""
+    """Returns whether a trial is better than the model that its patch is against, by enough for further patches."""
     if candidate.lack and not lacks(verdict.report, candidate.variant.evaluate):
         return True
     return _shortfall(verdict.report) < candidate.order.shortfall * _HELPS

@@ -21,13 +21,13 @@ def chosen(project: Project, rebuilder: Rebuilder) -> Executor:
         from qatbuild.engine.execute.local import LocalExecutor  # noqa: PLC0415  Not needed with another executor.
 
         return LocalExecutor()
-    from qatbuild.engine.cache import MODES, Cache  # noqa: PLC0415
+    from qatbuild.engine.cache import READ_WRITE, Cache  # noqa: PLC0415
     from qatbuild.engine.execute.dask.executor import BLOBS, DaskExecutor, Setup  # noqa: PLC0415  It needs an extra.
     from qatbuild.engine.pools import THREADS_PER_CORE  # noqa: PLC0415
 
     scheduler = project.executor.partition("://")[2]
     folder = project.state.dask
-    cache = project.cache if scheduler else Cache(str(folder / BLOBS), MODES[0], _TIMEOUT_S)
+    cache = project.cache if scheduler else Cache(str(folder / BLOBS), READ_WRITE, _TIMEOUT_S)
     at_once = max(1, THREADS_PER_CORE * (os.cpu_count() or 1) // project.threads)
     setup = Setup(cache, folder, dict(project.takes), project.threads, at_once, rebuilder.code, rebuilder.digests)
     return DaskExecutor(f"tcp://{scheduler}" if scheduler else "", setup)

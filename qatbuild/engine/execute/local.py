@@ -97,13 +97,13 @@ class _Server:
         # -P: a queue.py in the project must not shadow the standard library's.
         command = [sys.executable, "-P", "-m", "qatbuild.worker.server"]
         # A Ctrl-C before the server ignores it would print a traceback; it inherits the blocked signal.
-        former = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+        mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
         try:
             self._process = subprocess.Popen(
                 command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=worker_environment()
             )
         finally:
-            signal.pthread_sigmask(signal.SIG_SETMASK, former)
+            signal.pthread_sigmask(signal.SIG_SETMASK, mask)
         threading.Thread(target=self._listen, daemon=True).start()
         atexit.register(self._close_at_exit)
 
@@ -174,9 +174,9 @@ def _path(request: Request) -> Path:
 def worker_environment() -> dict[str, str]:
     """Returns the worker's environment: the same qatbuild, and no variable that changes computed numbers."""
     home = str(Path(__file__).parents[3])
-    former = os.environ.get("PYTHONPATH", "")
+    python_path = os.environ.get("PYTHONPATH", "")
     kept = {name: value for name, value in os.environ.items() if not name.startswith(_NUMERIC)}
-    return {**kept, **_FIXED, "PYTHONPATH": os.pathsep.join(part for part in (home, former) if part)}
+    return {**kept, **_FIXED, "PYTHONPATH": os.pathsep.join(part for part in (home, python_path) if part)}
 
 
 def _crash(request: Request, status: int) -> StageError:

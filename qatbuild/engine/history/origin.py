@@ -60,7 +60,7 @@ class Origin(_Fields):
     def placeless(cls, request: Request, made_by: Mapping[str, str], result: str) -> Origin:
         """Makes an origin of these parts, without the folders of the request."""
         inputs = {role: each.sha256 for role, each in request.inputs.items()}
-        sources = {role: (_shown(each.path, request.project), each.sha256) for role, each in request.sources.items()}
+        sources = {role: (name_of(each.path, request.project), each.sha256) for role, each in request.sources.items()}
         made = _placeless(request.identity, inputs, sources)
         made.__dict__["key"] = request.key  # No folder is part of it.
         return cls(made, made_by, result)
@@ -122,6 +122,6 @@ def _placeless(fields: Mapping[str, Any], inputs: Mapping[str, str], sources: Ma
     )
 
 
-def _shown(path: Path, project: Path) -> str:
+def name_of(path: Path, project: Path) -> str:
     """Returns a source's path in the project; only its name outside: what leaves the machine names no folder of it."""
     return path.relative_to(project).as_posix() if path.is_relative_to(project) else path.name

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 from qatbuild.engine.new.networks import ChosenNetwork
 from qatbuild.exchange.look import BYTES, DataLook, InputLook, TargetLook
 from qatbuild.schema.comments import COMMENT
+from qatbuild.schema.ends import IMAGES, LABELS
 
 _QUANTIZED_COST = 3
 """Steps in float that one step with fake quantization takes as long as, about."""
@@ -102,8 +103,8 @@ def _inputs(look: DataLook, network: ChosenNetwork, scaling: Scaling) -> dict[st
         each.name: _scaling(each, look, network, scaling) if each.dtype == BYTES else {COMMENT: _REAL, "real": True}
         for each in look.inputs
     }
-    is_short = [(each.name, each.dtype) for each in look.inputs] == [("images", BYTES)]
-    return {"input": fields["images"]} if is_short else {"inputs": fields}
+    is_short = [(each.name, each.dtype) for each in look.inputs] == [(IMAGES, BYTES)]
+    return {"input": fields[IMAGES]} if is_short else {"inputs": fields}
 
 
 def _scaling(each: InputLook, look: DataLook, network: ChosenNetwork, scaling: Scaling) -> dict[str, Any]:
@@ -129,7 +130,7 @@ def _plain(number: float) -> float | int:
 
 def _outputs(look: DataLook) -> dict[str, Any]:
     outputs = {each.name: {"task": each.task} for each in look.targets}
-    return {} if outputs in ({}, {"labels": {"task": "classification"}}) else {"outputs": outputs}
+    return {} if outputs in ({}, {LABELS: {"task": "classification"}}) else {"outputs": outputs}
 
 
 def _training(look: DataLook, network: ChosenNetwork, budget: Budget) -> dict[str, Any]:

@@ -32,7 +32,7 @@ class Chain:
     links: Mapping[str, Link]
 
     @cached_property
-    def own(self) -> list[Link]:
+    def unshared(self) -> list[Link]:
         """The links that belong to this model alone; the others may be shared."""
         inside = f"{self.home}{os.sep}"
         return [link for link in self.links.values() if f"{link.folder}{os.sep}".startswith(inside)]
@@ -44,7 +44,7 @@ class Chain:
         The digest of those with measured times is ''.
         """
         files: dict[str, tuple[int, str]] = {}
-        for link in self.own:
+        for link in self.unshared:
             place = f"{link.folder}/"[len(f"{self.home}/") :]
             files.update({f"{place}{name}": each for name, each in link.manifest.files.items()})
         return files

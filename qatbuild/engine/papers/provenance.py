@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator, Mapping
-from pathlib import Path
 from typing import Any
 
+from qatbuild.engine.history.origin import name_of
 from qatbuild.engine.papers import BOM
 from qatbuild.engine.papers.chain import Chain
 from qatbuild.exchange.files import canonical_json, lined_json
@@ -53,7 +53,7 @@ def statement(chain: Chain, bom: str) -> str:
 def _subjects(chain: Chain) -> Iterator[tuple[str, str]]:
     """Yields names and SHA-256 of the artifacts, and of the manifests of those that have measured times."""
     yield from ((name, sha256) for name, (_, sha256) in chain.artifacts.items() if sha256)
-    for link in chain.own:
+    for link in chain.unshared:
         if not all(sha256 for _, sha256 in link.manifest.files.values()):
             file = Manifest.path_of(link.folder, link.stage)
             yield file.relative_to(chain.home).as_posix(), link.sha256
@@ -78,7 +78,7 @@ def _materials(chain: Chain) -> Iterator[dict[str, Any]]:
     sources: dict[tuple[str, str], None] = {}
     for link in chain.links.values():
         request = link.record.request
-        sources.update({(_name(each.path, request.project), each.sha256): None for each in request.sources.values()})
+        sources.update({(name_of(each.path, request.project), each.sha256): None for each in request.sources.values()})
         yield _described(f"code of {link.stage}", request.code)
     yield from (_described(name, sha256) for name, sha256 in sources if sha256)
     yield from ({"name": name, "uri": package_url(name, version)} for name, version in chain.packages)
@@ -97,11 +97,6 @@ def _data(link: Link) -> Iterator[dict[str, Any]]:
 def package_url(name: str, version: str) -> str:
     """Returns the package URL (purl) of an installed package, or of Python itself."""
     return f"pkg:{'generic' if name == 'python' else 'pypi'}/{name}@{version}"
-
-
-def _name(path: Path, project: Path) -> str:
-    """Returns how a source is named: its path in the project; outside of it only its own name."""
-    return path.relative_to(project).as_posix() if path.is_relative_to(project) else path.name
 
 
 def _described(name: str, sha256: str) -> dict[str, Any]:

@@ -197,8 +197,8 @@ def _json_sha256(value: object) -> str:
 def _package(name: str, version: str) -> Iterator[tuple[str, str]]:
     """Yields a package of which this machine has another version, or none."""
     try:
-        now = metadata.version(name)
+        installed = metadata.version(name)
     except metadata.PackageNotFoundError:
         return
-    if now != version:
-        yield f"{name} {version}", f"{name} {now} is installed"
+    if installed != version:
+        yield f"{name} {version}", f"{name} {installed} is installed"

@@ -124,10 +124,10 @@ def _described(chain: Chain, about: About) -> BuiltModel:
 def _put(file: Path, text: str) -> None:
     """Writes a paper unless it is as it should be; a signature of other papers is removed."""
     try:
-        former = read_bytes(file)
+        present = read_bytes(file)
     except OSError:
-        former = None
-    if former != text.encode():
+        present = None
+    if present != text.encode():
         write_text(file, text)
-        if former is not None:
+        if present is not None:
             discard(file.with_name(SIGNATURE))

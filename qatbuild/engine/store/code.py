@@ -45,8 +45,8 @@ class SharedCode:
         table = {} if is_sent else archive.table(digest)
         if not table or self._remote.read_entry(_name(digest)) is not None:
             return
-        own = (each for module, each in table.items() if module.partition(".")[0] != PACKAGE.name)
-        texts = {fingerprint: text for fingerprint in own if (text := archive.text(fingerprint)) is not None}
+        of_project = (each for module, each in table.items() if module.partition(".")[0] != PACKAGE.name)
+        texts = {fingerprint: text for fingerprint in of_project if (text := archive.text(fingerprint)) is not None}
         packed = zlib.compress(json.dumps({"table": dict(table), "texts": texts}).encode(), 9)
         self._remote.write_entry(_name(digest), json.dumps({"code": b64encode(packed).decode()}), {})
 

@@ -83,8 +83,8 @@ class _Pairs:
         for each in differences:
             if each.kind == "input":
                 yield from self._input(each.where, former, now, each)
-        own = [each for each in differences if each.kind != "input"]
-        yield from ((now.request.stage, each) for each in _with_paths(own, former.request, now.request))
+        direct = [each for each in differences if each.kind != "input"]
+        yield from ((now.request.stage, each) for each in _with_paths(direct, former.request, now.request))
 
     def _input(self, role: str, former: Origin, now: Origin, changed: Reason) -> Iterator[tuple[str, Reason]]:
         """Yields the reasons why the results of an input differ; `changed` itself if its origins are not on record."""

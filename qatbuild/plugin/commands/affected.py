@@ -14,7 +14,8 @@ from qatbuild.engine.file_cache import FileCache
 from qatbuild.engine.git import Revision, Span
 from qatbuild.engine.reason import Reason
 from qatbuild.exchange.errors import SpecError
-from qatbuild.plugin.commands.command import JSON, SpecCommand, write_json
+from qatbuild.plugin.commands.command import SpecCommand, write_json
+from qatbuild.plugin.commands.option import JSON, flag, option
 from qatbuild.plugin.session import Session
 from qatbuild.schema.label import Label, spec_of
 
@@ -31,8 +32,8 @@ class Affected(SpecCommand):
     )
     cmd_options = (
         JSON,
-        {"name": "since", "short": "", "long": "since", "type": str, "default": "", "help": "a commit, branch or tag"},
-        {"name": "why", "short": "", "long": "why", "type": bool, "default": False, "help": "also print the reasons"},
+        option("since", "", "a commit, branch or tag"),
+        flag("why", "also print the reasons"),
     )
 
     def run(self, session: Session, options: Any, names: list[str]) -> int:
@@ -43,8 +44,8 @@ class Affected(SpecCommand):
         labels, removed = _compare(session, revision)
         if names:
             session.select(names)
-            mine = {Label.parse(name).name for name in session.without_prefix(names)}
-            labels = {label: labels[label] for label in labels if not mine or {label, spec_of(label)} & mine}
+            wanted = {Label.parse(name).name for name in session.without_prefix(names)}
+            labels = {label: labels[label] for label in labels if not wanted or {label, spec_of(label)} & wanted}
         labels = {session.task(label): stages for label, stages in labels.items()}
         if options["json"]:
             write_json(

@@ -13,7 +13,8 @@ from qatbuild.engine.audit.sample import Progress, count, from_position, positio
 from qatbuild.engine.store import Store
 from qatbuild.engine.store.entry import Writer
 from qatbuild.exchange.errors import SpecError, printable
-from qatbuild.plugin.commands.command import JSON, SpecCommand, write_json
+from qatbuild.plugin.commands.command import SpecCommand, write_json
+from qatbuild.plugin.commands.option import JSON, option
 from qatbuild.plugin.session import Session
 
 _SHARE = "1%"
@@ -34,12 +35,9 @@ class Audit(SpecCommand):
     )
     cmd_options = (
         JSON,
-        {"name": "share", "short": "", "long": "share", "type": str, "default": "",
-         "help": "the share of the results to audit [default: 1%%]"},
-        {"name": "limit", "short": "", "long": "limit", "type": int, "default": 0,
-         "help": "the number of results to audit"},
-        {"name": "idle", "short": "", "long": "idle", "type": float, "default": 0.0,
-         "help": "audit until this number of seconds is over"},
+        option("share", "", "the share of the results to audit [default: 1%%]"),
+        option("limit", 0, "the number of results to audit"),
+        option("idle", 0.0, "audit until this number of seconds is over"),
     )  # fmt: skip
 
     def run(self, session: Session, options: Any, names: list[str]) -> int:

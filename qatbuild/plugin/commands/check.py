@@ -8,7 +8,8 @@ from typing import Any
 from qatbuild.engine.forecast import needed
 from qatbuild.engine.undeclared_inputs import undeclared_inputs
 from qatbuild.exchange.errors import SpecError, printable
-from qatbuild.plugin.commands.command import JSON, SpecCommand, format_option, write_json
+from qatbuild.plugin.commands.command import SpecCommand, write_json
+from qatbuild.plugin.commands.option import JSON, flag, format_option
 from qatbuild.plugin.session import Session
 from qatbuild.report.findings import FORMATS, as_json
 from qatbuild.schema.correct import correct
@@ -17,9 +18,10 @@ from qatbuild.schema.label import spec_of
 _NETWORKS = ("check", "float", "quantize", "export")
 """The stages that call the user's network."""
 
+_LIST_IT = "list the file in model.files, so that its changes rebuild the stage"
+
 _MOST_ROUNDS = 10
 """Largest number of times that specs are corrected: a corrected field shows faults of its values."""
-
 
 _FORMATS = {
     "text": "for a terminal",
@@ -44,22 +46,8 @@ class Check(SpecCommand):
     cmd_options = (
         JSON,
         format_option(_FORMATS, "what is printed"),
-        {
-            "name": "fix",
-            "short": "",
-            "long": "fix",
-            "type": bool,
-            "default": False,
-            "help": "correct misspelt fields and values in the spec files",
-        },
-        {
-            "name": "audit",
-            "short": "",
-            "long": "audit",
-            "type": bool,
-            "default": False,
-            "help": "print files that stages opened without declaring them",
-        },
+        flag("fix", "correct misspelt fields and values in the spec files"),
+        flag("audit", "print files that stages opened without declaring them"),
     )
 
     def run(self, session: Session, options: Any, names: list[str]) -> int:
@@ -71,7 +59,7 @@ class Check(SpecCommand):
         names = session.without_prefix(names)
         errors = {name: error for name, error in session.errors.items() if not names or name in names}
         if good := set(names) - set(errors):
-            session.select(good)
+            session.select(good)  # SpecError for an unknown name.
         labels = [
             session.task(label) for label in session.plan.labels if not names or {label, spec_of(label)} & set(names)
         ]
@@ -95,8 +83,8 @@ def _fixed(session: Session, names: list[str]) -> Session:
         corrections = correct(errors, session.project.root)
         if not corrections:
             break
-        for where, former, now in corrections:
-            sys.stderr.write(f"{printable(where)}  {printable(former)} -> {now}\n")
+        for each in corrections:
+            sys.stderr.write(f"{printable(each.where)}  {printable(each.former)} -> {each.now}\n")
         session = session.reload()
     return session
 
@@ -117,11 +105,7 @@ def _audit(session: Session, options: Any, names: list[str]) -> int:
     for each in faulty:
         facts = [("reads", name) for name in each.files or ()]
         label = f"{each.stage.labels[0]}:{each.stage.name}"
-        hint = (
-            "list the file in model.files, so that its changes rebuild the stage"
-            if each.stage.name in _NETWORKS
-            else ""
-        )
+        hint = _LIST_IT if each.stage.name in _NETWORKS else ""
         sys.stdout.write(SpecError(f"{label} reads undeclared files.", facts, hint).block() + "\n")
     sys.stdout.write(f"{len(stages) - not_run - len(faulty)} stages read declared files only")
     sys.stdout.write(f", {len(faulty)} read undeclared files" if faulty else "")

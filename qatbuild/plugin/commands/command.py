@@ -6,7 +6,7 @@ import getopt
 import json
 import os
 import sys
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -16,35 +16,10 @@ from doit.exceptions import InvalidCommand
 from doit.loader import load_tasks
 
 from qatbuild.plugin.commands.inherited import is_ours_above
+from qatbuild.plugin.commands.option import JSON, Option
 from qatbuild.plugin.invocation import Invocation, entered
 from qatbuild.plugin.session import Session
 from qatbuild.plugin.streams import guarded, of_file
-
-Option = dict[str, Any]
-
-JSON: Option = {
-    "name": "json",
-    "short": "",
-    "long": "json",
-    "type": bool,
-    "default": False,
-    "help": "print JSON for scripts",
-}
-
-
-def format_option(formats: Mapping[str, str], purpose: str) -> Option:
-    """Returns --format with these formats and what each is for; the first one is the default."""
-    default, *_ = formats
-    return {
-        "name": "format",
-        "short": "",
-        "long": "format",
-        "type": str,
-        "choices": [*formats.items()],
-        "default": default,
-        "help": f"{purpose} [default: {default}]",
-    }
-
 
 _OPTION_SIZES = (("-", "short"), ("--", "long"))
 
@@ -126,8 +101,8 @@ class SpecCommand(Command):  # type: ignore[misc]
         """
         if self.even_beside_a_task:
             return False
-        ours = set(map(id, command.creators))
-        others = {name: value for name, value in self.loader.namespace.items() if id(value) not in ours}
+        creators = set(map(id, command.creators))
+        others = {name: value for name, value in self.loader.namespace.items() if id(value) not in creators}
         tasks = load_tasks(others, (), allow_delayed=True, config=self.loader.config)
         return self.name in {*(task.name for task in tasks), *(session.prefix for session in command.sessions)}
 

@@ -13,7 +13,8 @@ from qatbuild.engine.cure.search import Attempt, Search
 from qatbuild.engine.cure.specification import Specification
 from qatbuild.engine.cure.trial import Trials, Verdict
 from qatbuild.exchange.errors import SpecError
-from qatbuild.plugin.commands.command import SpecCommand, format_option, write_json
+from qatbuild.plugin.commands.command import SpecCommand, write_json
+from qatbuild.plugin.commands.option import format_option, option
 from qatbuild.plugin.session import Session
 from qatbuild.report.diagnosis import diagnose
 
@@ -93,14 +94,7 @@ class Cure(SpecCommand):
     )
     cmd_options = (
         format_option({"text": "what is tried, and the patch", "json": "all of it, for scripts"}, "form of the output"),
-        {
-            "name": "budget",
-            "short": "",
-            "long": "budget",
-            "type": int,
-            "default": _BUDGET,
-            "help": f"the greatest number of variants to build [default: {_BUDGET}]",
-        },
+        option("budget", _BUDGET, f"the greatest number of variants to build [default: {_BUDGET}]"),
     )
 
     def run(self, session: Session, options: Any, names: list[str]) -> int:
@@ -126,8 +120,7 @@ def _labels(session: Session, names: Sequence[str]) -> list[str]:
     if not names:
         label = session.task(next(iter(session.plan.labels), "LABEL"))
         raise SpecError("doit cure needs the label of a model.", [], f"doit cure {label}")
-    stages = (session.plan.stages[id_] for id_ in session.select(names))
-    return list(dict.fromkeys(stage.labels[0] for stage in stages if stage.name == "evaluate"))
+    return session.evaluated(names)
 
 
 def _search(session: Session, label: str, budget: int, say: Callable[[str], object]) -> Result:

@@ -8,7 +8,8 @@ from typing import Any
 
 from qatbuild.engine.cure.specification import Specification
 from qatbuild.exchange.errors import ArtifactError
-from qatbuild.plugin.commands.command import SpecCommand, format_option, write_faults, write_json
+from qatbuild.plugin.commands.command import SpecCommand, write_faults, write_json
+from qatbuild.plugin.commands.option import format_option
 from qatbuild.plugin.session import Session
 from qatbuild.report.diagnosis import Finding, diagnose
 from qatbuild.report.evaluated import read_report, refusals
@@ -34,9 +35,7 @@ class Diagnose(SpecCommand):
 
         ArtifactError for a model that was not evaluated.
         """
-        stages = [session.plan.stages[id_] for id_ in session.select(names)]
-        labels = dict.fromkeys(stage.labels[0] for stage in stages if stage.name == "evaluate")
-        reports = {label: _report(session, label) for label in labels}
+        reports = {label: _report(session, label) for label in session.evaluated(names)}
         findings = {label: _findings(session, label, report) for label, report in reports.items()}
         if options["format"] == "json":
             write_json({session.task(label): [each.to_json() for each in findings[label]] for label in findings})

@@ -9,7 +9,8 @@ from typing import Any
 from qatbuild.engine.differences import differences
 from qatbuild.engine.git import Revision, Span
 from qatbuild.exchange.errors import SpecError
-from qatbuild.plugin.commands.command import JSON, SpecCommand, format_option, write_json
+from qatbuild.plugin.commands.command import SpecCommand, write_json
+from qatbuild.plugin.commands.option import JSON, format_option
 from qatbuild.plugin.session import Session
 from qatbuild.report.comment import Times, comment, text
 from qatbuild.report.comparison import Difference

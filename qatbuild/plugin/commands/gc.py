@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -16,7 +16,8 @@ from qatbuild.engine.store.local import LocalStore, Result
 from qatbuild.exchange.errors import SpecError, printable
 from qatbuild.exchange.lock import Owner
 from qatbuild.exchange.request import Request
-from qatbuild.plugin.commands.command import JSON, SpecCommand, write_json
+from qatbuild.plugin.commands.command import SpecCommand, write_json
+from qatbuild.plugin.commands.option import JSON, flag, option
 from qatbuild.plugin.session import Session
 
 _DAY_SECONDS = 86_400
@@ -35,16 +36,9 @@ class Gc(SpecCommand):
     )
     cmd_options = (
         JSON,
-        {"name": "dry", "short": "", "long": "dry-run", "type": bool, "default": False, "help": "print only"},
-        {
-            "name": "age",
-            "short": "",
-            "long": "age",
-            "type": float,
-            "default": 30.0,
-            "help": "keep what was used within this number of days [default: %(default)s]",
-        },
-        {"name": "size", "short": "", "long": "size", "type": float, "default": None, "help": "largest store, in GiB"},
+        flag("dry_run", "print only"),
+        option("age", 30.0, "keep what was used within this number of days [default: %(default)s]"),
+        option("size", None, "largest store, in GiB", kind=float),
     )  # fmt: skip
 
     def run(self, session: Session, options: Any, names: list[str]) -> int:
@@ -54,25 +48,15 @@ class Gc(SpecCommand):
         for name in ("age", "size"):
             if not (options[name] or 0) >= 0:  # Also refuses NaN.
                 raise SpecError(f"--{name} must be at least 0, got {options[name]:g}.")
-        rows, dropped, origins = _garbage(session, options)
-        freed = rows
-        if (rows or dropped or origins) and not options[
-            "dry"
-        ]:  # Without garbage nothing is locked: the disk may be read-only.
-            owner = Owner(session.project.state.lock)
-            try:
-                if owner.take():  # The build that held the lock may have changed what specs need.
-                    session = session.reload()
-                rows, dropped, origins = _garbage(session, options)
-                freed = _removed(session, rows, dropped)
-                origins.remove()
-            finally:
-                owner.give_back()
+        garbage = _garbage(session, options)
+        gone: Sequence[_Row] = garbage.leftovers
+        if not (garbage.is_empty or options["dry_run"]):  # The disk may be read-only: without garbage no lock.
+            garbage, gone = _collected(session, options)
         if options["json"]:
-            write_json(_fields(freed, dropped))
+            write_json(_fields(gone, garbage.results))
         else:
-            sys.stdout.writelines(_lines(freed, dropped, session.project.root, dry=options["dry"]))
-        return 0 if len(freed) == len(rows) else 1
+            sys.stdout.writelines(_lines(gone, garbage.results, session.project.root, dry=options["dry_run"]))
+        return 0 if len(gone) == len(garbage.leftovers) else 1
 
 
 class _Row(NamedTuple):
@@ -83,8 +67,21 @@ class _Row(NamedTuple):
     used: float
 
 
-def _garbage(session: Session, options: Any) -> tuple[list[_Row], list[Result], OldOrigins]:
-    """Returns the leftovers, the results and the origins to remove. SpecError if specs have faults."""
+class _Garbage(NamedTuple):
+    """What no spec needs: leftovers in the build folder, results in the store, origins of results that are gone."""
+
+    leftovers: Sequence[_Row]
+    results: Sequence[Result]
+    origins: OldOrigins
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether all is needed."""
+        return not (self.leftovers or self.results or self.origins)
+
+
+def _garbage(session: Session, options: Any) -> _Garbage:
+    """Finds what is to be removed. SpecError if specs have faults."""
     if session.errors:
         raise SpecError(
             "Specs with faults may need results, so gc removes nothing.",
@@ -96,20 +93,27 @@ def _garbage(session: Session, options: Any) -> tuple[list[_Row], list[Result], 
     oldest = time.time() - options["age"] * _DAY_SECONDS
     keys = {id_: verdict.key for id_, verdict in verdicts.items()}
     rows = [_Row(each, each.size_bytes, each.used) for each in leftovers(build, session.plan, keys)]
-    dropped = [] if store is None else list(_unneeded(store.local, build, verdicts, oldest, options["size"]))
+    results = [] if store is None else list(_unneeded(store.local, build, verdicts, oldest, options["size"]))
     there = {key for key in keys.values() if key is not None} | set(_keys(build.rglob("*.request.json")))
     if store is not None:
-        there |= set(store.local.keys()) - {each.key for each in dropped}
-    return [row for row in rows if row.used <= oldest], dropped, OldOrigins(build, oldest, there)
+        there |= set(store.local.keys()) - {each.key for each in results}
+    return _Garbage([row for row in rows if row.used <= oldest], results, OldOrigins(build, oldest, there))
 
 
-def _removed(session: Session, rows: Iterable[_Row], dropped: Iterable[Result]) -> list[_Row]:
-    """Removes leftovers and results; returns the leftovers that are gone."""
-    freed = [row for row in rows if row.leftover.remove(session.project.build)]
-    store = session.builder.store
-    if store is not None:
-        store.local.drop(result.key for result in dropped)
-    return freed
+def _collected(session: Session, options: Any) -> tuple[_Garbage, list[_Row]]:
+    """Removes what is garbage once the build folder is locked; returns it, and the leftovers that are gone."""
+    owner = Owner(session.project.state.lock)
+    try:
+        if owner.take():  # The build that held the lock may have changed what specs need.
+            session = session.reload()
+        garbage = _garbage(session, options)
+        gone = [row for row in garbage.leftovers if row.leftover.remove(session.project.build)]
+        if (store := session.builder.store) is not None:
+            store.local.drop(result.key for result in garbage.results)
+        garbage.origins.remove()
+    finally:
+        owner.give_back()
+    return garbage, gone
 
 
 def _unneeded(
@@ -146,13 +150,13 @@ def _size_bytes(results: Iterable[Result]) -> int:
     return sum({digest: size for result in results for digest, size in result.blobs.items()}.values())
 
 
-def _fields(freed: list[_Row], dropped: list[Result]) -> dict[str, Any]:
+def _fields(freed: Iterable[_Row], dropped: Iterable[Result]) -> dict[str, Any]:
     folders = [{"path": str(row.leftover.path), "bytes": row.size_bytes, "used": row.used} for row in freed]
     results = [{"key": each.key, "stage": each.stage, "bytes": sum(each.blobs.values())} for each in dropped]
     return {"leftovers": folders, "results": results}
 
 
-def _lines(freed: list[_Row], dropped: list[Result], root: Path, *, dry: bool) -> Iterator[str]:
+def _lines(freed: Sequence[_Row], dropped: Sequence[Result], root: Path, *, dry: bool) -> Iterator[str]:
     verb = "would free" if dry else "freed"
     for row in freed:
         path = row.leftover.path

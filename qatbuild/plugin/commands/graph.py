@@ -9,7 +9,8 @@ from typing import Any
 
 from qatbuild.engine.forecast import needed
 from qatbuild.engine.plan import Stage
-from qatbuild.plugin.commands.command import SpecCommand, format_option, write_faults, write_json
+from qatbuild.plugin.commands.command import SpecCommand, write_faults, write_json
+from qatbuild.plugin.commands.option import format_option
 from qatbuild.plugin.session import Session
 
 

@@ -28,6 +28,7 @@ from doit.cmdparse import CmdOption
 from doit.exceptions import InvalidCommand
 
 from qatbuild.exchange.errors import QatbuildError
+from qatbuild.plugin.commands.option import JSON
 from qatbuild.plugin.invocation import Invocation, current, entered
 from qatbuild.plugin.streams import guarded
 from qatbuild.schema.nearest import nearest
@@ -177,8 +178,6 @@ class List(WithParentSearch, DoitList):  # type: ignore[misc]
 
     def get_options(self) -> Any:
         """Called by doit: the options, with --json."""
-        from qatbuild.plugin.commands.command import JSON  # noqa: PLC0415  It imports the engine.
-
         return [*super().get_options(), CmdOption(JSON)]
 
     def invocation(self, params: Any, args: list[str]) -> Invocation:
@@ -276,15 +275,15 @@ def with_stages(tasks: Iterable[Any], names: Iterable[str]) -> list[str]:
 
 
 def _stages_of(name: str, tasks: Mapping[str, Any]) -> list[str]:
-    is_own: dict[str, bool] = {}
+    is_alone: dict[str, bool] = {}
     waiting = [name] if name in tasks else []
     while waiting:
         task = tasks[waiting.pop()]
         if stage := _stage(task):
-            is_own[task.name] = stage.home in stage.labels or bool(stage.route)
+            is_alone[task.name] = stage.home in stage.labels or bool(stage.route)
         elif not task.actions:
             waiting += reversed(task.task_dep)
-    return [each for each, own in is_own.items() if own] or list(is_own)
+    return [each for each, alone in is_alone.items() if alone] or list(is_alone)
 
 
 def _stages(tasks: Iterable[Any]) -> Iterator[tuple[Builder, Stage]]:
@@ -303,5 +302,5 @@ def tasks_of_this_dodo(command: Invocation, tasks: Iterable[Any]) -> list[str] |
     """Returns the names of a dodo.py's tasks without a prefix; None, which means all to doit, if no task has one."""
     prefixes = {session.prefix for session in command.sessions} - {""}
     names = [task.name for task in tasks]
-    mine = [name for name in names if not any(name == each or name.startswith(f"{each}/") for each in prefixes)]
-    return mine if mine and len(mine) < len(names) else None
+    unprefixed = [name for name in names if not any(name == each or name.startswith(f"{each}/") for each in prefixes)]
+    return unprefixed if unprefixed and len(unprefixed) < len(names) else None

@@ -29,15 +29,13 @@ class Layers(SpecCommand):
 
         ArtifactError for a model that was not evaluated.
         """
-        stages = [session.plan.stages[id_] for id_ in session.select(names)]
+        tasks = {label: session.task(label) for label in session.evaluated(names)}
         models = {
-            stage.labels[0]: read_report(session.project.build / stage.home, f"doit {stage.labels[0]}")["layers"]
-            for stage in stages
-            if stage.name == "evaluate"
+            task: read_report(session.project.build / label, f"doit {task}")["layers"] for label, task in tasks.items()
         }
         if options["json"]:
             write_json(models)
             return write_faults(session, names)
-        for label, layers in models.items():
-            sys.stdout.write(f"{label}\n{layer_table({'layers': layers})}")
+        for task, layers in models.items():
+            sys.stdout.write(f"{task}\n{layer_table({'layers': layers})}")
         return write_faults(session, names)

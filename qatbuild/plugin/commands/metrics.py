@@ -7,7 +7,8 @@ from collections.abc import Iterable, Iterator
 from typing import Any, NamedTuple
 
 from qatbuild.engine.status import State
-from qatbuild.plugin.commands.command import JSON, SpecCommand, write_json, write_unreadable
+from qatbuild.plugin.commands.command import SpecCommand, write_json, write_unreadable
+from qatbuild.plugin.commands.option import JSON
 from qatbuild.plugin.commands.results import renamed, results
 from qatbuild.plugin.commands.status import status_of
 from qatbuild.plugin.session import Session

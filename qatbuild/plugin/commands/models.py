@@ -10,8 +10,7 @@ from qatbuild.plugin.session import Session
 
 def selected(session: Session, names: Iterable[str]) -> list[Model]:
     """Returns the models whose evaluation the names select; without names, those of a plain `doit`."""
-    stages = (session.plan.stages[id_] for id_ in session.select(names))
-    return [_model(session, stage.labels[0]) for stage in stages if stage.name == "evaluate"]
+    return [_model(session, label) for label in session.evaluated(names)]
 
 
 def _model(session: Session, label: str) -> Model:

@@ -14,20 +14,15 @@ from qatbuild.engine.new.beginning import Begun, Wish, begin
 from qatbuild.engine.new.document import Scaling
 from qatbuild.engine.project import Project
 from qatbuild.exchange.errors import SpecError, printable
-from qatbuild.plugin.commands.command import JSON, Option, SpecCommand, write_json
+from qatbuild.plugin.commands.command import SpecCommand, write_json
 from qatbuild.plugin.commands.inherited import is_ours_above
+from qatbuild.plugin.commands.option import JSON, flag, option
 from qatbuild.plugin.invocation import Invocation, entered
 from qatbuild.plugin.session import Session
 from qatbuild.plugin.streams import guarded
 
 _SIDES = 2
 _MOST = 1_000_000_000
-
-
-def _option(name: str, default: Any, text: str, kind: type | None = None) -> Option:
-    """Returns an option whose values are of the default's type, or of `kind`."""
-    fields = {"type": kind or type(default), "default": default, "help": text}
-    return {"name": name, "short": "", "long": name.replace("_", "-"), **fields}
 
 
 class New(SpecCommand):
@@ -43,16 +38,16 @@ class New(SpecCommand):
     )
     cmd_options = (
         JSON,
-        _option("data", "", "folder or file with the data"),
-        _option("model", "", "a shipped network, module:function, a .keras, .h5 or .pb file, a SavedModel"),
-        _option("minutes", 10.0, "time for the trainings [default: %(default)s]"),
-        _option("steps", 0, "steps of the float training, without measuring their time"),
-        _option("size", "", "size of pictures, such as 96 or 120x160 (height x width)"),
-        _option("targets", "", "arrays that are to be found from the others, such as group,age"),
-        _option("mean", None, "the byte that means 0.0 to the network", float),
-        _option("std_dev", None, "the difference of bytes that means 1.0 to the network", float),
-        _option("no_labels", default=False, text="the data have no labels: a trained network is only calibrated"),
-        _option("force", default=False, text="replace a spec with this name"),
+        option("data", "", "folder or file with the data"),
+        option("model", "", "a shipped network, module:function, a .keras, .h5 or .pb file, a SavedModel"),
+        option("minutes", 10.0, "time for the trainings [default: %(default)s]"),
+        option("steps", 0, "steps of the float training, without measuring their time"),
+        option("size", "", "size of pictures, such as 96 or 120x160 (height x width)"),
+        option("targets", "", "arrays that are to be found from the others, such as group,age"),
+        option("mean", None, "the byte that means 0.0 to the network", kind=float),
+        option("std_dev", None, "the difference of bytes that means 1.0 to the network", kind=float),
+        flag("no_labels", "the data have no labels: a trained network is only calibrated"),
+        flag("force", "replace a spec with this name"),
     )
 
     def execute(self, opt_values: Any, pos_args: list[str]) -> Any:

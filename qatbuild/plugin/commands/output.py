@@ -5,19 +5,10 @@ from __future__ import annotations
 import os
 import sys
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from qatbuild.exchange.errors import ArtifactError, SpecError
 from qatbuild.exchange.files import write_text
-
-OPTION: dict[str, Any] = {
-    "name": "output",
-    "short": "o",
-    "long": "output",
-    "type": str,
-    "default": "",
-    "help": "file or folder to write",
-}
 
 
 class Output(NamedTuple):

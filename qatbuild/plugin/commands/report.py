@@ -13,9 +13,9 @@ from qatbuild.engine.git import Revision, Span
 from qatbuild.engine.whole_spec import whole_spec
 from qatbuild.exchange.errors import ArtifactError, SpecError
 from qatbuild.exchange.files import write_text
-from qatbuild.plugin.commands.command import SpecCommand, format_option, write_unreadable
+from qatbuild.plugin.commands.command import SpecCommand, write_unreadable
 from qatbuild.plugin.commands.diff import rows_of, times_of
-from qatbuild.plugin.commands.output import OPTION as OUTPUT
+from qatbuild.plugin.commands.option import OUTPUT, flag, format_option, option
 from qatbuild.plugin.commands.output import Output, regular
 from qatbuild.plugin.commands.results import built
 from qatbuild.plugin.session import Session
@@ -58,22 +58,8 @@ class Report(SpecCommand):
     cmd_options = (
         format_option(_FORMATS, "language"),
         OUTPUT,
-        {
-            "name": "compare",
-            "short": "",
-            "long": "compare",
-            "type": bool,
-            "default": False,
-            "help": "write what differs between the two labels (html, json, markdown)",
-        },
-        {
-            "name": "since",
-            "short": "",
-            "long": "since",
-            "type": str,
-            "default": "",
-            "help": "also show what changed since a commit, branch or tag (html)",
-        },
+        flag("compare", "write what differs between the two labels (html, json, markdown)"),
+        option("since", "", "also show what changed since a commit, branch or tag (html)"),
     )
 
     def run(self, session: Session, options: Any, names: list[str]) -> int:

@@ -12,8 +12,9 @@ from typing import Any
 from qatbuild.engine.forecast import CURRENT
 from qatbuild.engine.reproduce import Reproduced, reproduce
 from qatbuild.exchange.errors import ArtifactError
-from qatbuild.plugin.commands.command import JSON, SpecCommand, write_faults, write_json
+from qatbuild.plugin.commands.command import SpecCommand, write_faults, write_json
 from qatbuild.plugin.commands.models import selected
+from qatbuild.plugin.commands.option import JSON, flag
 from qatbuild.plugin.session import Session
 
 
@@ -29,14 +30,7 @@ class Reproduce(SpecCommand):
     )
     cmd_options = (
         JSON,
-        {
-            "name": "keep",
-            "short": "",
-            "long": "keep",
-            "type": bool,
-            "default": False,
-            "help": "keep the scratch folder",
-        },
+        flag("keep", "keep the scratch folder"),
     )
 
     def run(self, session: Session, options: Any, names: list[str]) -> int:

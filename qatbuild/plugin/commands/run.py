@@ -25,38 +25,21 @@ from qatbuild.engine.executor_name import executor_name
 from qatbuild.engine.pools import Pools
 from qatbuild.exchange.errors import SpecError
 from qatbuild.plugin.commands.inherited import WithParentSearch, tasks_of_this_dodo
+from qatbuild.plugin.commands.option import option
 from qatbuild.plugin.invocation import Invocation, current
 
-_EXECUTOR = {
-    "name": "executor",
-    "short": "",
-    "long": "executor",
-    "type": str,
-    "default": "",
-    "help": "where stages run: local, dask (a cluster of this machine), dask://HOST:PORT (a scheduler)",
-}
+_EXECUTOR = option(
+    "executor", "", "where stages run: local, dask (a cluster of this machine), dask://HOST:PORT (a scheduler)"
+)
 
-_ARTIFACTS = {
-    "name": "artifacts",
-    "short": "",
-    "long": "artifacts",
-    "type": str,
-    "default": "needed",
+_ARTIFACTS = option("artifacts", "needed", "what is fetched from a cache on another machine") | {
     "choices": (
         ("needed", "leave datasets and checkpoints in the cache until a stage needs them"),
         ("all", "fetch them"),
-    ),
-    "help": "what is fetched from a cache on another machine",
+    )
 }
 
-_EVENTS = {
-    "name": "events",
-    "short": "",
-    "long": "events",
-    "type": str,
-    "default": "",
-    "help": "a file or FIFO that gets one JSON object a line for each event of the build",
-}
+_EVENTS = option("events", "", "a file or FIFO that gets one JSON object a line for each event of the build")
 
 
 class Run(WithParentSearch, DoitRun):  # type: ignore[misc]

@@ -9,7 +9,8 @@ from typing import Any
 
 from doit.exceptions import InvalidCommand
 
-from qatbuild.plugin.commands.command import Option, SpecCommand, write_json
+from qatbuild.plugin.commands.command import SpecCommand, write_json
+from qatbuild.plugin.commands.option import flag
 from qatbuild.plugin.invocation import Invocation, entered
 from qatbuild.plugin.streams import guarded
 from qatbuild.schema.faults import SCHEMA_PATH
@@ -18,14 +19,7 @@ from qatbuild.schema.nearest import suggest
 EDITOR_SCHEMA_PATH = SCHEMA_PATH.with_name("editor.schema.json")
 """The schema of a file as an editor sees it: variants, and a spec that extends another, hold any part of a spec."""
 
-_PATH: Option = {
-    "name": "path",
-    "short": "",
-    "long": "path",
-    "type": bool,
-    "default": False,
-    "help": 'print where the schema lies, for "$schema" in a spec',
-}
+_PATH = flag("path", 'print where the schema lies, for "$schema" in a spec')
 
 
 class Schema(SpecCommand):

@@ -13,6 +13,7 @@ from qatbuild.exchange.errors import SpecError
 from qatbuild.exchange.files import read_bytes, write_text
 from qatbuild.plugin.commands.command import SpecCommand, write_faults
 from qatbuild.plugin.commands.models import selected, verifier
+from qatbuild.plugin.commands.option import option
 from qatbuild.plugin.session import Session
 
 
@@ -26,16 +27,7 @@ class Sign(SpecCommand):
         f"Verify each model as `doit verify` does, then write {SIGNATURE}: its provenance in a DSSE envelope. The"
         f" private key is the file of --key, or that of the variable {KEY_VARIABLE}. Needs the extra: qatbuild[sign]."
     )
-    cmd_options = (
-        {
-            "name": "key",
-            "short": "",
-            "long": "key",
-            "type": str,
-            "default": "",
-            "help": f"private key in PEM [default: ${KEY_VARIABLE}]",
-        },
-    )
+    cmd_options = (option("key", "", f"private key in PEM [default: ${KEY_VARIABLE}]"),)
 
     def run(self, session: Session, options: Any, names: list[str]) -> int:
         """Signs the models; returns 1 if specs with faults are left out. ArtifactError for one that is not intact."""

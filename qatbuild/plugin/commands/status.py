@@ -11,8 +11,9 @@ from qatbuild.engine.forecast import forecast
 from qatbuild.engine.outcome import in_brief
 from qatbuild.engine.status import LabelStatus, StageStatus, State, statuses
 from qatbuild.exchange.errors import printable
-from qatbuild.plugin.commands.command import JSON, SpecCommand, write_json, write_unreadable
+from qatbuild.plugin.commands.command import SpecCommand, write_json, write_unreadable
 from qatbuild.plugin.commands.explain import stage_fields
+from qatbuild.plugin.commands.option import JSON, flag
 from qatbuild.plugin.commands.results import results
 from qatbuild.plugin.session import Session
 from qatbuild.report import failures
@@ -33,14 +34,7 @@ class Status(SpecCommand):
     )
     cmd_options = (
         JSON,
-        {
-            "name": "quiet",
-            "short": "q",
-            "long": "quiet",
-            "type": bool,
-            "default": False,
-            "help": "print nothing; exit with 1 unless everything is up to date",
-        },
+        flag("quiet", "print nothing; exit with 1 unless everything is up to date", short="q"),
     )
 
     def run(self, session: Session, options: Any, names: list[str]) -> int:

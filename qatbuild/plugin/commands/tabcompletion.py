@@ -16,30 +16,22 @@ from doit.cmd_completion import TabCompletion as DoitTabCompletion
 from doit.cmd_completion import opt_hardcode_tasks
 
 from qatbuild.plugin.candidates import Candidate, Commands, candidates
-from qatbuild.plugin.commands.command import Option
 from qatbuild.plugin.commands.inherited import WithParentSearch
+from qatbuild.plugin.commands.option import option
 from qatbuild.plugin.invocation import Invocation, current
 
 SCRIPTS = Path(__file__).parents[1] / "shells"
 _SHELLS = ("bash", "zsh", "fish")
 
-_SHELL: Option = {
-    "name": "shell",
-    "short": "s",
-    "long": "shell",
-    "type": str,
-    "choices": [(shell, "") for shell in _SHELLS],
-    "default": "bash",
-    "help": "the shell that reads the script [default: bash]",
+_SHELL = option("shell", "bash", "the shell that reads the script [default: bash]", short="s") | {
+    "choices": [(shell, "") for shell in _SHELLS]
 }
-_WORD: Option = {
-    "name": "word",
-    "short": "",
-    "long": "word",
-    "type": str,
-    "default": None,
-    "help": "for the scripts: print what may replace this word, which may be empty, behind the words after --",
-}
+_WORD = option(
+    "word",
+    None,
+    "for the scripts: print what may replace this word, which may be empty, behind the words after --",
+    kind=str,
+)
 
 
 class _Scripts(DoitTabCompletion):  # type: ignore[misc]

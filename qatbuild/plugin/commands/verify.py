@@ -9,8 +9,9 @@ from typing import Any
 
 from qatbuild.engine.papers.verification import Verified
 from qatbuild.exchange.errors import ArtifactError
-from qatbuild.plugin.commands.command import JSON, SpecCommand, write_faults, write_json
+from qatbuild.plugin.commands.command import SpecCommand, write_faults, write_json
 from qatbuild.plugin.commands.models import selected, verifier
+from qatbuild.plugin.commands.option import JSON, option
 from qatbuild.plugin.session import Session
 
 
@@ -27,14 +28,7 @@ class Verify(SpecCommand):
     )
     cmd_options = (
         JSON,
-        {
-            "name": "key",
-            "short": "",
-            "long": "key",
-            "type": str,
-            "default": "",
-            "help": "public key of the signature, in PEM",
-        },
+        option("key", "", "public key of the signature, in PEM"),
     )
 
     def run(self, session: Session, options: Any, names: list[str]) -> int:

@@ -31,7 +31,7 @@ class Statistics:
 
 
 def batch_statistics(batch_norm: BatchNorm, freeze_delay_steps: int | None) -> Statistics:
-    """Return the statistics of a batch norm and move the readers of the old ones to them.
+    """Returns the statistics of a batch norm and moves the readers of the old ones to them.
 
     In training they are the moving averages from the `freeze_delay_steps`-th run of the graph on; None: never.
     """
@@ -66,7 +66,7 @@ def batch_statistics(batch_norm: BatchNorm, freeze_delay_steps: int | None) -> S
 def _gradient_of_statistics(
     operation: tf.Operation, _of_output: tf.Tensor, of_mean: tf.Tensor, of_variance: tf.Tensor, *_others: tf.Tensor
 ) -> tuple[tf.Tensor | None, ...]:
-    """Return the gradients of a fused batch norm of which only the statistics are used.
+    """Returns the gradients of a fused batch norm of which only the statistics are used.
 
     TensorFlow's own gradient differentiates the normalized output and treats mean and variance as constants. Here the
     output is unused, and the folded weights and bias depend on the statistics. With n values in a channel,
@@ -84,7 +84,7 @@ def _gradient_of_statistics(
 
 
 def _of_fused(batch_norm: BatchNorm) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
-    """Return mean, unbiased and biased variance from a copy of the fused operation that has the gradient above."""
+    """Returns mean, unbiased and biased variance from a copy of the fused operation that has the gradient above."""
     operation = batch_norm.operation
     with operation.graph.gradient_override_map({operation.type: GRADIENT}):
         again = duplicate(operation, operation.inputs)
@@ -92,7 +92,7 @@ def _of_fused(batch_norm: BatchNorm) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
 
 
 def _recomputed(batch_norm: BatchNorm) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
-    """Return mean, unbiased and biased variance, computed by a copy of the layer inside a branch of a cond."""
+    """Returns mean, unbiased and biased variance, computed by a copy of the layer inside a branch of a cond."""
     graph = batch_norm.mean.graph
     with graph.gradient_override_map({batch_norm.operation.type: GRADIENT} if batch_norm.fused else {}):
         layer = batch_norm.layer
@@ -103,13 +103,13 @@ def _recomputed(batch_norm: BatchNorm) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]
 
 
 def _copied(tensors: list[tf.Tensor], copies: dict[tf.Operation, tf.Operation | None]) -> list[tf.Tensor]:
-    """Return the tensors computed once more, by copies of the operations between the keys of `copies` and them.
+    """Returns the tensors computed once more, by copies of the operations between the keys of `copies` and them.
 
     `copies` maps an operation to its replacement, or to None if it is not to be copied; it is filled on the way.
     """
 
     def copy(operation: tf.Operation) -> tf.Operation | None:
-        """Return the copy of an operation that depends on a replaced one, None for any other."""
+        """Returns the copy of an operation that depends on a replaced one, None for any other."""
         if operation not in copies:
             producers = [copy(tensor.op) for tensor in operation.inputs]
             inputs = [
@@ -126,7 +126,7 @@ def _copied(tensors: list[tf.Tensor], copies: dict[tf.Operation, tf.Operation | 
 
 
 def _biased(fused: tf.Operation) -> tf.Tensor:
-    """Return the variance that the fused operation normalizes with: with n instead of n - 1 in the denominator."""
+    """Returns the variance that the fused operation normalizes with: with n instead of n - 1 in the denominator."""
     count = _count(fused.inputs[0], fused.outputs[1])
     return tf.multiply(fused.outputs[2], (count - 1.0) / count, name="Undo_Bessel_Correction")
 
@@ -136,7 +136,7 @@ def _count(x: tf.Tensor, mean: tf.Tensor) -> tf.Tensor:
 
 
 def frozen_statistics(batch_norm: BatchNorm, frozen: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-    """Return mean and variance of an unfused batch norm: the moving averages if `frozen`, else the batch's.
+    """Returns mean and variance of an unfused batch norm: the moving averages if `frozen`, else the batch's.
 
     The reductions over the batch are on the other branch of the switch and do not run once it is frozen.
     """
@@ -154,7 +154,7 @@ def frozen_statistics(batch_norm: BatchNorm, frozen: tf.Tensor) -> tuple[tf.Tens
 
 
 def hold(average: MovingAverage, frozen: tf.Tensor) -> None:
-    """Let the update of a frozen average assign its own value: value decay + value rate is rounded, and so differs."""
+    """Lets the update of a frozen average assign its own value: value decay + value rate is rounded, and so differs."""
     if not average.assigns_a_difference:
         new = average.update.inputs[1]
         held = v1.cond(frozen, lambda: tf.identity(average.value), lambda: tf.identity(new), name="hold")
@@ -162,11 +162,11 @@ def hold(average: MovingAverage, frozen: tf.Tensor) -> None:
 
 
 def _shaped(value: tf.Tensor, like: tf.Tensor) -> tf.Tensor:
-    """Reshape a moving average to the shape of the batch's statistic, which may have dimensions of size 1."""
+    """Reshapes a moving average to the shape of the batch's statistic, which may have dimensions of size 1."""
     return tf.reshape(value, like.shape) if like.shape.is_fully_defined() else tf.identity(value)
 
 
 def move_readers(old: tf.Tensor, new: tf.Tensor) -> None:
-    """Let the readers of a statistic read `new`, except the operations that compute the variance from the mean."""
+    """Lets the readers of a statistic read `new`, except the operations that compute the variance from the mean."""
     readers = [each for each in old.consumers() if each.type not in {"SquaredDifference", "StopGradient"}]
     replace_input(readers, old, new)

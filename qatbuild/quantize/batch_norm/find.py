@@ -1,4 +1,4 @@
-"""Find the batch norms of a graph: the layer that each one follows, its parameters, whether it can be folded.
+"""Finds the batch norms of a graph: the layer that each one follows, its parameters, whether it can be folded.
 
 Two forms are recognised by structure: the fused operation, and what tf.nn.batch_normalization builds,
 
@@ -108,7 +108,7 @@ class _Form:
 
 
 def find_batch_norms(graph: tf.Graph, *, training: bool, as_tf1: bool = True) -> tuple[BatchNorm | Unfoldable, ...]:
-    """Return the batch norms of the graph whose result is read, in the graph's order.
+    """Returns the batch norms of the graph whose result is read, in the graph's order.
 
     `training`: the graph may normalize with each batch's statistics. `as_tf1`: only what tf.contrib.quantize accepted
     may stand between a layer and its batch norm.
@@ -161,12 +161,12 @@ def _unfused(operation: tf.Operation) -> _Form | None:
 
 
 def _operand(roles: Roles, role: str, other: tf.Tensor) -> tf.Tensor:
-    """Return the operand of the operation `role` beside `other`, which the pattern has matched there."""
+    """Returns the operand of the operation `role` beside `other`, which the pattern has matched there."""
     return _other(roles[role], other)
 
 
 def _other(operation: tf.Operation, operand: tf.Tensor) -> tf.Tensor | None:
-    """Return the second operand of a binary operation; None if `operand` is not one of the two."""
+    """Returns the second operand of a binary operation; None if `operand` is not one of the two."""
     first, second = operation.inputs
     if first is operand:
         return second
@@ -174,7 +174,7 @@ def _other(operation: tf.Operation, operand: tf.Tensor) -> tf.Tensor | None:
 
 
 def _place(form: _Form, *, training: bool, as_tf1: bool) -> BatchNorm | Unfoldable:
-    """Return the batch norm with its layer, or the first reason why it cannot be folded."""
+    """Returns the batch norm with its layer, or the first reason why it cannot be folded."""
     *between, layer = _upstream(form.x, as_tf1=as_tf1)
     between.reverse()
     output = form.operation.outputs[0]
@@ -217,7 +217,7 @@ def _place(form: _Form, *, training: bool, as_tf1: bool) -> BatchNorm | Unfoldab
 
 
 def _upstream(x: tf.Tensor, *, as_tf1: bool) -> Iterator[tf.Operation]:
-    """Return the operations in front of x, nearest first, up to the first that computes anything but a bias."""
+    """Returns the operations in front of x, nearest first, up to the first that computes anything but a bias."""
     operation, biased = x.op, not as_tf1
     yield operation
     while True:
@@ -233,7 +233,7 @@ def _upstream(x: tf.Tensor, *, as_tf1: bool) -> Iterator[tf.Operation]:
 
 
 def _result(output: tf.Tensor, layer: tf.Operation, between: list[tf.Operation]) -> tf.Tensor | None:
-    """Return the tensor with the layer's own shape: `output`, or its reshaped form if x was reshaped."""
+    """Returns the tensor with the layer's own shape: `output`, or its reshaped form if x was reshaped."""
     if not any(each.type == "Reshape" for each in between):
         return output
     consumers = output.consumers()

@@ -1,4 +1,4 @@
-"""Fold batch norms into the weights and biases of their layers, as tf.contrib.quantize did.
+"""Folds batch norms into the weights and biases of their layers, as tf.contrib.quantize did.
 
 For inference, and wherever the statistics are variables (Jacob et al. 2018, equation 14):
 
@@ -37,7 +37,7 @@ v1 = tf.compat.v1
 
 
 def fold(batch_norm: BatchNorm, freeze_delay_steps: int | None = None) -> FoldedBatchNorm:
-    """Fold one batch norm, in place, and move the readers of its result to the folded layer's.
+    """Folds one batch norm, in place, and moves the readers of its result to the folded layer's.
 
     In training it uses the moving averages from step `freeze_delay_steps` on; None: never.
     """
@@ -76,7 +76,7 @@ def fold(batch_norm: BatchNorm, freeze_delay_steps: int | None = None) -> Folded
 
 
 def _correction(batch_norm: BatchNorm, factor: tf.Tensor) -> tf.Tensor | None:
-    """Return c = sigma_batch / sigma_moving, [channels], or None outside training; `factor` is 1 / sigma_batch."""
+    """Returns c = sigma_batch / sigma_moving, [channels], or None outside training; `factor` is 1 / sigma_batch."""
     average = batch_norm.moving_variance
     if average is None:
         return None
@@ -88,7 +88,7 @@ def _correction(batch_norm: BatchNorm, factor: tf.Tensor) -> tf.Tensor | None:
 
 
 def along_outputs(vector: tf.Tensor, layer: tf.Operation, name: str) -> tf.Tensor:
-    """Reshape a vector over the layer's output channels so that it multiplies the layer's weights."""
+    """Reshapes a vector over the layer's output channels so that it multiplies the layer's weights."""
     weights = layer.inputs[1].shape
     if layer.type == "DepthwiseConv2dNative":  # [height, width, inputs, multiplier]
         return tf.reshape(vector, weights[2:], name=name)
@@ -98,7 +98,7 @@ def along_outputs(vector: tf.Tensor, layer: tf.Operation, name: str) -> tf.Tenso
 
 
 def _folded_layer(batch_norm: BatchNorm, weights: tf.Tensor) -> tf.Tensor:
-    """Return the output of a copy of the layer with the folded weights, and of what moves values behind it."""
+    """Returns the output of a copy of the layer with the folded weights, and of what moves values behind it."""
     layer = batch_norm.layer
     inputs = [weights if index == 1 else each for index, each in enumerate(layer.inputs)]
     folded_copy = duplicate(layer, inputs, f"{layer.name.rpartition('/')[2]}_Fold")
@@ -112,7 +112,7 @@ def _folded_layer(batch_norm: BatchNorm, weights: tf.Tensor) -> tf.Tensor:
 
 
 def _move_readers(batch_norm: BatchNorm, output: tf.Tensor) -> tf.Tensor:
-    """Let the readers of the batch norm's result read `output`; return the tensor that they read then."""
+    """Lets the readers of the batch norm's result read `output`; returns the tensor that they read then."""
     old = batch_norm.output
     if batch_norm.result is not old:
         # Dense: the reshaping back goes; an Identity that waits for the moving averages' updates stays.

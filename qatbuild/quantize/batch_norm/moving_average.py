@@ -1,4 +1,4 @@
-"""Find the moving average of a batch statistic, by following the statistic to the assignment of a variable.
+"""Finds the moving average of a batch statistic, by following the statistic to the assignment of a variable.
 
 Two forms are recognised: `moving -= (moving - statistic) rate` (tf.train's assign_moving_average) and
 `moving <- moving decay + statistic rate` (Keras). An average that starts at 0 and is divided by 1 - decay^t
@@ -38,7 +38,7 @@ class MovingAverage:
 
 
 def moving_average_of(statistic: tf.Tensor) -> MovingAverage | None:
-    """Return the moving average of a batch statistic, or None without one."""
+    """Returns the moving average of a batch statistic, or None without one."""
     return next(_averages(statistic), None)
 
 
@@ -65,7 +65,7 @@ def _matching(value: tf.Tensor, updates: Iterator[tf.Operation]) -> Iterator[Mov
 
 
 def _is_divided(variable: tf.Operation) -> bool:
-    """Return whether the variable is divided before inference reads it (zero_debias)."""
+    """Returns whether the variable is divided before inference reads it (zero_debias)."""
     return any(consumer.type == "RealDiv" for read in variable.outputs[0].consumers() for output in read.outputs for
                consumer in output.consumers())  # fmt: skip
 

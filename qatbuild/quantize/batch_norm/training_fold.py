@@ -1,4 +1,4 @@
-"""Fold a batch norm in training with a single convolution: weights are quantized at inference's scale, and scaled back.
+"""Folds a batch norm in training with a single convolution: weights are quantized at inference's scale and scaled back.
 
 Inference uses the folded weights W s, s = gamma / sigma_moving, quantized. In training the layer uses
 
@@ -36,7 +36,7 @@ v1 = tf.compat.v1
 
 
 def fold_in_training(norm: BatchNorm, freeze_delay_steps: int | None) -> FoldedBatchNorm:
-    """Let the layer of a training batch norm use the weights V, in place.
+    """Lets the layer of a training batch norm use the weights V, in place.
 
     From the `freeze_delay_steps`-th run of the graph on it uses the moving averages; None: never. The record's
     `weights` are W s, the tensor to fake-quantize; its `bias` is that of inference, read by the operation that adds its
@@ -63,7 +63,7 @@ def fold_in_training(norm: BatchNorm, freeze_delay_steps: int | None) -> FoldedB
 
 
 def _scale(norm: BatchNorm, variance: MovingAverage) -> tf.Tensor:
-    """Return the factor s, float32 [channels]."""
+    """Returns the factor s, float32 [channels]."""
     shifted = tf.reshape(variance.value, [-1]) + norm.epsilon
     if variance.changes_its_readers:
         run_first([shifted.op], variance.update)
@@ -72,7 +72,7 @@ def _scale(norm: BatchNorm, variance: MovingAverage) -> tf.Tensor:
 
 
 def _add_rounding(norm: BatchNorm, mean: MovingAverage, scale: tf.Tensor) -> tf.Tensor:
-    """Let the batch norm also add the rounding error of inference's bias; return the tensor to round, [channels].
+    """Lets the batch norm also add the rounding error of inference's bias; returns the tensor to round, [channels].
 
     The error is 0 until that tensor's reader reads a rounded one.
     """
@@ -93,7 +93,7 @@ def _add_rounding(norm: BatchNorm, mean: MovingAverage, scale: tf.Tensor) -> tf.
 
 
 def _freeze(norm: BatchNorm, mean: MovingAverage, variance: MovingAverage, delay_steps: int) -> tf.Tensor:
-    """Switch the batch norm from the batch's statistics to the moving averages; return its new result."""
+    """Switches the batch norm from the batch's statistics to the moving averages; returns its new result."""
     step = counted_step(norm.mean.graph)
     frozen = tf.greater_equal(step, tf.constant(delay_steps, tf.int64), name="use_moving_average")
     with switch_and_merge():
@@ -114,7 +114,7 @@ def _freeze(norm: BatchNorm, mean: MovingAverage, variance: MovingAverage, delay
 def _switched(
     norm: BatchNorm, mean: MovingAverage, variance: MovingAverage, frozen: tf.Tensor
 ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
-    """Return output, mean and variance of the fused batch norm: with the moving averages if `frozen`, else the batch's.
+    """Returns output, mean and variance of the fused batch norm: the moving averages' if `frozen`, else the batch's.
 
     Both branches share one Switch per input. `cond` would make one per branch, and the gradient of x would be a sum
     with a tensor of zeros of its size: a tenth of the time of a ResNet's training step.

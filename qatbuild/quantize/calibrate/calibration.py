@@ -45,7 +45,7 @@ def calibrate(
     batches: Callable[[], Iterable[Batch]],
     new_observer: Callable[[], Observer] = MinMaxObserver,
 ) -> dict[str, Values]:
-    """Measure the ranges of a plan; return the value of each range variable by name, float32 scalars or [channels].
+    """Measures the ranges of a plan; returns the value of each range variable by name, float32 scalars or [channels].
 
     `session` runs the graph of which `plan_inference` made the plan, with its variables restored; `source` names the
     input operation, or several. `batches()` returns the examples, float32 [batch, ...] of real values by name of the
@@ -64,7 +64,7 @@ def calibrate(
     _refuse_not_finite(constant, values)
     for key, parts in _by_range(constant, values).items():
         measured.setdefault(key, []).append(_with_dead_channels(extremes(parts)))
-    ranges = {_key(row): _format(union(measured[_key(row)]), row) for row in rows}
+    ranges = {_key(row): _quantizable(union(measured[_key(row)]), row) for row in rows}
     _refuse_empty(varying, ranges)  # any range represents constants of 0
     ranges = {key: _widened(each) for key, each in ranges.items()}
     _widen_hard_swishes(session.graph, plan.quantized, ranges)
@@ -78,7 +78,7 @@ def _observe(
     batches: Callable[[], Iterable[Batch]],
     new_observer: Callable[[], Observer],
 ) -> dict[Key, Observer]:
-    """Show all batches to one observer per range, as many times as it needs; return the observers."""
+    """Shows all batches to one observer per range, as many times as it needs; returns the observers."""
     observers = {_key(row): new_observer() for row in rows}
     for left in range(max((each.passes for each in observers.values()), default=0), 0, -1):
         for batch in batches():
@@ -99,7 +99,7 @@ def _key(row: QuantizedTensor) -> Key:
 
 
 def _by_range(rows: Iterable[QuantizedTensor], values: Iterable[Values]) -> dict[Key, list[tuple[Values, int | None]]]:
-    """Group the values of tensors that share a range, each with its quantized dimension."""
+    """Groups the values of tensors that share a range, each with its quantized dimension."""
     parts: dict[Key, list[tuple[Values, int | None]]] = {}
     for row, value in zip(rows, values, strict=True):
         parts.setdefault(_key(row), []).append((value, row.quantized_dimension))
@@ -107,15 +107,15 @@ def _by_range(rows: Iterable[QuantizedTensor], values: Iterable[Values]) -> dict
 
 
 def _with_dead_channels(measured: MeasuredRange) -> MeasuredRange:
-    """Give the channels of zeros, which any range represents exactly, the range of the whole tensor: no empty one."""
+    """Gives the channels of zeros, which any range represents exactly, the range of the whole tensor: no empty one."""
     dead = (measured.min == 0) & (measured.max == 0)
     return MeasuredRange(
         np.where(dead, measured.min.min(), measured.min), np.where(dead, measured.max.max(), measured.max)
     )
 
 
-def _format(measured: MeasuredRange, row: QuantizedTensor) -> MeasuredRange:
-    """Widen a range to contain 0, and make it symmetric if the row is."""
+def _quantizable(measured: MeasuredRange, row: QuantizedTensor) -> MeasuredRange:
+    """Widens a range to contain 0, and makes it symmetric if the row is."""
     least, greatest = with_zero(measured)
     if not row.symmetric:
         return _on_grid(MeasuredRange(least, greatest), row)
@@ -124,7 +124,7 @@ def _format(measured: MeasuredRange, row: QuantizedTensor) -> MeasuredRange:
 
 
 def _on_grid(measured: MeasuredRange, row: QuantizedTensor) -> MeasuredRange:
-    """Widen a range whose zero point lies halfway between two integers so far that it is the upper one.
+    """Widens a range whose zero point lies halfway between two integers so far that it is the upper one.
 
     So is that of bytes which the network scales to -1 .. 1. Moved, as a fixed range is, it would leave each of these
     256 values halfway between two quantized ones, which every set of kernels rounds in its own way.
@@ -140,7 +140,7 @@ def _on_grid(measured: MeasuredRange, row: QuantizedTensor) -> MeasuredRange:
 
 
 def _widened(measured: MeasuredRange) -> MeasuredRange:
-    """Widen a range to SMALLEST_RANGE, as in training; a symmetric one stays symmetric."""
+    """Widens a range to SMALLEST_RANGE, as in training; a symmetric one stays symmetric."""
     least, greatest = measured
     symmetric = np.maximum(greatest, SMALLEST_RANGE)
     return MeasuredRange(
@@ -150,7 +150,7 @@ def _widened(measured: MeasuredRange) -> MeasuredRange:
 
 
 def _widen_hard_swishes(graph: tf.Graph, rows: Iterable[QuantizedTensor], ranges: dict[Key, MeasuredRange]) -> None:
-    """Widen the ranges of hard-swishes in place to those in which the kernel computes what the graph does."""
+    """Widens the ranges of hard-swishes in place to those in which the kernel computes what the graph does."""
     by_tensor = {row.tensor: row for row in rows}
     for row in by_tensor.values():
         x = hard_swish_input(graph.get_tensor_by_name(row.tensor).op)

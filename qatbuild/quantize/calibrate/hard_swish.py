@@ -34,13 +34,13 @@ class Grid(NamedTuple):
 
     @classmethod
     def of(cls, measured: MeasuredRange) -> Grid:
-        """Return the grid to which FakeQuant and converter move a range."""
+        """Returns the grid to which FakeQuant and converter move a range."""
         scale = (measured.max - measured.min) / _LARGEST
         return cls(np.float32(scale), int(np.clip(np.round(-measured.min / scale), 0, _LARGEST)))
 
 
 def widened(source: MeasuredRange, output: MeasuredRange) -> MeasuredRange:
-    """Return the range of a hard-swish's output, wider where the kernel would differ; as it is if nothing helps."""
+    """Returns the range of a hard-swish's output, wider where the kernel would differ; as it is if nothing helps."""
     x = Grid.of(source)
     for step in range(_MOST_STEPS):
         factor = 1 + step * _STEP
@@ -52,14 +52,14 @@ def widened(source: MeasuredRange, output: MeasuredRange) -> MeasuredRange:
 
 
 def fake_quantized(x: Grid, y: Grid) -> Integers:
-    """Return what FakeQuant gives for each quantized input, int64 [256]."""
+    """Returns what FakeQuant gives for each quantized input, int64 [256]."""
     reals = (_CODES - x.zero_point) * np.float64(x.scale)
     outputs = reals * np.clip(reals + 3, 0, 6) / 6
     return np.clip(np.floor(outputs / y.scale + 0.5) + y.zero_point, 0, _LARGEST).astype(np.int64)
 
 
 def kernel(x: Grid, y: Grid) -> Integers:
-    """Return what LiteRT's HARD_SWISH gives for each quantized input, int64 [256].
+    """Returns what LiteRT's HARD_SWISH gives for each quantized input, int64 [256].
 
     The two factors of the product have 15 bits behind the point: x in steps of the output, and relu6(x + 3) / 6, which
     is (x / 3 + 1) / 2 with x / 3 saturated at -1 and 1.
@@ -80,21 +80,21 @@ def kernel(x: Grid, y: Grid) -> Integers:
 
 
 def _multiplier(real: np.float32) -> tuple[int, int]:
-    """Return a factor of 15 bits and a shift: real = factor 2^(shift - 15), rounded to 31 bits and then to 15."""
+    """Returns a factor of 15 bits and a shift: real = factor 2^(shift - 15), rounded to 31 bits and then to 15."""
     mantissa, shift = np.frexp(np.float64(real))
     factor = (round(float(mantissa) * 2**31) + (1 << _BITS)) >> (_BITS + 1)
     return min(factor, (1 << _BITS) - 1), int(shift)
 
 
 def _high_product(values: Integers, factor: int) -> Integers:
-    """Return values * factor / 2^15, halves upwards."""
+    """Returns values * factor / 2^15, halves upwards."""
     products = values * factor
     nudge = np.where(products >= 0, 1 << (_BITS - 1), 1 - (1 << (_BITS - 1)))
     return np.trunc((products + nudge) / (1 << _BITS)).astype(np.int64)
 
 
 def _divided(values: Integers, bits: int) -> Integers:
-    """Return values / 2^bits, halves away from 0."""
+    """Returns values / 2^bits, halves away from 0."""
     half = (1 << bits) >> 1
     return np.sign(values) * ((np.abs(values) + half) >> bits)
 

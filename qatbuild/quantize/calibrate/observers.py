@@ -33,13 +33,13 @@ class Observer(Protocol):
     passes: int
 
     def see(self, parts: Parts) -> None:
-        """Take in the values of one batch."""
+        """Takes in the values of one batch."""
 
     def next_pass(self) -> None:
-        """Begin another pass: all batches were seen."""
+        """Begins another pass: all batches were seen."""
 
     def measured(self) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
-        """Return (min, max), scalars or [channels], after the last pass."""
+        """Returns (min, max), scalars or [channels], after the last pass."""
 
 
 @dataclass
@@ -50,14 +50,14 @@ class MinMaxObserver:
     _range: MeasuredRange | None = field(default=None, init=False)
 
     def see(self, parts: Parts) -> None:
-        """Widen the range to contain the batch."""
+        """Widens the range to contain the batch."""
         self._range = union([extremes(parts), *([] if self._range is None else [self._range])])
 
     def next_pass(self) -> None:
-        """Do nothing: there is one pass."""
+        """Does nothing: there is one pass."""
 
     def measured(self) -> MeasuredRange:
-        """Return the minimum and maximum so far."""
+        """Returns the minimum and maximum so far."""
         assert self._range is not None
         return self._range
 
@@ -74,7 +74,7 @@ class MovingAverageObserver:
     _weight: float = field(default=0.0, init=False)
 
     def see(self, parts: Parts) -> None:
-        """Add the batch to the average."""
+        """Adds the batch to the average."""
         batch = with_zero(extremes(parts))
         before = self._sums or MeasuredRange(np.zeros_like(batch.min), np.zeros_like(batch.max))
         self._sums = MeasuredRange(
@@ -83,16 +83,16 @@ class MovingAverageObserver:
         self._weight = EMA_DECAY * self._weight + (1 - EMA_DECAY)
 
     def next_pass(self) -> None:
-        """Do nothing: there is one pass."""
+        """Does nothing: there is one pass."""
 
     def measured(self) -> MeasuredRange:
-        """Return the averages, corrected for their start at 0."""
+        """Returns the averages, corrected for their start at 0."""
         assert self._sums is not None
         return MeasuredRange(self._sums.min / self._weight, self._sums.max / self._weight)
 
 
 def observer(method: str, percentile: float | None = None) -> Observer:
-    """Return a new observer of a method of METHODS; "percentile" also needs a `percentile`, of which 100 is min_max."""
+    """Returns a new observer of a method of METHODS; "percentile" also needs a `percentile`; 100 is min_max."""
     if method == "percentile":
         assert percentile is not None
         return PercentileObserver(percentile)
@@ -103,22 +103,22 @@ def observer(method: str, percentile: float | None = None) -> Observer:
 
 
 def extremes(parts: Iterable[tuple[Values, int | None]]) -> MeasuredRange:
-    """Return the minimum and maximum of all values, or of each channel, [channels]."""
+    """Returns the minimum and maximum of all values, or of each channel, [channels]."""
     return union([_extremes(values, dimension) for values, dimension in parts])
 
 
 def union(ranges: Sequence[MeasuredRange]) -> MeasuredRange:
-    """Return the smallest range that contains all ranges."""
+    """Returns the smallest range that contains all ranges."""
     return MeasuredRange(np.min([each.min for each in ranges], axis=0), np.max([each.max for each in ranges], axis=0))
 
 
 def with_zero(measured: MeasuredRange) -> MeasuredRange:
-    """Return the range widened to contain 0."""
+    """Returns the range widened to contain 0."""
     return MeasuredRange(np.minimum(measured.min, 0.0), np.maximum(measured.max, 0.0))
 
 
 def _extremes(values: Values, quantized_dimension: int | None) -> MeasuredRange:
-    """Return the range of all values, or of every index of the quantized dimension and the axes behind it."""
+    """Returns the range of all values, or of every index of the quantized dimension and the axes behind it."""
     axes = None if quantized_dimension is None else tuple(range(quantized_dimension))
     least, greatest = (np.asarray(end, np.float64) for end in (values.min(axes), values.max(axes)))
     if quantized_dimension is None:

@@ -29,40 +29,41 @@ class PercentileObserver:
     passes = 2
 
     def __init__(self, percent: float) -> None:
-        """Make the observer of one range; see observers.Observer."""
+        """Makes the observer of one range; see observers.Observer."""
         self._percent = Fraction(str(percent))
         self._upper = np.zeros(_CLASSES, np.int64)
         self._lower: dict[int, npt.NDArray[np.int64]] = {}
-        self._wanted: tuple[tuple[int, int], tuple[int, int]] | None = None
+        self._ends: tuple[tuple[int, int], tuple[int, int]] | None = None
+        """Of the minimum and of the maximum: the upper bits, and the rank among the values that share them."""
 
     def see(self, parts: Sequence[tuple[npt.NDArray[np.float32], int | None]]) -> None:
-        """Count the values of one batch."""
+        """Counts the values of one batch."""
         for values, quantized_dimension in parts:
             assert quantized_dimension is None, "activations have no ranges per channel"
             keys = _keys(values)
             upper = keys >> _HALF
-            if self._wanted is None:
+            if self._ends is None:
                 self._upper += np.bincount(upper, minlength=_CLASSES)
                 continue
             for number in self._lower:
                 self._lower[number] += np.bincount(keys[upper == number] & (_CLASSES - 1), minlength=_CLASSES)
 
     def next_pass(self) -> None:
-        """Go on to the lower bits, in the two classes that hold the minimum and the maximum."""
+        """Goes on to the lower bits, in the two classes that hold the minimum and the maximum."""
         count = int(self._upper.sum())
         rank = math.ceil(self._percent * count / 100)
-        self._wanted = _find(self._upper, count - rank), _find(self._upper, rank - 1)
-        self._lower = {number: np.zeros(_CLASSES, np.int64) for number, _ in self._wanted}
+        self._ends = _find(self._upper, count - rank), _find(self._upper, rank - 1)
+        self._lower = {number: np.zeros(_CLASSES, np.int64) for number, _ in self._ends}
 
     def measured(self) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
-        """Return (min, max), scalars."""
-        assert self._wanted is not None
-        least, greatest = (_number(number, _find(self._lower[number], rest)[0]) for number, rest in self._wanted)
+        """Returns (min, max), scalars."""
+        assert self._ends is not None
+        least, greatest = (_number(number, _find(self._lower[number], rest)[0]) for number, rest in self._ends)
         return least, greatest
 
 
 def _keys(values: npt.NDArray[np.float32]) -> npt.NDArray[np.uint32]:
-    """Return integers in the order of the values."""
+    """Returns integers in the order of the values."""
     bits = np.ascontiguousarray(values, np.float32).reshape(-1).view(np.uint32)
     return np.where(bits & _SIGN, ~bits, bits | _SIGN)
 
@@ -74,7 +75,7 @@ def _number(upper: int, lower: int) -> npt.NDArray[np.float64]:
 
 
 def _find(counts: npt.NDArray[np.int64], index: int) -> tuple[int, int]:
-    """Return the class of the value with this index in sorted order, and its index within the class."""
+    """Returns the class of the value with this index in sorted order, and its index within the class."""
     sums = np.cumsum(counts)
     number = int(np.searchsorted(sums, index, side="right"))
     return number, index - (int(sums[number - 1]) if number else 0)

@@ -37,7 +37,7 @@ class Atrous:
 
 
 def atrous_of(layer: tf.Operation) -> Atrous | None:
-    """Return the atrous convolution around a layer; None unless one layer can compute it."""
+    """Returns the atrous convolution around a layer; None unless one layer can compute it."""
     if layer.type not in _TYPES or not _is_plain(layer):
         return None
     before, expand = layer.inputs[0].op, None
@@ -64,7 +64,7 @@ def atrous_of(layer: tf.Operation) -> Atrous | None:
 
 
 def as_one_layer(atrous: Atrous) -> tf.Operation:
-    """Let the readers of an atrous convolution read one layer with dilations, in place, and return it."""
+    """Lets the readers of an atrous convolution read one layer with dilations, in place, and returns it."""
     layer, scope = atrous.layer, parent_scope(atrous.layer.name)
     with v1.name_scope(f"{scope}/" if scope else None):
         x, padding = atrous.blocks.inputs[0], "VALID"
@@ -89,7 +89,7 @@ def as_one_layer(atrous: Atrous) -> tf.Operation:
 
 
 def _is_plain(layer: tf.Operation) -> bool:
-    """Return whether the layer has no strides, dilations and padding of its own, and its channels last."""
+    """Returns whether the layer has no strides, dilations and padding of its own, and its channels last."""
     ones = all(list(layer.get_attr(name)) == [1, 1, 1, 1] for name in ("strides", "dilations"))
     return ones and layer.get_attr("data_format") == b"NHWC" and layer.get_attr("padding") == b"VALID"
 

@@ -27,16 +27,16 @@ class AuthoredLayer(NamedTuple):
 
 
 def note(graph: tf.Graph, layer: AuthoredLayer) -> None:
-    """Note a layer of a graph."""
+    """Notes a layer of a graph."""
     graph.add_to_collection(_COLLECTION, layer)
 
 
 def noted(graph: tf.Graph) -> tuple[AuthoredLayer, ...]:
-    """Return the noted layers of a graph."""
+    """Returns the noted layers of a graph."""
     return tuple(graph.get_collection(_COLLECTION))
 
 
 def layer_of(operation: tf.Operation) -> AuthoredLayer | None:
-    """Return the noted layer with the innermost name scope around an operation; None without one."""
+    """Returns the noted layer with the innermost name scope around an operation; None without one."""
     around = [each for each in noted(operation.graph) if f"{operation.name}/".startswith(f"{each.scope}/")]
     return max(around, key=lambda each: len(each.scope), default=None)

@@ -25,7 +25,7 @@ _NEAR = 1e-3
 
 
 def quant_limits(bits: int = 8, *, narrow_range: bool = False) -> tuple[int, int]:
-    """Return (quant_min, quant_max): (0 or, with `narrow_range`, 1; 2^bits - 1).
+    """Returns (quant_min, quant_max): (0 or, with `narrow_range`, 1; 2^bits - 1).
 
     Without the smallest value, signed weights (q - 2^(bits - 1)) never are -2^(bits - 1): Jacob et al. 2018,
     appendix B.
@@ -34,7 +34,7 @@ def quant_limits(bits: int = 8, *, narrow_range: bool = False) -> tuple[int, int
 
 
 def symmetric_ratio(bits: int, *, narrow_range: bool) -> float:
-    """Return min / max of a symmetric range, a negative number.
+    """Returns min / max of a symmetric range, a negative number.
 
     Two's complement has one more negative value than positive ones, unless `narrow_range` gives it up.
     """
@@ -42,7 +42,7 @@ def symmetric_ratio(bits: int, *, narrow_range: bool) -> float:
 
 
 def halfway_zero_point(least: float, greatest: float, steps: int) -> bool:
-    """Return whether the zero point of a range of this many steps lies halfway between two integers, as in -1 .. 1.
+    """Returns whether the zero point of a range of this many steps lies halfway between two integers, as in -1 .. 1.
 
     FakeQuant finds the zero point in float32, the converter in float64: they round it to different integers.
     """

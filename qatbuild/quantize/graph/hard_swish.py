@@ -12,7 +12,7 @@ import tensorflow as tf
 
 
 def hard_swish_input(operation: tf.Operation) -> tf.Tensor | None:
-    """Return the tensor x if the operation's output is x relu6(x + 3) / 6, else None."""
+    """Returns the tensor x if the operation's output is x relu6(x + 3) / 6, else None."""
     if operation.type == "Mul":  # x (relu6(x + 3) / 6)
         for x, factor in _both_orders(operation):
             gate = _sixth(factor.op)
@@ -27,7 +27,7 @@ def hard_swish_input(operation: tf.Operation) -> tf.Tensor | None:
 
 
 def _sixth(operation: tf.Operation) -> tf.Tensor | None:
-    """Return the tensor that the operation divides by 6, else None."""
+    """Returns the tensor that the operation divides by 6, else None."""
     if operation.type == "RealDiv" and _is(operation.inputs[1], 6.0):
         return operation.inputs[0]
     if operation.type == "Mul":
@@ -36,7 +36,7 @@ def _sixth(operation: tf.Operation) -> tf.Tensor | None:
 
 
 def _unshifted(gate: tf.Tensor) -> tf.Tensor | None:
-    """Return the tensor x if `gate` is relu6(x + 3), else None."""
+    """Returns the tensor x if `gate` is relu6(x + 3), else None."""
     if gate.op.type != "Relu6" or gate.op.inputs[0].op.type not in {"Add", "AddV2"}:
         return None
     return next((value for value, shift in _both_orders(gate.op.inputs[0].op) if _is(shift, 3.0)), None)

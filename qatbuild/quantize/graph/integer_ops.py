@@ -194,7 +194,7 @@ GENERAL_HINT = "take convolutions, dense layers, pools, sums, ReLU, sigmoid, tan
 
 
 def kind(operation: tf.Operation) -> str:
-    """Return the name that users know: the construct that the operation belongs to (CONSTRUCTS), or its type."""
+    """Returns the name that users know: the construct that the operation belongs to (CONSTRUCTS), or its type."""
     if "per_image_standardization" in operation.name:
         return "PerImageStandardization"
     if is_batch_norm(operation):
@@ -207,7 +207,7 @@ def kind(operation: tf.Operation) -> str:
 
 
 def reason(name: str) -> str:
-    """Return why an operation of the kind `name` is not computed in integers."""
+    """Returns why an operation of the kind `name` is not computed in integers."""
     if name in NEEDS_RANGE:
         return "nothing gives its output a range; the converter would compute it in float"
     return _REASONS.get(name, NOT_INTEGER)

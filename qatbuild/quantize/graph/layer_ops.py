@@ -13,7 +13,7 @@ _MOVING = frozenset({"BatchToSpaceND", "ExpandDims", "Identity", "Reshape", "Squ
 
 
 def bias_of(operation: tf.Operation) -> tf.Tensor | None:
-    """Return the bias [channels] that `operation` adds: the second input of a BiasAdd, or one operand of an Add."""
+    """Returns the bias [channels] that `operation` adds: the second input of a BiasAdd, or one operand of an Add."""
     if operation.type == "BiasAdd":
         return operation.inputs[1]
     if operation.type in {"Add", "AddV2"} and operation.outputs[0].shape.rank:
@@ -28,13 +28,13 @@ def bias_of(operation: tf.Operation) -> tf.Tensor | None:
 
 
 def vector_of(tensor: tf.Tensor) -> tf.Tensor:
-    """Return the vector that was reshaped to [1, .., channels], as Keras does with biases; else `tensor`."""
+    """Returns the vector that was reshaped to [1, .., channels], as Keras does with biases; else `tensor`."""
     whole = tensor.op.inputs[0] if tensor.op.type == "Reshape" else tensor
     return whole if whole.shape.rank == 1 and whole.shape[-1:] == tensor.shape[-1:] else tensor
 
 
 def variable_of(value: tf.Tensor) -> tf.Operation:
-    """Return the operation of the variable whose value is read; that of the tensor itself for any other."""
+    """Returns the operation of the variable whose value is read; that of the tensor itself for any other."""
     operation = value.op
     while operation.type in {"Cast", "Identity", "ReadVariableOp"}:
         operation = operation.inputs[0].op
@@ -42,7 +42,7 @@ def variable_of(value: tf.Tensor) -> tf.Operation:
 
 
 def keeps_channels(operation: tf.Operation) -> bool:
-    """Return whether an operation only moves values, and each stays in its channel, an index of the last axis."""
+    """Returns whether an operation only moves values, and each stays in its channel, an index of the last axis."""
     if operation.type not in _MOVING:
         return False
     before, after = operation.inputs[0].shape, operation.outputs[0].shape
@@ -50,22 +50,22 @@ def keeps_channels(operation: tf.Operation) -> bool:
 
 
 def is_read(tensor: tf.Tensor) -> bool:
-    """Return whether `tensor` has consumers, not counting the dangling Reshape that a folded dense layer leaves."""
+    """Returns whether `tensor` has consumers, not counting the dangling Reshape that a folded dense layer leaves."""
     return any(not _is_dangling(consumer) for consumer in tensor.consumers())
 
 
 def is_batch_norm(operation: tf.Operation) -> bool:
-    """Return whether `operation` is a fused batch norm, or the multiplication of an unfused one."""
+    """Returns whether `operation` is a fused batch norm, or the multiplication of an unfused one."""
     return operation.type in BATCH_NORM_TYPES or is_batch_norm_product(operation)
 
 
 def is_batch_norm_product(operation: tf.Operation) -> bool:
-    """Return whether this is the multiplication of an unfused batch norm: x times gamma / sqrt(variance + epsilon)."""
+    """Returns whether this is the multiplication of an unfused batch norm: x times gamma / sqrt(variance + epsilon)."""
     return operation.type == "Mul" and any(is_normalizing_factor(tensor.op) for tensor in operation.inputs)
 
 
 def is_normalizing_factor(operation: tf.Operation) -> bool:
-    """Return whether the value is gamma / sqrt(variance + epsilon), the factor of an unfused batch norm."""
+    """Returns whether the value is gamma / sqrt(variance + epsilon), the factor of an unfused batch norm."""
     if operation.type == "Mul":
         return any(tensor.op.type == "Rsqrt" for tensor in operation.inputs)
     return bool(operation.type == "Rsqrt")

@@ -47,27 +47,27 @@ ANYTHING = Anything()
 
 
 def op(types: str, *inputs: Pattern, role: str | None = None, ordered: bool = True) -> Op:
-    """Return the pattern of an operation of one of the types, `op("Add|AddV2", a, b)`; without inputs any match."""
+    """Returns the pattern of an operation of one of the types, `op("Add|AddV2", a, b)`; without inputs any match."""
     return Op(frozenset(types.split("|")), inputs or None, role, ordered)
 
 
 def either(*alternatives: Pattern) -> Either:
-    """Return a pattern that matches the first of the alternatives that fits."""
+    """Returns a pattern that matches the first of the alternatives that fits."""
     return Either(alternatives)
 
 
 def role(name: str, *alternatives: Pattern) -> Either:
-    """Return a pattern like `either`, whose match records the operation under `name`."""
+    """Returns a pattern like `either`, whose match records the operation under `name`."""
     return Either(alternatives, name)
 
 
 def match(pattern: Pattern, root: tf.Operation) -> Roles | None:
-    """Return the roles of the first match of `pattern` whose outermost operation is `root`, or None."""
+    """Returns the roles of the first match of `pattern` whose outermost operation is `root`, or None."""
     return next(matches(pattern, root), None)
 
 
 def matches(pattern: Pattern, root: tf.Operation) -> Iterator[Roles]:
-    """Return the roles of all matches of `pattern` whose outermost operation is `root`, in the written order."""
+    """Returns the roles of all matches of `pattern` whose outermost operation is `root`, in the written order."""
     if isinstance(pattern, Anything):
         yield {}
     elif isinstance(pattern, Either):

@@ -16,7 +16,7 @@ STEP = "fake_quantization_step"
 
 
 def delayed(quantized: tf.Tensor, raw: tf.Tensor, prefix: str, delay_steps: int) -> tf.Tensor:
-    """Return `raw` in the first `delay_steps` - 1 runs of the graph, and `quantized` from then on."""
+    """Returns `raw` in the first `delay_steps` - 1 runs of the graph, and `quantized` from then on."""
     step = counted_step(quantized.graph)
     with v1.name_scope(f"{prefix}/"):
         active = tf.greater_equal(step, tf.constant(delay_steps, tf.int64), name="activate_quant")
@@ -25,7 +25,7 @@ def delayed(quantized: tf.Tensor, raw: tf.Tensor, prefix: str, delay_steps: int)
 
 
 def counted_step(graph: tf.Graph) -> tf.Tensor:
-    """Return the number of runs of the graph, this one included: an int64 scalar, one for the whole graph."""
+    """Returns the number of runs of the graph, this one included: an int64 scalar, one for the whole graph."""
     try:
         return graph.get_tensor_by_name(f"{STEP}/Identity:0")
     except KeyError:

@@ -40,7 +40,7 @@ class UnsupportedOp:
 
 
 def refuse_unsupported(unsupported: Iterable[UnsupportedOp], hints: Mapping[str, str]) -> None:
-    """Raise a RewriteError if there are unsupported operations: one fact per layer, and the hints for all kinds.
+    """Raises a RewriteError if there are unsupported operations: one fact per layer, and the hints for all kinds.
 
     Of several operations of one layer the first is named, but a construct (LRN, BatchNorm) before any other type.
     `hints` maps a kind to what the user can do; it takes precedence over DEFAULT_HINTS. A layer that its author named
@@ -71,7 +71,7 @@ def _hint(each: UnsupportedOp, hints: Mapping[str, str]) -> str:
 
 
 def refuse_authored(graph: tf.Graph, hints: Mapping[str, str], condition: str = "") -> None:
-    """Raise a RewriteError if layers were noted that have no integer form, whatever their operations are.
+    """Raises a RewriteError if layers were noted that have no integer form, whatever their operations are.
 
     `condition` stands before the layers' own hints, which are for mode integer.
     """
@@ -80,13 +80,13 @@ def refuse_authored(graph: tf.Graph, hints: Mapping[str, str], condition: str = 
 
 
 def facts_of(inputs: Sequence[tf.Tensor], ends: Sequence[tf.Tensor]) -> list[tuple[str, object]]:
-    """Return the rows of an error that name a network's inputs and ends."""
+    """Returns the rows of an error that name a network's inputs and ends."""
     names: list[tuple[str, object]] = [("input", each.name) for each in inputs]
     return [*names, *(("logits" if len(ends) == 1 else "output", each.name) for each in ends)]
 
 
 def refuse_unconnected(starts: Sequence[tf.Tensor], ends: Sequence[tf.Tensor], hints: Mapping[str, str]) -> None:
-    """Raise a RewriteError for a network in which no real numbers lead from `starts` to `ends`.
+    """Raises a RewriteError for a network in which no real numbers lead from `starts` to `ends`.
 
     Where values do, as integers or within a loop, it names the operations that take real numbers and give others.
     """
@@ -95,14 +95,14 @@ def refuse_unconnected(starts: Sequence[tf.Tensor], ends: Sequence[tf.Tensor], h
 
 
 def refuse_unread(start: tf.Tensor, ends: Sequence[tf.Tensor]) -> None:
-    """Raise a RewriteError for an input of several that no real numbers lead from to any of `ends`."""
+    """Raises a RewriteError for an input of several that no real numbers lead from to any of `ends`."""
     _refuse_turning([start], ends, {})
     hint = 'Leave it out of "inputs", or let the network read it.'
     raise RewriteError("An input leads to none of the outputs.", facts_of([start], ends), hint)
 
 
 def refuse_equal(ends: Sequence[tf.Tensor], on_path: Container[tf.Operation]) -> None:
-    """Raise a RewriteError for results of one kind of one tensor: the converter makes one of them, and leaves it float.
+    """Raises a RewriteError for results of one kind of one tensor: the converter makes one of them and leaves it float.
 
     `ends` has a tensor once for each of its results, which are the operations that read it and are not `on_path`.
     """
@@ -135,7 +135,7 @@ def _gives_reals(operation: tf.Operation) -> bool:
 
 
 def _as_authored(each: UnsupportedOp) -> UnsupportedOp:
-    """Return an unsupported operation under its layer's name and class, as its author wrote them."""
+    """Returns an unsupported operation under its layer's name and class, as its author wrote them."""
     layer = None if each.operation is None else layer_of(each.operation)
     if layer is None:
         return each
@@ -149,7 +149,7 @@ def _refused(layer: AuthoredLayer) -> UnsupportedOp:
 
 
 def refuse_uneditable(graph: tf.Graph) -> None:
-    """Raise a RewriteError if operations cannot be added to the graph, or if an optimizer was built in it already."""
+    """Raises a RewriteError if operations cannot be added to the graph, or if an optimizer was built in it already."""
     if graph.building_function:
         raise RewriteError(
             "A graph inside a tf.function cannot be rewritten.",

@@ -12,7 +12,7 @@ import tensorflow as tf
 
 
 def replace_input(consumers: Iterable[tf.Operation], old: tf.Tensor, new: tf.Tensor) -> int:
-    """Let the consumers read `new` instead of `old`; return the number of edges that were moved.
+    """Lets the consumers read `new` instead of `old`; returns the number of edges that were moved.
 
     `Operation._update_input` is private: TensorFlow has no public way to change an edge of a graph in place, and
     rebuilding the graph from an edited GraphDef would leave the caller's handles (loss, global step) behind.
@@ -27,7 +27,7 @@ def replace_input(consumers: Iterable[tf.Operation], old: tf.Tensor, new: tf.Ten
 
 
 def duplicate(operation: tf.Operation, inputs: Sequence[tf.Tensor], name: str | None = None) -> tf.Operation:
-    """Return a copy of the operation with other inputs, in the current name scope, under `name` or its own last name.
+    """Returns a copy of the operation with other inputs, in the current name scope, under `name` or its own last name.
 
     `Graph.create_op` is public, but reading an operation's attributes one by one is not: they come from its NodeDef.
     Attributes about the old operation alone are not copied: its colocation (_class) and its observed shapes.
@@ -45,7 +45,7 @@ def duplicate(operation: tf.Operation, inputs: Sequence[tf.Tensor], name: str | 
 
 
 def run_first(first: Iterable[tf.Operation], then: tf.Operation) -> None:
-    """Let `then` run after the operations of `first`.
+    """Lets `then` run after the operations of `first`.
 
     `Operation._add_control_inputs` is private: control dependencies are public only while an operation is made. It is
     for readers of a reference variable, which see its memory: without an order, whether they see the value before or
@@ -56,7 +56,7 @@ def run_first(first: Iterable[tf.Operation], then: tf.Operation) -> None:
 
 @contextmanager
 def switch_and_merge() -> Iterator[None]:
-    """Let `tf.compat.v1.cond` build Switch and Merge operations inside the context, whatever the process's default is.
+    """Lets `tf.compat.v1.cond` build Switch and Merge operations inside the context, whatever the process's default is.
 
     A control flow v2 `If` would copy both values through function arguments, hide the gate in a function library and
     differ from the graphs that TF 1 wrote. The switch is public but belongs to the whole process, hence the restore.

@@ -14,7 +14,7 @@ Node = TypeVar("Node", bound=Hashable)
 
 
 def reachable(starts: Iterable[Node], neighbours: Callable[[Node], Iterable[Node]]) -> set[Node]:
-    """Return all nodes reached from `starts` in any number of steps to neighbours, `starts` included."""
+    """Returns all nodes reached from `starts` in any number of steps to neighbours, `starts` included."""
     seen: set[Node] = set()
     pending = list(starts)
     while pending:
@@ -26,20 +26,20 @@ def reachable(starts: Iterable[Node], neighbours: Callable[[Node], Iterable[Node
 
 
 def producers(operation: tf.Operation) -> list[tf.Operation]:
-    """Return the operations that compute the data inputs of `operation`."""
+    """Returns the operations that compute the data inputs of `operation`."""
     return [tensor.op for tensor in operation.inputs]
 
 
 def readers(operation: tf.Operation) -> list[tf.Operation]:
-    """Return the operations that read any output of `operation`."""
+    """Returns the operations that read any output of `operation`."""
     return [reader for tensor in operation.outputs for reader in tensor.consumers()]
 
 
 def float_readers(operation: tf.Operation) -> list[tf.Operation]:
-    """Return the operations that read a floating-point output of `operation`."""
+    """Returns the operations that read a floating-point output of `operation`."""
     return [reader for tensor in operation.outputs if tensor.dtype.is_floating for reader in tensor.consumers()]
 
 
 def consumers(tensor: tf.Tensor) -> tuple[tf.Operation, ...]:
-    """Return the operations that read `tensor`, each once, in the order of the graph's edges."""
+    """Returns the operations that read `tensor`, each once, in the order of the graph's edges."""
     return tuple(dict.fromkeys(tensor.consumers()))

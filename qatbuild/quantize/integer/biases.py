@@ -27,7 +27,7 @@ def rounded(
     never_zero: bool = False,
     correction: tf.Tensor | None = None,
 ) -> tf.Tensor:
-    """Return the bias, float32 [channels], rounded; in training its gradient passes straight through.
+    """Returns the bias, float32 [channels], rounded; in training its gradient passes straight through.
 
     The ranges are those of the layer's input and weights, float32 scalars or [channels]. `never_zero`: a quarter of a
     step more, which the converter rounds off; it does not see a ReLU behind a transposed convolution with a bias of 0.
@@ -41,7 +41,7 @@ def rounded(
 
 
 def rounding_error(weights: tf.Tensor, spec: RangeSpec, tensors: RangeTensors) -> tf.Tensor:
-    """Return quantized weights less the weights, float32 of their shape; of a range that FakeQuant would nudge alike.
+    """Returns quantized weights less the weights, float32 of their shape; of a range that FakeQuant would nudge alike.
 
     Not by a FakeQuant, which the converter would not compute as the constant that it is here.
     """

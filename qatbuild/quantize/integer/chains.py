@@ -15,7 +15,7 @@ from qatbuild.quantize.integer.path import DataPath
 
 
 def through_identities(path: DataPath, tensor: tf.Tensor, fused: set[tf.Operation]) -> tf.Tensor:
-    """Return the tensor behind the Identity operations that are the only readers of `tensor`; they become `fused`."""
+    """Returns the tensor behind the Identity operations that are the only readers of `tensor`; they become `fused`."""
     reader = path.only_reader(tensor)
     while reader is not None and reader.type == "Identity" and reader not in path.folded:
         fused.add(reader)
@@ -25,7 +25,7 @@ def through_identities(path: DataPath, tensor: tf.Tensor, fused: set[tf.Operatio
 
 
 def through_moves(path: DataPath, tensor: tf.Tensor, fused: set[tf.Operation]) -> tf.Tensor:
-    """Return the tensor behind what only moves a layer's values, in front of its bias or activation.
+    """Returns the tensor behind what only moves a layer's values, in front of its bias or activation.
 
     The BatchToSpaceND of an atrous convolution, and Identity operations, are a part of the layer whatever follows.
     """
@@ -45,7 +45,7 @@ def through_moves(path: DataPath, tensor: tf.Tensor, fused: set[tf.Operation]) -
 def through_activation(
     path: DataPath, tensor: tf.Tensor, fused: set[tf.Operation], *, moved: bool = False
 ) -> tf.Tensor:
-    """Return the output of the ReLU or ReLU6 that is the only reader of `tensor`, else `tensor`.
+    """Returns the output of the ReLU or ReLU6 that is the only reader of `tensor`, else `tensor`.
 
     Identity operations may stand in between; with `moved` whatever only moves values within their channels.
     """
@@ -60,7 +60,7 @@ def through_activation(
 def through_layers_activation(
     path: DataPath, layer: tf.Operation, tensor: tf.Tensor, fused: set[tf.Operation]
 ) -> tuple[tf.Tensor, tf.Operation | None]:
-    """Return the tensor behind a layer's activation and what clips it, and the first operation that clips, or None."""
+    """Returns the tensor behind a layer's activation and what clips it, and the first operation that clips, or None."""
     # The converter leaves out a bias of zeros, and does not see a ReLU directly behind a transposed convolution: the
     # range has to clip.
     transposed = layer.type in TRANSPOSED_TYPES
@@ -76,7 +76,7 @@ def through_clip(
     *,
     activations: bool = False,
 ) -> tuple[tf.Tensor, tf.Operation | None]:
-    """Return the tensor behind minima and maxima with constants, and the first of them; else `tensor` and None.
+    """Returns the tensor behind minima and maxima with constants, and the first of them; else `tensor` and None.
 
     They begin with `first`, or with the only reader of `tensor`, and clip to a range with 0, as a ReLU with a greatest
     value does. A range that is learnt from what they leave clips alike. With `activations` ReLUs count, too.
@@ -98,7 +98,7 @@ def through_clip(
 
 
 def limits(operation: tf.Operation, value: tf.Tensor) -> tuple[float, float] | None:
-    """Return the least and greatest result of an operation that clips `value` to constant numbers, else None."""
+    """Returns the least and greatest result of an operation that clips `value` to constant numbers, else None."""
     if operation.type in ACTIVATION_TYPES:
         return 0.0, math.inf if operation.type == "Relu" else 6.0
     if operation.type not in {"Maximum", "Minimum"}:
@@ -111,7 +111,7 @@ def limits(operation: tf.Operation, value: tf.Tensor) -> tuple[float, float] | N
 
 
 def adds_bias(path: DataPath, operation: tf.Operation) -> bool:
-    """Return whether an operation adds one constant to each channel."""
+    """Returns whether an operation adds one constant to each channel."""
     if operation in path.folded or operation in path.unfolded or operation.type not in {"BiasAdd", "Add", "AddV2"}:
         return False
     channels = operation.outputs[0].shape[-1]
@@ -120,6 +120,6 @@ def adds_bias(path: DataPath, operation: tf.Operation) -> bool:
 
 
 def constants(path: DataPath, operation: tf.Operation) -> Iterator[tf.Tensor]:
-    """Return the float operands that do not depend on the network's input."""
+    """Returns the float operands that do not depend on the network's input."""
     sources = {tensor.name for tensor in path.sources[operation]}
     return (tensor for tensor in operation.inputs if tensor.dtype.is_floating and tensor.name not in sources)

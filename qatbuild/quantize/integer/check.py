@@ -33,7 +33,7 @@ def check_network(
     hints: Mapping[str, str],
     options: Options,
 ) -> None:
-    """Raise a RewriteError for a network that the rewrite would refuse; see quantize.modes."""
+    """Raises a RewriteError for a network that the rewrite would refuse; see quantize.modes."""
     examine(graph, options, inputs, ends, hints, training=False)
 
 
@@ -44,7 +44,7 @@ _HINTS = {
 
 
 def _repeated(ops: Sequence[FusedOp]) -> list[UnsupportedOp]:
-    """Return the layers that compute once more what a layer with the same weights computes, with another activation.
+    """Returns the layers that compute once more what a layer with the same weights computes, with another activation.
 
     The converter computes both by one operation and gives its output neither range.
     """
@@ -69,7 +69,7 @@ def examine(
     *,
     training: bool,
 ) -> Examined:
-    """Return the network's fused ops and FakeQuants. The graph is not changed.
+    """Returns the network's fused ops and FakeQuants. The graph is not changed.
 
     RewriteError with one fact per layer that would be computed in float; `hints` maps a kind of operation to what the
     user can do about it.

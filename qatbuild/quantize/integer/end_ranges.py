@@ -17,7 +17,7 @@ T = TypeVar("T")
 
 
 def input_ranges(inputs: Sequence[tf.Tensor], options: Options) -> list[Range | None]:
-    """Return the range of each input, None for one that is learnt or measured.
+    """Returns the range of each input, None for one that is learnt or measured.
 
     Without an entry it is that of bytes, by mean and std_dev. RewriteError for an entry that names no input.
     """
@@ -27,12 +27,12 @@ def input_ranges(inputs: Sequence[tf.Tensor], options: Options) -> list[Range | 
 
 
 def output_ranges(ends: Sequence[tf.Tensor], options: Options) -> Mapping[str, Range]:
-    """Return the fixed ranges of ends by tensor name; RewriteError for an entry that names no end."""
+    """Returns the fixed ranges of ends by tensor name; RewriteError for an entry that names no end."""
     return _by_tensor(options.output_ranges, ends, "output_ranges")
 
 
 def refuse_other_range(end: str, asked: Range, existing: Range | None) -> NoReturn:
-    """Raise a RewriteError for an end that has another range already, `existing`, or that of an input."""
+    """Raises a RewriteError for an end that has another range already, `existing`, or that of an input."""
     raise RewriteError(
         "An output has another range already: nothing was changed.",
         [("output", end), ("range", _text(asked)), ("it has", _text(existing) if existing else "an input's range")],
@@ -41,7 +41,7 @@ def refuse_other_range(end: str, asked: Range, existing: Range | None) -> NoRetu
 
 
 def on_grid(ends: Range) -> Range:
-    """Return a fixed range, moved where training and file would else have two zero points for it.
+    """Returns a fixed range, moved where training and file would else have two zero points for it.
 
     All values would differ by a step.
     """

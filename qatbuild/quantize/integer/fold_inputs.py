@@ -1,4 +1,4 @@
-"""Fold products and sums at a network's inputs into the layers that read them: see scaled_inputs.
+"""Folds products and sums at a network's inputs into the layers that read them: see scaled_inputs.
 
 The runtime rounds the products of bytes and quantized weights nowhere, so the folded layer has one rounding less than
 an operation of its own for the scaling would make. The sum of s W is a constant that the layer adds with its bias. It
@@ -49,12 +49,12 @@ class Offset(NamedTuple):
     product: tf.Operation
 
     def of(self, weights: tf.Tensor) -> tf.Tensor:
-        """Add the sum for weights, scaled by f, to the graph: float32 [output channels]."""
+        """Adds the sum for weights, scaled by f, to the graph: float32 [output channels]."""
         return _sum(tf.multiply(weights, tf.constant(self.steps, tf.float32)), self.axes)
 
 
 def unsupported(path: DataPath, wanted: Iterable[str], hints: Mapping[str, str]) -> list[UnsupportedOp]:
-    """Return what keeps the scalings of the `wanted` inputs out of the layers that read them.
+    """Returns what keeps the scalings of the `wanted` inputs out of the layers that read them.
 
     For the other inputs it is noise alone: without it the inference graph has the scaling in its layers.
     """
@@ -69,12 +69,12 @@ def unsupported(path: DataPath, wanted: Iterable[str], hints: Mapping[str, str])
 
 
 def foldable(path: DataPath) -> frozenset[str]:
-    """Return the names of the inputs whose products and sums become a part of the layers."""
+    """Returns the names of the inputs whose products and sums become a part of the layers."""
     return frozenset(str(each.source.name) for each in scaled_inputs(path) if not each.refused)
 
 
 def fold_inputs(path: DataPath, names: frozenset[str]) -> tuple[dict[tf.Operation, Offset], dict[str, str]]:
-    """Fold the products and sums of the named inputs, in place.
+    """Folds the products and sums of the named inputs, in place.
 
     Returns the offsets of layers that have one, and the new names of ends by the old.
     """
@@ -117,7 +117,7 @@ def _scale_weights(layer: tf.Operation, factors: NDArray[np.float64]) -> None:
 
 
 def _offset(layer: tf.Operation, affine: Affine) -> tuple[Offset, tf.Tensor]:
-    """Return the sum of shifts and weights of a layer, whose weights are scaled."""
+    """Returns the sum of shifts and weights of a layer, whose weights are scaled."""
     steps = _along_weights(affine.shift / affine.factor, layer)
     product = tf.multiply(_weights(layer), tf.constant(steps, tf.float32, name="steps"), name="offsets")
     offset = Offset(steps, _summed_axes(layer), product.op)
@@ -127,7 +127,7 @@ def _offset(layer: tf.Operation, affine: Affine) -> tuple[Offset, tf.Tensor]:
 def _add_bias(
     layer: tf.Operation, total: tf.Tensor, ends: Collection[str], dependent: set[tf.Operation]
 ) -> dict[str, str]:
-    """Let a layer add a vector with its bias, or as its bias; return the new name of its output if that is an end."""
+    """Lets a layer add a vector with its bias, or as its bias; returns the new name of its output if that is an end."""
     output = layer.outputs[0]
     while [each.type for each in consumers(output)] == ["BatchToSpaceND"]:  # the end of an atrous convolution
         output = consumers(output)[0].outputs[0]
@@ -144,7 +144,7 @@ def _add_bias(
 
 
 def _behind_moves(output: tf.Tensor, ends: Collection[str]) -> tuple[tf.Operation | None, tf.Tensor]:
-    """Return the only reader of a layer's output, behind what only moves values; and what it reads."""
+    """Returns the only reader of a layer's output, behind what only moves values; and what it reads."""
     while output.name not in ends and len(following := consumers(output)) == 1:
         if not keeps_channels(following[0]):
             return following[0], output
@@ -153,7 +153,7 @@ def _behind_moves(output: tf.Tensor, ends: Collection[str]) -> tuple[tf.Operatio
 
 
 def _bias(operation: tf.Operation, value: tf.Tensor, dependent: set[tf.Operation]) -> tf.Tensor | None:
-    """Return the constant by channel that an operation adds to `value`; None if it does something else."""
+    """Returns the constant by channel that an operation adds to `value`; None if it does something else."""
     others = [each for each in operation.inputs if each.name != value.name]
     if operation.type not in {"Add", "AddV2", "BiasAdd"} or len(others) != 1 or others[0].op in dependent:
         return None
@@ -177,7 +177,7 @@ def _summed_axes(layer: tf.Operation) -> tuple[int, ...]:
 
 
 def _along_weights(values: NDArray[np.float64], layer: tf.Operation) -> NDArray[np.float64]:
-    """Return a value for each input channel (of a dense layer for each input) so that it broadcasts to the weights."""
+    """Returns a value for each input channel (of a dense layer for each input) so that it broadcasts to the weights."""
     if layer.type == "MatMul":
         return values[None, :] if layer.get_attr("transpose_b") else values[:, None]
     if layer.type in TRANSPOSED_TYPES:

@@ -82,7 +82,7 @@ class FusedOp:
 
 
 def read(path: DataPath, *, training: bool) -> tuple[list[FusedOp], list[UnsupportedOp]]:
-    """Return the fused ops of a path in order of execution, and its unsupported operations.
+    """Returns the fused ops of a path in order of execution, and its unsupported operations.
 
     In a training graph dropout or noise counts as an operation that only moves values.
     """
@@ -102,7 +102,7 @@ def read(path: DataPath, *, training: bool) -> tuple[list[FusedOp], list[Unsuppo
 def _fused_op(
     path: DataPath, operation: tf.Operation, fused: set[tf.Operation], *, training: bool
 ) -> FusedOp | UnsupportedOp:
-    """Return the fused op that begins with `operation`; the other operations in it are added to `fused`."""
+    """Returns the fused op that begins with `operation`; the other operations in it are added to `fused`."""
     layer, sources, output = path.layer(operation), path.sources[operation], operation.outputs[0]
     if operation in path.folded or operation in path.unfolded:
         return _normalized(path, operation, fused)
@@ -131,7 +131,7 @@ def _fused_op(
 
 
 def _averages(operation: tf.Operation) -> bool:
-    """Return whether an operation is a mean of several values, which its kernel rounds to any range.
+    """Returns whether an operation is a mean of several values, which its kernel rounds to any range.
 
     In the range of its input a quarter of the means of 2 x 2 values lie halfway between two quantized values, and each
     set of kernels rounds halves another way. Its own range has finer steps, and hardly a half. The converter leaves out
@@ -144,7 +144,7 @@ def _averages(operation: tf.Operation) -> bool:
 
 
 def _composed(path: DataPath, operation: tf.Operation, fused: set[tf.Operation]) -> FusedOp | None:
-    """Return the op of an activation that the graph composes of several operations, which `operation` ends."""
+    """Returns the op of an activation that the graph composes of several operations, which `operation` ends."""
     layer, sources, output = path.layer(operation), path.sources[operation], operation.outputs[0]
     if hard_swish_input(operation) is not None:
         return FusedOp(layer, operation, "own_scale", sources, output, "hard_swish_quant")
@@ -160,7 +160,7 @@ def _composed(path: DataPath, operation: tf.Operation, fused: set[tf.Operation])
 
 
 def _layer(path: DataPath, operation: tf.Operation, fused: set[tf.Operation]) -> FusedOp:
-    """Return a layer with the addition of its bias and its activation."""
+    """Returns a layer with the addition of its bias and its activation."""
     output = through_moves(path, operation.outputs[0], fused)
     reader, bias = path.only_reader(output), None
     if reader is not None and adds_bias(path, reader):
@@ -182,7 +182,7 @@ def _layer(path: DataPath, operation: tf.Operation, fused: set[tf.Operation]) ->
 
 
 def _normalized(path: DataPath, operation: tf.Operation, fused: set[tf.Operation]) -> FusedOp | UnsupportedOp:
-    """Return a layer with its batch norm, or a standalone batch norm, which becomes a layer."""
+    """Returns a layer with its batch norm, or a standalone batch norm, which becomes a layer."""
     norm = path.folded.get(operation) or path.unfolded[operation]
     if isinstance(norm, BatchNorm):
         result, first = norm.result, norm.layer
@@ -212,7 +212,7 @@ def _normalized(path: DataPath, operation: tf.Operation, fused: set[tf.Operation
 
 
 def _why_unsupported(path: DataPath, operation: tf.Operation) -> str:
-    """Return why an operation cannot be computed in integers, '' if it can."""
+    """Returns why an operation cannot be computed in integers, '' if it can."""
     name = kind(operation)
     row = OPS.get(operation.type)
     if name != operation.type or row is None:
@@ -228,7 +228,7 @@ def _why_unsupported(path: DataPath, operation: tf.Operation) -> str:
 
 
 def _why_form(operation: tf.Operation) -> str:
-    """Return why an operation cannot be computed with its attributes, '' if it can."""
+    """Returns why an operation cannot be computed with its attributes, '' if it can."""
     attributes = operation.node_def.attr
     if attributes["data_format"].s == b"NCHW":
         return CHANNELS_FIRST
@@ -244,7 +244,7 @@ def _why_form(operation: tf.Operation) -> str:
 
 
 def _why_operands(path: DataPath, operation: tf.Operation) -> str:
-    """Return why an operation cannot be computed with its operands beside the network's values, '' if it can."""
+    """Returns why an operation cannot be computed with its operands beside the network's values, '' if it can."""
     sources = path.sources[operation]
     if any(_depends_on_batch(each) for each in constants(path, operation)):
         return "one of its operands is computed from the size of the batch, which no constant is"
@@ -271,7 +271,7 @@ def _why_no_layer(path: DataPath, operation: tf.Operation, weights: int) -> str:
 
 
 def _is_in_blocks(path: DataPath, layer: tf.Operation) -> bool:
-    """Return whether a BatchToSpaceND reads the layer's output, directly or behind what only moves its values."""
+    """Returns whether a BatchToSpaceND reads the layer's output, directly or behind what only moves its values."""
     moves = reachable(
         path.readers.get(layer.outputs[0].name, ()), lambda each: readers(each) if keeps_channels(each) else ()
     )
@@ -279,7 +279,7 @@ def _is_in_blocks(path: DataPath, layer: tf.Operation) -> bool:
 
 
 def is_noise(path: DataPath, operation: tf.Operation) -> bool:
-    """Return whether an operation adds random numbers, or only scales the input of one that does (dropout)."""
+    """Returns whether an operation adds random numbers, or only scales the input of one that does (dropout)."""
     if operation in path.random:
         return True
     following = path.readers.get(operation.outputs[0].name, ())
@@ -288,7 +288,7 @@ def is_noise(path: DataPath, operation: tf.Operation) -> bool:
 
 
 def _depends_on_batch(tensor: tf.Tensor) -> bool:
-    """Return whether a value has a first dimension that is not known: zeros for each image, for instance."""
+    """Returns whether a value has a first dimension that is not known: zeros for each image, for instance."""
     return bool(tensor.shape.rank) and tensor.shape[0] is None
 
 
@@ -297,6 +297,6 @@ def _has_channels(x: tf.Tensor | None) -> bool:
 
 
 def _snake_case(name: str) -> str:
-    """Return "leaky_relu" for "LeakyRelu", "add" for "AddV2"."""
+    """Returns "leaky_relu" for "LeakyRelu", "add" for "AddV2"."""
     letters = "".join(f"_{each.lower()}" if each.isupper() else each for each in name.removesuffix("V2"))
     return letters.lstrip("_")

@@ -1,4 +1,4 @@
-"""Insert planned FakeQuants into a graph: their ranges, the fake-quantized tensors, the rounded biases.
+"""Inserts planned FakeQuants into a graph: their ranges, the fake-quantized tensors, the rounded biases.
 
 In training a shared range is learnt from all its tensors, and one of them may be computed from another:
 
@@ -88,14 +88,14 @@ class Insertion:
         *,
         training: bool,
     ) -> None:
-        """Prepare the insertion of `sites`; the graph is not changed."""
+        """Prepares the insertion of `sites`; the graph is not changed."""
         self._ops, self._options, self._sites, self._training = ops, options, sites, training
         self._ancestors = _ancestors(ops, inputs)
         self._outputs = {site.planned.op: site.tensor for site in sites if site.planned.place in {"input", "output"}}
         self._ranges: dict[str, _Learnt] = {}
 
     def fake_quantize(self) -> None:
-        """Insert all FakeQuants, in the order of the plan."""
+        """Inserts all FakeQuants, in the order of the plan."""
         for each in self._sites:
             # A joined tensor may have got its own FakeQuant meanwhile.
             position = each.planned.position
@@ -105,11 +105,11 @@ class Insertion:
             self._replace(site, site.planned.prefix, _fake_quant(site, tensors, training=self._training))
 
     def round_biases(self, biases: Sequence[BiasSite]) -> None:
-        """Round the biases; call it after `fake_quantize`. In training their gradients pass straight through."""
+        """Rounds the biases; call it after `fake_quantize`. In training their gradients pass straight through."""
         for site in biases:
             learnt, spec = self._ranges[site.input_range.prefix], site.input_range
-            own = site.op in spec.observed
-            tensors = learnt.previous if own or self._precedes(site.op, spec) else learnt.updated
+            observes = site.op in spec.observed
+            tensors = learnt.previous if observes or self._precedes(site.op, spec) else learnt.updated
             weights = site.weights_range, self._ranges[site.weights_range.prefix].updated
             with v1.name_scope(f"{site.prefix}/"):
                 never_zero = site.transposed and not self._training
@@ -128,7 +128,7 @@ class Insertion:
             self._replace(site, site.prefix, bias)
 
     def round_slopes(self) -> None:
-        """Round the slopes of PReLUs; in training their gradients pass straight through."""
+        """Rounds the slopes of PReLUs; in training their gradients pass straight through."""
         for op in self._ops:
             if op.slope is None:
                 continue
@@ -140,17 +140,17 @@ class Insertion:
             replace_input([each for each in consumers(op.slope) if each in op.inner], op.slope, slope)
 
     def _replace(self, site: Site | BiasSite, prefix: str, quantized: tf.Tensor) -> None:
-        """Let the site's consumers read `quantized`, in training only from the end of the quant_delay on."""
+        """Lets the site's consumers read `quantized`, in training only from the end of the quant_delay on."""
         if self._training and self._options.quant_delay_steps > 0:
             quantized = delayed(quantized, site.tensor, prefix, self._options.quant_delay_steps)
         replace_input(site.consumers, site.tensor, quantized)
 
     def _precedes(self, op: int, spec: RangeSpec) -> bool:
-        """Return whether a tensor from which the range is learnt is computed from the fused op's output."""
+        """Returns whether a tensor from which the range is learnt is computed from the fused op's output."""
         return any(op in self._ancestors[each] for each in spec.observed if each >= 0)
 
     def _range(self, site: Site) -> _Learnt:
-        """Return the values of the site's range; they are made with its first site."""
+        """Returns the values of the site's range; they are made with its first site."""
         key = site.range.prefix
         if key not in self._ranges:
             self._ranges[key] = self._make_range(site)
@@ -176,7 +176,7 @@ class Insertion:
 
 
 def _fake_quant(site: Site, tensors: RangeTensors, *, training: bool) -> tf.Tensor:
-    """Return the site's tensor fake-quantized, float32 of the same shape."""
+    """Returns the site's tensor fake-quantized, float32 of the same shape."""
     name, settings = "FakeQuantWithMinMaxVars", (site.range.bits, site.range.narrow_range)
     with v1.name_scope(f"{site.planned.prefix}/"):
         if site.quantized_dimension is None:
@@ -196,7 +196,7 @@ def _fake_quant(site: Site, tensors: RangeTensors, *, training: bool) -> tf.Tens
 
 
 def _ancestors(ops: Sequence[FusedOp], inputs: Sequence[tf.Tensor]) -> list[set[int]]:
-    """Return for each fused op the indices of the fused ops and inputs on which its output depends."""
+    """Returns for each fused op the indices of the fused ops and inputs on which its output depends."""
     makers = {tensor.name: {input_index(number)} for number, tensor in enumerate(inputs)}
     all_inputs = set().union(*makers.values())
     ancestors: list[set[int]] = []

@@ -40,7 +40,7 @@ class RangeTensors:
 def observe(
     tensors: Sequence[tf.Tensor], *, symmetric: bool = False, quantized_dimension: int | None = None
 ) -> RangeTensors:
-    """Return the range of this step's values, with 0 and not empty.
+    """Returns the range of this step's values, with 0 and not empty.
 
     With a `quantized_dimension` every index along this axis and the axes behind it, flattened, has its own range.
     """
@@ -58,7 +58,7 @@ def observe(
 
 
 def settled(low: Any, high: Any, *, symmetric: bool = False) -> tuple[Any, Any]:
-    """Return a measured range (NumPy scalars or [channels]) as `observe` would: widened to contain 0, and not empty."""
+    """Returns a measured range (NumPy scalars or [channels]) as `observe` would: widened to contain 0 and not empty."""
     low, high = np.minimum(np.float32(low), 0), np.maximum(np.float32(high), 0)
     if symmetric:
         high = np.maximum(np.maximum(high, -low), np.float32(SMALLEST_RANGE))
@@ -70,19 +70,19 @@ class LearntRange:
     """The variables of one range, in the name scope `prefix`: scalars, or one value for each of `channels`."""
 
     def __init__(self, prefix: str, channels: int | None) -> None:
-        """Make the variables. Their initial values are not used: training replaces them, inference restores them."""
+        """Makes the variables. Their initial values are not used: training replaces them, inference restores them."""
         self._prefix, self._shape = prefix, [] if channels is None else [channels]
         self._min, self._max = self._variable("min", -6.0), self._variable("max", 6.0)
 
     def read(self) -> RangeTensors:
-        """Return the values of the variables: for inference, and in training those of the step before."""
+        """Returns the values of the variables: for inference, and in training those of the step before."""
         with v1.name_scope(f"{self._prefix}/"):
             return RangeTensors(self._min.read_value(), self._max.read_value())
 
     def learn(
         self, observed: RangeTensors, learns: Literal["last", "average"], after: Sequence[tf.Tensor] = ()
     ) -> RangeTensors:
-        """Return the range updated with this step's; it is assigned after the operations of `after` have run."""
+        """Returns the range updated with this step's; it is assigned after the operations of `after` have run."""
         with v1.name_scope(f"{self._prefix}/"):
             new, assigned = (observed, []) if learns == "last" else self._average(observed)
             with tf.control_dependencies([tensor.op for tensor in after]):
@@ -91,7 +91,7 @@ class LearntRange:
                 return RangeTensors(tf.identity(new.min, name="LearntMin"), tf.identity(new.max, name="LearntMax"))
 
     def _average(self, observed: RangeTensors) -> tuple[RangeTensors, list[tf.Operation]]:
-        """Return the moving average of the range, and the assignments of its auxiliary variables."""
+        """Returns the moving average of the range, and the assignments of its auxiliary variables."""
         step = self._variable("local_step", 0.0, hidden=True)
         counted = step.read_value() + 1.0
         share = 1.0 - tf.pow(1.0 - RATE, counted)

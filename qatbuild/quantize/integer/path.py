@@ -48,7 +48,7 @@ class DataPath:
 
     @classmethod
     def between(cls, graph: tf.Graph, inputs: Sequence[str], ends: Sequence[str], *, training: bool) -> DataPath:
-        """Return the path between tensors (or the first outputs of operations).
+        """Returns the path between tensors (or the first outputs of operations).
 
         RewriteError if one of them does not exist, an end does not depend on the inputs, or an input leads to no end.
         """
@@ -105,12 +105,12 @@ class DataPath:
         return facts_of(self.inputs, self.ends)
 
     def only_reader(self, tensor: tf.Tensor) -> tf.Operation | None:
-        """Return the only operation on the path that reads a tensor; None with several, and at an end."""
+        """Returns the only operation on the path that reads a tensor; None with several, and at an end."""
         by = self.readers.get(tensor.name, ())
         return by[0] if len(by) == 1 and tensor.name not in self.end_names else None
 
     def layer(self, operation: tf.Operation) -> str:
-        """Return the name of the operation's layer within the network: "conv1" for "CifarNet/conv1/Conv2D"."""
+        """Returns the name of the operation's layer within the network: "conv1" for "CifarNet/conv1/Conv2D"."""
         return layer_name(str(operation.name), self.scope)
 
 
@@ -126,7 +126,7 @@ def _tensor(graph: tf.Graph, name: str) -> tf.Tensor:
 
 
 def _dependent_tensors(start: tf.Tensor) -> set[str]:
-    """Return the names of the float tensors whose values depend on those of `start`, its own included."""
+    """Returns the names of the float tensors whose values depend on those of `start`, its own included."""
     if not start.dtype.is_floating:
         return set()
 
@@ -139,7 +139,7 @@ def _dependent_tensors(start: tf.Tensor) -> set[str]:
 
 
 def _refuse_unconnected(starts: Sources, ends: Sources, sources: Mapping[tf.Operation, Sources]) -> None:
-    """Raise a RewriteError for an end that depends on no input, and for an input that leads to no end."""
+    """Raises a RewriteError for an end that depends on no input, and for an input that leads to no end."""
     start_ops = {each.op for each in starts}
     for end in ends:
         connected = reachable([end.op], lambda operation: [tensor.op for tensor in sources[operation]]) & start_ops
@@ -153,7 +153,7 @@ def _refuse_unconnected(starts: Sources, ends: Sources, sources: Mapping[tf.Oper
 def _in_order(
     ends: Iterable[tf.Operation], sources_of: Callable[[tf.Operation], Sources]
 ) -> dict[tf.Operation, Sources]:
-    """Return the operations that `ends` take values from, and their sources, in order of execution (depth first)."""
+    """Returns the operations that `ends` take values from, and their sources, in order of execution (depth first)."""
     ordered: dict[tf.Operation, Sources] = {}
     pending: list[tuple[tf.Operation, Sources | None]] = [(end, None) for end in reversed(list(ends))]
     entered: set[tf.Operation] = set()
@@ -180,13 +180,13 @@ def _readers_by_tensor(
 
 
 def _random(graph: tf.Graph, on_path: frozenset[tf.Operation]) -> frozenset[tf.Operation]:
-    """Return the operations on the path that draw random numbers, or read them from outside of the path."""
+    """Returns the operations on the path that draw random numbers, or read them from outside of the path."""
     noise = [each for each in graph.get_operations() if "Random" in each.type]
     return frozenset(reachable(noise, lambda each: () if each in on_path else readers(each)) & on_path)
 
 
 def _scope(operations: Iterable[tf.Operation], folded: Mapping[tf.Operation, BatchNorm]) -> str:
-    """Return the name scope of the whole network. Only layers decide if there are several: a dropout may be outside."""
+    """Returns the name scope of the whole network. Only layers count if there are several: a dropout may be outside."""
     names = {each: folded[each].layer.name if each in folded else each.name for each in operations}
     layers = [name for each, name in names.items() if each in folded or _reads_one_operand(each)]
     first = {name.partition("/")[0] for name in (layers if len(layers) > 1 else names.values())}

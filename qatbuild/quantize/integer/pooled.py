@@ -17,7 +17,7 @@ _RECTIFIED = frozenset({"Relu", "Relu6"})
 
 
 def behind_pool(tensor: tf.Tensor) -> tf.Tensor:
-    """Return the output of the max pool that is the only reader of a rectified tensor; else the tensor itself."""
+    """Returns the output of the max pool that is the only reader of a rectified tensor; else the tensor itself."""
     readers = tensor.consumers()
     if tensor.op.type in _RECTIFIED and len(readers) == 1 and _covers_input(readers[0]):
         pooled: tf.Tensor = readers[0].outputs[0]
@@ -26,7 +26,7 @@ def behind_pool(tensor: tf.Tensor) -> tf.Tensor:
 
 
 def never_negative(tensor: tf.Tensor) -> bool:
-    """Return whether the tensor is the output of a ReLU, or of a max pool behind one: its values are >= 0."""
+    """Returns whether the tensor is the output of a ReLU, or of a max pool behind one: its values are >= 0."""
     operation = tensor.op
     if operation.type == "MaxPool":
         operation = operation.inputs[0].op
@@ -34,7 +34,7 @@ def never_negative(tensor: tf.Tensor) -> bool:
 
 
 def _covers_input(operation: tf.Operation) -> bool:
-    """Return whether the operation is a max pool whose windows cover every value of its input."""
+    """Returns whether the operation is a max pool whose windows cover every value of its input."""
     if operation.type != "MaxPool" or operation.get_attr("data_format") != b"NHWC":
         return False
     sizes, strides = operation.get_attr("ksize"), operation.get_attr("strides")

@@ -32,7 +32,7 @@ class PRelu:
 
 
 def prelu_of(operation: tf.Operation) -> PRelu | None:
-    """Return the PReLU whose result is the operation's output, else None."""
+    """Returns the PReLU whose result is the operation's output, else None."""
     if operation.type in _ADDS:
         pairs = list(_both_orders(operation))
     elif operation.type == "Sub":
@@ -57,7 +57,7 @@ def prelu_of(operation: tf.Operation) -> PRelu | None:
 
 
 def spelled(prelu: PRelu) -> tf.Tensor:
-    """Return a PReLU in the converter's spelling, float32 of the same shape."""
+    """Returns a PReLU in the converter's spelling, float32 of the same shape."""
     rank = prelu.x.shape.rank - 1
     shape = [1] * rank + prelu.slope.shape.as_list()
     slope = tf.reshape(prelu.slope, shape[len(shape) - rank :])
@@ -66,14 +66,14 @@ def spelled(prelu: PRelu) -> tf.Tensor:
 
 
 def is_spelled(prelu: PRelu) -> bool:
-    """Return whether a PReLU is in the converter's spelling."""
+    """Returns whether a PReLU is in the converter's spelling."""
     types = sorted(each.type.removesuffix("V2") for each in prelu.operations)
     as_many = prelu.slope.shape.rank == prelu.x.shape.rank - 1
     return as_many and types == ["Add", "Mul", "Neg", "Neg", "Relu", "Relu"]
 
 
 def rounded_slope(slope: tf.Tensor, scheme: str, *, training: bool) -> tf.Tensor:
-    """Return slopes as the converter rounds them; in training their gradient passes straight through."""
+    """Returns slopes as the converter rounds them; in training their gradient passes straight through."""
     fixed = tf.stop_gradient(slope)
     least, greatest = tf.minimum(tf.reduce_min(fixed), 0.0), tf.maximum(tf.reduce_max(fixed), 0.0)
     if scheme != "uint8":
@@ -93,7 +93,7 @@ class _Negative:
 
 
 def _rectified(tensor: tf.Tensor) -> tf.Tensor | None:
-    """Return the tensor x if `tensor` is max(x, 0), else None."""
+    """Returns the tensor x if `tensor` is max(x, 0), else None."""
     if tensor.op.type == "Relu":
         return tensor.op.inputs[0]
     return _beside(tensor.op, "Maximum", 0.0)
@@ -111,7 +111,7 @@ def _negative(tensor: tf.Tensor, x: tf.Tensor) -> _Negative | None:
 
 
 def _beside(operation: tf.Operation, kind: str, number: float) -> tf.Tensor | None:
-    """Return the other operand of an operation of the type `kind` with a constant `number`, else None."""
+    """Returns the other operand of an operation of the type `kind` with a constant `number`, else None."""
     if operation.type != kind:
         return None
     return next((value for value, constant in _both_orders(operation) if _is(constant, number)), None)
@@ -122,7 +122,7 @@ def _is(tensor: tf.Tensor, number: float) -> bool:
 
 
 def _is_constant_shape(slope: tf.Tensor, x: tf.Tensor) -> bool:
-    """Return whether the slopes have a size of their own, for one image: one for all, for a channel, or for a value."""
+    """Returns whether the slopes have a size of their own, for one image: one for all, for a channel or for a value."""
     inner = x.shape[1:]
     return (
         slope.shape.is_fully_defined()

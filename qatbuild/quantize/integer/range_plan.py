@@ -30,12 +30,13 @@ Place = Literal["input", "output", "weights", "operand", "joined"]
 
 
 def input_index(number: int) -> int:
-    """Return what stands for the network's input of this number in place of the index of a fused op: -1, -2, ..."""
+    """Returns what stands for the network's input of this number in place of the index of a fused op: -1, -2, ..."""
     return -1 - number
 
 
-input_number = input_index
-"""Returns the number of the input from what stands for it."""
+def input_number(index: int) -> int:
+    """Returns the number of the input that `index` stands for: see input_index."""
+    return -1 - index
 
 
 @dataclass(frozen=True)
@@ -111,7 +112,7 @@ class _Group:
 
 
 def plan(path: DataPath, ops: Sequence[FusedOp], options: Options) -> tuple[RangePlan, list[UnsupportedOp]]:
-    """Return the FakeQuants of a network, and an UnsupportedOp if its logits would be float.
+    """Returns the FakeQuants of a network, and an UnsupportedOp if its logits would be float.
 
     RewriteError if an override matches no layer.
     """
@@ -121,7 +122,7 @@ def plan(path: DataPath, ops: Sequence[FusedOp], options: Options) -> tuple[Rang
 
 
 def _overrides_by_op(ops: Sequence[FusedOp], overrides: Iterable[Override]) -> Mapping[int, Override]:
-    """Return all overrides of a fused op merged into one, by its index."""
+    """Returns all overrides of a fused op merged into one, by its index."""
     candidates = {index: op for index, op in enumerate(ops) if op.scale == "own_scale"}
     merged: dict[int, Override] = {}
     unmatched = []
@@ -165,7 +166,7 @@ class _Planner:
         self.unsupported: list[UnsupportedOp] = []
 
     def spread(self) -> None:
-        """Assign a group to every tensor of the path."""
+        """Assigns a group to every tensor of the path."""
         for index, op in enumerate(self._ops):
             group = self._output_group(index, op, [self._group_of[tensor.name] for tensor in op.sources])
             for tensor in (*op.operation.outputs, op.output):
@@ -178,7 +179,7 @@ class _Planner:
         self._fix_ends()
 
     def _fix_ends(self) -> None:
-        """Give the ends with a range of Options.output_ranges this range, with all that shares it."""
+        """Gives the ends with a range of Options.output_ranges this range, with all that shares it."""
         for end, ends in output_ranges(self._path.ends, self._options).items():
             group = self._group_of[end]
             if group is not None:
@@ -188,7 +189,7 @@ class _Planner:
                 self._groups[root].fixed = ends
 
     def _output_group(self, index: int, op: FusedOp, inputs: list[int | None]) -> int | None:
-        """Return the group of an op's output from those of its inputs; None if it stays float."""
+        """Returns the group of an op's output from those of its inputs; None if it stays float."""
         override = self._overrides.get(index)
         if None in inputs:
             self._left_float[index] = "its input is float"
@@ -211,7 +212,7 @@ class _Planner:
         return self._new_group(index, op, override)
 
     def _is_rounded_beside(self, op: FusedOp) -> bool:
-        """Return whether several operations read a moved tensor, and one of them rounds it to its own range.
+        """Returns whether several operations read a moved tensor, and one of them rounds it to its own range.
 
         The converter does not always carry the range over such a max pool or concatenation; a second FakeQuant with the
         same range changes nothing.
@@ -237,7 +238,7 @@ class _Planner:
         return group if following is None else self._root(following)
 
     def _join(self, index: int, op: FusedOp, groups: list[int]) -> int:
-        """Return the group of an op with one range: that of its inputs, or one to which some are requantized."""
+        """Returns the group of an op with one range: that of its inputs, or one to which some are requantized."""
         roots = sorted({self._root(each) for each in groups})
         ranges = {self._groups[each].fixed for each in roots}
         if len(roots) > 1 and not (len(ranges) == 1 and None not in ranges):
@@ -257,7 +258,7 @@ class _Planner:
         return common
 
     def _merge(self, roots: Sequence[int]) -> int:
-        """Merge groups into the first of them and return it."""
+        """Merges groups into the first of them and returns it."""
         first, *others = roots
         one = self._groups[first]
         for index in others:
@@ -268,7 +269,7 @@ class _Planner:
         return first
 
     def plan(self) -> RangePlan:
-        """Return the FakeQuants and their ranges, under unique names."""
+        """Returns the FakeQuants and their ranges, under unique names."""
         ranges: list[RangeSpec] = []
         fake_quants: list[PlannedFakeQuant] = []
         range_of_group: dict[int, int] = {}
@@ -304,21 +305,21 @@ class _Planner:
         return str(self._path.inputs[input_number(op)].op.name) if several else "input"
 
     def _layers(self, op: FusedOp) -> dict[str, tf.Operation]:
-        """Return the layers of a fused op by name: its activation may be outside of its name scope."""
+        """Returns the layers of a fused op by name: its activation may be outside of its name scope."""
         layers = {op.layer: op.operation}
         if op.norm is None or op.output.op.type in ACTIVATION_TYPES:
             layers.setdefault(self._path.layer(op.output.op), op.output.op)
         return layers
 
     def _shared_range(self, group: int, prefix: str) -> RangeSpec:
-        """Return the range of a group: fixed, or learnt from the outputs of its members."""
+        """Returns the range of a group: fixed, or learnt from the outputs of its members."""
         root = self._groups[group]
         if root.fixed:
             return RangeSpec(prefix, on_grid(root.fixed))
         return RangeSpec(prefix, None, tuple(dict.fromkeys(root.members)))
 
     def _constant_range(self, placed: _Placed, prefix: str) -> RangeSpec:
-        """Return the range of weights or of a constant operand: its own minimum and maximum."""
+        """Returns the range of weights or of a constant operand: its own minimum and maximum."""
         if placed.place == "operand":
             return RangeSpec(prefix, learns="last")
         override = self._overrides.get(placed.op)
@@ -337,7 +338,7 @@ def _names(operation: tf.Operation) -> list[str]:
 
 
 def _unique(wanted: str, taken: set[str]) -> str:
-    """Return `wanted`, or `wanted_1`, `wanted_2`, ...: the first that is not taken."""
+    """Returns `wanted`, or `wanted_1`, `wanted_2`, ...: the first that is not taken."""
     prefix, number = wanted, 0
     while prefix in taken:
         number += 1

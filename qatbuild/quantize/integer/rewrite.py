@@ -40,17 +40,17 @@ _QUANTIZED_DIMENSION = {"Conv2D": 3, "DepthwiseConv2dNative": 2}
 
 
 def rewrite_training(graph: tf.Graph, options: Options, inputs: Sequence[str], ends: Sequence[str]) -> RewriteReport:
-    """Insert FakeQuants that learn their ranges, in place; see quantize.modes."""
+    """Inserts FakeQuants that learn their ranges, in place; see quantize.modes."""
     return _Rewrite(graph, options, inputs, ends, training=True).apply()
 
 
 def rewrite_inference(graph: tf.Graph, options: Options, inputs: Sequence[str], ends: Sequence[str]) -> RewriteReport:
-    """Insert FakeQuants with fixed ranges, in place; see quantize.modes."""
+    """Inserts FakeQuants with fixed ranges, in place; see quantize.modes."""
     return _Rewrite(graph, options, inputs, ends, training=False).apply()
 
 
 def plan_inference(graph: tf.Graph, options: Options, inputs: Sequence[str], ends: Sequence[str]) -> RewriteReport:
-    """Fold the batch norms, in place, and return the report of `rewrite_inference` without inserting anything."""
+    """Folds the batch norms, in place, and returns the report of `rewrite_inference` without inserting anything."""
     return _Rewrite(graph, options, inputs, ends, training=False).apply(insert=False)
 
 
@@ -70,7 +70,7 @@ class _Rewrite:
     def __init__(
         self, graph: tf.Graph, options: Options, inputs: Sequence[str], ends: Sequence[str], *, training: bool
     ) -> None:
-        """Examine the graph without changing it; RewriteError if it cannot become fully integer."""
+        """Examines the graph without changing it; RewriteError if it cannot become fully integer."""
         refuse_uneditable(graph)
         self._graph, self._options, self._training, self._names = graph, options, training, (inputs, ends)
         self._offsets: dict[tf.Operation, Offset] = {}
@@ -82,7 +82,7 @@ class _Rewrite:
         return examine(self._graph, self._options, *self._names, {}, training=self._training)
 
     def apply(self, *, insert: bool = True) -> RewriteReport:
-        """Fold the batch norms and insert the FakeQuants, in place; a graph that has FakeQuants is not changed."""
+        """Folds the batch norms and inserts the FakeQuants, in place; a graph that has FakeQuants is not changed."""
         if self._existing:
             return RewriteReport(shared=tuple(_shared(each) for each in self._existing))
         with self._graph.as_default(), v1.name_scope(None), tf.control_dependencies(None):
@@ -100,9 +100,9 @@ class _Rewrite:
         return RewriteReport(folded=tuple(records), quantized=rows, left_float=self._plan.left_float)
 
     def _spell(self) -> None:
-        """Give standalone batch norms their layers, and the graph the converter's spelling; examine it anew.
+        """Gives standalone batch norms their layers, and the graph the converter's spelling; examines it anew.
 
-        Then fold products and sums at the inputs into their layers.
+        Then it folds products and sums at the inputs into their layers.
         """
         scaled = foldable(self._path)
         edits = self._graph.version
@@ -118,7 +118,7 @@ class _Rewrite:
             self._path, self._ops, self._plan = self._examine()
 
     def _rename(self, new_names: Mapping[str, str]) -> None:
-        """Take the tensors at the ends by their new names, where they were written anew."""
+        """Takes the tensors at the ends by their new names, where they were written anew."""
         inputs, ends = self._names
         self._names = inputs, [new_names.get(tensor_name(each), each) for each in ends]
         ranges = self._options.output_ranges
@@ -126,7 +126,7 @@ class _Rewrite:
         self._options = replace(self._options, output_ranges=renamed)
 
     def _leave_out_clips(self) -> None:
-        """Let the FakeQuant behind a clip read what the clip reads: the range clips alike, and has an integer form."""
+        """Lets the FakeQuant behind a clip read what the clip reads: the range clips alike, and has an integer form."""
         for op in [] if self._training else self._ops:
             if op.clip is not None:
                 value = next(each for each in op.clip.inputs if tf.get_static_value(each) is None)
@@ -134,7 +134,7 @@ class _Rewrite:
                 replace_input(consumers(op.output), op.output, value)
 
     def _fold(self) -> tuple[Mapping[int, _FoldedLayer], list[FoldedBatchNorm]]:
-        """Fold the batch norms; return the folded layers by the index of their fused op, and the report's records."""
+        """Folds the batch norms; returns the folded layers by the index of their fused op, and the report's records."""
         freeze = self._options.freeze_bn_delay_steps if self._training else None
         folded: dict[int, _FoldedLayer] = {}
         records: list[FoldedBatchNorm] = []
@@ -158,7 +158,7 @@ class _Rewrite:
         return folded, records
 
     def _sites(self, folded: Mapping[int, _FoldedLayer]) -> Iterator[Site]:
-        """Return the planned FakeQuants, one per tensor, with the tensors' consumers before any is inserted."""
+        """Returns the planned FakeQuants, one per tensor, with the tensors' consumers before any is inserted."""
         seen: set[str] = set()
         for planned in self._plan.fake_quants:
             site = self._site(planned, folded)
@@ -214,7 +214,7 @@ class _Rewrite:
                     )
 
     def _plain_layers(self) -> set[tf.Operation]:
-        """Return the layers without a batch norm."""
+        """Returns the layers without a batch norm."""
         return {op.weights_op for op in self._ops if op.weights_op is not None and op.norm is None}
 
 

@@ -45,11 +45,11 @@ class Affine(NamedTuple):
         return bool(np.any(self.shift))
 
     def over(self, inner: tuple[int, ...]) -> Affine:
-        """Return it with an entry for each value of an example of this shape."""
+        """Returns it with an entry for each value of an example of this shape."""
         return Affine(*(np.broadcast_to(each, inner) for each in self))
 
     def by_channel(self, channels: int) -> Affine | None:
-        """Return it with an entry for each index of the last axis; None if the other axes matter."""
+        """Returns it with an entry for each index of the last axis; None if the other axes matter."""
         rows = [each.reshape(-1, each.shape[-1]) if each.ndim else each.reshape(1, 1) for each in self]
         if any(np.any(each != each[0]) for each in rows):
             return None
@@ -74,7 +74,7 @@ class ScaledInput:
 
 
 def scaled_inputs(path: DataPath) -> Iterator[ScaledInput]:
-    """Yield the inputs with products or sums behind them, and what reads these."""
+    """Yields the inputs with products or sums behind them, and what reads these."""
     for source in path.inputs:
         scaled, affine = _chain(path, source)
         if scaled.name != source.name:
@@ -84,7 +84,7 @@ def scaled_inputs(path: DataPath) -> Iterator[ScaledInput]:
 
 
 def _chain(path: DataPath, source: tf.Tensor) -> tuple[tf.Tensor, Affine]:
-    """Return the last tensor behind `source` that is an affine function of it, and the function."""
+    """Returns the last tensor behind `source` that is an affine function of it, and the function."""
     value = end = source
     affine = Affine(np.ones(()), np.zeros(()))
     while (reader := path.only_reader(value)) is not None and not (reader in path.folded or reader in path.unfolded):
@@ -98,7 +98,7 @@ def _chain(path: DataPath, source: tf.Tensor) -> tuple[tf.Tensor, Affine]:
 
 
 def _step(operation: tf.Operation, value: tf.Tensor) -> Affine | None:
-    """Return what an operation computes of `value`; None if it is no affine function with constants."""
+    """Returns what an operation computes of `value`; None if it is no affine function with constants."""
     places = [index for index, each in enumerate(operation.inputs) if each.name == value.name]
     if operation.type in _SAME:
         return Affine(np.ones(()), np.zeros(()))
@@ -108,18 +108,18 @@ def _step(operation: tf.Operation, value: tf.Tensor) -> Affine | None:
     number = _entries(tf.get_static_value(operation.inputs[1 - place]), value)
     if number is None:
         return None
-    one, nothing = np.ones_like(number), np.zeros_like(number)
+    one, zero = np.ones_like(number), np.zeros_like(number)
     if operation.type == "Sub":
         return Affine(one, -number) if place == 0 else Affine(-one, number)
     if operation.type not in {"Mul", "RealDiv"}:
         return Affine(one, number)
     if not np.all(number) or (operation.type == "RealDiv" and place):
         return None
-    return Affine(number if operation.type == "Mul" else 1 / number, nothing)
+    return Affine(number if operation.type == "Mul" else 1 / number, zero)
 
 
 def _entries(constant: NDArray[np.float32] | None, value: tf.Tensor) -> NDArray[np.float64] | None:
-    """Return a constant operand of `value` as a number, by channel, or of an example's shape; None for any other."""
+    """Returns a constant operand of `value` as a number, by channel, or of an example's shape; None for any other."""
     if constant is None or value.shape.rank is None or not np.all(np.isfinite(constant)):
         return None
     number, inner = np.asarray(constant, np.float64), value.shape[1:].as_list()
@@ -137,7 +137,7 @@ def _same_shape(one: tf.Tensor, other: tf.Tensor) -> bool:
 
 
 def _follow(path: DataPath, tensor: tf.Tensor, affine: Affine, into: ScaledInput) -> None:
-    """Add the readers of a tensor, whose values are scaled by `affine`, to `into`."""
+    """Adds the readers of a tensor, whose values are scaled by `affine`, to `into`."""
     if tensor.name in path.end_names:
         into.refused[tensor.op] = "it is an output of the network"
     for reader in path.readers.get(tensor.name, ()):
@@ -171,7 +171,7 @@ def _add_layer(layer: tf.Operation, affine: Affine, into: ScaledInput) -> None:
 
 
 def _add_noise(path: DataPath, reader: tf.Operation, affine: Affine, into: ScaledInput) -> None:
-    """Go on behind noise: what is added can be divided by the factors, what is multiplied leaves 0 where it is."""
+    """Goes on behind noise: what is added can be divided by the factors, what is multiplied leaves 0 where it is."""
     if reader in path.random and reader.type in {"Add", "AddV2"} and len(path.sources[reader]) == 1:
         into.noise[reader] = affine.factor
     elif affine.shifts:
@@ -181,7 +181,7 @@ def _add_noise(path: DataPath, reader: tf.Operation, affine: Affine, into: Scale
 
 
 def _moved(operation: tf.Operation, tensor: tf.Tensor, affine: Affine) -> Affine | str:
-    """Return the function behind an operation that only moves values, or why it cannot follow."""
+    """Returns the function behind an operation that only moves values, or why it cannot follow."""
     before, after = tensor.shape, operation.outputs[0].shape
     by_channel = None if before[-1] is None else affine.by_channel(before[-1])
     if operation.type in _SAME or (by_channel is not None and (keeps_channels(operation) or _makes_rows(operation))):
@@ -203,13 +203,13 @@ def _moved(operation: tf.Operation, tensor: tf.Tensor, affine: Affine) -> Affine
 
 
 def _makes_rows(operation: tf.Operation) -> bool:
-    """Return whether a Reshape makes rows of channels for dense layers, of a length that TensorFlow does not note."""
+    """Returns whether a Reshape makes rows of channels for dense layers, of a length that TensorFlow does not note."""
     channels, result = operation.inputs[0].shape[-1], operation.outputs[0]
     return operation.type == "Reshape" and {*map(_rows, result.consumers())} == {channels}
 
 
 def _rows(layer: tf.Operation) -> int | None:
-    """Return how many values a dense layer takes, by its weights; None for any other operation."""
+    """Returns how many values a dense layer takes, by its weights; None for any other operation."""
     if layer.type != "MatMul":
         return None
     rows: int | None = layer.inputs[1].shape[-1 if layer.get_attr("transpose_b") else 0]
@@ -217,7 +217,7 @@ def _rows(layer: tf.Operation) -> int | None:
 
 
 def pads(layer: tf.Operation) -> bool:
-    """Return whether a layer reads zeros beside its input, or not all of its places read as many values."""
+    """Returns whether a layer reads zeros beside its input, or not all of its places read as many values."""
     if layer.type == "MatMul":
         return False
     if layer.type in TRANSPOSED_TYPES:

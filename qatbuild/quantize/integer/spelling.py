@@ -37,7 +37,7 @@ _CHANNELWISE = frozenset({"Add", "AddV2", "BiasAdd", "Mul", "Sub"})
 
 
 def spell(path: DataPath, *, training: bool) -> dict[str, str]:
-    """Write the operations of a path in the converter's spelling, in place; return the new names of ends by the old."""
+    """Writes a path's operations in the converter's spelling, in place; returns the new names of ends by the old."""
     dependent = reachable([each.op for each in path.inputs], readers)
     for layer in [] if training else _layers(path):
         atrous = atrous_of(layer)
@@ -53,7 +53,7 @@ def spell(path: DataPath, *, training: bool) -> dict[str, str]:
 
 
 def requantizable(tensor: tf.Tensor, sign: int = 1) -> tf.Tensor:
-    """Return a tensor of the same values, or with `sign` -1 of the negative ones, that can have another range.
+    """Returns a tensor of the same values, or with `sign` -1 of the negative ones, that can have another range.
 
     It is the product with almost 1. Of two FakeQuants in a row the converter leaves one out, also if a multiplication
     by 1 is between them, and it makes a multiplication by -1 a NEG, which is computed in float.
@@ -62,7 +62,7 @@ def requantizable(tensor: tf.Tensor, sign: int = 1) -> tf.Tensor:
 
 
 def _respelled(operation: tf.Operation, path: DataPath) -> tf.Tensor | None:
-    """Return the output of one operation of the path in the converter's spelling, None if it has it.
+    """Returns the output of one operation of the path in the converter's spelling, None if it has it.
 
     An end that nothing reads keeps its operation: it is the network's result.
     """
@@ -87,7 +87,7 @@ def _respelled(operation: tf.Operation, path: DataPath) -> tf.Tensor | None:
 
 
 def _is_bias_of_one_number(operation: tf.Operation, value: tf.Tensor) -> bool:
-    """Return whether an operation adds one number directly behind a layer, where each channel rounds its own."""
+    """Returns whether an operation adds one number directly behind a layer, where each channel rounds its own."""
     numbers = [each for each in operation.inputs if each is not value]
     if operation.type not in {"Add", "AddV2"} or [each.shape.num_elements() for each in numbers] != [1]:
         return False
@@ -98,12 +98,12 @@ def _is_bias_of_one_number(operation: tf.Operation, value: tf.Tensor) -> bool:
 
 
 def _is_beta_of_silu(operation: tf.Operation) -> bool:
-    """Return whether an operation is the product with beta in x sigmoid(beta x), which needs no range of its own."""
+    """Returns whether an operation is the product with beta in x sigmoid(beta x), which needs no range of its own."""
     return operation.type == "Mul" and {each.type for each in consumers(operation.outputs[0])} == {"Sigmoid"}
 
 
 def _sign(operation: tf.Operation, value: tf.Tensor) -> int:
-    """Return 1 for an operation that leaves `value` as it is, -1 for one that negates it, 0 for any other."""
+    """Returns 1 for an operation that leaves `value` as it is, -1 for one that negates it, 0 for any other."""
     if operation.type == "Neg":
         return -1
     first = operation.inputs[0] is value
@@ -119,13 +119,13 @@ def _sign(operation: tf.Operation, value: tf.Tensor) -> int:
 
 
 def _layers(path: DataPath) -> list[tf.Operation]:
-    """Return the operations with weights, those of folded batch norms included, in order of execution."""
+    """Returns the operations with weights, those of folded batch norms included, in order of execution."""
     layers = [path.folded[each].layer if each in path.folded else each for each in path.operations]
     return [each for each in dict.fromkeys(layers) if each.type in OPS and OPS[each.type].weights is not None]
 
 
 def _move_behind(layer: tf.Operation, ends: Collection[str], dependent: set[tf.Operation]) -> None:
-    """Move what only moves a layer's values behind its bias, batch norm, activation and what clips.
+    """Moves what only moves a layer's values behind its bias, batch norm, activation and what clips.
 
     An end keeps its operation: nothing moves behind it.
     """
@@ -168,7 +168,7 @@ class _Link(NamedTuple):
 
 
 def _is_channelwise(operation: tf.Operation, tensor: tf.Tensor, dependent: set[tf.Operation]) -> bool:
-    """Return whether the operation treats each value of `tensor` by its channel alone."""
+    """Returns whether the operation treats each value of `tensor` by its channel alone."""
     if operation.type in ACTIVATION_TYPES:
         return True
     if operation.type not in _CHANNELWISE:
@@ -184,7 +184,7 @@ def _is_vector(tensor: tf.Tensor, channels: int) -> bool:
 
 
 def _again(link: _Link, value: tf.Tensor) -> tf.Tensor:
-    """Return the output of a copy of the link's operation that reads another value of the same channels."""
+    """Returns the output of a copy of the link's operation that reads another value of the same channels."""
 
     def fitting(operand: tf.Tensor) -> tf.Tensor:
         if operand is link.value:

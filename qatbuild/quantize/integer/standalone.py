@@ -23,7 +23,7 @@ _IMAGE = 3
 
 
 def insert_layer(norm: Unfoldable) -> None:
-    """Insert the layer between a standalone batch norm and its input x, float32 [batch, .., channels].
+    """Inserts the layer between a standalone batch norm and its input x, float32 [batch, .., channels].
 
     The layer is one over images: x of other ranks is reshaped for it, and back.
     """

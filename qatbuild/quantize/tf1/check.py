@@ -45,7 +45,7 @@ def check_network(
     hints: Mapping[str, str],
     options: Options | None = None,
 ) -> None:
-    """Raise a RewriteError for a network that the ranges of mode tf1 do not make fully integer; see quantize.modes."""
+    """Raises a RewriteError for a network that the ranges of mode tf1 do not make fully integer; see quantize.modes."""
     scheme = "uint8" if options is None else options.scheme
     refuse_unsupported(CheckedNetwork.between(_folded(graph), inputs, ends).unsupported(scheme), {**_HINTS, **hints})
 
@@ -57,7 +57,7 @@ _HINTS = {
 
 
 def _folded(graph: tf.Graph) -> tf.Graph:
-    """Return the graph as the rewrite will see it, with its batch norms folded: a copy if it has any."""
+    """Returns the graph as the rewrite will see it, with its batch norms folded: a copy if it has any."""
     if not any(isinstance(each, BatchNorm) for each in find_batch_norms(graph, training=False)):
         return graph
     with tf.Graph().as_default() as copy:
@@ -91,7 +91,7 @@ class CheckedNetwork:
 
     @classmethod
     def between(cls, graph: tf.Graph, sources: Sequence[str], targets: Sequence[str]) -> CheckedNetwork:
-        """Return the network between the operations `sources` and `targets`; RewriteError if they are not connected."""
+        """Returns the network between the operations `sources` and `targets`; RewriteError if these are unconnected."""
         starts, ends = ([_operation(graph, name) for name in names] for names in (sources, targets))
         ancestors = reachable(ends, lambda operation: [tensor.op for tensor in _values(operation)])
         inner = (reachable(starts, float_readers) & ancestors) - set(starts)
@@ -119,7 +119,7 @@ class CheckedNetwork:
         )
 
     def unsupported(self, scheme: str) -> list[UnsupportedOp]:
-        """Return the operations that would be computed in float, without those that only follow from another one."""
+        """Returns the operations that would be computed in float, without those that only follow from another one."""
         scope = self._scope()
         unsupported: list[UnsupportedOp] = []
         in_float: set[tf.Operation] = set()
@@ -134,7 +134,7 @@ class CheckedNetwork:
         return unsupported
 
     def _fault(self, operation: tf.Operation, scheme: str) -> tuple[str, str] | None:
-        """Return (kind, why) of an operation that would be computed in float, else None."""
+        """Returns (kind, why) of an operation that would be computed in float, else None."""
         side_inputs = [tensor.op for tensor in operation.inputs if tensor.op not in self.on_path]
         if any(other in self.random for other in side_inputs):
             return "Dropout", reason("Dropout")
@@ -162,7 +162,7 @@ class CheckedNetwork:
         return part.op in self.ends or any(each in self.on_path for each in part.consumers())
 
     def _why_unfolded(self, part: tf.Operation) -> list[str]:
-        """Return why the batch norm that contains the operation was not folded; it is listed under its last sum."""
+        """Returns why the batch norm that contains the operation was not folded; it is listed under its last sum."""
         reasons: list[str] = []
         parts = [part]
         for _ in range(4):  # factor, its product with the mean, the difference to beta, the sum
@@ -171,7 +171,7 @@ class CheckedNetwork:
         return reasons
 
     def _has_range(self, operation: tf.Operation) -> bool:
-        """Return whether the output has a range, or needs none because it is computed in one step with its readers."""
+        """Returns whether the output has a range, or needs none because it is computed in one step with its readers."""
         if operation.type not in NEEDS_RANGE:
             return False
         if operation in self.ranged or operation in self.ends:
@@ -183,14 +183,14 @@ class CheckedNetwork:
         return bool(following) and all(each in chain and not self._adds_data(operation, each) for each in following)
 
     def _adds_data(self, layer: tf.Operation, addition: tf.Operation) -> bool:
-        """Return whether another branch's values are added to a layer's output in place of a bias."""
+        """Returns whether another branch's values are added to a layer's output in place of a bias."""
         if layer.type not in LAYER_TYPES:
             return False
         sources = {tensor.op for tensor in addition.inputs} & self.on_path
         return len(sources) > 1
 
     def _scope(self) -> str:
-        """Return the name scope of the whole network: "CifarNet/", or ''."""
+        """Returns the name scope of the whole network: "CifarNet/", or ''."""
         first = {operation.name.partition("/")[0] for operation in self.operations}
         return f"{first.pop()}/" if len(first) == 1 else ""
 
@@ -203,7 +203,7 @@ def _operation(graph: tf.Graph, name: str) -> tf.Operation:
 
 
 def _values(operation: tf.Operation) -> Iterable[tf.Tensor]:
-    """Return the inputs with the network's values; shapes and axes are integers, and not among them."""
+    """Returns the inputs with the network's values; shapes and axes are integers, and not among them."""
     return [tensor for tensor in operation.inputs if tensor.dtype.is_floating]
 
 
@@ -213,7 +213,7 @@ def _chain(match: LayerMatch) -> frozenset[tf.Operation]:
 
 
 def _readers_behind_batch_to_space(operation: tf.Operation) -> list[tf.Operation]:
-    """Return the readers of an operation; BatchToSpaceND, a part of an atrous convolution, is passed through."""
+    """Returns the readers of an operation; BatchToSpaceND, a part of an atrous convolution, is passed through."""
     following: list[tf.Operation] = []
     for reader in operation.outputs[0].consumers():
         following += _readers_behind_batch_to_space(reader) if reader.type == "BatchToSpaceND" else [reader]

@@ -20,7 +20,7 @@ FEWEST_BITS, MOST_BITS = 2, 8
 
 
 def create_training_graph(input_graph: tf.Graph | None = None, quant_delay: int = 0) -> RewriteReport:
-    """Put FakeQuants with learning ranges into a training graph, in place.
+    """Puts FakeQuants with learning ranges into a training graph, in place.
 
     `input_graph` None is the default graph. `quant_delay` is a number of steps (runs of the graph): before the
     `quant_delay`-th the ranges learn but the network computes in float. 8 bits, asymmetric, per tensor.
@@ -30,7 +30,7 @@ def create_training_graph(input_graph: tf.Graph | None = None, quant_delay: int 
 
 
 def create_eval_graph(input_graph: tf.Graph | None = None) -> RewriteReport:
-    """Put FakeQuants with fixed ranges into an inference graph, in place.
+    """Puts FakeQuants with fixed ranges into an inference graph, in place.
 
     The ranges are variables of the same names as in the training graph: restore its checkpoint.
     RewriteError if the graph cannot be rewritten, or if nothing in it can be quantized.
@@ -47,7 +47,7 @@ def experimental_create_training_graph(  # noqa: PLR0917 - the signature of TF 1
     freeze_bn_delay: int | None = None,
     scope: str | None = None,
 ) -> RewriteReport:
-    """Put FakeQuants into a training graph like `create_training_graph`, with more parameters.
+    """Puts FakeQuants into a training graph like `create_training_graph`, with more parameters.
 
     `weight_bits` and `activation_bits`: 2..8. `symmetric`: ranges are symmetric about 0. `scope`: only layers in this
     name scope; batch norms are folded everywhere. From step `freeze_bn_delay` on, folded batch norms use their moving
@@ -67,7 +67,7 @@ def experimental_create_eval_graph(  # noqa: PLR0917 - the signature of TF 1.15
     quant_delay: int | None = None,
     scope: str | None = None,
 ) -> RewriteReport:
-    """Put FakeQuants into an inference graph like `create_eval_graph`, with more parameters.
+    """Puts FakeQuants into an inference graph like `create_eval_graph`, with more parameters.
 
     See `experimental_create_training_graph`. `symmetric` has no effect, because ranges are not learnt. With a
     `quant_delay` the eval graph counts its own runs and computes in float before that many, as in TF 1.15.

@@ -1,4 +1,4 @@
-"""Find the layers of a graph: the operations with weights, and the end of the chain that is computed with each.
+"""Finds the layers of a graph: the operations with weights, and the end of the chain that is computed with each.
 
 The integer runtime computes a convolution, its bias and its activation in one step, so the range belongs on the end of
 this chain and nowhere inside. The chains are those of tf.contrib.quantize, longest first: one with an addition behind
@@ -44,7 +44,7 @@ class LayerMatch:
 
 
 def _weight_pattern() -> Pattern:
-    """Return the pattern of weights: a variable read by Identity (also in two parts) or ReadVariableOp, maybe scaled.
+    """Returns the pattern of weights: a variable read by Identity (also in two parts) or ReadVariableOp, maybe scaled.
 
     Scaled weights (Mul) are those of a folded batch norm, in training graphs by two factors. A Mul without a variable
     is not a weight: those of dropout and squeeze-and-excite multiply activations.
@@ -60,7 +60,7 @@ def _weight_pattern() -> Pattern:
 
 
 def _patterns() -> tuple[Pattern, Pattern, Pattern]:
-    """Return the patterns of the three chains, longest first."""
+    """Returns the patterns of the three chains, longest first."""
     layer = op("|".join(sorted(LAYER_TYPES)), ANYTHING, _weight_pattern(), role="layer", ordered=False)
     output = either(op("BatchToSpaceND", layer, ANYTHING, ANYTHING), layer)  # behind an atrous convolution
     rescaled = op("Mul", ANYTHING, output, ordered=False)  # by sigma_moving / sigma_batch, in folded training graphs
@@ -75,7 +75,7 @@ def _patterns() -> tuple[Pattern, Pattern, Pattern]:
 
 
 def find_layers(graph: tf.Graph) -> tuple[LayerMatch, ...]:
-    """Return the layers of the graph that can get ranges, each once, those with the longest chains first."""
+    """Returns the layers of the graph that can get ranges, each once, those with the longest chains first."""
     layers: dict[tf.Operation, LayerMatch] = {}
     ends: set[tf.Operation] = set()
     for pattern in _patterns():
@@ -93,17 +93,17 @@ def find_layers(graph: tf.Graph) -> tuple[LayerMatch, ...]:
 
 
 def layer_operations(graph: tf.Graph) -> Iterator[tf.Operation]:
-    """Return the operations of a layer's type, matched or not."""
+    """Returns the operations of a layer's type, matched or not."""
     return (operation for operation in graph.get_operations() if operation.type in LAYER_TYPES)
 
 
 def has_variable_weights(layer: tf.Operation) -> bool:
-    """Return whether an operand of the layer matches the pattern of weights."""
+    """Returns whether an operand of the layer matches the pattern of weights."""
     return any(match(_weight_pattern(), tensor.op) is not None for tensor in layer.inputs)
 
 
 def weights_are_fake_quantized(layer: tf.Operation) -> bool:
-    """Return whether an operand of the layer is a FakeQuant's output for its weights, delayed or not.
+    """Returns whether an operand of the layer is a FakeQuant's output for its weights, delayed or not.
 
     With a quant_delay it is a Merge of the raw and the fake-quantized tensor.
     """
@@ -111,12 +111,12 @@ def weights_are_fake_quantized(layer: tf.Operation) -> bool:
 
 
 def unfolded_batch_norm(layer: tf.Operation) -> tf.Operation | None:
-    """Return the batch norm that reads this layer's output, if its result is read, else None."""
+    """Returns the batch norm that reads this layer's output, if its result is read, else None."""
     return next((each for each in _behind(layer) if is_batch_norm(each) and _is_used(each)), None)
 
 
 def only_yields_statistics(layer: tf.Operation) -> bool:
-    """Return whether only the mean and variance of a folded batch norm are computed from the layer's output."""
+    """Returns whether only the mean and variance of a folded batch norm are computed from the layer's output."""
     behind = list(_behind(layer))
     behind += [each for added in behind if bias_of(added) is not None for each in _behind(added)]
     behind = [each for each in behind if each.type not in _PASSING and bias_of(each) is None]
@@ -125,7 +125,7 @@ def only_yields_statistics(layer: tf.Operation) -> bool:
 
 
 def why_unmatched(layer: tf.Operation) -> str:
-    """Return why `find_layers` has no match for this layer operation, as text for users."""
+    """Returns why `find_layers` has no match for this layer operation, as text for users."""
     if not has_variable_weights(layer):
         kinds = " and ".join(tensor.op.type for tensor in layer.inputs)
         return f"neither operand is a variable (they come from {kinds})"
@@ -149,7 +149,7 @@ def _record(roles: Roles) -> LayerMatch:
 
 
 def _ends_in_no_activation(roles: Roles) -> bool:
-    """Return whether the match ends in an Identity between a layer and its batch norm, or in one that only waits.
+    """Returns whether the match ends in an Identity between a layer and its batch norm, or in one that only waits.
 
     The latter (for the updates of moving averages) exists only in training graphs, and the ranges of training and
     inference graph must be the same.
@@ -172,7 +172,7 @@ def _is_quantized_weight(operation: tf.Operation) -> bool:
 
 
 def _behind(operation: tf.Operation) -> Iterator[tf.Operation]:
-    """Return the consumers of an operation's output, and those behind consumers that only pass values on."""
+    """Returns the consumers of an operation's output, and those behind consumers that only pass values on."""
     for consumer in operation.outputs[0].consumers():
         yield consumer
         if consumer.type in _PASSING:
@@ -180,7 +180,7 @@ def _behind(operation: tf.Operation) -> Iterator[tf.Operation]:
 
 
 def _is_used(batch_norm: tf.Operation) -> bool:
-    """Return whether the result is read: the first output of a fused one, the sum behind an unfused one's product."""
+    """Returns whether the result is read: the first output of a fused one, the sum behind an unfused one's product."""
     if batch_norm.type in BATCH_NORM_TYPES:
         return is_read(batch_norm.outputs[0])
     return any(is_read(each.outputs[0]) for each in batch_norm.outputs[0].consumers())

@@ -1,4 +1,4 @@
-"""Decide on the FakeQuants of each layer: tensor, name and consumers, as records, before the graph is edited.
+"""Decides on the FakeQuants of each layer: tensor, name and consumers, as records, before the graph is edited.
 
 Roles, names and initial ranges are those of tf.contrib.quantize: checkpoints of either restore in the other.
 """
@@ -50,7 +50,7 @@ class Placement:
 
 
 def place(match: LayerMatch, precision: Precision, scope: str = "") -> Iterator[Placement]:
-    """Return the FakeQuants of one layer, without those outside the name scope `scope`."""
+    """Returns the FakeQuants of one layer, without those outside the name scope `scope`."""
     context = parent_scope(match.layer.name)
     if match.layer.name.startswith(scope):
         weights = match.weight.outputs[0]
@@ -117,7 +117,7 @@ def _activations(
 
 
 def _fuses_into_activation(addition: tf.Operation) -> bool:
-    """Return whether a ReLU follows: the runtime computes both in one step, and the range belongs behind the ReLU."""
+    """Returns whether a ReLU follows: the runtime computes both in one step, and the range belongs behind the ReLU."""
     return any(consumer.type in ACTIVATION_TYPES for consumer in consumers(addition.outputs[0]))
 
 

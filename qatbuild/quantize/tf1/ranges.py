@@ -1,4 +1,4 @@
-"""Insert one FakeQuant: its range variables, and the operations that learn the range in training.
+"""Inserts one FakeQuant: its range variables, and the operations that learn the range in training.
 
 Equations, with x the tensor of one step and t the number of steps so far:
 
@@ -24,7 +24,7 @@ v1 = tf.compat.v1
 
 
 def fake_quantize(placement: Placement, prefix: str, *, training: bool) -> tf.Tensor:
-    """Return `placement.tensor` fake-quantized, by operations and variables in the name scope `prefix`."""
+    """Returns `placement.tensor` fake-quantized, by operations and variables in the name scope `prefix`."""
     with v1.name_scope(f"{prefix}/"):
         range_min = _variable("min", placement.initial_min, model=True)
         range_max = _variable("max", placement.initial_max, model=True)
@@ -44,7 +44,7 @@ def fake_quantize(placement: Placement, prefix: str, *, training: bool) -> tf.Te
 
 
 def free_prefix(graph: tf.Graph, wanted: str, promised: Collection[str] = ()) -> str:
-    """Return the first of `wanted`, `wanted_1`, `wanted_2`, ... without range variables in the graph or in `promised`.
+    """Returns the first of `wanted`, `wanted_1`, `wanted_2`, ... without range variables in the graph or in `promised`.
 
     It depends only on the graph's range variables, so a training graph and its eval graph get the same names.
     """
@@ -57,7 +57,7 @@ def free_prefix(graph: tf.Graph, wanted: str, promised: Collection[str] = ()) ->
 
 
 def _observe(placement: Placement) -> tuple[tf.Tensor, tf.Tensor]:
-    """Return the minimum and maximum of this step's values, widened to contain 0 and, if asked for, made symmetric."""
+    """Returns the minimum and maximum of this step's values, widened to contain 0 and, if asked for, made symmetric."""
     least = tf.reduce_min(placement.tensor, name="BatchMin")
     greatest = tf.reduce_max(placement.tensor, name="BatchMax")
     if not placement.symmetric:
@@ -89,7 +89,7 @@ def _assign_average(variable: tf.Variable, observed: tf.Tensor, prefix: str, nam
 
 
 def _variable(name: str, value: float, *, model: bool) -> tf.Variable:
-    """Make a float32 scalar variable that optimizers do not train.
+    """Makes a float32 scalar variable that optimizers do not train.
 
     It is a reference variable, as in TF 1's graphs: the output of an assignment is the new value, and name and kind do
     not depend on whether the process has switched TF 2's behaviour off.

@@ -35,7 +35,7 @@ from qatbuild.quantize.tf1.ranges import fake_quantize, free_prefix
 
 
 def rewrite_training(graph: tf.Graph, options: Options, inputs: Sequence[str], ends: Sequence[str]) -> RewriteReport:  # noqa: ARG001
-    """Insert FakeQuants that learn their ranges; see quantize.modes. `inputs` and `ends` are not used in this mode."""
+    """Inserts FakeQuants that learn their ranges; see quantize.modes. `inputs` and `ends` are not used in this mode."""
     return Rewrite(
         training=True,
         precision=Precision(symmetric=options.scheme != "uint8"),
@@ -45,12 +45,12 @@ def rewrite_training(graph: tf.Graph, options: Options, inputs: Sequence[str], e
 
 
 def rewrite_inference(graph: tf.Graph, options: Options, inputs: Sequence[str], ends: Sequence[str]) -> RewriteReport:  # noqa: ARG001
-    """Insert FakeQuants with fixed ranges; see quantize.modes. `inputs` and `ends` are not used in this mode."""
+    """Inserts FakeQuants with fixed ranges; see quantize.modes. `inputs` and `ends` are not used in this mode."""
     return Rewrite(training=False, precision=Precision(symmetric=options.scheme != "uint8")).apply(graph)
 
 
 def plan_inference(graph: tf.Graph, options: Options, inputs: Sequence[str], ends: Sequence[str]) -> RewriteReport:  # noqa: ARG001
-    """Fold the batch norms, and return the report of `rewrite_inference` without inserting anything."""
+    """Folds the batch norms, and returns the report of `rewrite_inference` without inserting anything."""
     return Rewrite(training=False, precision=Precision(symmetric=options.scheme != "uint8")).plan(graph)
 
 
@@ -69,7 +69,7 @@ class Rewrite:
     freeze_delay_steps: int | None = None
 
     def apply(self, graph: tf.Graph) -> RewriteReport:
-        """Rewrite `graph` in place.
+        """Rewrites `graph` in place.
 
         RewriteError if it cannot be rewritten: it is finalized, inside a tf.function, has optimizer operations or a
         batch norm that cannot be folded into its layer, or has no layer that could be quantized.
@@ -79,7 +79,7 @@ class Rewrite:
         return RewriteReport(folded=folded, quantized=quantized, shared=shared, left_float=left_float)
 
     def plan(self, graph: tf.Graph) -> RewriteReport:
-        """Fold the batch norms of `graph`, in place, and return the report of `apply` without inserting FakeQuants."""
+        """Folds the batch norms of `graph` in place, and returns the report of `apply` without inserting FakeQuants."""
         folded, placements, left_float = self._prepare(graph)
         rows: dict[str, QuantizedTensor] = {}
         taken: set[str] = set()
@@ -91,7 +91,7 @@ class Rewrite:
         return RewriteReport(folded=folded, quantized=tuple(rows.values()), left_float=left_float)
 
     def _prepare(self, graph: tf.Graph) -> tuple[tuple[FoldedBatchNorm, ...], list[Placement], tuple[LeftFloat, ...]]:
-        """Fold the batch norms; return their records, the FakeQuants to insert, and the layers that stay float."""
+        """Folds the batch norms; returns their records, the FakeQuants to insert, and the layers that stay float."""
         refuse_uneditable(graph)
         batch_norms = find_batch_norms(graph, training=self.training)
         _refuse_unfoldable_layers(graph, batch_norms)
@@ -103,7 +103,7 @@ class Rewrite:
         return folded, placements, (*_unmatched(graph, matches), *_unfoldable(batch_norms))
 
     def _refuse_graphs_without_layers(self, graph: tf.Graph, foldable: list[BatchNorm]) -> None:
-        """Raise a RewriteError if nothing could be quantized. A layer whose batch norm will be folded counts."""
+        """Raises a RewriteError if nothing could be quantized. A layer whose batch norm will be folded counts."""
         matches = find_layers(graph)
         behind = [each.layer for each in foldable if has_variable_weights(each.layer)]
         if not matches and not behind and not any(map(weights_are_fake_quantized, layer_operations(graph))):
@@ -169,7 +169,7 @@ def _fake_quant_of(tensor: tf.Tensor) -> tf.Operation | None:
 
 
 def _unmatched(graph: tf.Graph, matches: tuple[LayerMatch, ...]) -> tuple[LeftFloat, ...]:
-    """Return the layers that were not matched and are not quantized already."""
+    """Returns the layers that were not matched and are not quantized already."""
     matched = {match.layer for match in matches}
     return tuple(
         LeftFloat(parent_scope(layer.name) or layer.name, layer.name, why_unmatched(layer))
@@ -189,7 +189,7 @@ def _unfoldable(batch_norms: tuple[BatchNorm | Unfoldable, ...]) -> tuple[LeftFl
 
 
 def _refuse_unfoldable_layers(graph: tf.Graph, batch_norms: tuple[BatchNorm | Unfoldable, ...]) -> None:
-    """Raise a RewriteError for a batch norm that cannot be folded into its layer, which would get no range either."""
+    """Raises a RewriteError for a batch norm that cannot be folded into its layer, which would get no range either."""
     foldable = {each.layer for each in batch_norms if isinstance(each, BatchNorm)}
     reasons = {each.layer: each for each in batch_norms if isinstance(each, Unfoldable) and each.layer is not None}
     refused: list[tuple[str, object]] = []

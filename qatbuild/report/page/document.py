@@ -26,9 +26,10 @@ SCRIPTS = FOLDER / "scripts"
 MOST_BYTES = 1_850_000
 """Of data besides the pictures. A page with more leaves the parts of LARGE_PARTS out, one after the other."""
 
-_INDEX_BYTES = 6
-
 MOST_PICTURE_BYTES = 20_000_000
+
+_INDEX_BYTES = 6
+"""Of the number of a part in a model's list, with its comma: about."""
 
 LARGE_PARTS = (
     "histograms",

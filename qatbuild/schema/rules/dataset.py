@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+from qatbuild.schema.ends import IMAGES, LABELS
 from qatbuild.schema.faults import Fault
 from qatbuild.schema.nearest import suggest
 from qatbuild.schema.rules.reading import at, inputs_of, number, objects, outputs_of, place_of_input
@@ -29,9 +30,7 @@ FIXED = ("digits", "cifar10", "idx")
 """The kinds without a validation split of their own."""
 
 _CLASSIFIED = (*FIXED, "images")
-"""The kinds whose arrays are always `images` and `labels`."""
-
-_IMAGES, _LABELS = "images", "labels"
+"""The kinds whose arrays are always IMAGES and LABELS."""
 
 
 def kind_of(document: Any) -> str:
@@ -102,7 +101,7 @@ def _classified(document: Any, kind: str) -> Iterator[Fault]:
     """Yields faults for inputs and outputs of data that are images with a class each."""
     inputs, outputs = inputs_of(document), outputs_of(document)
     for name in inputs if len(inputs) > 1 else ():
-        if name != _IMAGES:
+        if name != IMAGES:
             text = f"{kind} has one array for an input, images: use npz or tfrecord for several."
             yield Fault(place_of_input(document, name), text)
     for name, output in outputs.items():
@@ -111,9 +110,9 @@ def _classified(document: Any, kind: str) -> Iterator[Fault]:
         if choices is not None and choices.pixels:
             text = f"{kind} has a class for each image, which is no target of a {task}: use npz or tfrecord."
             yield Fault(("outputs", name, "task"), text)
-        elif isinstance(target, str) and task != "reconstruction" and target != _LABELS:
+        elif isinstance(target, str) and task != "reconstruction" and target != LABELS:
             yield Fault(("outputs", name, "target"), f"{kind} has one target, labels; got {target}.")
-        elif len(outputs) > 1 and target is None and task not in ("reconstruction", None) and name != _LABELS:
+        elif len(outputs) > 1 and target is None and task not in ("reconstruction", None) and name != LABELS:
             yield Fault(("outputs", name, "target"), f'missing. {kind} has one target: write "target": "labels".')
 
 

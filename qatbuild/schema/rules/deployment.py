@@ -29,18 +29,18 @@ def _c_array(document: Any) -> Iterator[Fault]:
 def _vela(document: Any) -> Iterator[Fault]:
     accelerator = at(document, "deploy", "vela", "accelerator") or "ethos-u55-128"
     system = at(document, "deploy", "vela", "system_config")
-    own = at(document, "deploy", "vela", "config") is not None
-    if isinstance(system, str) and isinstance(accelerator, str) and not own:
+    has_config = at(document, "deploy", "vela", "config") is not None
+    if isinstance(system, str) and isinstance(accelerator, str) and not has_config:
         family = accelerator.rpartition("-")[0].replace("ethos-u", "Ethos_U")
         fitting = [name for name in SYSTEM_CONFIGS if name.startswith(family)]
         if family and system not in fitting:
             text = f"of {accelerator} must be one of {', '.join(fitting)}, got {system}.{suggest(system, fitting)}"
             yield Fault(("deploy", "vela", "system_config"), text)
     mode = at(document, "deploy", "vela", "memory_mode")
-    if isinstance(mode, str) and not own and mode not in MEMORY_MODES:
+    if isinstance(mode, str) and not has_config and mode not in MEMORY_MODES:
         text = f"must be one of {', '.join(MEMORY_MODES)}, got {mode}.{suggest(mode, MEMORY_MODES)}"
         yield Fault(("deploy", "vela", "memory_mode"), text)
-    if isinstance(mode, str) and "u55" in str(accelerator) and mode.startswith("Dedicated_Sram") and not own:
+    if isinstance(mode, str) and "u55" in str(accelerator) and mode.startswith("Dedicated_Sram") and not has_config:
         yield Fault(
             ("deploy", "vela", "memory_mode"), f"an ethos-u55 has no DRAM for {mode}: Shared_Sram or Sram_Only."
         )

@@ -99,9 +99,9 @@ def is_ptq(document: Any) -> bool:
 
 def quantized_steps(document: Any) -> int | None:
     """Returns the number of steps of the quantized training, with its default; None for ptq."""
-    train, own = integer(document, "train", "steps"), integer(document, "quantize", "steps")
+    train, fine_tuned = integer(document, "train", "steps"), integer(document, "quantize", "steps")
     if is_ptq(document):
         return None
     if at(document, "quantize", "start") == "scratch":
         return train
-    return own if own is not None or train is None else a_fifth(train)
+    return fine_tuned if fine_tuned is not None or train is None else a_fifth(train)

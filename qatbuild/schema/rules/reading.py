@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+from qatbuild.schema.ends import IMAGES, LABELS
+
 _ENDS = 2
 
 
@@ -44,7 +46,7 @@ def inputs_of(document: Any) -> dict[str, dict[str, Any]]:
     if isinstance(at(document, "inputs"), dict):
         return dict(objects(document, "inputs"))
     short = at(document, "input")
-    return {"images": short} if isinstance(short, dict) else {}
+    return {IMAGES: short} if isinstance(short, dict) else {}
 
 
 def place_of_input(document: Any, name: str) -> tuple[str, ...]:
@@ -55,7 +57,7 @@ def place_of_input(document: Any, name: str) -> tuple[str, ...]:
 def outputs_of(document: Any) -> dict[str, dict[str, Any]]:
     """Returns the outputs by name; by default the classification named labels."""
     if at(document, "outputs") is None:
-        return {"labels": {"task": "classification"}}
+        return {LABELS: {"task": "classification"}}
     return dict(objects(document, "outputs"))
 
 

@@ -42,21 +42,21 @@ class Dataset:
     notes: tuple[str, ...] = ()
 
     def count(self, split: str) -> int:
-        """Return the number of examples of a split."""
+        """Returns the number of examples of a split."""
         return len(next(iter(self.splits[split].values())))
 
 
 def labelled_images(
     train: tuple[Rows, Rows], test: tuple[Rows, Rows], class_names: tuple[str, ...], notes: tuple[str, ...] = ()
 ) -> Dataset:
-    """Return the dataset of images uint8 [n, height, width, channels], 0..255, and their classes int32 [n]."""
+    """Returns the dataset of images uint8 [n, height, width, channels], 0..255, and their classes int32 [n]."""
     splits = {"train": train, "test": test}
     rows = {split: {"images": images, LABELS: labels} for split, (images, labels) in splits.items()}
     return Dataset(rows, {LABELS: class_names}, notes)
 
 
 def load(source: Source, downloads: Path) -> Dataset:
-    """Load a dataset from the user's path or else from its pinned source (digits: embedded).
+    """Loads a dataset from the user's path or else from its pinned source (digits: embedded).
 
     The file is compared with `source.sha256`, if there is one, but not with the official checksum, because people
     repack archives. Without a path the data are downloaded into the folder `downloads`, from the pinned URL with its

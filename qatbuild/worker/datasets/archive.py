@@ -31,7 +31,7 @@ _BUFFER_BYTES = 1 << 20
 
 @contextmanager
 def open_tar(path: Path) -> Iterator[tarfile.TarFile]:
-    """Open the archive at `path`, to be read once from front to end; its content decides about the compression.
+    """Opens the archive at `path`, to be read once from front to end; its content decides about the compression.
 
     On leaving, the rest is read too, because the compressor's checksum is at the end (tarfile's own streams stop at
     the last entry and never verify it). Raises one of DAMAGE, here or while entries are read.

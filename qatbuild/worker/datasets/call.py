@@ -26,7 +26,7 @@ _HINT = (
 
 
 def load(source: Source, downloads: Path) -> Dataset:
-    """Call the function, keep its arrays as an .npz file in the folder `downloads`, and read that: see datasets.npz.
+    """Calls the function, keeps its arrays as an .npz file in the folder `downloads`, and reads that: see datasets.npz.
 
     DatasetError if the function cannot be imported, raises an exception, or returns something else than arrays.
     """
@@ -46,7 +46,7 @@ def load(source: Source, downloads: Path) -> Dataset:
 
 
 def _save(path: Path, arrays: Mapping[str, NDArray[Any]]) -> None:
-    """Write an .npz file as numpy.savez does, which cannot take the names of its own arguments."""
+    """Writes an .npz file as numpy.savez does, which cannot take the names of its own arguments."""
     with zipfile.ZipFile(path, "w") as archive:
         for name, each in arrays.items():
             with archive.open(f"{name}.npy", "w", force_zip64=True) as member:

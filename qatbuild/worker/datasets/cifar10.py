@@ -42,7 +42,7 @@ _HINT = f"Use the binary version of CIFAR-10 ({URL}), whole; or leave out datase
 
 
 def load(source: Source, downloads: Path) -> Dataset:
-    """Load CIFAR-10 from an archive, a folder or the network; uint8 [n, 32, 32, 3], channels red, green, blue.
+    """Loads CIFAR-10 from an archive, a folder or the network; uint8 [n, 32, 32, 3], channels red, green, blue.
 
     `source.path`: the tar archive (uncompressed, .gz, .bz2, .xz; recognised by content, not by name); or the folder
     cifar-10-batches-bin, or its parent folder. What it holds is kept in files without names in `downloads`, 184 MB.
@@ -80,7 +80,7 @@ def load(source: Source, downloads: Path) -> Dataset:
 
 
 def _columns(rows: Unpacked, path: Path, members: Sequence[str]) -> tuple[Rows, Rows]:
-    """Return images and labels of a split; DatasetError for a label above 9."""
+    """Returns images and labels of a split; DatasetError for a label above 9."""
     labels = np.concatenate([block[:, 0].astype(np.int32) for block in rows.blocks()])
     wrong = np.flatnonzero(labels >= len(CLASS_NAMES))
     if len(wrong):
@@ -94,7 +94,7 @@ def _pixels(rows: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
 
 
 def _archive_members(path: Path) -> Iterator[tuple[str, int, IO[bytes] | None]]:
-    """Yield (name, size, bytes) of each file in the archive; bytes of CIFAR-10's members only."""
+    """Yields (name, size, bytes) of each file in the archive; bytes of CIFAR-10's members only."""
     at = "the first"
     try:
         with open_tar(path) as archive:
@@ -124,7 +124,7 @@ def _folder_members(path: Path) -> Iterator[tuple[str, int, IO[bytes] | None]]:
 
 
 def _pieces(path: Path, name: str, stream: IO[bytes]) -> Iterator[bytes]:
-    """Yield the bytes of a member piece by piece."""
+    """Yields the bytes of a member piece by piece."""
     rest_bytes = MEMBER_BYTES
     while rest_bytes:
         try:

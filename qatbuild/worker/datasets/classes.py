@@ -23,12 +23,12 @@ class Values:
     """The whole numbers that a column holds, learnt part by part."""
 
     def __init__(self) -> None:
-        """Begin without a value."""
+        """Begins without a value."""
         self.least, self.greatest = np.iinfo(np.int64).max, np.iinfo(np.int64).min
         self._present = np.zeros(MOST_CLASSES, bool)
 
     def add(self, part: NDArray[Any]) -> None:
-        """Add the values of a part of the column."""
+        """Adds the values of a part of the column."""
         if not part.size:
             return
         self.least, self.greatest = min(self.least, int(part.min())), max(self.greatest, int(part.max()))
@@ -48,7 +48,7 @@ class Values:
         return bool(self._present[1 : self.greatest + 1].all())
 
     def classes(self, name: str, shape: tuple[int, ...]) -> int | None:
-        """Return the number of classes in the column `name` of rows `shape`; None if the numbers are no classes.
+        """Returns the number of classes in the column `name` of rows `shape`; None if the numbers are no classes.
 
         Classes are 0, 1, 2, ... without a gap. Rows of several may hold PADDING and IGNORED, too. A row of zeros and
         ones has a class for each place.
@@ -66,7 +66,7 @@ class Values:
         return self.first_gap if whole and self.first_gap else None
 
     def first_wrong(self, classes: int, shape: tuple[int, ...]) -> int | None:
-        """Return a value that is neither one of `classes` classes nor, in rows of several, PADDING or IGNORED."""
+        """Returns a value that is neither one of `classes` classes nor, in rows of several, PADDING or IGNORED."""
         if self.least < (PADDING if shape else 0):
             return self.least
         beyond = np.flatnonzero(self._present[classes:]) + classes
@@ -78,14 +78,14 @@ class Counted:
     """How many examples have each class: rows of one class, of several, or of a 0 or 1 for each."""
 
     def __init__(self, classes: int, shape: tuple[int, ...]) -> None:
-        """Count `classes` classes in rows of the shape `shape`."""
+        """Counts `classes` classes in rows of the shape `shape`."""
         self._shape = shape
         self._by_value = np.zeros(max(classes, 2), np.int64)
         self._by_place = np.zeros(classes, np.int64)
         self._others = False
 
     def add(self, part: NDArray[Any]) -> None:
-        """Count the classes of rows [n, *shape]; numbers that are no class do not count."""
+        """Counts the classes of rows [n, *shape]; numbers that are no class do not count."""
         classes = len(self._by_value)
         values = part[(part >= 0) & (part < classes)]
         self._by_value += np.bincount(values.reshape(-1), minlength=classes)
@@ -94,7 +94,7 @@ class Counted:
             self._by_place += (part == 1).sum(axis=0)
 
     def counts(self) -> list[int]:
-        """Return the number of examples of each class, in rows of several that of their places."""
+        """Returns the number of examples of each class, in rows of several that of their places."""
         by_place = self._shape == self._by_place.shape and not self._others
         counts = self._by_place if by_place else self._by_value[: len(self._by_place)]
         return [int(count) for count in counts]

@@ -21,7 +21,7 @@ _DECIMALS = 4
 
 
 def write(path: Path, dtype: npt.DTypeLike, shape: tuple[int, ...], parts: Iterable[npt.NDArray[Any]]) -> None:
-    """Write the rows of `parts`, in all `shape` [examples, ...], as one .npy file; equal rows make equal bytes.
+    """Writes the rows of `parts`, in all `shape` [examples, ...], as one .npy file; equal rows make equal bytes.
 
     Fewer rows than `shape` says make a shorter array. DatasetError if the disk has no room for it.
     """
@@ -41,13 +41,13 @@ def write(path: Path, dtype: npt.DTypeLike, shape: tuple[int, ...], parts: Itera
 
 
 def _write_header(file: IO[bytes], dtype: npt.DTypeLike, shape: tuple[int, ...]) -> None:
-    """Write the header, whose length does not depend on the number of rows (NumPy leaves room for it to grow)."""
+    """Writes the header, whose length does not depend on the number of rows (NumPy leaves room for it to grow)."""
     header = {"descr": np.lib.format.dtype_to_descr(np.dtype(dtype)), "fortran_order": False, "shape": shape}
     np.lib.format.write_array_header_1_0(file, header)
 
 
 def no_room(path: Path, size_bytes: int, fault: OSError) -> DatasetError:
-    """Return the error for a file of the dataset that cannot be written."""
+    """Returns the error for a file of the dataset that cannot be written."""
     free_bytes = shutil.disk_usage(next(each for each in path.parents if each.is_dir())).free
     return DatasetError(
         "The dataset cannot be written.",
@@ -60,21 +60,21 @@ class ByteMoments:
     """Mean and standard deviation of bytes by channel, the last axis; exact up to the final rounding."""
 
     def __init__(self, channels: int) -> None:
-        """Count the values of `channels` channels."""
+        """Counts the values of `channels` channels."""
         self._histogram = np.zeros((channels, 256), np.int64)
 
     def add(self, rows: npt.NDArray[np.uint8]) -> None:
-        """Count the bytes of rows [n, ..., channels]; of rows of any shape if there is one channel."""
+        """Counts the bytes of rows [n, ..., channels]; of rows of any shape if there is one channel."""
         by_channel = rows.reshape(-1, len(self._histogram))
         for channel in range(len(self._histogram)):
             self._histogram[channel] += np.bincount(by_channel[:, channel], minlength=256)
 
     def add_histogram(self, counts: list[int]) -> None:
-        """Count values that are counted already: `counts[256 * channel + value]`."""
+        """Counts values that are counted already: `counts[256 * channel + value]`."""
         self._histogram += np.array(counts).reshape(self._histogram.shape)
 
     def statistics(self) -> Statistics | None:
-        """Return the statistics, rounded to 4 decimals; None without any byte."""
+        """Returns the statistics, rounded to 4 decimals; None without any byte."""
         if not self._histogram.any():
             return None
         each = [_moments(row.tolist()) for row in self._histogram]
@@ -86,12 +86,12 @@ class RealMoments:
     """Extremes, mean and standard deviation of real values, by Chan, Golub and LeVeque 1979: one pass, in float64."""
 
     def __init__(self) -> None:
-        """Begin without a value."""
+        """Begins without a value."""
         self._count, self._mean, self._squares = 0, 0.0, 0.0
         self._least, self._greatest = math.inf, -math.inf
 
     def add(self, rows: npt.NDArray[np.float32]) -> None:
-        """Add the values of rows [n, ...]."""
+        """Adds the values of rows [n, ...]."""
         if not rows.size:
             return
         values = rows.astype(np.float64)
@@ -104,7 +104,7 @@ class RealMoments:
         self._greatest = max(self._greatest, float(values.max()))
 
     def statistics(self) -> RealStatistics | None:
-        """Return the statistics, six significant digits each; None without any value."""
+        """Returns the statistics, six significant digits each; None without any value."""
         if not self._count:
             return None
         figures = self._least, self._greatest, self._mean, math.sqrt(self._squares / self._count)
@@ -112,7 +112,7 @@ class RealMoments:
 
 
 def _moments(histogram: list[int]) -> tuple[float, float]:
-    """Return mean and standard deviation of bytes; `histogram[v]` is the number of bytes with the value v."""
+    """Returns mean and standard deviation of bytes; `histogram[v]` is the number of bytes with the value v."""
     count = sum(histogram)
     first = sum(value * times for value, times in enumerate(histogram))
     second = sum(value * value * times for value, times in enumerate(histogram))

@@ -21,7 +21,7 @@ TEST_EVERY = 5
 
 
 def load(source: Source, downloads: Path) -> Dataset:  # noqa: ARG001
-    """Load the embedded digits: 1,437 for training and 360 for testing, uint8 [n, 8, 8, 1].
+    """Loads the embedded digits: 1,437 for training and 360 for testing, uint8 [n, 8, 8, 1].
 
     Pixels 0..16 become bytes rint(pixel * 255 / 16). Split: sorted by class (stable, so in the source's order within
     a class) every fifth image, from the first on, is a test image; so each class gives a fifth of its images, to

@@ -42,7 +42,7 @@ class _CutError(Exception):
 
 
 def fetch(url: str, sha256: str, folder: Path, *, size_bytes: int | None = None, pause_s: float = 1.0) -> Path:
-    """Download `url` (http or https) into `folder`, under the last part of the URL; return the file.
+    """Downloads `url` (http or https) into `folder`, under the last part of the URL; returns the file.
 
     An existing file with the wanted SHA-256 is used without a connection. An existing file with other content stays;
     the new one is then named with the checksum's first 12 digits in front.
@@ -103,7 +103,7 @@ def _raise_disk_fault(url: str, folder: Path, fault: OSError) -> NoReturn:
 
 
 def _transfer(url: str, sha256: str, part: Path, size_bytes: int | None, pause_s: float) -> None:
-    """Complete the file `part`. DatasetError if that fails, OSError only for faults of the disk."""
+    """Completes the file `part`. DatasetError if that fails, OSError only for faults of the disk."""
     for attempt in range(1, ATTEMPTS + 1):
         try:
             got = _attempt(url, sha256, part, size_bytes)
@@ -129,7 +129,7 @@ def _resume_hint() -> str:
 
 
 def _attempt(url: str, sha256: str, part: Path, size_bytes: int | None) -> str:
-    """Fetch the missing rest of `part`; return the SHA-256 of the whole file."""
+    """Fetches the missing rest of `part`; returns the SHA-256 of the whole file."""
     with part.open("ab") as sink:
         have_bytes = part.stat().st_size
         if size_bytes is not None and have_bytes == size_bytes:
@@ -151,14 +151,14 @@ def _attempt(url: str, sha256: str, part: Path, size_bytes: int | None) -> str:
 
 
 def _continues(response: http.client.HTTPResponse, have_bytes: int) -> bool:
-    """Return whether the server sends the requested rest; it sends the whole file (200) if it supports no ranges."""
+    """Returns whether the server sends the requested rest; it sends the whole file (200) if it supports no ranges."""
     if response.status != http.client.PARTIAL_CONTENT:
         return False
     return str(response.headers.get("Content-Range", "")).startswith(f"bytes {have_bytes}-")
 
 
 def _settle_unsatisfiable(part: Path, sha256: str) -> str:
-    """Handle 416: the file is complete, or it belongs to another file and is removed."""
+    """Handles 416: the file is complete, or it belongs to another file and is removed."""
     got = file_sha256(part)
     if got != sha256:
         part.unlink()
@@ -203,7 +203,7 @@ def _raise_unconnected(url: str, fault: Exception) -> NoReturn:
 def _receive(
     response: http.client.HTTPResponse, sink: IO[bytes], digest: Any, have_bytes: int, size_bytes: int | None
 ) -> None:
-    """Append the response's body to `sink`; _CutError if it is shorter than the length stated by the server."""
+    """Appends the response's body to `sink`; _CutError if it is shorter than the length stated by the server."""
     total_bytes = have_bytes + response.length if response.length is not None else size_bytes
     name = urllib.parse.urlsplit(response.url).path.rpartition("/")[2]
     with console.bar(

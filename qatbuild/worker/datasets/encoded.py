@@ -25,12 +25,12 @@ _AT_ONCE = 1 << 12
 
 
 def paths(folder: Path, name: str) -> tuple[Path, Path]:
-    """Return the two files of a column in the folder of its split."""
+    """Returns the two files of a column in the folder of its split."""
     return folder / f"{name}.encoded", folder / f"{name}.offsets.npy"
 
 
 def write(folder: Path, name: str, contents: Iterable[bytes], count: int, size_bytes: int) -> None:
-    """Write at most `count` encoded pictures, `size_bytes` in all; DatasetError if the disk has no room for them."""
+    """Writes at most `count` encoded pictures, `size_bytes` in all; DatasetError if the disk has no room for them."""
     path, offsets_path = paths(folder, name)
 
     def offsets() -> Iterator[NDArray[np.int64]]:
@@ -56,7 +56,7 @@ class EncodedFile:
     dtype = np.dtype(np.uint8)
 
     def __init__(self, folder: Path, name: str, column: Column, count: int) -> None:
-        """Open the files; ArtifactError unless they hold `count` pictures."""
+        """Opens the files; ArtifactError unless they hold `count` pictures."""
         self._path, offsets_path = paths(folder, name)
         assert column.decoding is not None
         self.shape, self._decoding, self._count, self._file = column.shape, column.decoding, count, None
@@ -73,11 +73,11 @@ class EncodedFile:
             raise ArtifactError("A file of the dataset is not as its facts say.", facts)
 
     def __len__(self) -> int:
-        """Return the number of pictures."""
+        """Returns the number of pictures."""
         return self._count
 
     def read(self, index: NDArray[np.int64]) -> NDArray[Any]:
-        """Return the pictures in the order of `index`, uint8 [n, height, width, channels]."""
+        """Returns the pictures in the order of `index`, uint8 [n, height, width, channels]."""
         rows = np.empty((len(index), *self.shape), np.uint8)
         places = self._offsets.read(np.stack([index, index + 1], axis=1).reshape(-1)).reshape(-1, 2)
 

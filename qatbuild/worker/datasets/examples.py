@@ -26,31 +26,31 @@ class Examples:
     """One split, opened for reading. It holds no more than it is asked for."""
 
     def __init__(self, columns: Mapping[str, Column], rows: Mapping[str, Rows], count: int) -> None:
-        """Take the columns and the rows of each, `count` in number."""
+        """Takes the columns and the rows of each, `count` in number."""
         self.columns = columns
         self._rows = rows
         self._count = count
 
     def __len__(self) -> int:
-        """Return the number of examples."""
+        """Returns the number of examples."""
         return self._count
 
     def read(self, index: Indices, names: Collection[str] | None = None) -> Arrays:
-        """Return examples in the order of `index` (int64 [n]), by default of all columns: [n, *shape] each."""
+        """Returns examples in the order of `index` (int64 [n]), by default of all columns: [n, *shape] each."""
         return {name: rows.read(index) for name, rows in self._rows.items() if names is None or name in names}
 
     def batches(self, size: int, names: Collection[str] | None = None) -> Iterator[Arrays]:
-        """Yield all examples in their order, at most `size` at a time."""
+        """Yields all examples in their order, at most `size` at a time."""
         for start in range(0, self._count, size):
             yield self.read(np.arange(start, min(start + size, self._count)), names)
 
     def spread(self, count: int) -> Indices:
-        """Return `count` indices, fewer if there are fewer examples, evenly over the split, which may be sorted."""
+        """Returns `count` indices, fewer if there are fewer examples, evenly over the split, which may be sorted."""
         return np.unique(np.linspace(0, self._count - 1, min(count, self._count)).round().astype(np.int64))
 
 
 def opened(folder: Path, split: str, facts: DatasetFacts) -> Examples:
-    """Open a split of the dataset in `folder`; ArtifactError if a file is not as the facts say."""
+    """Opens a split of the dataset in `folder`; ArtifactError if a file is not as the facts say."""
     count = int(facts.counts[split])
     rows = {name: _opened(folder / split, name, column, count) for name, column in facts.columns.items()}
     return Examples(facts.columns, rows, count)

@@ -31,7 +31,7 @@ class Part:
 
 
 def parts(dataset: Dataset, source: Source) -> tuple[dict[str, Part], tuple[str, ...]]:
-    """Return the examples of the three splits, and notes.
+    """Returns the examples of the three splits, and notes.
 
     Validation is the tail of a permutation of the training examples, the test its head, each unless the data have that
     split. A larger fraction holds out the same examples and some more.

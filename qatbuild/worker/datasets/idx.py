@@ -40,7 +40,7 @@ _HINT = (
 
 
 def load(source: Source, downloads: Path) -> Dataset:
-    """Load training and test set from four IDX files, uint8 [n, height, width, 1]; classes are 0..largest label.
+    """Loads training and test set from four IDX files, uint8 [n, height, width, 1]; classes are 0..largest label.
 
     `source.path`: the folder with the four files under their official names, plain or .gz (also with a dot, as
     `train-images.idx3-ubyte`). Without a path MNIST is downloaded; `source.url` is then the folder of a mirror with the
@@ -73,7 +73,7 @@ def load(source: Source, downloads: Path) -> Dataset:
 
 
 def _counts(labels: RowFile) -> npt.NDArray[np.int64]:
-    """Return how often each byte is a label: int64 [256]."""
+    """Returns how often each byte is a label: int64 [256]."""
     counts = np.zeros(256, np.int64)
     for part in labels.blocks():
         counts += np.bincount(part, minlength=256)
@@ -112,7 +112,7 @@ def _pair(images_file: Path, labels_file: Path, downloads: Path) -> tuple[RowFil
 
 
 def _read(file: Path, dimensions: int, downloads: Path) -> RowFile:
-    """Open an IDX file: 2 zero bytes, type, number of dimensions, big-endian sizes, then the values.
+    """Opens an IDX file: 2 zero bytes, type, number of dimensions, big-endian sizes, then the values.
 
     A compressed one is unpacked into `downloads`.
     """
@@ -135,7 +135,7 @@ def _plain(file: Path, dimensions: int) -> RowFile:
 
 
 def _unpacked(stream: gzip.GzipFile, file: Path, dimensions: int, downloads: Path) -> RowFile:
-    """Copy what is decompressed, at most one byte more than expected, however wrong the header is."""
+    """Copies what is decompressed, at most one byte more than expected, however wrong the header is."""
     shape = _header(stream, file, dimensions)
     rows, at, most = Unpacked(downloads, file, shape), 0, math.prod(shape) + 1
     while content := stream.read(min(_CHUNK_BYTES, most - at)):
@@ -146,7 +146,7 @@ def _unpacked(stream: gzip.GzipFile, file: Path, dimensions: int, downloads: Pat
 
 
 def _header(stream: IO[bytes] | gzip.GzipFile, file: Path, dimensions: int) -> tuple[int, ...]:
-    """Read the header and return the shape of the values."""
+    """Reads the header and returns the shape of the values."""
     magic = bytes([0, 0, _UNSIGNED_BYTE, dimensions])
     header_bytes = len(magic) + 4 * dimensions
     header = stream.read(header_bytes)

@@ -20,7 +20,7 @@ IMAGES = "images"
 
 
 def load(source: Source, downloads: Path) -> Dataset:  # noqa: ARG001
-    """Load the pictures below `source.path`, uint8 [n, height, width, channels], and their classes.
+    """Loads the pictures below `source.path`, uint8 [n, height, width, channels], and their classes.
 
     One channel if `color` is grey, or if all pictures are; else three. Without `size` all must have one size. The order
     is by class, then by file name, or the table's. All headers are read here; the pictures themselves when they are
@@ -66,7 +66,7 @@ def _pictures(files: PictureList, shape: tuple[int, ...], how: Decoding, size: i
 
 
 def _look(splits: Listed, source: Source) -> tuple[Look, dict[str, int]]:
-    """Read all headers; return also the bytes of each split's files."""
+    """Reads all headers; returns also the bytes of each split's files."""
     look = Look()
     file_bytes = dict.fromkeys(splits, 0)
     with console.bar(total=sum(map(len, splits.values())), desc="headers", unit="picture") as bar:

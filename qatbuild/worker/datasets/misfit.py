@@ -7,6 +7,6 @@ class MisfitError(Exception):
     """Something is not as it should be: what is wrong, what was there, and what was expected."""
 
     def __init__(self, what: str, *, got: str, expected: str) -> None:
-        """Say it in words."""
+        """Says it in words."""
         super().__init__(what)
         self.what, self.got, self.expected = what, got, expected

@@ -35,7 +35,7 @@ _GREY_DIMENSIONS = 2
 
 
 def load(source: Source, downloads: Path) -> Dataset:
-    """Load every array SPLIT_NAME of an .npz file as the column NAME, and class names.
+    """Loads every array SPLIT_NAME of an .npz file as the column NAME, and class names.
 
     uint8 arrays of at least two dimensions stay bytes; other whole numbers, and True and False, become int32, real
     numbers float32. `images` [n, height, width] get a channel. `labels` of one number each are classes from 0 on;
@@ -74,7 +74,7 @@ class _Archive:
         self._values: dict[str, dict[str, Values]] = {}
 
     def dataset(self) -> Dataset:
-        """Return the columns; DatasetError."""
+        """Returns the columns; DatasetError."""
         try:
             names = self._names()
             splits = {
@@ -106,7 +106,7 @@ class _Archive:
         return names
 
     def _left(self, splits: dict[str, dict[str, Rows]], names: list[str]) -> tuple[str, ...]:
-        """Return a note about the arrays that are not read."""
+        """Returns a note about the arrays that are not read."""
         read = {f"{split}_{name}" for split, columns in splits.items() for name in columns}
         left = [name for name in names if name not in read and not name.endswith("_names")]
         return (f"arrays that are not read: {', '.join(sorted(left))}",) if left else ()
@@ -117,7 +117,7 @@ class _Archive:
         return [name for name in columns if self._labels or name != LABELS]
 
     def _column(self, split: str, name: str) -> Rows:
-        """Read an array through once."""
+        """Reads an array through once."""
         self._array = f"{split}_{name}"
         if not _NAME.fullmatch(name):
             self._fault("a name cannot be that of a file", repr(name), 'letters, digits, "_", "-", "." and spaces')
@@ -191,7 +191,7 @@ class _Archive:
         return classes
 
     def _of_numbers(self, name: str, shape: tuple[int, ...], named: tuple[str, ...] | None) -> tuple[str, ...] | None:
-        """Return the names of a column's classes, None if it holds other numbers."""
+        """Returns the names of a column's classes, None if it holds other numbers."""
         by_split = self._values[name]
         strict = name == LABELS and not shape
         if named is None:

@@ -23,7 +23,7 @@ class Member:
     """The rows of an array in the archive: uint8 as they are, other whole numbers as int32, real ones as float32."""
 
     def __init__(self, path: Path, name: str) -> None:
-        """Read the header of the array `name`; MisfitError or an error of a damaged archive."""
+        """Reads the header of the array `name`; MisfitError or an error of a damaged archive."""
         self._path, self._name = path, name
         self._stream: IO[bytes] | None = None
         self._row, self._rows = 0, None
@@ -48,11 +48,11 @@ class Member:
             self._rows = self._fortran()
 
     def __len__(self) -> int:
-        """Return the number of rows."""
+        """Returns the number of rows."""
         return self.source_shape[0]
 
     def blocks(self) -> Iterator[NDArray[Any]]:
-        """Yield all rows in the archive's own type, to its end, where the checksum is verified."""
+        """Yields all rows in the archive's own type, to its end, where the checksum is verified."""
         if self._rows is not None:
             yield self._rows
             return
@@ -64,7 +64,7 @@ class Member:
                 raise ValueError("it is longer than its header says")
 
     def read(self, index: Indices) -> NDArray[Any]:
-        """Return rows in the order of `index`, [n, *shape]; fast if the calls go on from one another."""
+        """Returns rows in the order of `index`, [n, *shape]; fast if the calls go on from one another."""
         rows = np.empty((len(index), *self.shape), self.dtype)
         order = np.argsort(index, kind="stable")
         ascending = index[order]

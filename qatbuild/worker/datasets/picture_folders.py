@@ -26,7 +26,7 @@ HINT = (
 
 
 def listed(source: Source, folder: Path) -> tuple[Listed, tuple[str, ...]]:
-    """Return the pictures of each split and the names of the classes, () without labels; sorted by class, then name.
+    """Returns the pictures of each split and the names of the classes, () without labels; sorted by class, then names.
 
     Classes are the folders of the training pictures; another split may have no others. Hidden files are passed over.
     DatasetError with the file or folder.
@@ -85,7 +85,7 @@ def _pictures(folder: Path, source: Source) -> Iterator[str]:
 
 
 def is_picture(folder: str, name: str, source: Source) -> bool:
-    """Return whether a file's name is that of a picture, or the file is to be opened anyway and left out if damaged.
+    """Returns whether a file's name is that of a picture, or the file is to be opened anyway and left out if damaged.
 
     Of text, not Paths: these keep every name in a table for as long as its folder is read.
     """
@@ -110,11 +110,11 @@ def _all_below(folder: Path, source: Source) -> PictureList:
 
 
 def visible(folder: Path) -> list[str]:
-    """Return the names in a folder, sorted, without the hidden ones."""
+    """Returns the names in a folder, sorted, without the hidden ones."""
     return sorted(name for name in os.listdir(folder) if not name.startswith("."))  # noqa: PTH208  Many.
 
 
 def fault(file: Path, what: str, got: str, expected: str) -> DatasetError:
-    """Return the error for a file or folder that is not as pictures lie."""
+    """Returns the error for a file or folder that is not as pictures lie."""
     facts = [("file", file), ("found", got or "missing"), ("expected", expected)]
     return DatasetError(f"The pictures cannot be used: {what}.", facts, HINT)

@@ -36,7 +36,7 @@ class PictureList:
     """
 
     def __init__(self, folder: Path, class_folders: Sequence[str] = ()) -> None:
-        """Begin without a picture."""
+        """Begins without a picture."""
         self.folder = folder
         self._class_folders = class_folders
         self._compressed: list[tuple[bytes, bytes]] = []
@@ -45,7 +45,7 @@ class PictureList:
         self._opened = _Block(-1, [], np.empty(0, np.int32))
 
     def add(self, name: str, label: int = NO_CLASS) -> None:
-        """Add the picture `name`, relative to its folder."""
+        """Adds the picture `name`, relative to its folder."""
         if len(self._names) == _BLOCK:
             names, classes = _END.join(self._names), np.array(self._classes, np.int32).tobytes()
             self._compressed.append((zlib.compress(names), zlib.compress(classes)))
@@ -60,11 +60,11 @@ class PictureList:
         return (self.file(number) for number in range(len(self)))
 
     def path(self, number: int) -> Path:
-        """Return the file of a picture."""
+        """Returns the file of a picture."""
         return Path(self.file(number))
 
     def file(self, number: int) -> str:
-        """Return the file of a picture as text; threads may ask at the same time.
+        """Returns the file of a picture as text; threads may ask at the same time.
 
         Not as a Path: these intern every name, in a table that grows and is copied again and again.
         """
@@ -81,7 +81,7 @@ class PictureList:
         return os.path.join(self.folder, folder, os.fsdecode(name))  # noqa: PTH118
 
     def classes(self, index: Indices) -> NDArray[np.int32]:
-        """Return the classes of the pictures `index`, int32 [n]."""
+        """Returns the classes of the pictures `index`, int32 [n]."""
         classes = np.empty(len(index), np.int32)
         blocks, places = np.divmod(index, _BLOCK)
         for block in dict.fromkeys(blocks.tolist()):  # np.unique would import numpy.ma, 5 MiB.
@@ -111,11 +111,11 @@ class Classes(NamedTuple):
         return ()
 
     def __len__(self) -> int:
-        """Return the number of rows."""
+        """Returns the number of rows."""
         return len(self.pictures)
 
     def read(self, index: Indices) -> NDArray[np.int32]:
-        """Return rows in the order of `index`."""
+        """Returns rows in the order of `index`."""
         return self.pictures.classes(index)
 
 

@@ -17,13 +17,13 @@ class Look:
     """The sizes and colours of a column's pictures."""
 
     def __init__(self) -> None:
-        """Begin without a picture."""
+        """Begins without a picture."""
         self._sizes: Counter[tuple[int, int]] = Counter()
         self._first: dict[tuple[int, int], str] = {}
         self._has_colour = False
 
     def add(self, header: Header, name: object) -> None:
-        """Add a picture."""
+        """Adds a picture."""
         size = header.height, header.width
         self._sizes[size] += 1
         if size not in self._first:
@@ -31,7 +31,7 @@ class Look:
         self._has_colour |= not header.grey
 
     def shape(self, source: Source) -> tuple[int, int, int]:
-        """Return [height, width, channels]: of `source`, or what all have in common; DatasetError if they differ.
+        """Returns [height, width, channels]: of `source`, or what all have in common; DatasetError if they differ.
 
         Without `color` there is one channel if all pictures are grey.
         """
@@ -60,5 +60,5 @@ class Look:
 
 
 def decoding(source: Source) -> Decoding:
-    """Return how the pictures of a source are decoded."""
+    """Returns how the pictures of a source are decoded."""
     return Decoding(source.resize if source.size else None, source.background)

@@ -36,7 +36,7 @@ class _Row(NamedTuple):
 
 
 def listed(source: Source, folder: Path, table: Path) -> tuple[Listed, tuple[str, ...]]:
-    """Return the pictures of each split in the table's order, and the classes, sorted by name.
+    """Returns the pictures of each split in the table's order, and the classes, sorted by name.
 
     Without the column `split` all are for training. DatasetError with the line: a missing or double name, an empty
     class, an unknown split, a missing file, a class without training pictures.
@@ -63,7 +63,7 @@ def listed(source: Source, folder: Path, table: Path) -> tuple[Listed, tuple[str
 
 
 def _check_twice(rows: _Table, hashes: Sequence[int]) -> None:
-    """Raise a DatasetError for a name in two lines; a hash of each name suffices to see whether to look for one."""
+    """Raises a DatasetError for a name in two lines; a hash of each name suffices to see whether to look for one."""
     ascending = np.sort(np.array(hashes, np.int64))
     twice = set(ascending[1:][np.diff(ascending) == 0].tolist())
     lines: dict[str, int] = {}
@@ -78,7 +78,7 @@ class _Table:
         self._splits = {name: split for split, names in split_names(source, SPELLINGS).items() for name in names}
 
     def read(self) -> Iterator[_Row]:
-        """Yield the lines of the table."""
+        """Yields the lines of the table."""
         try:
             with self._path.open(encoding="utf-8-sig", newline="") as file:
                 reader = csv.DictReader(file, strict=True)
@@ -109,7 +109,7 @@ class _Table:
         return _Row(line, name, label, self._splits[split])
 
     def fault(self, line: int | None, what: str, got: str) -> DatasetError:
-        """Return the error for a line of the table."""
+        """Returns the error for a line of the table."""
         place = [] if line is None else [("line", line)]
         facts: list[tuple[str, object]] = [("dataset.table", self._path), *place, ("found", got)]
         return DatasetError(f"The table of pictures cannot be used: {what}.", facts, _HINT)

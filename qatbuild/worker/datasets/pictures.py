@@ -69,7 +69,7 @@ class PictureError(Exception):
 
 @cache
 def pillow() -> ModuleType:
-    """Return Pillow with its readers; DatasetError if it is not installed."""
+    """Returns Pillow with its readers; DatasetError if it is not installed."""
     try:
         import PIL.Image  # noqa: PLC0415 - only pictures need Pillow
         import PIL.ImageOps  # noqa: PLC0415
@@ -83,7 +83,7 @@ def pillow() -> ModuleType:
 
 
 def header(content: Any) -> Header:
-    """Read the header of a picture, bytes or an open file; PictureError."""
+    """Reads the header of a picture, bytes or an open file; PictureError."""
     try:
         with _opened(content) as picture:
             width, height = picture.size
@@ -95,7 +95,7 @@ def header(content: Any) -> Header:
 
 
 def decode(content: bytes, shape: tuple[int, ...], decoding: Decoding) -> tuple[Any, list[str]]:
-    """Return a picture of Pillow's in the shape [height, width, 1 or 3], and the conversions it took, in words.
+    """Returns a picture of Pillow's in the shape [height, width, 1 or 3], and the conversions it took, in words.
 
     `decoding.resize`: None (the picture must have that size), "crop" (scaled to cover it, the middle is taken),
     "stretch", "pad" (scaled to fit into it, centred on the background). Scaling is bilinear with antialiasing.
@@ -120,7 +120,7 @@ def decode(content: bytes, shape: tuple[int, ...], decoding: Decoding) -> tuple[
 
 
 def pixels(picture: Any) -> npt.NDArray[np.uint8]:
-    """Return a decoded picture's bytes [height, width, channels]."""
+    """Returns a decoded picture's bytes [height, width, channels]."""
     array = np.asarray(picture)
     return array if array.ndim == 3 else array[..., np.newaxis]  # noqa: PLR2004
 
@@ -140,7 +140,7 @@ def _reason(fault: BaseException) -> str:
 
 
 def _orientation(picture: Any) -> int:
-    """Return Exif's orientation, 1..8; 1 is upright."""
+    """Returns Exif's orientation, 1..8; 1 is upright."""
     if picture.format == "JPEG" and "exif" not in picture.info:
         return 1  # Without it Pillow looks for XMP, too.
     turned = picture.getexif().get(_ORIENTATION, 1)
@@ -148,7 +148,7 @@ def _orientation(picture: Any) -> int:
 
 
 def _draft(picture: Any, shape: tuple[int, ...], decoding: Decoding) -> None:
-    """Let a JPEG much larger than the wanted size be decoded at 1/2, 1/4 or 1/8."""
+    """Lets a JPEG much larger than the wanted size be decoded at 1/2, 1/4 or 1/8."""
     if decoding.resize is None or picture.format not in ("JPEG", "MPO"):
         return
     height, width = shape[:2]
@@ -160,7 +160,7 @@ def _draft(picture: Any, shape: tuple[int, ...], decoding: Decoding) -> None:
 
 
 def _coloured(picture: Any, mode: str, decoding: Decoding, changes: list[str]) -> Any:
-    """Return the picture in the mode L or RGB."""
+    """Returns the picture in the mode L or RGB."""
     if ";16" in str(getattr(picture, "tile", "")) or picture.mode.startswith("I;16"):
         changes.append("16 bit to 8")
     plain = _eight_bits(picture)
@@ -210,7 +210,7 @@ def _sized(picture: Any, shape: tuple[int, ...], decoding: Decoding, changes: li
 
 
 def _middle(size: tuple[int, int], wanted: tuple[int, int]) -> tuple[float, float, float, float]:
-    """Return the largest box in the middle of `size` (width, height) with the proportions of `wanted`."""
+    """Returns the largest box in the middle of `size` (width, height) with the proportions of `wanted`."""
     scale = min(size[0] / wanted[0], size[1] / wanted[1])
     width, height = wanted[0] * scale, wanted[1] * scale
     left, top = (size[0] - width) / 2, (size[1] - height) / 2

@@ -30,10 +30,10 @@ class Rows(Protocol):
         """The shape of one row."""
 
     def __len__(self) -> int:
-        """Return the number of rows."""
+        """Returns the number of rows."""
 
     def read(self, index: Indices) -> NDArray[Any]:
-        """Return rows in the order of `index` (int64 [n]): [n, *shape]."""
+        """Returns rows in the order of `index` (int64 [n]): [n, *shape]."""
 
 
 class InMemory(NamedTuple):
@@ -52,11 +52,11 @@ class InMemory(NamedTuple):
         return self.array.shape[1:]
 
     def __len__(self) -> int:
-        """Return the number of rows."""
+        """Returns the number of rows."""
         return len(self.array)
 
     def read(self, index: Indices) -> NDArray[Any]:
-        """Return rows in the order of `index`."""
+        """Returns rows in the order of `index`."""
         rows: NDArray[Any] = self.array[index]
         return rows
 
@@ -70,16 +70,16 @@ class Computed(NamedTuple):
     compute: Callable[[NDArray[Any]], NDArray[Any]]
 
     def __len__(self) -> int:
-        """Return the number of rows."""
+        """Returns the number of rows."""
         return len(self.source)
 
     def read(self, index: Indices) -> NDArray[Any]:
-        """Return rows in the order of `index`."""
+        """Returns rows in the order of `index`."""
         return self.compute(self.source.read(index))
 
 
 def with_channel(grey: Rows) -> Computed:
-    """Return grey images [height, width] as [height, width, 1]."""
+    """Returns grey images [height, width] as [height, width, 1]."""
     return Computed(grey, grey.dtype, (*grey.shape, 1), lambda images: images[..., np.newaxis])
 
 
@@ -89,7 +89,7 @@ class RowFile:
     _descriptor = -1
 
     def __init__(self, file: IO[bytes], path: Path, *, start: int, dtype: Any, shape: tuple[int, ...]) -> None:
-        """Take an array `shape` [n, ...] that begins at byte `start`, `path` for errors; `file` may be closed then."""
+        """Takes an array `shape` [n, ...] that begins at byte `start`, `path` for errors; `file` may be closed then."""
         # A descriptor: a file that is collected together with this object, as in a traceback, would warn.
         self._descriptor = os.dup(file.fileno())
         self._path, self._start = path, start
@@ -99,11 +99,11 @@ class RowFile:
         self._row_bytes = math.prod(self.shape) * self.dtype.itemsize
 
     def __len__(self) -> int:
-        """Return the number of rows."""
+        """Returns the number of rows."""
         return self._count
 
     def read(self, index: Indices) -> NDArray[Any]:
-        """Return rows in the order of `index`; ArtifactError if the file has become shorter."""
+        """Returns rows in the order of `index`; ArtifactError if the file has become shorter."""
         rows = np.empty((len(index), *self.shape), self.dtype)
         view = rows.reshape(-1).view(np.uint8).data
         width = self._row_bytes
@@ -112,7 +112,7 @@ class RowFile:
         return rows
 
     def blocks(self) -> Iterator[NDArray[Any]]:
-        """Yield all rows in their order, a few megabytes at a time."""
+        """Yields all rows in their order, a few megabytes at a time."""
         size = max(1, _BLOCK_BYTES // max(1, self._row_bytes))
         for start in range(0, self._count, size):
             yield self.read(np.arange(start, min(start + size, self._count)))
@@ -130,7 +130,7 @@ class RowFile:
 
 
 def array_file(path: Path, dtype: Any, shape: tuple[int, ...]) -> RowFile:
-    """Open an .npy file of the dataset; ArtifactError unless it holds an array of this type and shape."""
+    """Opens an .npy file of the dataset; ArtifactError unless it holds an array of this type and shape."""
     try:
         with path.open("rb", buffering=0) as file:
             version = np.lib.format.read_magic(file)
@@ -149,7 +149,7 @@ def array_file(path: Path, dtype: Any, shape: tuple[int, ...]) -> RowFile:
 
 
 def _runs(index: Indices) -> Iterator[tuple[int, int]]:
-    """Yield (start, stop) of each part of `index` whose rows follow one another in the file."""
+    """Yields (start, stop) of each part of `index` whose rows follow one another in the file."""
     ends = [*(np.flatnonzero(np.diff(index) != 1) + 1).tolist(), len(index)]
     start = 0
     for stop in ends if len(index) else ():

@@ -50,7 +50,7 @@ class Source(NamedTuple):
 
     @classmethod
     def of(cls, fields: Mapping[str, Any], path: Path | None) -> Source:
-        """Read the settings; what is null has its default."""
+        """Reads the settings; what is null has its default."""
         values = {name: value for name, value in fields.items() if value is not None and name in cls._fields}
         for name in ("size", "background"):
             if name in values:
@@ -66,7 +66,7 @@ def _feature(fields: Mapping[str, Any]) -> Feature:
 
 
 def split_names(source: Source, usual: Mapping[str, tuple[str, ...]]) -> dict[str, tuple[str, ...]]:
-    """Return the names of each split: the spec's, else the usual ones that the spec does not give to another split."""
+    """Returns the names of each split: the spec's, else the usual ones that the spec does not give to another split."""
     chosen = {split: name for split, name in (source.splits or {}).items() if name}
     others = {
         split: tuple(name for name in names if name not in chosen.values())

@@ -46,7 +46,7 @@ class Store:
     """A folder in which a dataset is written, split by split."""
 
     def __init__(self, folder: Path, dataset: Dataset) -> None:
-        """Write into `folder`."""
+        """Writes into `folder`."""
         self._folder, self._dataset = folder, dataset
         self._columns: dict[str, Column] = {}
         self._counts: dict[str, int] = {}
@@ -64,7 +64,7 @@ class Store:
         self._as_pixels = {name for name in raw if raw[name] <= LARGEST_GROWTH * size[name]}
 
     def write(self, split: str, part: Part) -> None:
-        """Write the examples of a split; those whose picture is damaged are left out of every column."""
+        """Writes the examples of a split; those whose picture is damaged are left out of every column."""
         index = part.index
         columns = self._dataset.splits[part.origin]
         for name, rows in columns.items():
@@ -76,7 +76,7 @@ class Store:
         self._counts[split] = len(index)
 
     def facts(self, notes: tuple[str, ...]) -> DatasetFacts:
-        """Return what was written; DatasetError if every picture of the training or the test is damaged."""
+        """Returns what was written; DatasetError if every picture of the training or the test is damaged."""
         for split in ("train", "test"):
             if not self._counts[split]:
                 raise DatasetError(f"No example is left for the {split} split.", [("damaged", self._damaged)])
@@ -116,7 +116,7 @@ class Store:
             self._columns[name] = Column(str(rows.dtype), rows.shape, names, statistics)
 
     def _pictures(self, split: str, name: str, rows: Pictures, index: Numbers) -> Numbers:
-        """Write the pictures, decode each one; return the index of those that are not damaged."""
+        """Writes the pictures, decodes each one; returns the index of those that are not damaged."""
         moments = ByteMoments(rows.shape[-1]) if split == "train" else None
         left_out: list[int] = []
         as_pixels = name in self._as_pixels
@@ -167,7 +167,7 @@ def _decoded(rows: Pictures, number: int, *, as_pixels: bool, count: bool) -> _D
 
 
 def damaged(place: list[tuple[str, object]], reason: str) -> DatasetError:
-    """Return the error for a picture that cannot be used."""
+    """Returns the error for a picture that cannot be used."""
     return DatasetError(
         "A picture cannot be used.",
         [*place, ("found", reason), ("expected", "a whole picture: PNG, JPEG, BMP, WebP, GIF, TIFF")],

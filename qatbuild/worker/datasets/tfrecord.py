@@ -28,7 +28,7 @@ _PICTURE = "picture"
 
 
 def load(source: Source, downloads: Path) -> Dataset:
-    """Load the arrays that `source.features` names from the records of each split.
+    """Loads the arrays that `source.features` names from the records of each split.
 
     Pictures (JPEG, PNG, ... as encoded bytes) are as in the dataset images; ints become int32, floats float32, bytes
     uint8. A count that varies (-1 in the shape, or no shape) is padded to the largest: ints with -1, floats with 0.
@@ -66,7 +66,7 @@ class _Split:
         self.numbers: dict[str, Numbers] = {}
 
     def verify(self, split: str, source: Source, looks: dict[str, Look]) -> None:
-        """Read all records through."""
+        """Reads all records through."""
         for number, record in console.bar(self._records.verify(), desc=f"{split} records", unit="record"):
             place = self._records.place(number)
             try:
@@ -102,7 +102,7 @@ class _Split:
         self._picture_bytes[name] = self._picture_bytes.get(name, 0) + len(content)
 
     def columns(self, source: Source, looks: dict[str, Look]) -> dict[str, Rows | Pictures]:
-        """Return the columns."""
+        """Returns the columns."""
         columns: dict[str, Rows | Pictures] = {}
         for name, feature in self.features.items():
             if feature.kind == _PICTURE:
@@ -133,7 +133,7 @@ def _standard(example: Any, source: Source, place: list[tuple[str, object]]) -> 
 
 
 def _class_names(path: Path, splits: Mapping[str, _Split]) -> dict[str, tuple[str, ...]]:
-    """Return the names of each column of classes; DatasetError for another number."""
+    """Returns the names of each column of classes; DatasetError for another number."""
     folder = path if path.is_dir() else path.parent
     class_names = {}
     train = splits["train"]
@@ -165,7 +165,7 @@ def _names_beside(folder: Path, name: str, feature: str) -> tuple[str, ...] | No
 
 
 def _read_names(file: Path) -> tuple[str, ...]:
-    """Read a line for each class, in TF-Slim's files with its number in front."""
+    """Reads a line for each class, in TF-Slim's files with its number in front."""
     lines = [line.strip() for line in file.read_text(encoding="utf-8").splitlines() if line.strip()]
     pairs = [line.partition(":") for line in lines]
     if all(number.isdigit() and name for number, _, name in pairs):

@@ -28,7 +28,7 @@ VARYING = -1
 
 
 def parsed(record: bytes) -> Any:
-    """Return the features of an example; MisfitError for another record."""
+    """Returns the features of an example; MisfitError for another record."""
     try:
         return tf.train.Example.FromString(record).features.feature
     except Exception as fault:  # protobuf's DecodeError, whose module has moved from version to version
@@ -36,7 +36,7 @@ def parsed(record: bytes) -> Any:
 
 
 def described(features: Any) -> str:
-    """Return the features of an example in words."""
+    """Returns the features of an example in words."""
     rows = []
     for name in sorted(features):
         kind = features[name].WhichOneof("kind")
@@ -46,7 +46,7 @@ def described(features: Any) -> str:
 
 
 def values(features: Any, feature: Feature, *, optional: bool = False) -> Any:
-    """Return the values of a feature; MisfitError if it is missing or of another kind.
+    """Returns the values of a feature; MisfitError if it is missing or of another kind.
 
     An optional one, of a varying count, may be missing or empty.
     """
@@ -65,7 +65,7 @@ def values(features: Any, feature: Feature, *, optional: bool = False) -> Any:
 
 
 def single(features: Any, feature: Feature) -> bytes:
-    """Return the one text of bytes of a feature; MisfitError."""
+    """Returns the one text of bytes of a feature; MisfitError."""
     each = values(features, feature)
     if len(each) != 1:
         raise MisfitError("a feature has another number of values", got=str(len(each)), expected="1")
@@ -77,7 +77,7 @@ class Numbers:
     """A column of a feature of numbers or raw bytes."""
 
     def __init__(self, name: str, feature: Feature, records: Records) -> None:
-        """Begin without a value; `add` every record before a row is read."""
+        """Begins without a value; `add` every record before a row is read."""
         self._name, self._feature, self._records = name, feature, records
         self.dtype = _DTYPES[feature.kind]
         self.counted = Values()
@@ -87,7 +87,7 @@ class Numbers:
             self.counted.add(np.array([PADDING]))
 
     def add(self, features: Any) -> None:
-        """Look at an example; MisfitError if its feature does not fit."""
+        """Looks at an example; MisfitError if its feature does not fit."""
         numbers = self._numbers(features)
         if self.dtype == np.int32:
             self.counted.add(numbers)
@@ -115,7 +115,7 @@ class Numbers:
         return len(self._records)
 
     def read(self, index: Indices) -> NDArray[Any]:
-        """Return rows in the order of `index`, [n, *shape]; short ones padded."""
+        """Returns rows in the order of `index`, [n, *shape]; short ones padded."""
         rows = np.empty((len(index), math.prod(self.shape)), self.dtype)
         rows[:] = _FILL[self._feature.kind]
         for row, number in zip(rows, index.tolist(), strict=True):
@@ -124,7 +124,7 @@ class Numbers:
         return rows.reshape(len(index), *self.shape)
 
     def widen(self, other: Numbers) -> None:
-        """Take the larger count of two splits as that of both."""
+        """Takes the larger count of two splits as that of both."""
         most, fewest = max(self._most, other._most), min(self._fewest, other._fewest)
         self._most = other._most = most
         self._fewest = other._fewest = fewest
@@ -149,7 +149,7 @@ class Numbers:
 
 
 def fault(name: str, feature: Feature, place: list[tuple[str, object]], error: MisfitError) -> DatasetError:
-    """Return the error for a record that does not fit."""
+    """Returns the error for a record that does not fit."""
     facts = [*place, (f"dataset.features.{name}", feature.feature), ("found", error.got), ("expected", error.expected)]
     return DatasetError(
         f"The TFRecords cannot be used: {error.what}.",

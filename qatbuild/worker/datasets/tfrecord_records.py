@@ -32,7 +32,7 @@ class Records:
     """The records of several files, by number."""
 
     def __init__(self, files: Iterable[Path], scratch: Path) -> None:
-        """Begin with no record; `scratch` is a folder for what is unpacked."""
+        """Begins with no record; `scratch` is a folder for what is unpacked."""
         self._files = list(files)
         self._scratch = scratch
         self._unpacked: IO[bytes] | None = None
@@ -44,7 +44,7 @@ class Records:
         return len(self._starts)
 
     def verify(self) -> Iterator[tuple[int, bytes]]:
-        """Yield the number and the bytes of each record while the files are read through; call it once.
+        """Yields the number and the bytes of each record while the files are read through; call it once.
 
         DatasetError for a damaged or truncated file, with the record.
         """
@@ -64,7 +64,7 @@ class Records:
             self._unpacked.flush()
 
     def read(self, number: int) -> bytes:
-        """Return a record; several threads may read."""
+        """Returns a record; several threads may read."""
         shard = bisect_right(self._first, number) - 1
         start = self._starts[number]
         if not self._is_plain[shard]:
@@ -74,7 +74,7 @@ class Records:
             return _record(file.fileno(), start)
 
     def place(self, number: int) -> list[tuple[str, object]]:
-        """Return a record's file and number within it, for an error."""
+        """Returns a record's file and number within it, for an error."""
         shard = bisect_right(self._first, number) - 1
         return [("file", self._files[shard]), ("record", number - self._first[shard])]
 

@@ -25,7 +25,7 @@ _HINT = (
 
 
 def shards(source: Source, path: Path) -> dict[str, list[Path]]:
-    """Return the files of each split, sorted; a lone file is for training. DatasetError if files are missing."""
+    """Returns the files of each split, sorted; a lone file is for training. DatasetError if files are missing."""
     if path.is_file():
         return {"train": [path]}
     files = sorted(file for file in path.iterdir() if file.is_file() and _RECORDS.search(file.name))
@@ -47,7 +47,7 @@ def _has_word(name: str, word: str) -> bool:
 
 
 def _check_numbers(folder: Path, files: list[Path]) -> None:
-    """Compare the numbers of the shards, such as 00003-of-00010, with those that there should be."""
+    """Compares the numbers of the shards, such as 00003-of-00010, with those that there should be."""
     present: dict[tuple[str, str, str], set[int]] = {}
     for file in files:
         if match := _NUMBER.fullmatch(file.name):

@@ -17,7 +17,7 @@ _AHEAD = 4
 
 
 def in_order(function: Callable[[Item], Result], items: Iterable[Item]) -> Generator[Result, None, None]:
-    """Yield function(item) of each item in their order, computed on all cores; a few results are held at a time.
+    """Yields function(item) of each item in their order, computed on all cores; a few results are held at a time.
 
     What the function raises is raised in the item's place.
     """
@@ -36,11 +36,11 @@ def in_order(function: Callable[[Item], Result], items: Iterable[Item]) -> Gener
 
 
 def cores() -> int:
-    """Return the number of cores that this process may use."""
+    """Returns the number of cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 @cache
 def pool(process: int) -> ThreadPoolExecutor:
-    """Return the threads of this process; those of its parent do not survive a fork."""
+    """Returns the threads of this process; those of its parent do not survive a fork."""
     return ThreadPoolExecutor(cores(), thread_name_prefix=f"pictures-{process}")

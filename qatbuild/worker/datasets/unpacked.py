@@ -18,7 +18,7 @@ class Unpacked(RowFile):
     """Rows of bytes, on a disk as long as they are used: their room is free again also if the process is killed."""
 
     def __init__(self, folder: Path, source: Path, shape: tuple[int, ...]) -> None:
-        """Begin an array uint8 `shape` of what `source` holds, in `folder`; DatasetError if it cannot be written."""
+        """Begins an array uint8 `shape` of what `source` holds, in `folder`; DatasetError if it cannot be written."""
         self._folder = folder
         try:
             folder.mkdir(parents=True, exist_ok=True)
@@ -28,7 +28,7 @@ class Unpacked(RowFile):
             raise self._fault(source, shape, fault) from fault
 
     def write(self, at: int, content: bytes) -> None:
-        """Write bytes to the place `at`; DatasetError if the disk has no room for them."""
+        """Writes bytes to the place `at`; DatasetError if the disk has no room for them."""
         rest = memoryview(content)
         try:
             while rest:

@@ -88,36 +88,36 @@ class Subject:
 
     @property
     def reference(self) -> dict[str, NDArray[np.float64]]:
-        """Return the reference's outputs as real values [n, ...], by the network's tensors."""
+        """Returns the reference's outputs as real values [n, ...], by the network's tensors."""
         return self.real(self.samples.reference)
 
     @property
     def reals(self) -> Arrays:
-        """Return the real values of the inputs, float32 [n, *shape]."""
+        """Returns the real values of the inputs, float32 [n, *shape]."""
         return real_values(self.inputs, self.samples.raw)
 
     @property
     def lone_image(self) -> NetworkInput | None:
-        """Return the input of a model that takes one image of bytes, else None."""
+        """Returns the input of a model that takes one image of bytes, else None."""
         first = next(iter(self.inputs.values()))
         return first if len(self.inputs) == 1 and is_image(first) else None
 
     @property
     def lone_classes(self) -> tuple[str, ...]:
-        """Return the names of the classes of a model that only classifies, else ()."""
+        """Returns the names of the classes of a model that only classifies, else ()."""
         return next(iter(self.class_names.values()), ()) if len(self.tasks) == 1 else ()
 
     @property
     def examples(self) -> str:
-        """Return what the model takes: "images", or "examples" of anything else."""
+        """Returns what the model takes: "images", or "examples" of anything else."""
         return "images" if all(map(is_image, self.inputs.values())) else "examples"
 
     def real(self, integers: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[np.float64]]:
-        """Convert outputs of the .tflite to real values, by the network's tensors."""
+        """Converts outputs of the .tflite to real values, by the network's tensors."""
         return {name: self.gives[name].real(each.astype(np.float64)) for name, each in integers.items()}
 
     def run(self, file: Path) -> Arrays:
-        """Return the integers that the kernels of the reference give for another .tflite with the same ends."""
+        """Returns the integers that the kernels of the reference give for another .tflite with the same ends."""
         return Model(file, (list(self.takes), list(self.gives)), kernels=self.samples.kernels).run(
             self.samples.integers
         )
@@ -152,6 +152,6 @@ def is_image(each: NetworkInput) -> bool:
 
 
 def differing_percent(ours: Mapping[str, NDArray[Any]], theirs: Mapping[str, NDArray[Any]]) -> float:
-    """Return the share, in percent, of the values in which outputs of one shape differ, over all outputs."""
+    """Returns the share, in percent, of the values in which outputs of one shape differ, over all outputs."""
     differ = sum(int(np.count_nonzero(ours[name] != each)) for name, each in theirs.items())
     return round(100 * differ / max(1, sum(each.size for each in theirs.values())), 4)

@@ -24,7 +24,7 @@ _Reals = Mapping[str, NDArray[Any]]
 
 
 def compared(subject: Subject, ours: _Reals, theirs: _Reals, near_lsb: int = NEAR_LSB) -> dict[str, OutputComparison]:
-    """Compare real values [n, ...] by the network's tensors; the result is by output."""
+    """Compares real values [n, ...] by the network's tensors; the result is by output."""
     return {name: _compared(subject, task, (ours, theirs), near_lsb) for name, task in subject.tasks.items()}
 
 
@@ -36,8 +36,10 @@ def _compared(subject: Subject, task: Task, pair: tuple[_Reals, _Reals], near_ls
             for name in task.sizes
         ]
     )
-    mine, other = task.answers(ours), task.answers(theirs)
-    same = None if mine is None or other is None else _percent(mine == other)
+    our_answers, their_answers = task.answers(ours), task.answers(theirs)
+    same = None
+    if our_answers is not None and their_answers is not None:
+        same = _percent(our_answers == their_answers)
     return OutputComparison(
         same_percent=same,
         near_percent=_percent(steps <= near_lsb),
@@ -49,7 +51,7 @@ def _compared(subject: Subject, task: Task, pair: tuple[_Reals, _Reals], near_ls
 def gates(
     wanted: float | None, outputs: Mapping[str, OutputComparison], reference: str, near_lsb: int = NEAR_LSB
 ) -> tuple[Gate, ...]:
-    """Return the gate `min_agreement` with `reference` of each output, in percent; no gate without `wanted`.
+    """Returns the gate `min_agreement` with `reference` of each output, in percent; no gate without `wanted`.
 
     It counts equal answers, or where an output gives real values, those that are near, as they were compared.
     """

@@ -42,7 +42,7 @@ _NO_FAULT = (
 
 
 def build(subject: Subject, options: Mapping[str, Any], out: Path) -> Outcome:
-    """Write the model and a program that runs it. Gates: no known fault of Arm NN affects the model; agreement."""
+    """Writes the model and a program that runs it. Gates: no known fault of Arm NN affects the model; agreement."""
     hint = f"apt-get update && apt-get install -y --no-install-recommends {_PACKAGES}"
     tools.called([_PYTHON, "-c", _PROBE], "The route armnn needs Debian's Arm NN, which is not installed.", hint)
     model = out / "model.tflite"
@@ -78,7 +78,7 @@ def build(subject: Subject, options: Mapping[str, Any], out: Path) -> Outcome:
 
 
 def _answers(outputs: Path, content: inspect.Flatbuffer, subject: Subject) -> dict[str, Any]:
-    """Return the integers [n, ...] that the program wrote, by the network's tensors."""
+    """Returns the integers [n, ...] that the program wrote, by the network's tensors."""
     names = [content.tensors[index].name for index in content.outputs]
     with np.load(outputs) as arrays:
         written = dict(zip(subject.gives, (arrays[name] for name in names), strict=True))

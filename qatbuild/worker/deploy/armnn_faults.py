@@ -28,7 +28,7 @@ _PADS = ("PAD", "PADV2", "MIRROR_PAD")
 
 
 def parser_hint(model: inspect.Flatbuffer) -> str:
-    """Return what to write instead of what the parser refuses, '' if it refuses nothing."""
+    """Returns what to write instead of what the parser refuses, '' if it refuses nothing."""
     texts = []
     if bare := biasless(model):
         texts.append(_BIAS_HINT.format(", ".join(bare)))
@@ -40,7 +40,7 @@ def parser_hint(model: inspect.Flatbuffer) -> str:
 
 
 def biasless(model: inspect.Flatbuffer) -> tuple[str, ...]:
-    """Return the dense layers without a bias (input index -1 in the file), which the parser refuses."""
+    """Returns the dense layers without a bias (input index -1 in the file), which the parser refuses."""
     return tuple(
         model.layer(operator)
         for operator in model.operators
@@ -49,7 +49,7 @@ def biasless(model: inspect.Flatbuffer) -> tuple[str, ...]:
 
 
 def shifted_pads(model: inspect.Flatbuffer) -> tuple[str, ...]:
-    """Return the layers with a standalone PAD and a zero point other than 0, which is padded with raw zeros.
+    """Returns the layers with a standalone PAD and a zero point other than 0, which is padded with raw zeros.
 
     A PAD that is only read by CONV_2D is left out: Arm NN folds it into the convolution, which pads correctly.
     """
@@ -64,7 +64,7 @@ def shifted_pads(model: inspect.Flatbuffer) -> tuple[str, ...]:
 
 
 def shifted_resizes(path: Path) -> tuple[str, ...]:
-    """Return the layers of a .tflite whose resizes have half-pixel centres, which are computed without them.
+    """Returns the layers of a .tflite whose resizes have half-pixel centres, which are computed without them.
 
     All of Keras and TensorFlow 2 have; those of tf.compat.v1.image and with align_corners do not. A nearest resize to a
     whole multiple is the same either way.

@@ -1,4 +1,4 @@
-"""Run a .tflite in Arm NN. This program runs in the Python of Debian's pyarmnn.
+"""Runs a .tflite in Arm NN. This program runs in the Python of Debian's pyarmnn.
 
     /usr/bin/python3 armnn_program.py MODEL.tflite INPUTS OUTPUTS
 
@@ -12,7 +12,7 @@ from typing import Any
 
 
 def main(model: str, inputs_file: str, outputs_file: str) -> None:
-    """Parse the model, optimize it for CpuRef, run the examples one by one."""
+    """Parses the model, optimizes it for CpuRef, runs the examples one by one."""
     import numpy as np  # noqa: PLC0415  Packages of another Python: importing this file must not need them.
     import pyarmnn as ann  # noqa: PLC0415
 

@@ -44,7 +44,7 @@ _CONVERSION = """\
 
 
 def build(subject: Subject, options: Mapping[str, Any], out: Path) -> Outcome:
-    """Write the four files. Gates: they compile without a warning, as C99 and as C++17, and hold the same bytes.
+    """Writes the four files. Gates: they compile without a warning, as C99 and as C++17, and hold the same bytes.
 
     The functions that convert real values must give what the evaluation computed. With the runtime tflm, TFLite Micro
     must have all of the model's operators.
@@ -71,24 +71,21 @@ def build(subject: Subject, options: Mapping[str, Any], out: Path) -> Outcome:
         back = written[: len(written) - len(converted)]
         gates.append(_same_bytes(language, data, back))
         if converted:
-            same = written[len(back) :] == converted
-            got = "those" if same else "others"
-            gates.append(Gate(f"{language} conversions", "the integers and real values of LiteRT", got, passed=same))
+            gates.append(_same_values(language, converted, written[len(back) :]))
     rerun = subject.work / "round_trip.tflite"
     rerun.write_bytes(back)
-    figures: dict[str, Any] = {
-        "array": names.array,
-        "model_bytes": len(data),
-        "vectors": count,
-        "operators": list(needed.adders),
-        "missing_operators": list(needed.missing),
-    }
     return Outcome(
         artifact="model_data.cc",
         versions=versions,
         answers={"model_data.cc": subject.real(subject.run(rerun))},
         gates=tuple(gates),
-        figures=figures,
+        figures={
+            "array": names.array,
+            "model_bytes": len(data),
+            "vectors": count,
+            "operators": list(needed.adders),
+            "missing_operators": list(needed.missing),
+        },
         notes=(f"{len(data):,} bytes in flash", f"{len(needed.adders)} operators", f"{count} test vectors"),
         warnings=warnings,
     )
@@ -144,7 +141,7 @@ const unsigned int {names.array}_size = {len(data)};
 
 
 def _round_trip(compiler: Path, language: str, names: Names, out: Path, work: Path) -> bytes:
-    """Compile and run a program with the artifacts; return the bytes that it writes."""
+    """Compiles and runs a program with the artifacts; returns the bytes that it writes."""
     kind, standard = ("c", "c99") if language == "C99" else ("c++", "c++17")
     main, program = work / f"main_{kind[-1]}.txt", work / f"round_trip_{standard}"
     main.write_text(_program(names), encoding="utf-8")
@@ -155,7 +152,7 @@ def _round_trip(compiler: Path, language: str, names: Names, out: Path, work: Pa
 
 
 def _program(names: Names) -> str:
-    """Return a program that writes the model's bytes, then the test vectors as the functions convert them."""
+    """Returns a program that writes the model's bytes, then the test vectors as the functions convert them."""
     ends = (*names.inputs, *names.outputs)
     sizes = "".join(_SIZE.format(prefix=names.prefix, array=each.array, macro=each.macro) for each in ends)
     calls = [(each, "quantize", f"real_{each.array}", f"{each.tensor.dtype}_t") for each in names.quantized]
@@ -175,7 +172,7 @@ def _program(names: Names) -> str:
 
 
 def _converted(names: Names, subject: Subject, count: int) -> bytes:
-    """Return what the functions must make of the test vectors."""
+    """Returns what the functions must make of the test vectors."""
     integers = [subject.samples.integers[each.key][:count].tobytes() for each in names.quantized]
     reals = subject.reference
     return b"".join([*integers, *(reals[each.key][:count].astype(np.float32).tobytes() for each in names.dequantized)])
@@ -184,3 +181,8 @@ def _converted(names: Names, subject: Subject, count: int) -> bytes:
 def _same_bytes(language: str, data: bytes, back: bytes) -> Gate:
     got = f"{len(data):,} bytes" if back == data else f"{len(back):,} bytes, which differ"
     return Gate(f"{language} round trip", f"{len(data):,} bytes", got, passed=back == data)
+
+
+def _same_values(language: str, expected: bytes, values: bytes) -> Gate:
+    got = "those" if values == expected else "others"
+    return Gate(f"{language} conversions", "the integers and real values of LiteRT", got, passed=values == expected)

@@ -78,7 +78,7 @@ class Names(NamedTuple):
 
 
 def names(name: str, subject: Subject) -> Names:
-    """Return the names of the model `name`; those of its ends only if there are several inputs, or outputs."""
+    """Returns the names of the model `name`; those of its ends only if there are several inputs, or outputs."""
     prefix, macro = f"g_{name}_", f"{name.upper()}_"
     real_inputs = {each for each, taken in subject.inputs.items() if isinstance(taken.scaling, RealInput)}
     real_outputs = subject.gives.keys() - subject.class_names.keys()
@@ -108,7 +108,7 @@ def _ends(side: str, tensors: Mapping[str, IntegerTensor], real: Collection[str]
 
 
 def _note(end: End, scaling: InputScaling) -> str:
-    """Return what scale and zero point do not say of an input of bytes: its order of colours, scalings by channel."""
+    """Returns what scale and zero point do not say of an input of bytes: its order of colours, scalings by channel."""
     texts = []
     if isinstance(scaling, Scaling) and scaling.order != "rgb":
         texts.append(f"its channels are in the order {scaling.order}")
@@ -123,13 +123,13 @@ def _note(end: End, scaling: InputScaling) -> str:
 
 
 def guarded(guard: str, includes: Iterable[str], body: str) -> str:
-    """Return the text of a header."""
+    """Returns the text of a header."""
     lines = "".join(f"#include <{name}>\n" for name in includes)
     return f"#ifndef {guard}_\n#define {guard}_\n\n{lines}\n{body}\n#endif  // {guard}_\n"
 
 
 def io_header(model: Names, needed: Resolver) -> str:
-    """Return model_io.h."""
+    """Returns model_io.h."""
     title = "INPUT, OUTPUT" if max(len(model.inputs), len(model.outputs)) == 1 else "INPUTS, OUTPUTS"
     lines = [f"// {title}: real = (integer - ZERO_POINT) * SCALE"]
     for side in (model.inputs, model.outputs):
@@ -174,13 +174,13 @@ def _function(template: str, end: End, prefix: str) -> str:
 
 
 def c_float(value: float) -> str:
-    """Return the literal of a float."""
+    """Returns the literal of a float."""
     text = f"{value:.9g}"
     return f"{text}f" if "." in text or "e" in text else f"{text}.0f"
 
 
 def vectors(model: Names, subject: Subject, count: int) -> str:
-    """Return test_vectors.h with `count` examples."""
+    """Returns test_vectors.h with `count` examples."""
     samples, prefix, tables = subject.samples, model.prefix, []
     for end, rows in [
         *((end, samples.integers[end.key]) for end in model.inputs),

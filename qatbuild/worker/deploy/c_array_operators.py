@@ -29,7 +29,7 @@ class Resolver(NamedTuple):
 
 
 def resolver(operators: Iterable[str]) -> Resolver:
-    """Return what a resolver needs for the operators of a .tflite, which may repeat: CONV_2D, SOFTMAX."""
+    """Returns what a resolver needs for the operators of a .tflite, which may repeat: CONV_2D, SOFTMAX."""
     names = sorted(set(operators))
     adders = {name: _BY_OPERATOR.get(name.replace("_", "").lower()) for name in names}
     return Resolver(

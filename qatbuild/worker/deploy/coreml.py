@@ -30,13 +30,14 @@ from qatbuild.worker.deploy import (
 )
 
 _DATE = "com.github.apple.coremltools.conversion_date"
+_KINDS = ("mlprogram", "neuralnetwork")
 _HALF_STEP = 0.51
 """Half a quantization step, and a margin for rounding."""
 _WHY = "the weights in the Core ML files cannot be matched to the graph's, and Core ML predicts on macOS only"
 
 
 def build(subject: Subject, options: Mapping[str, Any], out: Path) -> Outcome:
-    """Write both models, labels and the files for a Mac. Gates: dequantized weights; agreement with the float graph.
+    """Writes both models, labels and the files for a Mac. Gates: dequantized weights; agreement with the float graph.
 
     Each weight must be within half a step of 8 bits of the float graph's.
     """
@@ -44,22 +45,13 @@ def build(subject: Subject, options: Mapping[str, Any], out: Path) -> Outcome:
     assert subject.graphs is not None
     float_graph = subject.graphs.float
     graph = graph_def.read(float_graph)
-    floats = {kind: _converted(coremltools, subject, options, graph, kind) for kind in ("mlprogram", "neuralnetwork")}
+    program, network = (_converted(coremltools, subject, options, graph, kind) for kind in _KINDS)
     package, model = out / "model.mlpackage", out / "model.mlmodel"
-    config = coremltools.optimize.coreml.OptimizationConfig(
-        global_config=coremltools.optimize.coreml.OpLinearQuantizerConfig(mode="linear_symmetric", weight_threshold=0)
-    )
-    program = coremltools.optimize.coreml.linear_quantize_weights(floats["mlprogram"], config)
-    _save(program, package)
-    network = coremltools.models.neural_network.quantization_utils.quantize_weights(floats["neuralnetwork"], 8)
-    _save(network, model)
-    coreml_ends.write_for_a_mac(subject, out, as_images=bool(options["image_input"]))
     quantized = {
-        package.name: coreml_weights.of_program(
-            coremltools, floats["mlprogram"], coremltools.models.MLModel(str(package))
-        ),
-        model.name: coreml_weights.of_network(floats["neuralnetwork"], coremltools.models.MLModel(str(model))),
+        package.name: _program_in_8_bits(coremltools, program, package),
+        model.name: _network_in_8_bits(coremltools, network, model),
     }
+    coreml_ends.write_for_a_mac(subject, out, as_images=bool(options["image_input"]))
     truth = graphs.run(graph, subject)
     answers: dict[str, dict[str, NDArray[Any]]] = {}
     for name, weights in quantized.items():
@@ -90,8 +82,22 @@ def build(subject: Subject, options: Mapping[str, Any], out: Path) -> Outcome:
     )
 
 
+def _program_in_8_bits(coremltools: Any, program: Any, to: Path) -> dict[str, coreml_weights.Weights]:
+    """Writes an ML program with 8-bit weights; returns these weights, as they are read back."""
+    quantizer = coremltools.optimize.coreml.OpLinearQuantizerConfig(mode="linear_symmetric", weight_threshold=0)
+    config = coremltools.optimize.coreml.OptimizationConfig(global_config=quantizer)
+    _save(coremltools.optimize.coreml.linear_quantize_weights(program, config), to)
+    return coreml_weights.of_program(coremltools, program, coremltools.models.MLModel(str(to)))
+
+
+def _network_in_8_bits(coremltools: Any, network: Any, to: Path) -> dict[str, coreml_weights.Weights]:
+    """Writes a neural network with 8-bit weights; returns these weights, as they are read back."""
+    _save(coremltools.models.neural_network.quantization_utils.quantize_weights(network, 8), to)
+    return coreml_weights.of_network(network, coremltools.models.MLModel(str(to)))
+
+
 def _converted(coremltools: Any, subject: Subject, options: Mapping[str, Any], graph: Any, kind: str) -> Any:
-    """Convert the float graph to a Core ML model; `kind` is mlprogram or neuralnetwork."""
+    """Converts the float graph to a Core ML model; `kind` is mlprogram or neuralnetwork."""
     inputs = coreml_ends.inputs(coremltools, subject, as_images=bool(options["image_input"]))
     precision = {"compute_precision": coremltools.precision.FLOAT32} if kind == "mlprogram" else {}
     try:
@@ -108,7 +114,7 @@ def _converted(coremltools: Any, subject: Subject, options: Mapping[str, Any], g
 
 
 def _save(model: Any, path: Path) -> None:
-    """Write a model without date and random identifiers, so that equal models have equal bytes."""
+    """Writes a model without date and random identifiers, so that equal models have equal bytes."""
     model.user_defined_metadata.pop(_DATE, None)
     model.save(str(path))
     for part in path.rglob("*.mlmodel"):

@@ -61,7 +61,7 @@ for file in ("model.mlpackage", "model.mlmodel"):
 
 
 def inputs(coremltools: Any, subject: Subject, *, as_images: bool) -> list[Any]:
-    """Return the types of the inputs: images, with their scaling, or tensors of real values."""
+    """Returns the types of the inputs: images, with their scaling, or tensors of real values."""
     assert subject.graphs is not None
     taken = []
     for name, operation in subject.graphs.inputs.items():
@@ -74,7 +74,7 @@ def inputs(coremltools: Any, subject: Subject, *, as_images: bool) -> list[Any]:
 
 
 def _image(coremltools: Any, operation: str, each: NetworkInput) -> Any:
-    """Return the type of an image; DeployError if it has neither 1 nor 3 channels."""
+    """Returns the type of an image; DeployError if it has neither 1 nor 3 channels."""
     assert isinstance(each.scaling, Scaling)
     channels = each.shape[2]
     if channels not in _CHANNELS:
@@ -91,7 +91,7 @@ def _image(coremltools: Any, operation: str, each: NetworkInput) -> Any:
 
 
 def outputs(coremltools: Any, subject: Subject) -> dict[str, Any]:
-    """Return the arguments for the outputs: those of a classifier, or tensors."""
+    """Returns the arguments for the outputs: those of a classifier, or tensors."""
     assert subject.graphs is not None
     arguments = {"outputs": [coremltools.TensorType(name=operation) for operation in subject.graphs.outputs.values()]}
     if subject.lone_classes:
@@ -100,7 +100,7 @@ def outputs(coremltools: Any, subject: Subject) -> dict[str, Any]:
 
 
 def write_for_a_mac(subject: Subject, out: Path, *, as_images: bool) -> None:
-    """Write predict_on_mac.py, its examples and what LiteRT gives for them, and labels.txt of a classifier."""
+    """Writes predict_on_mac.py, its examples and what LiteRT gives for them, and labels.txt of a classifier."""
     assert subject.graphs is not None
     operations, reals = subject.graphs.inputs, subject.reals
     images = [name for name, each in subject.inputs.items() if as_images and is_image(each)]
@@ -118,7 +118,7 @@ def write_for_a_mac(subject: Subject, out: Path, *, as_images: bool) -> None:
 
 
 def _as_taken(subject: Subject, name: str) -> NDArray[Any]:
-    """Return the bytes of an image as Core ML takes them: it turns the colours itself."""
+    """Returns the bytes of an image as Core ML takes them: it turns the colours itself."""
     raw, scaling = subject.samples.raw[name], subject.inputs[name].scaling
     return raw[..., ::-1] if isinstance(scaling, Scaling) and scaling.order == "bgr" else raw
 

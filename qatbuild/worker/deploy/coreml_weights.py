@@ -36,13 +36,13 @@ class Weights:
 
     @property
     def error_steps(self) -> float:
-        """Return the largest difference between the two, in quantization steps of the channel."""
+        """Returns the largest difference between the two, in quantization steps of the channel."""
         steps = np.maximum(self.step, np.finfo(np.float32).tiny).reshape(-1, *[1] * (self.exact.ndim - 1))
         return float((np.abs(self.exact - self.dequantized) / steps).max())
 
 
 def of_program(tools: Any, exact: Any, quantized: Any) -> dict[str, Weights]:
-    """Return the weights of an ML program and of its quantized form, by name of the constant."""
+    """Returns the weights of an ML program and of its quantized form, by name of the constant."""
     read = tools.optimize.coreml.get_weights_metadata
     floats = {name: each.val for name, each in read(exact, weight_threshold=0).items()}
     parts = {name: each.val for name, each in read(quantized, weight_threshold=0).items()}
@@ -59,7 +59,7 @@ def of_program(tools: Any, exact: Any, quantized: Any) -> dict[str, Weights]:
 
 
 def _single_steps(quantized: Any) -> dict[str, tuple[NDArray[np.float32], NDArray[np.float32]]]:
-    """Return scale and zero point [1] of weights with one step for all, which the list of large constants lacks."""
+    """Returns scale and zero point [1] of weights with one step for all, which the list of large constants lacks."""
     main = quantized.get_spec().mlProgram.functions["main"]
     steps = {}
     for operation in main.block_specializations[main.opset].operations:
@@ -73,7 +73,7 @@ def _single_steps(quantized: Any) -> dict[str, tuple[NDArray[np.float32], NDArra
 
 
 def of_network(exact: Any, quantized: Any) -> dict[str, Weights]:
-    """Return the weights of a neural network and of its quantized form, by name of the layer."""
+    """Returns the weights of a neural network and of its quantized form, by name of the layer."""
     exact_layers = {layer.name: layer for layer in _layers(exact)}
     weights = {}
     for layer in _layers(quantized):
@@ -94,13 +94,13 @@ def of_network(exact: Any, quantized: Any) -> dict[str, Weights]:
 
 
 def _layers(network: Any) -> Any:
-    """Return the layers of a neural network, which may be a classifier."""
+    """Returns the layers of a neural network, which may be a classifier."""
     spec = network.get_spec()
     return getattr(spec, spec.WhichOneof("Type")).layers
 
 
 def put_into(path: Path, weights: Mapping[str, Weights]) -> Any:
-    """Return the GraphDef of a file with dequantized weights; None if a layer matches none of them.
+    """Returns the GraphDef of a file with dequantized weights; None if a layer matches none of them.
 
     Core ML folds a batch norm into the weights of its layer, channel by channel: a match may differ by a factor per
     channel, and the weights are divided by this factor.
@@ -138,7 +138,7 @@ def _weights(
 
 
 def _factor(ours: NDArray[np.float32], theirs: NDArray[np.float32]) -> NDArray[np.float32] | None:
-    """Return the factors [out, 1, ...] with theirs = factor * ours [out, ...] per channel; None if no factors fit."""
+    """Returns the factors [out, 1, ...] with theirs = factor * ours [out, ...] per channel; None if no factors fit."""
     if ours.shape != theirs.shape:
         return None
     axes = tuple(range(1, ours.ndim))

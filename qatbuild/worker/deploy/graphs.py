@@ -1,4 +1,4 @@
-"""Run a network's frozen graphs on a route's samples."""
+"""Runs a network's frozen graphs on a route's samples."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _BATCH = 100
 
 
 def run(definition: tf.compat.v1.GraphDef, subject: Subject) -> dict[str, NDArray[Any]]:
-    """Return the results [n, ...] of a GraphDef of the subject's network on its samples, by the network's tensors."""
+    """Returns the results [n, ...] of a GraphDef of the subject's network on its samples, by the network's tensors."""
     assert subject.graphs is not None
     reals = {f"{subject.graphs.inputs[name]}:0": values for name, values in subject.reals.items()}
     parts: list[dict[str, NDArray[np.float32]]] = []

@@ -24,7 +24,7 @@ _PROBABILITY_STEP = 1 / 256
 
 
 def build(subject: Subject, options: Mapping[str, Any], out: Path) -> Outcome:
-    """Write model.tflite, its labels and benchmark.json. Gates: unchanged outputs; the metadata reads back."""
+    """Writes model.tflite, its labels and benchmark.json. Gates: unchanged outputs; the metadata reads back."""
     written = _metadata(subject, options)
     model = out / "model.tflite"
     metadata.write(subject.tflite, written, model)
@@ -58,7 +58,7 @@ def _metadata(subject: Subject, options: Mapping[str, Any]) -> metadata.Metadata
 
 
 def _input(subject: Subject, name: str) -> metadata.End:
-    """Return an image with its normalization, or features, whose description says how to make integers of them."""
+    """Returns an image with its normalization, or features, whose description says how to make integers of them."""
     each, tensor = subject.inputs[name], subject.takes[name]
     if (
         isinstance(each.scaling, Scaling)
@@ -88,7 +88,7 @@ def _input(subject: Subject, name: str) -> metadata.End:
 
 
 def _output(subject: Subject, name: str) -> metadata.End:
-    """Return the probabilities of classes with their labels, or real values."""
+    """Returns the probabilities of classes with their labels, or real values."""
     tensor = subject.gives[name]
     file = metadata.LABELS_FILE if len(subject.gives) == 1 else f"{name}_{metadata.LABELS_FILE}"
     labels = subject.class_names.get(name, ())
@@ -100,14 +100,14 @@ def _output(subject: Subject, name: str) -> metadata.End:
 
 
 def _features(name: str, text: str, tensor: IntegerTensor) -> metadata.End:
-    """Return the metadata of a tensor that is no image; its limits are real values in float32, as the file has them."""
+    """Returns the metadata of a tensor that is no image; its limits are real values in float32, as in the file."""
     limits = np.iinfo(tensor.dtype)
     lowest, highest = (float(np.float32(tensor.real(float(limit)))) for limit in (limits.min, limits.max))
     return metadata.End(name, text, lowest, highest)
 
 
 def _figures(written: metadata.Metadata) -> tuple[dict[str, Any], tuple[str, ...]]:
-    """Return figures of the metadata, and a few in words: normalizations of images, and numbers of labels."""
+    """Returns figures of the metadata, and a few in words: normalizations of images, and numbers of labels."""
     labels = {each.name: len(each.labels) for each in written.outputs if each.labels}
     images = [each for each in written.inputs if each.image is not None]
     several = max(len(written.inputs), len(written.outputs)) > 1
@@ -126,7 +126,7 @@ def _gates(same: bool, written: metadata.Metadata, back: metadata.Metadata) -> t
 
 
 def _refusals(subject: Subject, written: metadata.Metadata) -> tuple[str, ...]:
-    """Warn about readers of the metadata that refuse the model, as tried with tflite-support 0.4.4."""
+    """Warns about readers of the metadata that refuse the model, as tried with tflite-support 0.4.4."""
     if not subject.lone_image or not subject.lone_classes:
         return ()
     channels = subject.lone_image.shape[2]

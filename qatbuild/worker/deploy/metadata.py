@@ -69,7 +69,7 @@ class Metadata:
 
 
 def write(model: Path, metadata: Metadata, target: Path) -> None:
-    """Write the .tflite file `target`: the model with metadata and labels. Equal arguments give equal bytes."""
+    """Writes the .tflite file `target`: the model with metadata and labels. Equal arguments give equal bytes."""
     content = flatbuffer_utils.read_model(str(model))
     buffer = flatbuffer_utils.schema_fb.BufferT()
     buffer.data = list(_packed(metadata))
@@ -87,7 +87,7 @@ def write(model: Path, metadata: Metadata, target: Path) -> None:
 
 
 def read(path: Path) -> Metadata:
-    """Read the metadata of a .tflite file; KeyError if it has no metadata."""
+    """Reads the metadata of a .tflite file; KeyError if it has no metadata."""
     content = flatbuffer_utils.read_model(str(path))
     buffers = {entry.name: entry.buffer for entry in content.metadata or []}
     data = bytes(content.buffers[buffers[ENTRY]].data)
@@ -139,7 +139,7 @@ def _packed(metadata: Metadata) -> bytes:
 
 
 def _written(writer: _Writer, end: End) -> int:
-    """Write the table of an input or output; return its offset."""
+    """Writes the table of an input or output; returns its offset."""
     fields: _Fields = {}
     if end.image is None:
         kind, content = _FEATURE, writer.table({})

@@ -20,7 +20,7 @@ _BATCH = 100
 
 
 def build(subject: Subject, options: Mapping[str, Any], out: Path) -> Outcome:
-    """Write model.onnx. Gates: onnx's checker accepts it; agreement."""
+    """Writes model.onnx. Gates: onnx's checker accepts it; agreement."""
     for name in ("onnx", "onnxruntime", "tf2onnx"):
         tools.module(name, "onnx")
     onnx, tf2onnx = tools.module("onnx", "onnx"), tools.module("tf2onnx.convert", "onnx")
@@ -51,7 +51,7 @@ def build(subject: Subject, options: Mapping[str, Any], out: Path) -> Outcome:
 
 
 def _run(path: Path, subject: Subject) -> dict[str, Any]:
-    """Return the integer outputs of onnxruntime [n, ...], by the network's tensors."""
+    """Returns the integer outputs of onnxruntime [n, ...], by the network's tensors."""
     runtime = tools.module("onnxruntime", "onnx")
     takes, gives = _names(subject)
     integers = {takes[name]: values for name, values in subject.samples.integers.items()}
@@ -69,7 +69,7 @@ def _run(path: Path, subject: Subject) -> dict[str, Any]:
 
 
 def _names(subject: Subject) -> tuple[dict[str, str], dict[str, str]]:
-    """Return the names of the .tflite's tensors, which tf2onnx keeps: (by input, by the network's tensors)."""
+    """Returns the names of the .tflite's tensors, which tf2onnx keeps: (by input, by the network's tensors)."""
     model = inspect.read(subject.tflite)
     takes, gives = ([model.tensors[index].name for index in side] for side in (model.inputs, model.outputs))
     return dict(zip(subject.takes, takes, strict=True)), dict(zip(subject.gives, gives, strict=True))

@@ -28,7 +28,7 @@ _ZIP_LEVEL = 9
 
 
 def build(subject: Subject, options: Mapping[str, Any], out: Path) -> Outcome:
-    """Write rounded_graph.pb and baked_graph.pb. Gates: baked is bit-identical; rounded agrees with its original."""
+    """Writes rounded_graph.pb and baked_graph.pb. Gates: baked is bit-identical; rounded agrees with its original."""
     assert subject.graphs is not None
     frozen_graph, float_graph, _, outputs = subject.graphs
     original = float_graph if options["graph"] == "float" else frozen_graph
@@ -68,7 +68,7 @@ def _identical(baked: Mapping[str, NDArray[Any]], frozen: Mapping[str, NDArray[A
 
 
 def rounded_weights(definition: Any, num_steps: int) -> Any:
-    """Apply the transform round_weights to a GraphDef, in place."""
+    """Applies the transform round_weights to a GraphDef, in place."""
     for node in definition.node:
         if node.op == "Const" and node.attr["dtype"].type == tf.float32.as_datatype_enum:
             values = graph_def.constant(node)
@@ -78,7 +78,7 @@ def rounded_weights(definition: Any, num_steps: int) -> Any:
 
 
 def rounded_values(values: NDArray[np.float32], num_steps: int) -> NDArray[np.float32]:
-    """Round values to the middles of `num_steps` equal steps between minimum and maximum.
+    """Rounds values to the middles of `num_steps` equal steps between minimum and maximum.
 
     As in the original transform: the highest is at least the smallest positive float, so that negative values are
     spread up to 0; the highest value itself falls into an additional step; and 0.0 is not kept.
@@ -93,7 +93,7 @@ def rounded_values(values: NDArray[np.float32], num_steps: int) -> NDArray[np.fl
 
 
 def baked_weights(definition: Any, outputs: Collection[str]) -> Any:
-    """Return a GraphDef in which every fake quantization of constants reads its own result.
+    """Returns a GraphDef in which every fake quantization of constants reads its own result.
 
     The fake quantization stays, because a converter reads its range; it does not change its own results.
     """

@@ -41,7 +41,7 @@ test -n "$TF" || {{ echo "${{PYTHON:-python3}} has no tensorflow: PYTHON=.../bin
 
 
 def build(subject: Subject, options: Mapping[str, Any], out: Path) -> Outcome:
-    """Write graph, program and build.sh. Gate: the program's outputs equal Python's, up to `tolerance`."""
+    """Writes graph, program and build.sh. Gate: the program's outputs equal Python's, up to `tolerance`."""
     assert subject.graphs is not None
     _check_library()
     graph = out / "frozen_graph.pb"
@@ -79,7 +79,7 @@ def build(subject: Subject, options: Mapping[str, Any], out: Path) -> Outcome:
 
 
 def _ends(subject: Subject, file: Callable[[str, str], str]) -> list[str]:
-    """Return the program's arguments for inputs and outputs; `file` makes a path of "input" or "output" and a name."""
+    """Returns the program's arguments for inputs and outputs; `file` makes a path of "input" or "output" and a name."""
     assert subject.graphs is not None
     arguments = []
     for name, each in subject.inputs.items():
@@ -94,7 +94,7 @@ def _ends(subject: Subject, file: Callable[[str, str], str]) -> list[str]:
 
 
 def _files(subject: Subject) -> str:
-    """Say in words what the files of the call are."""
+    """Says in words what the files of the call are."""
     takes = [
         f"{_in_words('input', name)} holds {'bytes' if each.dtype == 'uint8' else 'floats'} {_shape(each.shape)}"
         for name, each in subject.inputs.items()
@@ -112,7 +112,7 @@ def _shape(shape: tuple[int, ...]) -> str:
 
 
 def _in_words(side: str, name: str) -> str:
-    """Return what stands for a file in the call: INPUT_IMAGES."""
+    """Returns what stands for a file in the call: INPUT_IMAGES."""
     return _file(side, name).removesuffix(".bin").upper()
 
 
@@ -121,13 +121,13 @@ def _file(side: str, name: str) -> str:
 
 
 def _difference(ours: NDArray[Any], theirs: NDArray[Any]) -> float:
-    """Return the largest difference, as a part of the largest value where that is greater than 1."""
+    """Returns the largest difference, as a part of the largest value where that is greater than 1."""
     largest = max(1.0, float(np.abs(theirs).max(initial=0)))
     return float(np.abs(ours.astype(np.float64) - theirs).max(initial=0)) / largest
 
 
 def _check_library() -> None:
-    """Raise DeployError if the installed TensorFlow has no library for C programs."""
+    """Raises DeployError if the installed TensorFlow has no library for C programs."""
     home = Path(tf.__file__).parent
     missing = [name for name in _LIBRARIES if not (home / name).is_file()]
     if missing:

@@ -19,7 +19,7 @@ _PACKAGES = {"ethosu": "ethos-u-vela"}
 
 
 def module(name: str, route: str) -> ModuleType:
-    """Import the module `name`, a dependency of the extra with the route's name."""
+    """Imports the module `name`, a dependency of the extra with the route's name."""
     try:
         return importlib.import_module(name)
     except ImportError as fault:
@@ -30,7 +30,7 @@ def module(name: str, route: str) -> ModuleType:
 
 
 def program(*names: str, route: str, debian: str) -> Path:
-    """Return the path of the first installed program of several; `debian` names packages with one of them."""
+    """Returns the path of the first installed program of several; `debian` names packages with one of them."""
     path = next((path for name in names if (path := shutil.which(name))), None)
     if path is None:
         facts, hint = [("missing", " or ".join(names))], f"apt-get install {debian}"
@@ -39,18 +39,18 @@ def program(*names: str, route: str, debian: str) -> Path:
 
 
 def beside_python(name: str) -> Path | None:
-    """Return the path of a console script of this environment; None if it is not installed."""
+    """Returns the path of a console script of this environment; None if it is not installed."""
     path = Path(sys.executable).with_name(name)
     return path if path.is_file() else None
 
 
 def version(package: str) -> str:
-    """Return the installed version of a pip package."""
+    """Returns the installed version of a pip package."""
     return metadata.version(package)
 
 
 def called(command: Sequence[object], what: str, hint: str = "", cwd: Path | None = None) -> str:
-    """Run a command and return its output; DeployError with `what` and the end of the output if it fails."""
+    """Runs a command and returns its output; DeployError with `what` and the end of the output if it fails."""
     done = subprocess.run(
         list(map(str, command)), cwd=cwd, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False
     )
@@ -63,7 +63,7 @@ def called(command: Sequence[object], what: str, hint: str = "", cwd: Path | Non
 
 
 def _end(printed: str) -> str:
-    """Return the last lines of an output; of a Python traceback, only the exception."""
+    """Returns the last lines of an output; of a Python traceback, only the exception."""
     before, traceback, after = printed.rpartition("Traceback (most recent call last):\n")
     if traceback:
         raised = [line for line in after.splitlines() if not line.startswith(" ")]
@@ -72,7 +72,7 @@ def _end(printed: str) -> str:
 
 
 def output(*command: str | Path) -> bytes:
-    """Run a command and return its output as bytes; DeployError if it fails."""
+    """Runs a command and returns its output as bytes; DeployError if it fails."""
     done = subprocess.run(list(map(str, command)), stdout=subprocess.PIPE, check=False)
     if done.returncode:
         facts = [("program", Path(command[0]).name), ("status", done.returncode)]

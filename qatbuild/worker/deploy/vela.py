@@ -44,7 +44,7 @@ _WHY = (
 
 
 def build(subject: Subject, options: Mapping[str, Any], out: Path) -> Outcome:
-    """Write model_vela.tflite, Vela's summary and its report. Gate: the share of operators on the NPU."""
+    """Writes model_vela.tflite, Vela's summary and its report. Gate: the share of operators on the NPU."""
     printed = _compile(subject, options, out)
     (out / "vela.txt").write_text("".join(printed.partition("Network summary")[1:]) or printed, encoding="utf-8")
     compiled = out / f"{subject.tflite.stem}_vela.tflite"
@@ -64,7 +64,7 @@ def build(subject: Subject, options: Mapping[str, Any], out: Path) -> Outcome:
 
 
 def _compile(subject: Subject, options: Mapping[str, Any], out: Path) -> str:
-    """Run Vela and return its output."""
+    """Runs Vela and returns its output."""
     tools.module("ethosu.vela", "vela")
     config = subject.sources.get("config")
     if config is not None and not config.is_file():
@@ -101,7 +101,7 @@ def _notes(figures: Mapping[str, Any]) -> tuple[str, ...]:
 
 
 def on_cpu(compiled: inspect.Flatbuffer) -> tuple[str, ...]:
-    """Return the operators of a compiled model that run on the CPU, by layer; Vela leaves them unchanged."""
+    """Returns the operators of a compiled model that run on the CPU, by layer; Vela leaves them unchanged."""
     rest = [operator for operator in compiled.operators if operator.name != _NPU_OPERATOR]
     return tuple(f"{compiled.layer(operator)} ({operator.name})" for operator in rest)
 
@@ -117,12 +117,12 @@ def _ends(model: inspect.Flatbuffer) -> str:
 
 
 def _scaling(end: inspect.Tensor) -> str:
-    """Return scale and zero point in words; whole numbers, such as classes, have none."""
+    """Returns scale and zero point in words; whole numbers, such as classes, have none."""
     return f"scale {end.scales[0]:.7g}, zero point {end.zero_points[0]}" if end.scales else "whole numbers"
 
 
 def _counts(printed: str) -> dict[str, int]:
-    """Return Vela's own counts of operators, after its rewrite."""
+    """Returns Vela's own counts of operators, after its rewrite."""
     counts = {kind: int(number) for kind, number in re.findall(r"^(CPU|NPU) operators = (\d+)", printed, re.MULTILINE)}
     if set(counts) != {"CPU", "NPU"}:
         raise DeployError("Vela's output lacks the numbers of CPU and NPU operators.", [("its end", printed[-500:])])
@@ -130,7 +130,7 @@ def _counts(printed: str) -> dict[str, int]:
 
 
 def _reasons(printed: str) -> list[str]:
-    """Return Vela's reasons for operators on the CPU, in its own words."""
+    """Returns Vela's reasons for operators on the CPU, in its own words."""
     blocks = re.findall(r"^Warning \(.*?\) operator: (\w+),.*\n((?:\S.*\n)*)", printed, re.MULTILINE)
     return list(dict.fromkeys(f"{name}: {' '.join(text.split())}" for name, text in blocks))
 

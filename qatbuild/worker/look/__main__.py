@@ -1,4 +1,4 @@
-"""Answer a question about data or a network: JSON on stdin, JSON on stdout.
+"""Answers a question about data or a network: JSON on stdin, JSON on stdout.
 
     python -m qatbuild.worker.look data|speed
 
@@ -19,7 +19,7 @@ EXPECTED_FAILURE = 1
 
 
 def main(name: str) -> int:
-    """Answer the question on stdin; what libraries print goes to stderr."""
+    """Answers the question on stdin; what libraries print goes to stderr."""
     answers = os.dup(1)
     os.dup2(2, 1)
     question = QUESTIONS[name].of(json.load(sys.stdin))

@@ -43,7 +43,7 @@ class _Columns(NamedTuple):
 
 
 def answer(question: DataQuestion) -> DataLook:
-    """Look at the data of a question; DatasetError if no spec could use them, with what to do."""
+    """Looks at the data of a question; DatasetError if no spec could use them, with what to do."""
     place = kinds.place(Path(question.path))
     network = keras_config.look(Path(question.network)) if question.network else NetworkLook()
     if place.kind == "images":
@@ -64,7 +64,7 @@ def answer(question: DataQuestion) -> DataLook:
 
 
 def _sized(question: DataQuestion, network: NetworkLook) -> DataQuestion:
-    """Return the question with the size that the network takes, if it asks for none."""
+    """Returns the question with the size that the network takes, if it asks for none."""
     sizes = network.shape[:-1]
     if question.size or len(sizes) != 2 or None in sizes:  # noqa: PLR2004
         return question
@@ -76,7 +76,7 @@ def _size(question: DataQuestion) -> tuple[int, int] | None:
 
 
 def _loaded(source: Source, downloads: Path, question: DataQuestion) -> datasets.Dataset:
-    """Load data that are no files of pictures; encoded pictures of several sizes get one."""
+    """Loads data that are no files of pictures; encoded pictures of several sizes get one."""
     try:
         return datasets.load(source, downloads)
     except DatasetError as error:
@@ -152,7 +152,7 @@ def _look(columns: _Columns, source: Source, notes: Sequence[str], network: Netw
 
 
 def _fields(source: Source) -> dict[str, Any]:
-    """Return the fields of the spec's `dataset` that are not what they are by default, without paths."""
+    """Returns the fields of the spec's `dataset` that are not what they are by default, without paths."""
     fields = {name: value for name, value in source._asdict().items() if value != Source._field_defaults.get(name)}
     if source.features:
         fields["features"] = {name: _feature(each) for name, each in source.features.items()}

@@ -47,7 +47,7 @@ class _Headers(NamedTuple):
 
 
 def look_at_pictures(place: Place, question: DataQuestion) -> PictureLook:
-    """List all pictures, look at some; DatasetError if they do not lie as pictures do, or all are damaged."""
+    """Lists all pictures, looks at some; DatasetError if they do not lie as pictures do, or all are damaged."""
     table = str(place.table) if place.table else None
     names = None if table else layout.unusual(layout.split_folders(place.path))
     source = Source("images", place.path, labels=question.labels, table=table, splits=names)
@@ -80,7 +80,7 @@ def _all_damaged(place: Place, headers: _Headers) -> DatasetError:
 
 
 def _listed(source: Source, folder: Path) -> tuple[Listed, Sequence[str], bool]:
-    """Return the pictures, the classes, and whether files without a picture's name are among them."""
+    """Returns the pictures, the classes, and whether files without a picture's name are among them."""
     try:
         return *_listing(source, folder), False
     except DatasetError:
@@ -111,7 +111,7 @@ def _headers(splits: Listed) -> _Headers:
 
 
 def _size(headers: _Headers, question: DataQuestion) -> tuple[int, int] | None:
-    """Return the size to which pictures are brought; None if all have one that is not too large."""
+    """Returns the size to which pictures are brought; None if all have one that is not too large."""
     if question.size:
         return question.size[0], question.size[1]
     sizes = Counter((each.height, each.width) for _, _, each in headers.read)
@@ -125,7 +125,7 @@ def _size(headers: _Headers, question: DataQuestion) -> tuple[int, int] | None:
 
 
 def _sample(headers: _Headers, shape: tuple[int, ...], how: Decoding) -> tuple[Sample, list[Path]]:
-    """Return the pixels of a sample, and the files that cannot be decoded."""
+    """Returns the pixels of a sample, and the files that cannot be decoded."""
     sample, broken = Sample(shape), list[Path]()
     for place in every(len(headers.read), MOST_DECODED).tolist():
         files, number, _ = headers.read[place]

@@ -15,7 +15,7 @@ _SCALING = frozenset({"Rescaling", "Normalization"})
 
 
 def look(file: Path) -> NetworkLook:
-    """Return the input's shape, () if there are several or none, and whether layers scale it; StageError."""
+    """Returns the input's shape, () if there are several or none, and whether layers scale it; StageError."""
     try:
         config = _config(file)
     except (OSError, KeyError, ValueError, zipfile.BadZipFile) as fault:
@@ -38,7 +38,7 @@ def _config(file: Path) -> Any:
 
 
 def _layers(value: Any) -> Iterator[Mapping[str, Any]]:
-    """Yield every layer in a description, however deep."""
+    """Yields every layer in a description, however deep."""
     if isinstance(value, Mapping):
         if isinstance(value.get("class_name"), str):
             yield value

@@ -38,7 +38,7 @@ class Place(NamedTuple):
 
 
 def place(path: Path) -> Place:
-    """Return what the data at `path` are; DatasetError for what no kind reads."""
+    """Returns what the data at `path` are; DatasetError for what no kind reads."""
     if not path.exists():
         raise DatasetError("The data do not exist.", [("data", path)], "correct the path of the data")
     if not (path.is_dir() or path.is_file()):  # Reading a FIFO would wait.
@@ -65,7 +65,7 @@ def _folder(path: Path) -> Place:
 
 
 def _inner(path: Path, names: Iterable[str]) -> Place | None:
-    """Return the data in a folder's only folder, as archives are unpacked; None if it may be the one class."""
+    """Returns the data in a folder's only folder, as archives are unpacked; None if it may be the one class."""
     lone, *others = (path / name for name in names)
     if others or not lone.is_dir():
         return None
@@ -95,7 +95,7 @@ def _file(path: Path) -> Place:
 
 
 def is_clutter(name: str) -> bool:
-    """Return whether an operating system leaves files of this name beside those of people."""
+    """Returns whether an operating system leaves files of this name beside those of people."""
     return name.startswith(".") or name in _CLUTTER
 
 
@@ -108,13 +108,13 @@ def _is_record(name: str) -> bool:
 
 
 def _names(folder: Path) -> Iterator[str]:
-    """Yield the names of the first entries of a folder: none of many pictures says more than these."""
+    """Yields the names of the first entries of a folder: none of many pictures says more than these."""
     with os.scandir(folder) as entries:
         yield from (entry.name for _, entry in zip(range(_MOST_NAMES), entries, strict=False))
 
 
 def _folder_of(table: Path) -> Path:
-    """Return the folder that the names in a table begin in: the table's, or one in it that holds the first picture."""
+    """Returns the folder that the names in a table begin in: the table's, or one in it that holds the first picture."""
     try:
         with table.open(encoding="utf-8-sig", newline="") as file:
             first = next((row.get("name") or "" for row in csv.DictReader(file)), "")

@@ -25,7 +25,7 @@ _OUTSIDE_HINT = (
 
 
 def split_folders(folder: Path) -> Mapping[str, str]:
-    """Return the folders of the splits by split, in any case; none without one of training."""
+    """Returns the folders of the splits by split, in any case; none without one of training."""
     names = {name.casefold(): name for name in visible(folder) if (folder / name).is_dir()}
     places = {
         split: names[spelling] for split, spellings in _SPELLINGS.items() for spelling in spellings if spelling in names
@@ -34,12 +34,12 @@ def split_folders(folder: Path) -> Mapping[str, str]:
 
 
 def unusual(splits: Mapping[str, str]) -> Mapping[str, str] | None:
-    """Return the folders that a spec has to name; None without any."""
+    """Returns the folders that a spec has to name; None without any."""
     return {split: name for split, name in splits.items() if name not in FOLDERS[split]} or None
 
 
 def obstacle(folder: Path) -> DatasetError | None:
-    """Return why the pictures in a folder cannot be listed, with what to do; None if there is no such reason."""
+    """Returns why the pictures in a folder cannot be listed, with what to do; None if there is no such reason."""
     splits = split_folders(folder)
     for place in [folder / name for name in splits.values()] or [folder]:
         for message, path, hint in _obstacles(place):

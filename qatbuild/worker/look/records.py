@@ -14,7 +14,7 @@ from qatbuild.worker.datasets.tfrecord_shards import shards
 
 
 def features(source: Source, downloads: Path) -> Mapping[str, Feature] | None:
-    """Return the features that the first record has; None for others, of which the reader of all records says more."""
+    """Returns the features that the first record has; None for others, of which the reader of all records says more."""
     assert source.path is not None
     first = next(Records(shards(source, source.path)["train"], downloads).verify(), None)
     try:

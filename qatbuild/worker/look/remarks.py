@@ -19,7 +19,7 @@ _IMAGE_RANK = 2
 
 
 def check(source: Source, inputs: Iterable[InputLook], targets: Iterable[TargetLook]) -> None:
-    """Raise a DatasetError if there is one class, or if all values of an input are equal."""
+    """Raises a DatasetError if there is one class, or if all values of an input are equal."""
     for target in targets:
         if target.task == "classification" and len(target.class_counts) == 1:
             facts = [("data", source.path), ("class", next(iter(target.class_counts)))]
@@ -32,7 +32,7 @@ def check(source: Source, inputs: Iterable[InputLook], targets: Iterable[TargetL
 
 
 def written(look: DataLook) -> Iterator[str]:
-    """Yield a sentence for each thing that is unusual about the data."""
+    """Yields a sentence for each thing that is unusual about the data."""
     for target in look.targets:
         if target.task == "classification":
             yield from _of_classes(target.class_counts)

@@ -19,7 +19,7 @@ MOST_DECODED = 256
 
 
 def every(count: int, most: int) -> NDArray[np.int64]:
-    """Return the numbers of at most `most` of `count` examples, evenly spaced, ascending, int64 [n]."""
+    """Returns the numbers of at most `most` of `count` examples, evenly spaced, ascending, int64 [n]."""
     return np.arange(count) if count <= most else np.arange(most) * count // most
 
 
@@ -27,7 +27,7 @@ class Sample:
     """Sums over the values of examples of one shape: uint8 or float32."""
 
     def __init__(self, shape: Sequence[int], dtype: str = "uint8") -> None:
-        """Begin without an example."""
+        """Begins without an example."""
         self.shape, self.dtype = tuple(shape), dtype
         self.examples = 0
         self.least, self.greatest = math.inf, -math.inf
@@ -35,7 +35,7 @@ class Sample:
         self._count, self._sum, self._squares = 0, 0.0, 0.0
 
     def add(self, rows: NDArray[Any]) -> None:
-        """Add examples [n, *shape]."""
+        """Adds examples [n, *shape]."""
         self.dtype = str(rows.dtype)
         self.examples += len(rows)
         per_block = max(1, _MOST_VALUES // max(1, math.prod(self.shape)))
@@ -48,7 +48,7 @@ class Sample:
             self._squares += float((values**2).sum())
 
     def add_pictures(self, pictures: Pictures, index: NDArray[np.int64]) -> None:
-        """Decode and add some of the pictures `index`; PictureError."""
+        """Decodes and adds some of the pictures `index`; PictureError."""
         for number in index[every(len(index), MOST_DECODED)].tolist():
             picture, _ = decode(pictures.content(number), pictures.shape, pictures.decoding)
             self.add(pixels(picture)[np.newaxis])
@@ -64,5 +64,5 @@ class Sample:
         return math.sqrt(max(0.0, self._squares / max(1, self._count) - self.mean**2))
 
     def look(self, name: str) -> InputLook:
-        """Return what was seen, as the input `name`."""
+        """Returns what was seen, as the input `name`."""
         return InputLook(name, self.dtype, self.shape, self.mean, self.std, self.least, self.greatest)

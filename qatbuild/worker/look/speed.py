@@ -20,7 +20,7 @@ _MOST_STEPS = 20
 
 
 def answer(question: SpeedQuestion) -> Speed:
-    """Measure the network of a question; StageError if it cannot be built for these data.
+    """Measures the network of a question; StageError if it cannot be built for these data.
 
     The median of up to 20 steps, within a second or so, after one that warms up.
     """

@@ -13,7 +13,7 @@ _MOST_CHARACTERS = 1 << 16
 
 
 def check(table: Path) -> None:
-    """Raise a DatasetError for a table in another encoding, with other separators, or of numbers."""
+    """Raises a DatasetError for a table in another encoding, with other separators, or of numbers."""
     try:
         with table.open(encoding="utf-8-sig", newline="") as file:
             lines = list(itertools.islice(file, 2))

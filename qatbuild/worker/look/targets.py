@@ -21,12 +21,12 @@ _BLOCK_ROWS = 1 << 16
 
 
 def blocks(count: int) -> Iterator[NDArray[np.int64]]:
-    """Yield the numbers of all examples, a part at a time."""
+    """Yields the numbers of all examples, a part at a time."""
     return (np.arange(start, min(start + _BLOCK_ROWS, count)) for start in range(0, count, _BLOCK_ROWS))
 
 
 def looked_at(dataset: datasets.Dataset, source: Source, wanted: Sequence[str]) -> list[TargetLook]:
-    """Return the targets: the `wanted` arrays, or `labels`, or the lone one that holds classes. DatasetError."""
+    """Returns the targets: the `wanted` arrays, or `labels`, or the lone one that holds classes. DatasetError."""
     columns = dataset.splits["train"]
     if not source.labels:
         return []

@@ -42,7 +42,7 @@ def build(
     training: bool,
     ends: Mapping[str, str] | None = None,
 ) -> dict[str, tf.Tensor]:
-    """Add a network to the default graph and return its tensors by name, float32 [batch, ..., size].
+    """Adds a network to the default graph and returns its tensors by name, float32 [batch, ..., size].
 
     `inputs` are float32 [batch, ...] by name. `sizes` has the last dimension of each of the wanted tensors, None if the
     network decides. `ends` has the activation that the task computes itself, "softmax" or "sigmoid", by default "" for
@@ -86,7 +86,7 @@ def _tensors(
 
 @contextlib.contextmanager
 def _inlined_functions() -> Iterator[None]:
-    """Let a tf.function add its operations to the graph itself, where they are seen, instead of a call.
+    """Lets a tf.function add its operations to the graph itself, where they are seen, instead of a call.
 
     Keras wraps some of its own operations in one, such as a convolution in groups.
     """
@@ -99,7 +99,7 @@ def _inlined_functions() -> Iterator[None]:
 
 
 def initial(shapes: Mapping[str, Sequence[int]], network: Network) -> dict[str, np.ndarray[Any, Any]] | None:
-    """Return the trained values of a network's variables by name; None unless a file of the network holds them.
+    """Returns the trained values of a network's variables by name; None unless a file of the network holds them.
 
     `shapes` are those of one example of each input, such as [height, width, channels].
     """
@@ -117,12 +117,12 @@ def initial(shapes: Mapping[str, Sequence[int]], network: Network) -> dict[str, 
 
 
 def hints(network: Network) -> Mapping[str, str]:
-    """Return the table HINTS of a network's module: type of an operation without integer form -> hint for the user."""
+    """Returns the table HINTS of a network's module: type of an operation without integer form -> hint for the user."""
     return functions.hints(network) if isinstance(network, Shipped | Called) else {}
 
 
 def _part(name: str) -> ModuleType:
-    """Import a module of this package that only some networks need; the plan lists it for those networks."""
+    """Imports a module of this package that only some networks need; the plan lists it for those networks."""
     return importlib.import_module(f"{__name__}.{name}")
 
 

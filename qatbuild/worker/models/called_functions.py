@@ -23,7 +23,7 @@ Node: TypeAlias = tf.compat.v1.NodeDef
 
 
 def inlined(definition: tf.compat.v1.GraphDef) -> tuple[tf.compat.v1.GraphDef, dict[str, str]]:
-    """Return the graph without calls and control edges, and the tensors that are now the results of calls.
+    """Returns the graph without calls and control edges, and the tensors that are now the results of calls.
 
     The second is a mapping from names such as "StatefulPartitionedCall:0" to tensors of the new graph.
     """
@@ -47,7 +47,7 @@ class _Inlining:
         self.stands_for: dict[str, str] = {}
 
     def add(self, nodes: Iterable[Node], scope: str, arguments: Mapping[str, str]) -> dict[str, str]:
-        """Add the nodes of a function, or the graph's; return their new names. `arguments` are tensors by argument."""
+        """Adds the nodes of a function, or the graph's; returns their new names. `arguments` are tensors by name."""
         nodes = list(nodes)
         names = {node.name: self._free(f"{scope}{node.name}") for node in nodes}
         for node in nodes:
@@ -68,7 +68,7 @@ class _Inlining:
         return names
 
     def resolved(self) -> Iterator[Node]:
-        """Yield the nodes, whose inputs are tensors of other nodes."""
+        """Yields the nodes, whose inputs are tensors of other nodes."""
         for node in self.nodes:
             inputs = [self.source(each) for each in node.input]
             del node.input[:]
@@ -76,7 +76,7 @@ class _Inlining:
             yield node
 
     def source(self, tensor: str) -> str:
-        """Return the tensor that stands where `tensor` stood; others unchanged."""
+        """Returns the tensor that stands where `tensor` stood; others unchanged."""
         while tensor in self.stands_for:
             tensor = self.stands_for[tensor]
         return tensor

@@ -10,7 +10,7 @@ HINTS = {"LRN": '"lrn": false'}
 
 
 def cifarnet(images: tf.Tensor, classes: int, *, training: bool, lrn: bool = False) -> tf.Tensor:
-    """Build two convolutions 5x5x64 with pools, 384 and 192 units; return logits, float32 [batch, classes].
+    """Builds two convolutions 5x5x64 with pools, 384 and 192 units; returns logits, float32 [batch, classes].
 
     `images` is float32 [batch, height, width, channels], at least 8x8. `lrn` adds slim's two local response
     normalizations, which have no 8-bit form: such a network can be trained in float only.
@@ -33,5 +33,5 @@ def cifarnet(images: tf.Tensor, classes: int, *, training: bool, lrn: bool = Fal
 
 
 def _normalize(net: tf.Tensor, name: str) -> tf.Tensor:
-    """Apply local response normalization with slim's constants; Krizhevsky et al. 2012, section 3.3."""
+    """Applies local response normalization with slim's constants; Krizhevsky et al. 2012, section 3.3."""
     return tf.nn.lrn(net, 4, bias=1.0, alpha=0.001 / 9.0, beta=0.75, name=name)

@@ -8,7 +8,7 @@ from qatbuild.worker.models import layers
 
 
 def digitsnet(images: tf.Tensor, classes: int, *, training: bool) -> tf.Tensor:
-    """Build conv 3x3x16, depthwise 3x3, conv 1x1x32, pool, 64 units; return logits, float32 [batch, classes].
+    """Builds conv 3x3x16, depthwise 3x3, conv 1x1x32, pool, 64 units; returns logits, float32 [batch, classes].
 
     `images` is float32 [batch, height, width, channels], at least 4x4; designed for 8x8x1.
     """

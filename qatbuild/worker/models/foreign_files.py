@@ -13,7 +13,7 @@ _PROTOCOLS = range(2, 6)
 
 
 def check(path: Path, where: str) -> None:
-    """Raise StageError if a file is of a format that is no network of TensorFlow, or of one that goes elsewhere."""
+    """Raises StageError if a file is of a format that is no network of TensorFlow, or of one that goes elsewhere."""
     kind, hint = _kind(path)
     if kind:
         facts = [(where, path.name), ("it is", kind)]
@@ -21,7 +21,7 @@ def check(path: Path, where: str) -> None:
 
 
 def unreadable(path: Path, where: str, message: str) -> StageError:
-    """Return the error for a file that is not what its place in the spec says."""
+    """Returns the error for a file that is not what its place in the spec says."""
     kind, hint = _kind(path)
     facts = [(where, path.name), ("it is", kind or "of a format that is not recognised")]
     return StageError(message, facts, hint or _FORMATS)
@@ -36,7 +36,7 @@ _FLOAT = "Name the float model it was made from, such as a .keras file or a Save
 
 
 def _kind(path: Path) -> tuple[str, str]:
-    """Return (the format of a file that is no frozen graph or SavedModel, a hint); "" if it may be one."""
+    """Returns (the format of a file that is no frozen graph or SavedModel, a hint); "" if it may be one."""
     with path.open("rb") as file:
         head = file.read(_HEAD_BYTES)
     if head[4:8] == b"TFL3":

@@ -39,7 +39,7 @@ Node: TypeAlias = tf.compat.v1.NodeDef
 
 
 def build(inputs: Mapping[str, tf.Tensor], network: GraphDef, ends: Mapping[str, str]) -> dict[str, tf.Tensor]:
-    """Add the network of a frozen graph to the graph of the inputs; return its outputs by name: see graph_network."""
+    """Adds the network of a frozen graph to the graph of the inputs; returns its outputs by name: see graph_network."""
     graph, _ = _read(network.path)
     cut_at = (network.inputs, network.outputs)
     if None in cut_at:
@@ -48,7 +48,7 @@ def build(inputs: Mapping[str, tf.Tensor], network: GraphDef, ends: Mapping[str,
 
 
 def values(network: GraphDef) -> Values:
-    """Return the values of the variables by name."""
+    """Returns the values of the variables by name."""
     return dict(_read(network.path)[1])
 
 
@@ -86,12 +86,12 @@ def _read_once(path: Path, _mtime_ns: int) -> tuple[Graph, Values]:
 
 
 def _heads(definition: tf.compat.v1.GraphDef) -> dict[str, str]:
-    """Return the graph's placeholders by name."""
+    """Returns the graph's placeholders by name."""
     return {node.name: f"{node.name}:0" for node in definition.node if node.op in _HEADS}
 
 
 def _tails(definition: tf.compat.v1.GraphDef, results: Mapping[str, str]) -> dict[str, str]:
-    """Return the results by name that depend on placeholders and that no operation reads; those of calls by theirs."""
+    """Returns the results by name that depend on placeholders and that no operation reads; those of calls by theirs."""
     nodes, after = list(definition.node), set(_heads(definition))
     read = {name for node in nodes for name in graph_def.data_ops(node)}
     reached = len(after) + 1
@@ -104,7 +104,7 @@ def _tails(definition: tf.compat.v1.GraphDef, results: Mapping[str, str]) -> dic
 
 
 def _weights(definition: tf.compat.v1.GraphDef) -> Iterator[tuple[Node, bool]]:
-    """Yield (constant, whether it is trained) for each constant that is a weight of a layer."""
+    """Yields (constant, whether it is trained) for each constant that is a weight of a layer."""
     nodes = graph_def.nodes_by_name(definition)
     for node in definition.node:
         places = [(number, True) for number in _KERNELS.get(node.op, ())]
@@ -127,7 +127,7 @@ def _variable(constant: Node, shape: tuple[int, ...]) -> Node:
 
 
 def _offer(graph: Graph, cut_at: tuple[Any, Any], inputs: int, outputs: int) -> None:
-    """Raise StageError, with tensors to choose from, for ends that the spec does not name and that are not clear."""
+    """Raises StageError, with tensors to choose from, for ends that the spec does not name and that are not clear."""
     counts = {"inputs": (cut_at[0], graph.inputs, inputs), "outputs": (cut_at[1], graph.outputs, outputs)}
     unclear = {
         kind: there for kind, (at, there, count) in counts.items() if at is None and not len(there) == count == 1

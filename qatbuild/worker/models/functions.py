@@ -37,13 +37,13 @@ Sizes = Mapping[str, int | None]
 
 
 def shipped() -> list[str]:
-    """Return the names of the shipped networks, sorted."""
+    """Returns the names of the shipped networks, sorted."""
     there = pkgutil.iter_modules([str(Path(__file__).parent)])
     return sorted(module.name for module in there if module.name not in _PARTS)
 
 
 def build_shipped(inputs: Inputs, sizes: Sizes, network: Shipped, *, training: bool) -> dict[str, tf.Tensor]:
-    """Add a shipped network to the default graph, and return its outputs by name."""
+    """Adds a shipped network to the default graph, and returns its outputs by name."""
     for kind, names in (("inputs", inputs), ("outputs", sizes)):
         if len(names) != 1:
             facts = [("network", network.title), (f"{kind} of the spec", ", ".join(names))]
@@ -60,7 +60,7 @@ def build_shipped(inputs: Inputs, sizes: Sizes, network: Shipped, *, training: b
 def build_called(
     inputs: Inputs, sizes: Sizes, network: Called, ends: Mapping[str, str], *, training: bool
 ) -> dict[str, tf.Tensor]:
-    """Call the user's function; return the outputs by name, also of a Keras model that the function returns.
+    """Calls the user's function; returns the outputs by name, also of a Keras model that the function returns.
 
     `ends` has the activation that each output is to be without, "softmax" or "sigmoid", which the task computes; or "".
     """
@@ -90,13 +90,13 @@ def build_called(
 
 
 def hints(network: Shipped | Called) -> Mapping[str, str]:
-    """Return the table HINTS of a network's module: type of an operation without integer form -> hint for the user."""
+    """Returns the table HINTS of a network's module: type of an operation without integer form -> hint for the user."""
     texts: Mapping[str, str] = getattr(_module(network)[0], "HINTS", {})
     return texts
 
 
 def function(network: Shipped | Called) -> Callable[..., Any]:
-    """Return the function of a network; StageError if it does not exist or lacks one of the options."""
+    """Returns the function of a network; StageError if it does not exist or lacks one of the options."""
     module, name = _module(network)
     function = getattr(module, name, None)
     if not callable(function):
@@ -112,12 +112,12 @@ def function(network: Shipped | Called) -> Callable[..., Any]:
 
 
 def _lone(values: Mapping[str, Any]) -> Any:
-    """Return the value of a mapping of one, else the mapping."""
+    """Returns the value of a mapping of one, else the mapping."""
     return next(iter(values.values())) if len(values) == 1 else dict(values)
 
 
 def _by_name(result: Any, names: Sequence[str], title: str) -> dict[str, Any]:
-    """Return what a function returned by name: a dictionary, or the lone output itself."""
+    """Returns what a function returned by name: a dictionary, or the lone output itself."""
     if isinstance(result, Mapping):
         return matching.matched(names, {str(name): value for name, value in result.items()}, "outputs", title)
     if len(names) == 1:
@@ -130,14 +130,14 @@ def _by_name(result: Any, names: Sequence[str], title: str) -> dict[str, Any]:
 
 
 def _failed(network: Called, fault: Exception, inputs: Inputs, sizes: Sizes) -> StageError:
-    """Return the error of a function of the user that raised an exception; the traceback is in the log."""
-    last = traceback.extract_tb(fault.__traceback__)
+    """Returns the error of a function of the user that raised an exception; the traceback is in the log."""
+    frames = traceback.extract_tb(fault.__traceback__)
     module = str(_module(network)[0].__file__)
-    inside = [frame for frame in last if frame.filename == module]
-    own = inside or last
+    inside = [frame for frame in frames if frame.filename == module]
+    last = (inside or frames)[-1]
     facts = [
         ("model.call", network.call),
-        ("at", f"{Path(own[-1].filename).name}:{own[-1].lineno}: {own[-1].line}"),
+        ("at", f"{Path(last.filename).name}:{last.lineno}: {last.line}"),
         ("raised", f"{type(fault).__name__}: {fault}"),
     ]
     lone = len(inputs) == len(sizes) == 1
@@ -148,7 +148,7 @@ def _failed(network: Called, fault: Exception, inputs: Inputs, sizes: Sizes) -> 
 
 
 def _module(network: Shipped | Called) -> tuple[ModuleType, str]:
-    """Return (module of a network, name of its function there)."""
+    """Returns (module of a network, name of its function there)."""
     if isinstance(network, Shipped):
         if network.name not in shipped():
             facts = [("network", network.name), ("there are", ", ".join(shipped()))]

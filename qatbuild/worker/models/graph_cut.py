@@ -30,13 +30,13 @@ Edge = tuple[str, int]
 
 
 def edge(name: str) -> Edge:
-    """Return the edge of a tensor's name; a node's name means its first output."""
+    """Returns the edge of a tensor's name; a node's name means its first output."""
     node, colon, number = name.partition(":")
     return node, int(number) if colon and number.isdigit() else 0
 
 
 def text(edge: Edge) -> str:
-    """Return a tensor's name."""
+    """Returns a tensor's name."""
     return f"{edge[0]}:{edge[1]}"
 
 
@@ -56,7 +56,7 @@ class Cut:
         self._constants = graph_def.constant_ops(self.nodes.values(), random)
 
     def tensor(self, name: str, where: str) -> Edge:
-        """Return the edge of a tensor's name, which the spec has at `where`; StageError if it does not exist."""
+        """Returns the edge of a tensor's name, which the spec has at `where`; StageError if it does not exist."""
         named = edge(name)
         if named[0] in self.nodes:
             return named
@@ -68,7 +68,7 @@ class Cut:
         raise StageError(f"The {self.kind} has no such tensor.", facts)
 
     def shape(self, edge: Edge) -> list[int | None] | None:
-        """Return the static shape of a tensor, None if the file does not give it."""
+        """Returns the static shape of a tensor, None if the file does not give it."""
         attributes = self.nodes[edge[0]].attr
         shapes = list(attributes["_output_shapes"].list.shape) if "_output_shapes" in attributes else []
         if not shapes and "shape" in attributes:
@@ -77,7 +77,7 @@ class Cut:
         return tf.TensorShape(shapes[edge[1]]).as_list() if ranked else None
 
     def between(self, starts: Sequence[Edge], ends: Sequence[Edge]) -> list[Node]:
-        """Return copies of the nodes between `starts` and `ends`, in the file's order; StageError for other inputs."""
+        """Returns copies of the nodes between `starts` and `ends`, in the file's order; StageError for other inputs."""
         needed: dict[str, Node] = {}
         sources, reached = {start[0] for start in starts}, set()
         waiting = [end[0] for end in ends]
@@ -124,7 +124,7 @@ class Cut:
             raise graph_refusals.in_training(training, self.kind, facts)
 
     def _through(self, edge: Edge) -> Edge:
-        """Return the edge in front of FakeQuants, their quant_delay and dropout."""
+        """Returns the edge in front of FakeQuants, their quant_delay and dropout."""
         if edge not in self._seen_through:
             self._seen_through[edge] = edge  # Stops at a loop.
             before = self._before(edge)
@@ -146,7 +146,7 @@ class Cut:
         return None
 
     def _unscaled(self, at: Edge) -> Edge:
-        """Return the input of dropout's division by the share of kept values; other edges unchanged."""
+        """Returns the input of dropout's division by the share of kept values; other edges unchanged."""
         node = self.nodes[at[0]]
         inputs = [edge(each) for each in node.input if not each.startswith("^")]
         if node.op in _SCALES and len(inputs) == 2 and "dropout" in node.name:  # noqa: PLR2004
@@ -158,7 +158,7 @@ class Cut:
         return name in self._constants
 
     def _is_random(self, name: str) -> bool:
-        """Return whether a value depends on random numbers, and on the images at most by their shape."""
+        """Returns whether a value depends on random numbers, and on the images at most by their shape."""
         if name not in self._random:
             self._random[name] = False
             node = self.nodes[name]
@@ -173,7 +173,7 @@ class Cut:
 
 
 def ends(tensors: Mapping[str, str] | str, wanted: Sequence[str], kind: str, title: str) -> dict[str, str]:
-    """Return the tensor of each wanted name; `tensors` is a mapping, or the lone tensor's name."""
+    """Returns the tensor of each wanted name; `tensors` is a mapping, or the lone tensor's name."""
     there = {"": tensors} if isinstance(tensors, str) else tensors
     return matching.matched(wanted, there, kind, title)
 

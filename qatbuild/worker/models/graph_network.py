@@ -46,7 +46,7 @@ class Graph:
 def build(
     inputs: Mapping[str, tf.Tensor], graph: Graph, cut_at: tuple[Tensors, Tensors], ends: Mapping[str, str]
 ) -> dict[str, tf.Tensor]:
-    """Add the network of a graph to the graph of the inputs, float32 [batch, ...]; return its outputs by name.
+    """Adds the network of a graph to the graph of the inputs, float32 [batch, ...]; returns its outputs by name.
 
     `cut_at` are the tensors that the inputs replace and that hold the outputs, where the spec says. `ends` has the
     wanted outputs, each with the activation that is left out at its end: "softmax", "sigmoid" or "". StageError if the
@@ -72,7 +72,7 @@ def build(
 
 
 def _edges(cut: Cut, wanted: list[str], at: Tensors, there: Mapping[str, str], kind: str) -> dict[str, Edge]:
-    """Return the edge of each wanted end, by the names in the spec, of ends or tensors, else by the file."""
+    """Returns the edge of each wanted end, by the names in the spec, of ends or tensors, else by the file."""
     place = f"model.{kind}"
     if at is None:
         if not there:
@@ -101,7 +101,7 @@ def _check_start(cut: Cut, name: str, start: Edge, tensor: tf.Tensor) -> None:
 
 
 def _behind(cut: Cut, start: str) -> dict[str, str]:
-    """Return the first tensors of real values behind an input of another kind, with the type of their operation."""
+    """Returns the first tensors of real values behind an input of another kind, with the type of their operation."""
     after, waiting, tensors = {start}, True, dict[str, str]()
     while waiting:
         more = [node for node in cut.nodes.values() if node.name not in after and _reads(node, after)]
@@ -120,7 +120,7 @@ def _reads(node: Node, names: set[str]) -> bool:
 
 
 def _without(cut: Cut, end: str, at: Edge) -> Edge:
-    """Return what an activation at the end of an output reads; the output itself if it ends otherwise."""
+    """Returns what an activation at the end of an output reads; the output itself if it ends otherwise."""
     last = at
     while cut.nodes[last[0]].op == "Identity":
         last = edge(cut.nodes[last[0]].input[0])
@@ -145,7 +145,7 @@ class _Network:
     graph: Graph
 
     def added_to(self, inputs: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
-        """Add the nodes to the graph of the inputs, which replace the starts, and return the tensors of the ends."""
+        """Adds the nodes to the graph of the inputs, which replace the starts, and returns the tensors of the ends."""
         feeds = {text(start): inputs[name] for name, start in self.starts.items()}
         for node in self.nodes:
             if node.op in VARIABLES:
@@ -165,7 +165,7 @@ class _Network:
 
 
 def _free_batch(nodes: list[Node], graph: tf.Graph, batch: int) -> None:
-    """Give the Reshapes that hold a constant batch size a shape for any batch."""
+    """Gives the Reshapes that hold a constant batch size a shape for any batch."""
     for node in [each for each in nodes if each.op == "Reshape"]:
         shape = graph.get_operation_by_name(node.name).outputs[0].shape
         if not shape.is_fully_defined() or shape.rank == 0 or shape[0] != batch:
@@ -177,7 +177,7 @@ def _free_batch(nodes: list[Node], graph: tf.Graph, batch: int) -> None:
 
 
 def _variable(node: Node, *, trainable: bool) -> tf.Tensor:
-    """Make a variable with the node's name and shape; return its handle for a VarHandleOp, else its value."""
+    """Makes a variable with the node's name and shape; returns its handle for a VarHandleOp, else its value."""
     shape = [size.size for size in node.attr["shape"].shape.dim]
     dtype = tf.as_dtype(node.attr["dtype"].type)
     with v1.name_scope(None):
@@ -188,7 +188,7 @@ def _variable(node: Node, *, trainable: bool) -> tf.Tensor:
 
 
 def _renamed(definition: tf.compat.v1.GraphDef, graph: tf.Graph, kind: str) -> dict[str, str]:
-    """Rename the nodes whose names the graph already has; return their new names by old name."""
+    """Renames the nodes whose names the graph already has; returns their new names by old name."""
     taken = {operation.name for operation in graph.get_operations()} & {node.name for node in definition.node}
     names = {name: f"{name}_of_{kind.replace(' ', '_')}" for name in taken}
     for node in definition.node:

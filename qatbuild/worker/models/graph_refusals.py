@@ -23,14 +23,14 @@ Node: TypeAlias = tf.compat.v1.NodeDef
 
 
 def check_preparation(nodes: Iterable[Node], facts: Facts) -> None:
-    """Raise StageError if nodes decode, parse or look up values: integers begin behind that."""
+    """Raises StageError if nodes decode, parse or look up values: integers begin behind that."""
     rows = [(node.op, node.name) for node in nodes if node.op.startswith(_PREPARES)]
     if rows:
         raise StageError("The graph prepares its inputs itself.", [*facts, *rows[:_LISTED]], _BEHIND)
 
 
 def check_control_flow(nodes: Iterable[Node], facts: Facts) -> None:
-    """Raise StageError for loops and branches, which have no integer form."""
+    """Raises StageError for loops and branches, which have no integer form."""
     looped = [node for node in nodes if node.op in _LOOPS | _RECURRENT | _BRANCHES]
     if looped:
         rows = [(node.op, node.name) for node in looped[:_LISTED]]
@@ -39,14 +39,14 @@ def check_control_flow(nodes: Iterable[Node], facts: Facts) -> None:
 
 
 def fed(nodes: list[Node], facts: Facts) -> StageError:
-    """Return the error for a graph that reads more than the spec's inputs and its variables."""
+    """Returns the error for a graph that reads more than the spec's inputs and its variables."""
     rows = [(node.op, node.name) for node in nodes[:_LISTED]]
     hint = "Set model.input to the tensor of real images behind the input pipeline, in an inference graph."
     return StageError("The network has other inputs than the images.", [*facts, *rows], hint)
 
 
 def in_training(nodes: list[Node], kind: str, facts: Facts) -> StageError:
-    """Return the error for a graph whose batch norms normalize with the batch."""
+    """Returns the error for a graph whose batch norms normalize with the batch."""
     rows = [(node.op, node.name) for node in nodes[:_LISTED]]
     hint = "Build the network with is_training=False, and export its graph with Saver.export_meta_graph."
     if kind != "meta graph":
@@ -56,7 +56,7 @@ def in_training(nodes: list[Node], kind: str, facts: Facts) -> StageError:
 
 
 def check_type(name: str, dtype: tf.DType | None, behind: Mapping[str, str], facts: Facts) -> None:
-    """Raise StageError unless an input holds float32; `behind` are tensors of real values and their operations."""
+    """Raises StageError unless an input holds float32; `behind` are tensors of real values and their operations."""
     if dtype in (None, tf.float32):
         return
     rows = [("input", f"{name}: {dtype.name}"), *((f"real values after {op}", tensor) for tensor, op in behind.items())]

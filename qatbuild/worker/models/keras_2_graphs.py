@@ -36,14 +36,14 @@ class TFOpLambda(keras.Operation):  # type: ignore[misc]
     """A function of TensorFlow as an operation between the layers of a model."""
 
     def __init__(self, function: str, name: str, **_settings: Any) -> None:
-        """Take the function's name without "tf.", such as math.add; ValueError if files may not name it."""
+        """Takes the function's name without "tf.", such as math.add; ValueError if files may not name it."""
         super().__init__(name=name)
         self.function = _function(function)
         if self.function is None:
             raise ValueError(f"tf.{function} is not read from files")
 
     def call(self, *inputs: Any, **arguments: Any) -> Any:
-        """Call the function; the operation's own name takes the place of a name among the arguments."""
+        """Calls the function; the operation's own name takes the place of a name among the arguments."""
         arguments.pop("name", None)
         if "slice_spec" in arguments:
             arguments["slice_spec"] = tf.nest.map_structure(_ellipsis, arguments["slice_spec"])
@@ -55,7 +55,7 @@ CLASSES = dict.fromkeys(_OPERATIONS, TFOpLambda)
 
 
 def refuse_unread(config: Any) -> None:
-    """Raise StageError if a configuration has operations of TensorFlow that are not read."""
+    """Raises StageError if a configuration has operations of TensorFlow that are not read."""
     unread = list(_unread(config))
     if unread:
         hint = (
@@ -66,7 +66,7 @@ def refuse_unread(config: Any) -> None:
 
 
 def rewrite(model: dict[str, Any]) -> None:
-    """Write the calls of all layers of a functional model's configuration as Keras 3 does, in place."""
+    """Writes the calls of all layers of a functional model's configuration as Keras 3 does, in place."""
     layers = model["layers"]
     if not any(isinstance(node, list) for layer in layers for node in layer.get("inbound_nodes", [])):
         return
@@ -85,7 +85,7 @@ def rewrite(model: dict[str, Any]) -> None:
 
 
 def _rename(model: dict[str, Any]) -> None:
-    """Replace "/" in the names of layers, which Keras 3 refuses, in place; names stay unique."""
+    """Replaces "/" in the names of layers, which Keras 3 refuses, in place; names stay unique."""
     layers, new = model["layers"], {}
     taken = {each["name"] for each in layers}
     for layer in layers:
@@ -100,7 +100,7 @@ def _rename(model: dict[str, Any]) -> None:
 
 
 def _call(node: Any, calls_before: Mapping[str, int], *, keep_lists: bool) -> Any:
-    """Return the arguments of one call of a layer, {"args": [...], "kwargs": {...}}."""
+    """Returns the arguments of one call of a layer, {"args": [...], "kwargs": {...}}."""
     if not isinstance(node, list) or not node:
         return node
     named: dict[str, Any] = {}
@@ -154,7 +154,7 @@ def _leaves(each: Any) -> Iterator[list[Any]]:
 
 
 def _starts_with_a_call(layer: Mapping[str, Any]) -> bool:
-    """Return whether Keras 2 counts a layer's own making as its first call: a model that begins with an input."""
+    """Returns whether Keras 2 counts a layer's own making as its first call: a model that begins with an input."""
     inner = layer["config"].get("layers") or [{}]
     return inner[0].get("class_name") == "InputLayer"
 
@@ -176,7 +176,7 @@ def _unread(config: Any) -> Iterator[tuple[str, str]]:
 
 
 def _function(name: object) -> Callable[..., Any] | None:
-    """Return the function of TensorFlow of this name, such as nn.relu or compat.v1.pad, if files may name it."""
+    """Returns the function of TensorFlow of this name, such as nn.relu or compat.v1.pad, if files may name it."""
     version_1 = str(name).startswith("compat.v1.")
     module, _, function = str(name).removeprefix("compat.v1.").rpartition(".")
     if function.startswith("_") or not (module in _MODULES or (not module and function in _FUNCTIONS)):

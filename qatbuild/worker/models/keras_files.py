@@ -60,7 +60,7 @@ class Loaded:
 
 
 def load(path: Path) -> Loaded:
-    """Load a .keras file, or an .h5 file; StageError if that fails or would need to run code of the file."""
+    """Loads a .keras file, or an .h5 file; StageError if that fails or would need to run code of the file."""
     return _load(path, path.stat().st_mtime_ns if path.is_file() else 0)
 
 
@@ -90,7 +90,7 @@ def _load(path: Path, _mtime_ns: int) -> Loaded:
 
 
 def _for_keras_3(path: Path, folder: Path) -> Path:
-    """Return the file, or a copy in `folder` with a configuration for Keras 3; StageError if it has none."""
+    """Returns the file, or a copy in `folder` with a configuration for Keras 3; StageError if it has none."""
     copy = folder / path.name
     if zipfile.is_zipfile(path):
         with zipfile.ZipFile(path) as archive:
@@ -115,7 +115,7 @@ def _for_keras_3(path: Path, folder: Path) -> Path:
 
 
 def _written_anew(config: Any) -> bool:
-    """Write a configuration as Keras 3 does, in place, or raise StageError; return whether anything was changed."""
+    """Writes a configuration as Keras 3 does, in place, or raises StageError; returns whether anything was changed."""
     keras_2_graphs.refuse_unread(config)
     return _mend(config)
 
@@ -129,7 +129,7 @@ def _mend(config: Any) -> bool:
 
 
 def _mended(layer: dict[str, Any]) -> bool:
-    """Remove a layer's lost arguments, and correct the names of others, in place; return whether there were any."""
+    """Removes a layer's lost arguments, and corrects the names of others, in place; returns whether there were any."""
     kind, arguments = str(layer.get("class_name")), layer.get("config")
     if not isinstance(arguments, dict):
         return False

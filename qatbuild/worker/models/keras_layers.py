@@ -75,22 +75,22 @@ _CLASSES: Mapping[str, Without] = {
 
 
 def without_integer_form(operation: keras.Operation) -> Iterator[tuple[str, str, Without]]:
-    """Yield (name, class, why) for a layer that has no integer form, or for the layers inside it that have none.
+    """Yields (name, class, why) for a layer that has no integer form, or for the layers inside it that have none.
 
     `operation` may also be one on tensors, such as keras.ops.gelu.
     """
-    own = _without(operation)
-    if own is not None:
-        yield operation.name, described(operation), own
+    why = _without(operation)
+    if why is not None:
+        yield operation.name, described(operation), why
     elif isinstance(operation, keras.Layer):
         # Wrappers and layers of the user's own have no other list of the layers inside them.
         for inner in operation._flatten_layers(include_self=False, recursive=False):  # noqa: SLF001
-            for name, kind, without in without_integer_form(inner):
-                yield f"{operation.name}/{name}", kind, without
+            for name, kind, why_inside in without_integer_form(inner):
+                yield f"{operation.name}/{name}", kind, why_inside
 
 
 def described(operation: keras.Operation) -> str:
-    """Return the class of a layer, and the function of an Activation: 'Activation("gelu")'."""
+    """Returns the class of a layer, and the function of an Activation: 'Activation("gelu")'."""
     kind = type(operation).__name__
     return f'{kind}("{_activation(operation)}")' if kind == "Activation" else kind
 

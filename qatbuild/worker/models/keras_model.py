@@ -41,7 +41,7 @@ Result = TypeVar("Result")
 
 
 def called(build: Callable[[Inputs], object], inputs: Inputs) -> object:
-    """Return the result of a function of inputs that may use layers of Keras, with names that depend on it alone.
+    """Returns the result of a function of inputs that may use layers of Keras, with names that depend on it alone.
 
     Keras updates the moving averages of a batch norm without noting it: UPDATE_OPS gets these assignments.
     """
@@ -61,7 +61,7 @@ def called(build: Callable[[Inputs], object], inputs: Inputs) -> object:
 
 
 def drafted(build: Callable[[Inputs], object], inputs: Inputs) -> keras.Model | None:
-    """Return the Keras model that a function of inputs returns; None if it returns something else.
+    """Returns the Keras model that a function of inputs returns; None if it returns something else.
 
     The function is called with inputs of the same shapes in a temporary graph; the model is only read for its layers.
     StageError if the function loads weights into the model, because they would be lost.
@@ -99,7 +99,7 @@ def drafted(build: Callable[[Inputs], object], inputs: Inputs) -> keras.Model | 
 
 
 def _without_variables(draft: Callable[[], keras.Model | None]) -> keras.Model | None:
-    """Return a drafted model whose variables have names, shapes and initializers, but no place in a graph.
+    """Returns a drafted model whose variables have names, shapes and initializers, but no place in a graph.
 
     Making them takes most of the time of a draft. StageError if one of them gets a value. For a thread that then ends:
     the scope is never left, which would make the variables after all.
@@ -112,7 +112,7 @@ def _without_variables(draft: Callable[[], keras.Model | None]) -> keras.Model |
 
 
 def build(inputs: Inputs, model: keras.Model, ends: Mapping[str, str], *, training: bool) -> dict[str, tf.Tensor]:
-    """Copy the model into the graph of the inputs, float32 [batch, ...]; return its outputs by name, float32.
+    """Copies the model into the graph of the inputs, float32 [batch, ...]; returns its outputs by name, float32.
 
     `ends` has the wanted outputs, each with the activation that is left out at its end: "softmax", "sigmoid" or "".
     Names are those of the model's dictionaries or layers. StageError if it lacks one of the names, cannot take inputs
@@ -127,7 +127,7 @@ def build(inputs: Inputs, model: keras.Model, ends: Mapping[str, str], *, traini
 
 
 def values(loaded: Loaded, inputs: Inputs) -> dict[str, np.ndarray[Any, Any]]:
-    """Return the initial values of a copy's variables by name; adds the copy to the graph of the inputs."""
+    """Returns the initial values of a copy's variables by name; adds the copy to the graph of the inputs."""
 
     def copied() -> _Copy:
         with _graph(inputs).as_default(), _plain_errors():
@@ -145,7 +145,7 @@ def _graph(inputs: Inputs) -> tf.Graph:
 
 @contextlib.contextmanager
 def _plain_errors() -> Iterator[None]:
-    """Let Keras raise errors as they are, which it else replaces by others with a description of all arguments."""
+    """Lets Keras raise errors as they are, which it else replaces by others with a description of all arguments."""
     replaces = keras.config.is_traceback_filtering_enabled()
     keras.config.disable_traceback_filtering()
     try:
@@ -156,7 +156,7 @@ def _plain_errors() -> Iterator[None]:
 
 
 def elsewhere(function: Callable[[], Result]) -> Result:
-    """Call a function in a thread of its own, and return its result.
+    """Calls a function in a thread of its own, and returns its result.
 
     No graph is active in a new thread, and Keras, which numbers the names of each thread, begins at 1: so names do not
     depend on what the process has built before, also those of the layers inside a layer.
@@ -189,7 +189,7 @@ class _Copy:
         self._sort_out_collections()
 
     def _sources(self) -> list[tf.Tensor]:
-        """Return the inputs in the model's own order; StageError if names or shapes differ."""
+        """Returns the inputs in the model's own order; StageError if names or shapes differ."""
         title, names = keras_refusals.described(self.source), _names(self.source, "input")
         there = dict(zip(names, self.source.inputs, strict=True))
         matching.require_all(list(self.inputs), names, title)
@@ -200,7 +200,7 @@ class _Copy:
         return [by_end[id(end)] for end in self.source.inputs]
 
     def outputs(self, ends: Mapping[str, str], *, training: bool) -> dict[str, tf.Tensor]:
-        """Call the copy; return the outputs that `ends` names, each without the activation that it has there."""
+        """Calls the copy; returns the outputs that `ends` names, each without the activation that it has there."""
         if training:
             v1.train.get_or_create_global_step()
         before = len(self.graph.get_operations())
@@ -221,18 +221,18 @@ class _Copy:
         return {name: self._without(ends[name], tensor) for name, tensor in wanted.items()}
 
     def _arguments(self) -> Any:
-        """Return the inputs as the model takes them: a tensor, a list or a dictionary."""
+        """Returns the inputs as the model takes them: a tensor, a list or a dictionary."""
         if isinstance(self.model, keras.Sequential):
             return self.sources[0]
         return keras.tree.pack_sequence_as(self.model.input, self.sources)
 
     def _without(self, end: str, tensor: tf.Tensor) -> tf.Tensor:
-        """Return what an activation at the end of an output reads; the output itself if it ends otherwise."""
+        """Returns what an activation at the end of an output reads; the output itself if it ends otherwise."""
         keras_refusals.check_output(last_activation.last_operation(tensor), self.source, end)
         return last_activation.without(tensor, end)
 
     def _operation(self, operation: keras.Operation) -> keras.Operation:
-        """Copy a layer without its variables, or an operation on tensors such as x + y, with its name as scope."""
+        """Copies a layer without its variables, or an operation on tensors such as x + y, with its name as scope."""
         name = self._free(operation.name)
         if not isinstance(operation, keras.Layer):
             copy = keras_operation.same(operation, name)
@@ -253,7 +253,7 @@ class _Copy:
         return copy
 
     def _with_constants(self, operation: keras.Operation, call: Callable[..., Any]) -> Callable[..., Any]:
-        """Wrap a call so that it reads constants of this graph, not of the one in which the user's function ran."""
+        """Wraps a call so that it reads constants of this graph, not of the one in which the user's function ran."""
 
         def constant(value: Any) -> Any:
             if isinstance(value, keras.Variable):
@@ -272,7 +272,7 @@ class _Copy:
         return with_constants
 
     def _inside(self, method: Callable[..., Any], prefix: str, operation: keras.Operation) -> Callable[..., Any]:
-        """Wrap a method so that its operations and variables get the name scope `prefix`, and its errors its name."""
+        """Wraps a method so that its operations and variables get the name scope `prefix`, and its errors its name."""
 
         @functools.wraps(method)
         def inside(*arguments: Any, **named: Any) -> Any:
@@ -306,7 +306,7 @@ class _Copy:
         return name
 
     def _sort_out_collections(self) -> None:
-        """Remove frozen variables from the trainable ones, and generator states from all collections."""
+        """Removes frozen variables from the trainable ones, and generator states from all collections."""
         pairs = zip(_without_noise(self.source), _without_noise(self.model), strict=True)
         frozen = {copy.value.op.name for source, copy in pairs if not source.trainable}
         trainable = self.graph.get_collection_ref(v1.GraphKeys.TRAINABLE_VARIABLES)
@@ -317,7 +317,7 @@ class _Copy:
 
 
 def _names(model: keras.Model, kind: str) -> list[str]:
-    """Return the names of a model's "input" or "output" ends: the keys of its dictionary, else those of the layers."""
+    """Returns the names of a model's "input" or "output" ends: the keys of its dictionary, else those of the layers."""
     tensors = getattr(model, f"{kind}s")
     form = None if isinstance(model, keras.Sequential) else getattr(model, kind)  # One that was never called has none.
     if isinstance(form, dict) and len(form) == len(tensors):
@@ -331,7 +331,7 @@ def _names(model: keras.Model, kind: str) -> list[str]:
 
 
 def _without_noise(model: keras.Model) -> list[keras.Variable]:
-    """Return a model's variables without the states of random generators, which a copy may lack."""
+    """Returns a model's variables without the states of random generators, which a copy may lack."""
     return [each for each in model.variables if each.name != _NOISE_STATE]
 
 

@@ -19,18 +19,18 @@ class StepSeeds(keras.random.SeedGenerator):  # type: ignore[misc]
     """Seeds for the noise of a layer: a function of the graph's seed, the layer's name and the global step."""
 
     def __init__(self, name: str) -> None:
-        """Keep the name; the inherited method would make a variable."""
+        """Keeps the name; the inherited method would make a variable."""
         self.name = name
         self._drawn = 0
 
     def next(self, ordered: bool = True) -> tf.Tensor:  # noqa: ARG002, FBT001, FBT002  as Keras has it
-        """Return a seed, int64 [2]; a layer that is used twice gets another seed each time."""
+        """Returns a seed, int64 [2]; a layer that is used twice gets another seed each time."""
         self._drawn += 1
         return layers.step_seed(self.name if self._drawn == 1 else f"{self.name}:{self._drawn}")
 
 
 def note(graph: tf.Graph, scope: str, operation: keras.Operation) -> None:
-    """Note an operation's name and class for refusals, and those of the layers in it that have no integer form."""
+    """Notes an operation's name and class for refusals, and those of the layers in it that have no integer form."""
     rows = list(keras_layers.without_integer_form(operation))
     for name, inner, without in rows:
         authored.note(graph, authored.AuthoredLayer(scope, name, inner, without.why, without.hint))
@@ -39,14 +39,14 @@ def note(graph: tf.Graph, scope: str, operation: keras.Operation) -> None:
 
 
 def same(operation: keras.Operation, name: str) -> keras.Operation:
-    """Return an operation with the same arguments that is in no network yet; it has no variables."""
+    """Returns an operation with the same arguments that is in no network yet; it has no variables."""
     copy = operation.__class__.__new__(operation.__class__)
     copy.__dict__.update(vars(operation), name=name, _inbound_nodes=[], _outbound_nodes=[])
     return copy
 
 
 def again(layer: keras.Layer, name: str, seed: int) -> keras.Layer:
-    """Return a layer of the same configuration; initializers without a seed get one, by the graph's and the name."""
+    """Returns a layer of the same configuration; initializers without a seed get one, by the graph's and the name."""
     if isinstance(layer, keras.layers.Lambda):  # From the user's own module: a file with a custom class is not loaded.
         function, arguments = layer.function, layer.arguments
         return keras.layers.Lambda(function, output_shape=layer._output_shape, arguments=arguments, name=name)  # noqa: SLF001
@@ -64,7 +64,7 @@ def again(layer: keras.Layer, name: str, seed: int) -> keras.Layer:
 
 
 def _config(layer: keras.Layer, name: str, seed: int) -> dict[str, Any]:
-    """Return the configuration of the copy: with its name and seeds, without regularizers, in float32."""
+    """Returns the configuration of the copy: with its name and seeds, without regularizers, in float32."""
     try:
         config = {**layer.get_config(), "name": name}
     except NotImplementedError as fault:
@@ -82,7 +82,7 @@ def _config(layer: keras.Layer, name: str, seed: int) -> dict[str, Any]:
 
 
 def _resize_at_once(layer: keras.layers.UpSampling1D | keras.layers.UpSampling2D) -> None:
-    """Make a nearest upsampling one resize; Keras repeats rows, then columns: ExpandDims, Tile and Reshape for each."""
+    """Makes a nearest upsampling one resize; Keras repeats rows, then columns: ExpandDims, Tile, Reshape for each."""
 
     def resized(images: tf.Tensor, height: int, width: int) -> tf.Tensor:
         sizes = images.shape[1] * height, images.shape[2] * width
@@ -98,7 +98,7 @@ def _resize_at_once(layer: keras.layers.UpSampling1D | keras.layers.UpSampling2D
 
 
 def _seed(config: Any, name: str, seed: int) -> None:
-    """Replace missing seeds of initializers in a layer's configuration, by the graph's seed and the layer's name."""
+    """Replaces missing seeds of initializers in a layer's configuration, by the graph's seed and the layer's name."""
     if isinstance(config, Mapping):
         inner = config.get("config")
         if "class_name" in config and isinstance(inner, dict) and inner.get("seed", 0) is None:
@@ -108,5 +108,5 @@ def _seed(config: Any, name: str, seed: int) -> None:
 
 
 def plain(name: str) -> str:
-    """Return a valid scope name for a layer, to which Keras may give any name."""
+    """Returns a valid scope name for a layer, to which Keras may give any name."""
     return re.sub(r"[^A-Za-z0-9_.-]", "_", name)

@@ -19,13 +19,13 @@ _REASON_LETTERS = 300
 
 
 def is_keras(result: object) -> bool:
-    """Return whether a value is a Keras model, of Keras 2 or 3."""
+    """Returns whether a value is a Keras model, of Keras 2 or 3."""
     names = {f"{each.__module__.partition('.')[0]}.{each.__name__}" for each in type(result).__mro__}
     return bool(names & {"keras.Model", "tf_keras.Model"})
 
 
 def check(model: keras.Model, origin: str, *, trained: bool = False) -> None:
-    """Raise StageError unless a model is functional or sequential, of Keras 3, and made for inputs of known shapes.
+    """Raises StageError unless a model is functional or sequential, of Keras 3, and made for inputs of known shapes.
 
     A `trained` model may augment its images: that is over, and in inference such a layer does nothing.
     """
@@ -48,13 +48,13 @@ def check(model: keras.Model, origin: str, *, trained: bool = False) -> None:
 
 
 def augments(layer: keras.Layer) -> bool:
-    """Return whether a layer changes images at random, in training only."""
+    """Returns whether a layer changes images at random, in training only."""
     kind = type(layer).__name__
     return kind.startswith("Random") or kind in _AUGMENTS
 
 
 def described(model: object) -> str:
-    """Describe a model by Keras' version and its kind: "Keras 3.15.1, Functional model "resnet50"."""
+    """Describes a model by Keras' version and its kind: "Keras 3.15.1, Functional model "resnet50"."""
     kind = type(model)
     root = kind.__module__.partition(".")[0]
     version = f"Keras {keras.__version__}"
@@ -66,7 +66,7 @@ def described(model: object) -> str:
 
 
 def unreadable(path: Path, fault: Exception) -> StageError:
-    """Return the error for a file that cannot be loaded."""
+    """Returns the error for a file that cannot be loaded."""
     text = str(fault).strip()
     facts = [("model.keras", path.name), ("Keras", keras.__version__)]
     if "Lambda" in text or "unsafe" in text:
@@ -83,14 +83,14 @@ def unreadable(path: Path, fault: Exception) -> StageError:
 
 
 def loaded_weights(assignments: Iterable[tf.Operation]) -> StageError:
-    """Return the error for a function that loads weights into the model that it returns."""
+    """Returns the error for a function that loads weights into the model that it returns."""
     facts = [("assignments", len(list(assignments)))]
     hint = 'Save the model once (model.save("net.keras")) and name the file: "model": {"keras": "net.keras"}.'
     return StageError("The network's function loads weights into its Keras model; they would be lost.", facts, hint)
 
 
 def not_copied(layer: keras.Layer, fault: Exception) -> StageError:
-    """Return the error for a layer that cannot be copied from its configuration."""
+    """Returns the error for a layer that cannot be copied from its configuration."""
     reason = " ".join(str(fault).split())[:_REASON_LETTERS] or type(fault).__name__
     facts = [("layer", layer.name), ("class", type(layer).__name__), ("reason", reason)]
     hint = "A custom layer needs get_config(), with every argument of its __init__."
@@ -98,14 +98,14 @@ def not_copied(layer: keras.Layer, fault: Exception) -> StageError:
 
 
 def foreign_value(operation: keras.Operation, value: str) -> StageError:
-    """Return the error for an operation on a tensor that belongs to no layer, in the graph of the user's function."""
+    """Returns the error for an operation on a tensor that belongs to no layer, in the graph of the user's function."""
     facts = [("operation", operation.name), ("class", type(operation).__name__), ("reads", value)]
     hint = "Write constants as NumPy arrays or numbers, and what is to be trained as a layer."
     return StageError("An operation of a Keras model reads a tensor that belongs to none of its layers.", facts, hint)
 
 
 def not_computed(operation: keras.Operation, fault: Exception) -> StageError:
-    """Return the error for a layer or operation that fails on its input; the traceback is in the log."""
+    """Returns the error for a layer or operation that fails on its input; the traceback is in the log."""
     reason = str(fault).strip().splitlines()[:1] or [""]
     facts = [("layer", operation.name), ("class", type(operation).__name__)]
     return StageError(
@@ -114,7 +114,7 @@ def not_computed(operation: keras.Operation, fault: Exception) -> StageError:
 
 
 def check_shape(model: keras.Model, name: str, end: keras.KerasTensor, tensor: tf.Tensor) -> None:
-    """Raise StageError unless an input of the model, `end`, takes examples of the dataset's shape, [batch, ...]."""
+    """Raises StageError unless an input of the model, `end`, takes examples of the dataset's shape, [batch, ...]."""
     wanted, got = list(end.shape[1:]), tensor.shape[1:].as_list()
     # Keras itself removes or adds a last dimension of one.
     forms = [got, got[:-1]] if got[-1:] == [1] else [got, [*got, 1]]
@@ -128,11 +128,11 @@ def check_shape(model: keras.Model, name: str, end: keras.KerasTensor, tensor: t
 
 
 def _fits(wanted: Sequence[int | None], got: Sequence[int | None]) -> bool:
-    return len(wanted) == len(got) and all(size in {None, mine} for size, mine in zip(wanted, got, strict=True))
+    return len(wanted) == len(got) and all(size in {None, present} for size, present in zip(wanted, got, strict=True))
 
 
 def check_randomness(operations: Iterable[tf.Operation]) -> None:
-    """Raise StageError if an operation draws random numbers from a state other than the global step."""
+    """Raises StageError if an operation draws random numbers from a state other than the global step."""
     drawn = [each for each in operations if any("seed_generator_state" in tensor.op.name for tensor in each.inputs)]
     if drawn:
         layers = list(dict.fromkeys(each.name.rpartition("/")[0] for each in drawn))[:_LISTED]
@@ -142,7 +142,7 @@ def check_randomness(operations: Iterable[tf.Operation]) -> None:
 
 
 def check_output(last: tf.Operation, model: keras.Model, end: str) -> None:
-    """Raise StageError if an output that belongs to a task's own activation, `end`, ends in another one."""
+    """Raises StageError if an output that belongs to a task's own activation, `end`, ends in another one."""
     if end == "softmax" and last.type in _NO_CLASSES:
         facts = [("network", described(model)), ("ends in", last.type)]
         hint = "End it with a Dense layer, with softmax or without an activation (logits)."
@@ -154,13 +154,13 @@ def check_output(last: tf.Operation, model: keras.Model, end: str) -> None:
 
 
 def _is_made_of_layers(model: keras.Model) -> bool:
-    own = any(each.__name__ in {"Functional", "Sequential"} for each in type(model).__mro__)
-    inner = (layer for layer in model.layers if isinstance(layer, keras.Model)) if own else ()
-    return own and all(_is_made_of_layers(layer) for layer in inner)
+    is_layers = any(each.__name__ in {"Functional", "Sequential"} for each in type(model).__mro__)
+    inner = (layer for layer in model.layers if isinstance(layer, keras.Model)) if is_layers else ()
+    return is_layers and all(_is_made_of_layers(layer) for layer in inner)
 
 
 def _out_of_place(model: keras.Model) -> Iterator[tuple[keras.Layer, str, str]]:
-    """Yield (layer, reason, hint) for each layer for augmentation or preprocessing, which the spec defines."""
+    """Yields (layer, reason, hint) for each layer for augmentation or preprocessing, which the spec defines."""
     for layer in model.layers:
         kind = type(layer).__name__
         if isinstance(layer, keras.Model):

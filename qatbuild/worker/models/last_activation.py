@@ -6,7 +6,7 @@ import tensorflow as tf
 
 
 def last_operation(tensor: tf.Tensor) -> tf.Operation:
-    """Return the operation that computes a tensor, in front of any Identity."""
+    """Returns the operation that computes a tensor, in front of any Identity."""
     operation = tensor.op
     while operation.type == "Identity":
         operation = operation.inputs[0].op
@@ -14,6 +14,6 @@ def last_operation(tensor: tf.Tensor) -> tf.Operation:
 
 
 def without(tensor: tf.Tensor, end: str) -> tf.Tensor:
-    """Return what the activation `end`, "softmax" or "sigmoid", reads; the tensor itself if it ends otherwise."""
+    """Returns what the activation `end`, "softmax" or "sigmoid", reads; the tensor itself if it ends otherwise."""
     last = last_operation(tensor)
     return last.inputs[0] if last.type.lower() == end else tensor

@@ -21,7 +21,7 @@ Normalization = Callable[[tf.Tensor], tf.Tensor] | None
 
 
 def truncated_normal(stddev: float) -> Initializer:
-    """Return normal values with mean 0, redrawn beyond two standard deviations, from the graph's seed and the name."""
+    """Returns normal values with mean 0, redrawn beyond two standard deviations, from the graph's seed and the name."""
 
     def initial(shape: Sequence[int], dtype: tf.DType = tf.float32, **_: Any) -> tf.Tensor:
         name = v1.get_default_graph().get_name_scope()
@@ -31,7 +31,7 @@ def truncated_normal(stddev: float) -> Initializer:
 
 
 def variance_scaling(gain: float = 2.0) -> Initializer:
-    """Return truncated normal values with variance gain / fan-in: gain 2 keeps the variance through ReLU.
+    """Returns truncated normal values with variance gain / fan-in: gain 2 keeps the variance through ReLU.
 
     He et al. 2015, arXiv:1502.01852, eq. 10. The fan-in is the product of all dimensions but the last; in a
     depthwise kernel [height, width, channels, 1] it is height x width.
@@ -60,7 +60,7 @@ def conv(
     bias: float | None = 0.0,
     norm: Normalization = None,
 ) -> tf.Tensor:
-    """Convolve, add bias or not, normalize, activate: [n, h, w, c] -> [n, ceil(h/stride), ceil(w/stride), f]."""
+    """Convolves, adds bias or not, normalizes, activates: [n, h, w, c] -> [n, ceil(h/stride), ceil(w/stride), f]."""
     with v1.variable_scope(scope, use_resource=True):
         kernel = _weights("weights", [size_px, size_px, net.shape[-1], filters], weights)
         net = tf.nn.conv2d(net, kernel, strides=stride, padding="SAME", name="Conv2D")
@@ -78,7 +78,7 @@ def depthwise(
     bias: float | None = 0.0,
     norm: Normalization = None,
 ) -> tf.Tensor:
-    """Convolve each channel with one filter, like `conv`: [n, h, w, c] -> [n, ceil(h/stride), ceil(w/stride), c]."""
+    """Convolves each channel with one filter, like `conv`: [n, h, w, c] -> [n, ceil(h/stride), ceil(w/stride), c]."""
     with v1.variable_scope(scope, use_resource=True):
         kernel = _weights("depthwise_weights", [size_px, size_px, net.shape[-1], 1], weights)
         strides = [1, stride, stride, 1]
@@ -95,14 +95,14 @@ def dense(
     weights: Initializer | None = None,
     bias: float = 0.0,
 ) -> tf.Tensor:
-    """Multiply by weights, add a bias with the initial value `bias`, activate: [batch, features] -> [batch, units]."""
+    """Multiplies by weights, adds a bias that begins as `bias`, activates: [batch, features] -> [batch, units]."""
     with v1.variable_scope(scope, use_resource=True):
         kernel = _weights("weights", [net.shape[-1], units], weights)
         return _finish(tf.matmul(net, kernel, name="MatMul"), bias, activation)
 
 
 def batch_norm(*, training: bool, decay: float = 0.99, epsilon: float = 1e-3) -> Callable[[tf.Tensor], tf.Tensor]:
-    """Normalize a layer's batch, for its parameter `norm`: y = gamma (x - mean) / sqrt(variance + epsilon) + beta.
+    """Normalizes a layer's batch, for its parameter `norm`: y = gamma (x - mean) / sqrt(variance + epsilon) + beta.
 
     Ioffe and Szegedy 2015, arXiv:1502.03167. In training, mean and variance are the batch's, over all dimensions but
     the last, and UPDATE_OPS updates the moving averages: m <- m decay + batch (1 - decay). In inference, mean and
@@ -129,20 +129,20 @@ def batch_norm(*, training: bool, decay: float = 0.99, epsilon: float = 1e-3) ->
 
 
 def max_pool(net: tf.Tensor, size_px: int, *, scope: str) -> tf.Tensor:
-    """Return the maximum of squares of `size_px`, without overlap: [batch, h, w, c] -> [batch, h//size, w//size, c]."""
+    """Returns the maximum of squares of `size_px` without overlap: [batch, h, w, c] -> [batch, h//size, w//size, c]."""
     with v1.variable_scope(scope):
         return tf.nn.max_pool2d(net, size_px, size_px, padding="VALID", name="MaxPool")
 
 
 def global_average_pool(net: tf.Tensor, *, scope: str) -> tf.Tensor:
-    """Return the mean over all pixels: [batch, h, w, c] -> [batch, 1, 1, c]."""
+    """Returns the mean over all pixels: [batch, h, w, c] -> [batch, 1, 1, c]."""
     with v1.variable_scope(scope):
         size = net.shape[1:3].as_list()
         return tf.nn.avg_pool2d(net, size, size, padding="VALID", name="AvgPool")
 
 
 def flatten(net: tf.Tensor, *, scope: str = "Flatten") -> tf.Tensor:
-    """Reshape [batch, h, w, c] -> [batch, h*w*c], with a constant shape, which every converter accepts."""
+    """Reshapes [batch, h, w, c] -> [batch, h*w*c], with a constant shape, which every converter accepts."""
     with v1.variable_scope(scope):
         return tf.reshape(net, [-1, int(net.shape[1:].num_elements())], name="Reshape")
 
@@ -161,13 +161,13 @@ def dropout(net: tf.Tensor, keep: float, *, training: bool, scope: str) -> tf.Te
 
 
 def step_seed(name: str) -> tf.Tensor:
-    """Return a seed for the noise of this step: int64 [2], fixed by the graph's seed, a name and the global step."""
+    """Returns a seed for the noise of this step: int64 [2], fixed by the graph's seed, a name and the global step."""
     step = tf.cast(v1.train.get_or_create_global_step(), tf.int64)
     return tf.stack([sum(_seed(name)), step])
 
 
 def require_pixels(images: tf.Tensor, *, network: str, least_px: int) -> None:
-    """Raise StageError unless images are at least `least_px` high and wide."""
+    """Raises StageError unless images are at least `least_px` high and wide."""
     height, width, channels = images.shape[1:]
     if min(height, width) < least_px:
         facts = [
@@ -192,5 +192,5 @@ def _finish(net: tf.Tensor, bias: float | None, activation: Activation, norm: No
 
 
 def _seed(name: str) -> tuple[int, int]:
-    """Return the graph's seed (0 without one) and a number that is fixed by a name."""
+    """Returns the graph's seed (0 without one) and a number that is fixed by a name."""
     return (v1.get_default_graph().seed or 0, zlib.crc32(name.encode()))

@@ -8,7 +8,7 @@ from qatbuild.worker.models import layers
 
 
 def lenet(images: tf.Tensor, classes: int, *, training: bool) -> tf.Tensor:
-    """Build convolutions 5x5x32 and 5x5x64 with pools, 1024 units; return logits, float32 [batch, classes].
+    """Builds convolutions 5x5x32 and 5x5x64 with pools, 1024 units; returns logits, float32 [batch, classes].
 
     `images` is float32 [batch, height, width, channels], at least 8x8; designed for 28x28x1.
     """

@@ -14,7 +14,7 @@ End = TypeVar("End")
 
 
 def matched(wanted: Sequence[str], there: Mapping[str, End], kind: str, title: str) -> dict[str, End]:
-    """Return the network's end of each wanted name; a lone one stands for the lone wanted name, whatever its own.
+    """Returns the network's end of each wanted name; a lone one stands for the lone wanted name, whatever its own.
 
     `kind` is "inputs" or "outputs". StageError, with the names that exist, if the network lacks one of the names; ends
     without a wanted name are left out. A name may be written with "_" where the spec has "/".
@@ -29,7 +29,7 @@ def matched(wanted: Sequence[str], there: Mapping[str, End], kind: str, title: s
 
 
 def require_all(wanted: Sequence[str], there: Iterable[str], title: str) -> None:
-    """Raise StageError if the network has inputs beside the wanted ones, of which nothing could be known."""
+    """Raises StageError if the network has inputs beside the wanted ones, of which nothing could be known."""
     names = list(there)
     if len(names) > max(len(wanted), 1):
         plain = {name.replace("/", "_") for name in wanted} | set(wanted)
@@ -40,7 +40,7 @@ def require_all(wanted: Sequence[str], there: Iterable[str], title: str) -> None
 
 
 def nearest(name: str, there: Iterable[str]) -> list[str]:
-    """Return the names most like `name`, the most like first; at most 10."""
+    """Returns the names most like `name`, the most like first; at most 10."""
     names = list(there)
     scope, _, last = name.rpartition("/")
     same = [each for each in names if each.rpartition("/")[2] == last]

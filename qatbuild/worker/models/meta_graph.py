@@ -17,14 +17,14 @@ from qatbuild.worker.models import graph_network
 
 
 def build(inputs: Mapping[str, tf.Tensor], network: MetaGraph, ends: Mapping[str, str]) -> dict[str, tf.Tensor]:
-    """Add the network of a meta graph to the graph of the inputs, and return its outputs by name; see graph_network."""
+    """Adds the network of a meta graph to the graph of the inputs; returns its outputs by name, see graph_network."""
     meta = _read(network)
     graph = graph_network.Graph(meta.graph_def, "meta graph", network.title, trainable(meta), {}, {})
     return graph_network.build(inputs, graph, (network.inputs, network.outputs), ends)
 
 
 def trainable(meta: tf.compat.v1.MetaGraphDef) -> frozenset[str] | None:
-    """Return the names of the trainable variables; None if the meta graph has no list of them."""
+    """Returns the names of the trainable variables; None if the meta graph has no list of them."""
     if "trainable_variables" not in meta.collection_def:
         return None
     values = meta.collection_def["trainable_variables"].bytes_list.value

@@ -37,13 +37,13 @@ Values = dict[str, np.ndarray[Any, Any]]
 
 
 def build(inputs: Mapping[str, tf.Tensor], network: SavedModel, ends: Mapping[str, str]) -> dict[str, tf.Tensor]:
-    """Add the network of a SavedModel to the graph of the inputs, and return its outputs by name; see graph_network."""
+    """Adds the network of a SavedModel to the graph of the inputs; returns its outputs by name, see graph_network."""
     graph, _ = _read(network.path, network.signature)
     return graph_network.build(inputs, graph, (network.inputs, network.outputs), ends)
 
 
 def values(network: SavedModel) -> Values:
-    """Return the values of the variables by name."""
+    """Returns the values of the variables by name."""
     return dict(_read(network.path, network.signature)[1])
 
 
@@ -64,9 +64,9 @@ def _read_once(path: Path, signature: str | None, _mtime_ns: int) -> tuple[Graph
             thread.submit(_save_function, path, signature, names, again).result()
             return _read_once(again, _USUAL, 0)
     function = meta.signature_def[chosen]
-    inputs = {name: info.name for name, info in sorted(function.inputs.items())}
+    inputs = {name: tensor.name for name, tensor in sorted(function.inputs.items())}
     definition, results = called_functions.inlined(meta.graph_def)
-    outputs = {name: results.get(info.name, info.name) for name, info in sorted(function.outputs.items())}
+    outputs = {name: results.get(tensor.name, tensor.name) for name, tensor in sorted(function.outputs.items())}
     definition = _read_by(definition, [*inputs.values(), *outputs.values()])
     variables = _loaded(path, list(meta.meta_info_def.tags), definition)
     original = _original_names(meta, variables)
@@ -80,7 +80,7 @@ def _read_once(path: Path, signature: str | None, _mtime_ns: int) -> tuple[Graph
 
 
 def _meta_graph(path: Path) -> tf.compat.v1.MetaGraphDef:
-    """Return the graph for serving; StageError if the folder holds no SavedModel."""
+    """Returns the graph for serving; StageError if the folder holds no SavedModel."""
     file = path / "saved_model.pb"
     facts: list[tuple[str, object]] = [("model.saved_model", path)]
     if not path.exists():
@@ -102,7 +102,7 @@ def _meta_graph(path: Path) -> tf.compat.v1.MetaGraphDef:
 
 
 def _read_by(definition: tf.compat.v1.GraphDef, tensors: Iterable[str]) -> tf.compat.v1.GraphDef:
-    """Return the part of a graph without control edges from which some tensors are computed."""
+    """Returns the part of a graph without control edges from which some tensors are computed."""
     nodes, needed = graph_def.nodes_by_name(definition), set[str]()
     waiting = [graph_def.op_name(tensor) for tensor in tensors]
     while waiting:
@@ -116,7 +116,7 @@ def _read_by(definition: tf.compat.v1.GraphDef, tensors: Iterable[str]) -> tf.co
 
 
 def _original_names(meta: tf.compat.v1.MetaGraphDef, variables: Iterable[str]) -> dict[str, str]:
-    """Return the variables' names before Keras 3 numbered the copies that its export makes of them."""
+    """Returns the variables' names before Keras 3 numbered the copies that its export makes of them."""
     saved = {each.variable.name for each in meta.object_graph_def.nodes if each.HasField("variable")}
     names = {name: name.rpartition("_")[0] for name in variables if name not in saved}
     taken = [*names.values(), *(name for name in variables if name in saved)]
@@ -128,7 +128,7 @@ def _listed(path: Path) -> str:
 
 
 def _loaded(path: Path, tags: list[str], definition: tf.compat.v1.GraphDef) -> Values:
-    """Return the values of the variables, other than texts."""
+    """Returns the values of the variables, other than texts."""
     types = {
         node.name: (node.op, tf.as_dtype(node.attr["dtype"].type)) for node in definition.node if node.op in VARIABLES
     }
@@ -147,7 +147,7 @@ def _loaded(path: Path, tags: list[str], definition: tf.compat.v1.GraphDef) -> V
 
 
 def _trained(meta: tf.compat.v1.MetaGraphDef, definition: tf.compat.v1.GraphDef) -> frozenset[str]:
-    """Return the names of the trainable variables: as the file says, and no moving average of a batch norm."""
+    """Returns the names of the trainable variables: as the file says, and no moving average of a batch norm."""
     listed = meta_graph.trainable(meta)
     frozen = {
         each.variable.name
@@ -175,7 +175,7 @@ def _variable(tensor: str, definition: tf.compat.v1.GraphDef) -> Iterator[str]:
 
 
 def _save_function(path: Path, name: str | None, signatures: list[str], again: Path) -> None:
-    """Save a function with one input signature again as the usual signature."""
+    """Saves a function with one input signature again as the usual signature."""
     facts = [("model.saved_model", path.name), ("signatures", ", ".join(sorted(signatures)) or "(none)")]
     try:
         loaded = tf.saved_model.load(str(path))
@@ -208,7 +208,7 @@ _CHOOSE = 'Write one of them: "signature": "NAME"'
 
 
 def _functions(loaded: Any) -> Iterator[tuple[str, Any]]:
-    """Yield the functions of a loaded object with exactly one input signature."""
+    """Yields the functions of a loaded object with exactly one input signature."""
     for name in dir(loaded):
         function = getattr(loaded, name, None) if not name.startswith("_") or name == "__call__" else None
         concrete = getattr(function, "concrete_functions", None)

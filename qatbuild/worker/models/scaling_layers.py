@@ -46,11 +46,11 @@ class Affine(NamedTuple):
     shift: NDArray[np.float64]
 
     def of(self, inner: Affine) -> Affine:
-        """Return the function self(inner(x))."""
+        """Returns the function self(inner(x))."""
         return Affine(self.factor * inner.factor, self.factor * inner.shift + self.shift)
 
     def __call__(self, x: tf.Tensor) -> tf.Tensor:
-        """Add it to the graph of x, float32 [..., channels]."""
+        """Adds it to the graph of x, float32 [..., channels]."""
         y = x if np.all(self.factor == 1) else x * tf.constant(self.factor, tf.float32)
         y = y if np.all(self.shift == 0) else y + tf.constant(self.shift, tf.float32)
         return tf.identity(x) if y is x else y
@@ -66,12 +66,12 @@ class _Scaled(NamedTuple):
 
 
 def scales(layer: object) -> bool:
-    """Return whether a Keras layer scales by constants."""
+    """Returns whether a Keras layer scales by constants."""
     return _kind(layer) != ""
 
 
 def with_constants(layer: Any) -> Callable[..., tf.Tensor]:
-    """Return what takes the place of the `call` of a copy of `layer`."""
+    """Returns what takes the place of the `call` of a copy of `layer`."""
     affine, name = _affine(layer), layer.name
 
     def call(x: tf.Tensor, **_: Any) -> tf.Tensor:
@@ -88,7 +88,7 @@ def with_constants(layer: Any) -> Callable[..., tf.Tensor]:
 
 
 def check(name: str, values: tf.Tensor, scaling: Scaling) -> None:
-    """Raise StageError if layers scale an input that the spec has scaled already.
+    """Raises StageError if layers scale an input that the spec has scaled already.
 
     `values` are what the network reads of the input `name`, the real values of bytes by `scaling`.
     """
@@ -108,7 +108,7 @@ def check(name: str, values: tf.Tensor, scaling: Scaling) -> None:
 
 
 def _fields(affine: Affine) -> str:
-    """Return the fields of an input that say what layers do; '' if the spec cannot say it."""
+    """Returns the fields of an input that say what layers do; '' if the spec cannot say it."""
     mean, std_dev = _numbers(affine)
     takes = np.all((mean >= 0) & (mean <= _BYTES)) and np.all((std_dev >= _NUMBERS[0]) & (std_dev <= _NUMBERS[1]))
     if not takes or max(mean.size, std_dev.size) > _LISTED:
@@ -119,8 +119,8 @@ def _fields(affine: Affine) -> str:
 
 def _kind(layer: object) -> str:
     kind = type(layer)  # Not a class of the user's own that is derived from it: it may compute something else.
-    own = kind.__module__.partition(".")[0] == "keras"
-    return kind.__name__ if own and kind.__name__ in {"Rescaling", "Normalization"} else ""
+    is_keras = kind.__module__.partition(".")[0] == "keras"
+    return kind.__name__ if is_keras and kind.__name__ in {"Rescaling", "Normalization"} else ""
 
 
 def _affine(layer: Any) -> Affine:
@@ -134,7 +134,7 @@ def _affine(layer: Any) -> Affine:
 
 
 def _moments(layer: Any) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Return mean and variance of a Normalization: its arguments, those of its file, or 0 and 1 if it saw no data."""
+    """Returns mean and variance of a Normalization: its arguments, those of its file, or 0 and 1 if it saw no data."""
     mean, variance = layer.input_mean, layer.input_variance
     if mean is None:
         handle = getattr(layer.adapt_mean.value, "handle", None)
@@ -151,7 +151,7 @@ def _moments(layer: Any) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
 
 
 def _array(values: Any) -> NDArray[np.float64]:
-    """Return an array without leading dimensions of 1; one number if all are equal."""
+    """Returns an array without leading dimensions of 1; one number if all are equal."""
     array = np.asarray(values, np.float64)
     while array.ndim > 1 and array.shape[0] == 1:
         array = array[0]
@@ -165,7 +165,7 @@ def _outermost(graph: tf.Graph) -> Iterator[_Scaled]:
 
 
 def _leads_to(tensor: tf.Tensor, images: tf.Tensor) -> bool:
-    """Return whether a tensor holds values of the images, moved or not."""
+    """Returns whether a tensor holds values of the images, moved or not."""
     waiting, seen = [tensor], set()
     while waiting:
         each = waiting.pop()
@@ -182,7 +182,7 @@ def _width(affine: Affine, scaling: Scaling) -> float:
 
 
 def _numbers(affine: Affine) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Return mean and std_dev of (x - mean) / std_dev; 0.0 is never negative."""
+    """Returns mean and std_dev of (x - mean) / std_dev; 0.0 is never negative."""
     return np.asarray(-affine.shift / affine.factor + 0.0), np.asarray(1 / affine.factor)
 
 

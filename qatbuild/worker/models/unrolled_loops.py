@@ -19,12 +19,12 @@ State: TypeAlias = tuple[tf.Tensor, ...]
 
 
 def is_known(layer: keras.Layer) -> bool:
-    """Return whether a layer is of a recurrent class of Keras that this module computes."""
+    """Returns whether a layer is of a recurrent class of Keras that this module computes."""
     return type(layer) in _STEPS
 
 
 def is_unrolled(layer: keras.Layer) -> bool:
-    """Return whether a layer is of such a class and unrolled, and every batch begins with a state of its own.
+    """Returns whether a layer is of such a class and unrolled, and every batch begins with a state of its own.
 
     One with dropout in its steps draws random numbers, for which it is refused elsewhere (keras_refusals).
     """
@@ -32,7 +32,7 @@ def is_unrolled(layer: keras.Layer) -> bool:
 
 
 def unroll(layer: keras.layers.RNN) -> Callable[..., Any]:
-    """Return the method `call` of an unrolled layer, for sequences [batch, steps, values].
+    """Returns the method `call` of an unrolled layer, for sequences [batch, steps, values].
 
     It reads no mask: the layers that make one are refused as what they are.
     """
@@ -87,7 +87,7 @@ def _gru(cell: keras.layers.GRUCell, values: tf.Tensor, state: State) -> State:
 
 
 def _of_state(cell: keras.layers.GRUCell, state: State, bias: tf.Tensor | None) -> list[tf.Tensor]:
-    """Return what a GRU's state adds to its update gate, its reset gate and, with `reset_after`, its candidate."""
+    """Returns what a GRU's state adds to its update gate, its reset gate and, with `reset_after`, its candidate."""
     if not state:
         return [] if bias is None else _parts(bias, 3)
     if cell.reset_after:
@@ -102,7 +102,7 @@ def _dense(name: str, values: tf.Tensor, kernel: tf.Tensor, bias: tf.Tensor | No
 
 
 def _parts(values: tf.Tensor, count: int) -> list[tf.Tensor]:
-    """Return equal parts of the last axis. They are slices, of which, unlike of a split, one may be unread."""
+    """Returns equal parts of the last axis. They are slices, of which, unlike of a split, one may be unread."""
     size = values.shape[-1] // count
     return [values[..., number * size : (number + 1) * size] for number in range(count)]
 

@@ -44,7 +44,7 @@ _ENOUGH = 512
 
 
 def run(request: Request) -> QuantizeFacts:
-    """Publish model.ckpt-0, the float stage's last weights with measured ranges, and rewrite.json.
+    """Publishes model.ckpt-0, the float stage's last weights with measured ranges, and rewrite.json.
 
     The examples are the first that a training with train.seed sees, without augmentation; validation and test examples
     are never used. StageError if the dataset has fewer; RewriteError if a range cannot be measured.
@@ -79,7 +79,7 @@ def _validated(
 
 
 def _chosen(rows: Examples, count: int | None, seed: int) -> Indices:
-    """Return the indices of `count` training examples; without a count up to _ENOUGH, all if the dataset has fewer."""
+    """Returns the indices of `count` training examples; without a count up to _ENOUGH, all if the dataset has fewer."""
     if not len(rows):
         raise StageError("The dataset has no training examples to measure ranges on.")
     if count is None:
@@ -99,7 +99,7 @@ class _Sample(NamedTuple):
     taken: Indices
 
     def batches(self, size: int, done: Callable[[int], object]) -> Iterator[dict[str, NDArray[np.float32]]]:
-        """Yield real values by the name of the input's operation, at most `size` examples at a time."""
+        """Yields real values by the name of the input's operation, at most `size` examples at a time."""
         columns = [each.column for each in self.target.inputs.values()]
         for start in range(0, len(self.taken), size):
             part = self.taken[start : start + size]
@@ -111,7 +111,7 @@ class _Sample(NamedTuple):
 def _measure(
     sample: _Sample, asked: Quantizer, settings: Mapping[str, Any], weights: Path, *, threads: int
 ) -> tuple[Values, RewriteReport, Values]:
-    """Return a checkpoint's values of the network's variables, the plan of its rewrite, and the values of its ranges.
+    """Returns a checkpoint's values of the network's variables, the plan of its rewrite, and the values of its ranges.
 
     The ranges are measured in the float graph with the checkpoint's weights; all values are by the variable's name.
     """
@@ -139,7 +139,7 @@ def _measure(
 
 
 def batch_size(graph: tf.Graph, observed: Iterable[str]) -> int:
-    """Return how many examples to run together: fewer if their observed tensors, float32, are large."""
+    """Returns how many examples to run together: fewer if their observed tensors, float32, are large."""
     shapes = [graph.get_tensor_by_name(name).shape for name in observed]
     values = sum(shape[1:].num_elements() or 0 for shape in shapes if shape.rank and shape[0] is None)
     return max(1, min(BATCH, _BATCH_BYTES // (4 * max(1, values))))

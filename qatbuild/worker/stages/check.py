@@ -16,7 +16,7 @@ from qatbuild.worker.training.inference import inference
 
 
 def run(request: Request) -> CheckFacts:
-    """Check the network and count its operations by type; no file is published.
+    """Checks the network and counts its operations by type; no file is published.
 
     RewriteError naming each operation without an integer form, with its layer and a hint; StageError if the network
     cannot take inputs of the dataset's shapes, or what it returns does not fit a task or the batch.

@@ -26,13 +26,13 @@ class Tally:
     """Counts the answers of one classification; of each kind of error it keeps the indices of the first examples."""
 
     def __init__(self, output: str, target: str, labels: Sequence[str]) -> None:
-        """Count for an output, whose classes are in the column `target`, named by `labels`."""
+        """Counts for an output, whose classes are in the column `target`, named by `labels`."""
         self.output, self.target, self.labels = output, target, labels
         self._counts = np.zeros((len(labels), len(labels)), np.int64)
         self._first: dict[tuple[int, int], list[int]] = {}
 
     def add(self, actual: NDArray[np.int32], answers: NDArray[np.int64], start: int) -> None:
-        """Add examples [n]: their classes, the answers to them, and the index of the first."""
+        """Adds examples [n]: their classes, the answers to them, and the index of the first."""
         np.add.at(self._counts, (actual, answers), 1)
         for place in np.flatnonzero(actual != answers):
             examples = self._first.setdefault((int(actual[place]), int(answers[place])), [])
@@ -40,11 +40,11 @@ class Tally:
                 examples.append(start + int(place))
 
     def confusion(self) -> Confusion:
-        """Return the counts."""
+        """Returns the counts."""
         return Confusion(self.output, self.labels, self._counts.tolist())
 
     def confusions(self, examples: Examples, inputs: Inputs) -> list[Confused]:
-        """Return the most frequent errors, with pictures of the first input that is one."""
+        """Returns the most frequent errors, with pictures of the first input that is one."""
         errors = sorted(self._first, key=lambda pair: (-self._counts[pair], pair))[:_ERRORS]
         column = next((each.column for each in inputs.values() if png.can_encode(each.dtype, each.shape)), None)
         return [
@@ -53,7 +53,7 @@ class Tally:
 
 
 def tally(tasks: Mapping[str, Task], outputs: Mapping[str, IntegerTensor], examples: Examples) -> Tally | None:
-    """Return the tally of the first output that is a classification with at most 200 classes; None without one.
+    """Returns the tally of the first output that is a classification with at most 200 classes; None without one.
 
     `outputs` are those of the .tflite, [n, classes].
     """

@@ -16,7 +16,7 @@ from qatbuild.worker.tflite.gates import FULLY_INTEGER, gates
 
 
 def run(request: Request) -> ConvertFacts:
-    """Write model.tflite.
+    """Writes model.tflite.
 
     A model that does not pass a gate is not published: it stays below the work folder, and the ConversionError names
     it.
@@ -54,7 +54,7 @@ def _wanted(request: Request, graphs: FreezeFacts, frozen_graph: Path) -> Ends:
 
 
 def _refusal(draft: Path, unsupported: Sequence[inspect.UnsupportedOp], failed: Iterable[Gate]) -> ConversionError:
-    """Return one error for all failed gates; the list of operations replaces the gate that counts them."""
+    """Returns one error for all failed gates; the list of operations replaces the gate that counts them."""
     rows = [gate.row for gate in failed if not (unsupported and gate.name == FULLY_INTEGER)]
     rows.append(("refused file", str(draft)))
     if not unsupported:

@@ -12,7 +12,7 @@ from qatbuild.worker.training import log
 
 
 def run(request: Request) -> DatasetFacts:
-    """Load the dataset, hold out validation examples, write a file SPLIT/NAME.npy for each column.
+    """Loads the dataset, holds out validation examples, writes a file SPLIT/NAME.npy for each column.
 
     Each is an array [examples, *shape] of uint8 (0..255), int32 or float32; pictures are stored encoded where that is
     smaller. Equal data make equal bytes. The statistics are those of the training examples without the held-out ones.

@@ -42,7 +42,7 @@ _CLASSIFICATION = "classification"
 
 
 def run(request: Request) -> DeployFacts:
-    """Write a route's artifacts and route.json, which holds the facts.
+    """Writes a route's artifacts and route.json, which holds the facts.
 
     AcceptanceError if a gate of the route fails; the artifacts stay.
     """
@@ -62,7 +62,7 @@ def run(request: Request) -> DeployFacts:
 
 
 def _subject(request: Request, count: int) -> Subject:
-    """Return the model of a request with `count` test examples, fewer if the dataset has fewer."""
+    """Returns the model of a request with `count` test examples, fewer if the dataset has fewer."""
     inputs, tasks = ends.inputs_of(request), ends.tasks_of(request)
     rows = _rows(request, inputs, tasks, count)
     facts, model = ConvertFacts.of(request.inputs["convert"].manifest.facts), _tflite(request)
@@ -93,7 +93,7 @@ def _tflite(request: Request) -> Path:
 
 
 def _rows(request: Request, inputs: Inputs, tasks: Mapping[str, Task], count: int) -> Arrays:
-    """Return test examples spread over the whole test set, which may be sorted by class."""
+    """Returns test examples spread over the whole test set, which may be sorted by class."""
     folder = request.inputs["dataset"].manifest.folder
     examples = opened(folder, "test", ends.dataset_facts(request))
     if not len(examples):
@@ -164,7 +164,7 @@ def _other_kernels(subject: Subject) -> list[str]:
 
 
 def _comparison(subject: Subject, name: str, answers: Mapping[str, NDArray[Any]]) -> Comparison:
-    """Compare a file's real outputs, by the network's tensors, with those of LiteRT's kernels."""
+    """Compares a file's real outputs, by the network's tensors, with those of LiteRT's kernels."""
     outputs = agreement.compared(subject, answers, subject.reference)
     return Comparison.of(name, subject.samples.number, outputs, _metrics(subject, answers))
 

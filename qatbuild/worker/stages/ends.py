@@ -61,7 +61,7 @@ def _input(
 
 
 def _check_channels(name: str, scaling: Scaling, shape: tuple[int, ...]) -> None:
-    """Raise StageError for lists of means or deviations, or an order of colours, that do not fit the array's shape."""
+    """Raises StageError for lists of means or deviations, or an order of colours, that do not fit the array's shape."""
     count = shape[-1] if shape else 1
     rows: list[tuple[str, object]] = [("input", name), ("shape", list(shape)), ("channels", count)]
     if scaling.channels is not None and len(scaling.channels.means) != count:

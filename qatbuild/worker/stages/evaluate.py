@@ -38,7 +38,7 @@ _NAMED_LAYERS = 3
 
 
 def run(request: Request) -> EvaluateFacts:
-    """Write report.json and details.json; return the facts, which are the report without the latencies.
+    """Writes report.json and details.json; returns the facts, which are the report without the latencies.
 
     AcceptanceError if a gate of the spec fails; both are written nevertheless.
     """
@@ -100,7 +100,7 @@ def _subject(request: Request) -> Subject:
 
 
 def _accept(facts: EvaluateFacts, report: Path) -> None:
-    """Raise AcceptanceError if a gate failed, with the worst layers."""
+    """Raises AcceptanceError if a gate failed, with the worst layers."""
     failed = [(gate.name, f"wanted {gate.wanted}, got {gate.got}") for gate in facts.gates if not gate.passed]
     if failed:
         worst_layers = "\n".join(layers.described(each) for each in facts.layers[:_NAMED_LAYERS])
@@ -113,7 +113,7 @@ def _accept(facts: EvaluateFacts, report: Path) -> None:
 def _layers(
     subject: Subject, file: inspect.Flatbuffer, graphs: Mapping[str, IndexedGraph], examples: Examples
 ) -> layers.Measured:
-    """Return a row for each layer (see `tflite.layers`), measured on examples spread over the whole test set.
+    """Returns a row for each layer (see `tflite.layers`), measured on examples spread over the whole test set.
 
     `file` is the content of the subject's .tflite, `graphs` are its graphs, by form.
     """
@@ -144,7 +144,7 @@ def _bytes(frozen: Manifest, converted: Manifest) -> ModelBytes:
 
 
 def _latencies(request: Request, subject: Subject, example: Arrays) -> list[dict[str, Any]]:
-    """Return latency rows for the model, and for a float .tflite if the converter accepts all its operations."""
+    """Returns latency rows for the model, and for a float .tflite if the converter accepts all its operations."""
     raw, facts, graphs = raw_values(subject.inputs, example), subject.tflite, subject.graphs
     names = (list(facts.inputs), list(facts.outputs))
     integers = integer_values(subject.inputs, raw, facts.inputs)

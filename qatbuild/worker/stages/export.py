@@ -10,7 +10,7 @@ from qatbuild.worker.training.inference import Inference, inference
 
 
 def run(request: Request) -> ExportFacts:
-    """Publish inference_graph.pb, with fake quantization, and float_inference_graph.pb: binary GraphDefs.
+    """Publishes inference_graph.pb, with fake quantization, and float_inference_graph.pb: binary GraphDefs.
 
     Their inputs are float32 [batch, *shape] of real values, for bytes (byte - mean) / std_dev. Variables are
     operations without values; dropout, augmentation and initial values are left out.

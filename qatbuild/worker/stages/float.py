@@ -14,7 +14,7 @@ from qatbuild.worker.training.application import Application
 
 
 def run(request: Request) -> FloatFacts:
-    """Train in float, from random or trained weights; publish model.ckpt-<step> and events.
+    """Trains in float, from random or trained weights; publishes model.ckpt-<step> and events.
 
     Trained weights are those of the source "weights", restored by name and complete, or else those in the network's
     own file. With them 0 steps are allowed: then they are published unchanged.
@@ -31,7 +31,7 @@ def run(request: Request) -> FloatFacts:
 
 
 def _own_weights(request: Request, target: Application) -> Path | None:
-    """Write the weights of the network's own file as a checkpoint in the work folder; None if it has no weights."""
+    """Writes the weights of the network's own file as a checkpoint in the work folder; None if it has no weights."""
     values = models.initial({name: each.shape for name, each in target.inputs.items()}, target.network)
     if values is None:
         return None
@@ -41,7 +41,7 @@ def _own_weights(request: Request, target: Application) -> Path | None:
 
 
 def _prefix(path: Path) -> Path:
-    """Return the path of a checkpoint without suffix; StageError if it does not exist."""
+    """Returns the path of a checkpoint without suffix; StageError if it does not exist."""
     prefix = path.with_suffix("") if path.suffix == ".index" else path
     if not prefix.with_name(f"{prefix.name}.index").is_file():
         hint = "model.weights is the path before .index of a TensorFlow checkpoint, relative to the spec"

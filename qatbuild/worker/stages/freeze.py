@@ -10,7 +10,7 @@ from qatbuild.worker.training.frozen import freeze
 
 
 def run(request: Request) -> FreezeFacts:
-    """Publish frozen_graph.pb, with the checkpoint that convert.checkpoint names, and float_graph.pb.
+    """Publishes frozen_graph.pb, with the checkpoint that convert.checkpoint names, and float_graph.pb.
 
     The float graph has the weights of the float stage's last checkpoint, from which the quantized training began;
     after a training from scratch it has those of the quantized checkpoint.

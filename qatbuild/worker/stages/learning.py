@@ -61,7 +61,7 @@ def course(settings: Mapping[str, Any], steps: int, log_every: int) -> Course:
 def learn(
     request: Request, target: Application, course: Course, *, rewrite: Rewrite | None, start_from: Path | None
 ) -> tuple[Progress, Training]:
-    """Train a network on the request's dataset by its settings "train"; publish checkpoints and events."""
+    """Trains a network on the request's dataset by its settings "train"; publishes checkpoints and events."""
     settings = request.settings["train"]
     course = replace(course, precision=available(settings["precision"]))
     rows, held_out = examples(request, "train"), examples(request, "validation")
@@ -111,7 +111,7 @@ def learn(
 
 
 def _check_targets(target: Application, *splits: Examples) -> None:
-    """Look at every target before the training: an impossible one is an error, not a loss that is no number."""
+    """Looks at every target before the training: an impossible one is an error, not a loss that is no number."""
     for rows in splits:
         values = sum(math.prod(rows.columns[name].shape) for name in target.targets)
         size, first = max(1, _CHECKED_VALUES // max(1, values)), 0
@@ -122,7 +122,7 @@ def _check_targets(target: Application, *splits: Examples) -> None:
 
 
 def _rehearse_metrics(request: Request, target: Application) -> None:
-    """Call the metrics of the user once before the training, with the examples that they will be called with first."""
+    """Calls the metrics of the user once before the training, with the examples that they will be called with first."""
     if not any(task.has_own_metrics for task in target.tasks.values()):
         return
     splits = (examples(request, split) for split in ("validation", "test"))
@@ -155,7 +155,7 @@ def _augmentation(request: Request, target: Application) -> Augmentation:
 
 
 def _warn_of_random_streams(graph: tf.Graph) -> None:
-    """Log the operations that draw from a stream of random numbers: after a resume they draw other numbers."""
+    """Logs the operations that draw from a stream of random numbers: after a resume they draw other numbers."""
     # Initializers are left out: they run once, before anything is saved.
     drawn = {op.name for op in graph.get_operations() if op.type.startswith("Random") and op.op_def.is_stateful}
     running = sorted(name for name in drawn if "/Initializer/" not in name)

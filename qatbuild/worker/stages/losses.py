@@ -33,7 +33,7 @@ class Loss(NamedTuple):
 
 
 def where(metrics: Mapping[str, Figures]) -> list[Loss]:
-    """Return the loss of each output's first metric that got worse, with the step that cost the most of it."""
+    """Returns the loss of each output's first metric that got worse, with the step that cost the most of it."""
     losses = []
     for name in metric_gates.first(metrics):
         figures = metrics[name]

@@ -60,16 +60,16 @@ class Subject(NamedTuple):
         return ConvertFacts.of(self.converted.facts)
 
     def model(self, kernels: str, threads: int | None = None) -> Model:
-        """Load the .tflite."""
+        """Loads the .tflite."""
         facts, path = self.tflite, self.converted.file("model.tflite")
         return Model(path, (facts.inputs, facts.outputs), threads=threads or self.threads, kernels=kernels)
 
     def indexed(self) -> dict[str, IndexedGraph]:
-        """Read the graphs, by form."""
+        """Reads the graphs, by form."""
         return {form: IndexedGraph(graph_def.read(self.frozen.file(file))) for form, file in FILES.items()}
 
     def feed(self, raw: Mapping[str, NDArray[Any]]) -> Arrays:
-        """Return the real values for the graphs' placeholders, by the name of the tensor."""
+        """Returns the real values for the graphs' placeholders, by the name of the tensor."""
         reals = real_values(self.inputs, raw)
         return {f"{operation}:0": reals[name] for name, operation in self.graphs.inputs.items()}
 
@@ -90,7 +90,7 @@ class Measured(NamedTuple):
 
 
 def measure(subject: Subject, graphs: Mapping[str, tf.Graph], examples: Examples, kernels: str, batch: int) -> Measured:
-    """Measure the three forms on all examples, `batch` at a time; `graphs` are the subject's, by form."""
+    """Measures the three forms on all examples, `batch` at a time; `graphs` are the subject's, by form."""
     meters = {form: {name: _meter(task) for name, task in subject.tasks.items()} for form in FORMS}
     differences = {name: Differences(tensor) for name, tensor in subject.tflite.outputs.items()}
     answers: dict[str, set[int]] = {name: set() for name in subject.tasks}
@@ -155,7 +155,7 @@ def _answers_of(task: Task, results: Mapping[str, NDArray[Any]]) -> dict[str, ND
 
 
 def batch_size(model: inspect.Flatbuffer) -> int:
-    """Return how many examples to run together: fewer of a network with large activations."""
+    """Returns how many examples to run together: fewer of a network with large activations."""
     outputs = {index for operator in model.operators for index in operator.outputs} | {*model.inputs}
     values = sum(math.prod(model.tensors[index].shape[1:]) for index in outputs)
     return max(1, min(_MOST_EXAMPLES, _BATCH_BYTES // (4 * max(1, values))))
@@ -172,7 +172,7 @@ class _Forms:
         self.integers: Arrays = {}
 
     def results(self, rows: Arrays, done: Any) -> dict[str, Arrays]:
-        """Return the real results of each form for some examples; `done` is called with numbers of examples."""
+        """Returns the real results of each form for some examples; `done` is called with numbers of examples."""
         subject = self._subject
         raw = raw_values(subject.inputs, rows)
         feed, count = subject.feed(raw), len(next(iter(raw.values())))
@@ -187,7 +187,7 @@ class _Forms:
 
 
 def _figures(tasks: Mapping[str, Task], meters: Mapping[str, Mapping[str, Any]]) -> dict[str, Figures]:
-    """Return the metrics that all three forms have."""
+    """Returns the metrics that all three forms have."""
     values = {form: named({name: meter.values() for name, meter in meters[form].items()}) for form in FORMS}
     metrics = named(
         {name: {metric.name: metric for metric in task.metrics or (AGREEMENT,)} for name, task in tasks.items()}

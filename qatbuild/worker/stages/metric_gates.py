@@ -15,7 +15,7 @@ _LOSS_PERCENT = 5.0
 
 
 def gates(wanted: Mapping[str, Any], metrics: Mapping[str, Figures], agreement: Agreement) -> list[Gate]:
-    """Return the gates of the setting "evaluate", on the rounded figures of the report.
+    """Returns the gates of the setting "evaluate", on the rounded figures of the report.
 
     The first metric of each output may get worse than that of the float network by `max_accuracy_drop` points, or by
     5 % if it is not in percent, where the spec does not say how much; see `without_limit`. Without labels the
@@ -38,7 +38,7 @@ def gates(wanted: Mapping[str, Any], metrics: Mapping[str, Figures], agreement: 
 
 
 def without_limit(wanted: Mapping[str, Any], metrics: Mapping[str, Figures]) -> list[str]:
-    """Return a sentence for each first metric that has no gate, because 5 % of the float network's figure are 0."""
+    """Returns a sentence for each first metric that has no gate, because 5 % of the float network's figure are 0."""
     asked: Mapping[str, Mapping[str, Any]] = wanted["gates"]
     return [
         f'{name} of the float network is 0, and has no default gate: write "gates": {{"{name}": {{"max_drop": ...}}}}.'
@@ -52,7 +52,7 @@ def _is_unlimited(figures: Figures) -> bool:
 
 
 def first(metrics: Mapping[str, Figures]) -> list[str]:
-    """Return the name of each output's first metric that has a figure.
+    """Returns the name of each output's first metric that has a figure.
 
     A warning of the report says why one before it has none, such as the auc of test labels that are all alike.
     """
@@ -94,7 +94,7 @@ def _least(title: str, got: float, least: float, unit: str) -> Gate:
 
 
 def _drop(title: str, figures: Figures, limit: float) -> Gate:
-    """Return the gate on how much worse than the float network a metric is."""
+    """Returns the gate on how much worse than the float network a metric is."""
     worse = figures.loss("float", "tflite")
     got = round(worse, _DECIMALS) if figures.percent else float(f"{worse:.{_DIGITS}g}")
     unit = " points" if figures.percent else " worse"

@@ -14,7 +14,7 @@ _CALIBRATE = "qatbuild.worker.stages.calibrate"
 
 
 def run(request: Request) -> QuantizeFacts:
-    """Publish model.ckpt-<step> with weights and ranges, and rewrite.json; a training leaves events, too.
+    """Publishes model.ckpt-<step> with weights and ranges, and rewrite.json; a training leaves events, too.
 
     Method "qat": train with fake quantization, from the float stage's last checkpoint, with a fresh optimizer and a
     learning rate of its own; with "start": "scratch" from random weights, for train.steps, quantized from step

@@ -95,19 +95,19 @@ class Quantizer(NamedTuple):
     scaling_hint: str = ""
 
     def training(self, graph: tf.Graph, inputs: Ends, tensors: Ends) -> RewriteReport:
-        """Insert FakeQuants that learn their ranges."""
+        """Inserts FakeQuants that learn their ranges."""
         return rewrite_training(graph, self._options(tensors), **_ends(inputs, tensors))
 
     def inference(self, graph: tf.Graph, inputs: Ends, tensors: Ends) -> RewriteReport:
-        """Insert FakeQuants with fixed ranges."""
+        """Inserts FakeQuants with fixed ranges."""
         return rewrite_inference(graph, self._options(tensors), **_ends(inputs, tensors))
 
     def plan(self, graph: tf.Graph, inputs: Ends, tensors: Ends) -> RewriteReport:
-        """Fold the batch norms and return the report of `inference`."""
+        """Folds the batch norms and returns the report of `inference`."""
         return plan_inference(graph, self._options(tensors), **_ends(inputs, tensors))
 
     def check(self, graph: tf.Graph, inputs: Ends, tensors: Ends, hints: Mapping[str, str]) -> None:
-        """Refuse a network that cannot become fully integer."""
+        """Refuses a network that cannot become fully integer."""
         if self.scaling_hint:
             hints = {**hints, SCALING: self.scaling_hint}
         check_network(graph, hints=hints, options=self._options(tensors), **_ends(inputs, tensors))
@@ -123,7 +123,7 @@ def _ends(inputs: Ends, tensors: Ends) -> dict[str, list[str]]:
 
 
 def fake_quantization(asked: Quantizer, reports: list[RewriteReport]) -> Rewrite:
-    """Make the quantizer's rewrite for a training; a report of each rewritten training graph is added to `reports`."""
+    """Makes the quantizer's rewrite for a training; a report of each rewritten training graph is added to `reports`."""
 
     def training(graph: tf.Graph, inputs: Ends, tensors: Ends) -> dict[str, tuple[str, str]]:
         report = asked.training(graph, inputs, tensors)
@@ -140,7 +140,7 @@ def ranges(report: RewriteReport) -> dict[str, tuple[str, str]]:
 
 
 def publish(request: Request, report: RewriteReport, values: Mapping[str, NDArray[np.float32]]) -> Rewritten:
-    """Publish the report as rewrite.json and return its facts.
+    """Publishes the report as rewrite.json and returns its facts.
 
     `values` holds the range variables by name. StageError naming each tensor with an empty range.
     """

@@ -106,7 +106,7 @@ def of_answers(output: str, targets: Mapping[str, Sequence[str]], dataset: Datas
 
 
 def tell(request: Request, texts: Iterable[str]) -> None:
-    """Write warnings to the log and to the terminal."""
+    """Writes warnings to the log and to the terminal."""
     for text in texts:
         log.write(f"warning: {text}")
         console.warn(f"{request.stage}: {text}")

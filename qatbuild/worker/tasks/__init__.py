@@ -33,7 +33,7 @@ _PARTS = (
 def make(
     name: str, output: Output, dataset: DatasetFacts, inputs: Mapping[str, InputScaling], *, labelled: bool = True
 ) -> Task:
-    """Make the task of the output `name`.
+    """Makes the task of the output `name`.
 
     `inputs` are the network's, in their order. Without `labelled` the dataset has no targets: the task reads none, has
     no metrics, and leaves the sizes to the network.
@@ -49,11 +49,11 @@ def make(
 
 
 def named(values: Mapping[str, Mapping[str, Value]]) -> dict[str, Value]:
-    """Return values by output and metric as values by name: METRIC, or OUTPUT.METRIC of several outputs."""
+    """Returns values by output and metric as values by name: METRIC, or OUTPUT.METRIC of several outputs."""
     prefixes = {output: "" if len(values) == 1 else f"{output}." for output in values}
     return {f"{prefixes[output]}{name}": each for output, metrics in values.items() for name, each in metrics.items()}
 
 
 def names() -> list[str]:
-    """Return the names of all tasks, sorted."""
+    """Returns the names of all tasks, sorted."""
     return sorted(module.name for module in pkgutil.iter_modules(__path__) if module.name not in _PARTS)

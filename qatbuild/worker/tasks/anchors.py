@@ -12,7 +12,7 @@ VARIANCES = np.array([0.1, 0.1, 0.2, 0.2], np.float32)
 
 
 def centred(anchors: Anchors) -> NDArray[np.float32]:
-    """Return the anchors, float32 [anchors, 4]: centre y, centre x, height, width, as parts of the image's sides.
+    """Returns the anchors, float32 [anchors, 4]: centre y, centre x, height, width, as parts of the image's sides.
 
     Their order is that of the feature maps, then row, column and aspect ratio: a convolution's [n, rows, columns,
     ratios * 4], reshaped to [n, rows * columns * ratios, 4], has it. With scale s and aspect ratio a (width / height)

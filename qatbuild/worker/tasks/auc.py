@@ -13,17 +13,17 @@ class Scores:
     """Scores with their labels, one float32 and one byte an example and column: what an auc needs."""
 
     def __init__(self) -> None:
-        """Begin without examples."""
+        """Begins without examples."""
         self._scores: list[NDArray[np.float32]] = []
         self._labels: list[NDArray[np.uint8]] = []
 
     def add(self, scores: NDArray[Any], labels: NDArray[Any]) -> None:
-        """Add scores and labels 0 or 1, both [n, columns]."""
+        """Adds scores and labels 0 or 1, both [n, columns]."""
         self._scores.append(scores.astype(np.float32))
         self._labels.append(labels.astype(np.uint8))
 
     def value(self) -> float | str:
-        """Return the mean auc over the columns with both labels, 0..1; a sentence if no column has both.
+        """Returns the mean auc over the columns with both labels, 0..1; a sentence if no column has both.
 
         A column with one label only has no auc and does not count.
         """

@@ -23,13 +23,13 @@ class AveragePrecision:
     """Detections by class, with what they hit: 14 bytes each, all that average precision needs."""
 
     def __init__(self) -> None:
-        """Begin without images."""
+        """Begins without images."""
         self._scores: dict[int, list[NDArray[np.float32]]] = defaultdict(list)
         self._hits: dict[int, list[NDArray[np.bool_]]] = defaultdict(list)
         self._truths: dict[int, int] = defaultdict(int)
 
     def add(self, detected: Detections, boxes: NDArray[Any], classes: NDArray[Any]) -> None:
-        """Add an image: what was detected, and the true boxes [m, 4] with their classes [m]."""
+        """Adds an image: what was detected, and the true boxes [m, 4] with their classes [m]."""
         for each in np.unique(classes).tolist():
             self._truths[each] += int((classes == each).sum())
         for each in np.unique(detected.classes).tolist():
@@ -38,7 +38,7 @@ class AveragePrecision:
             self._hits[each].append(_hits(overlaps(detected.boxes[rows], boxes[classes == each])))
 
     def value(self) -> NDArray[np.float64] | None:
-        """Return the mean over the classes for each of LEAST_OVERLAPS, 0..1; None without any true box."""
+        """Returns the mean over the classes for each of LEAST_OVERLAPS, 0..1; None without any true box."""
         if not self._truths:
             return None
         means: NDArray[np.float64] = np.mean([self._of_class(each) for each in self._truths], axis=0)
@@ -53,7 +53,7 @@ class AveragePrecision:
 
 
 def _hits(ratios: NDArray[np.float64]) -> NDArray[np.bool_]:
-    """Return whether each detection of a class hits a true box, for each least overlap: bool [k, 10].
+    """Returns whether each detection of a class hits a true box, for each least overlap: bool [k, 10].
 
     `ratios` [k, m] are overlaps of detections, the likeliest first, and true boxes. Each detection takes the box that
     it overlaps most of those that no likelier one has taken.
@@ -71,7 +71,7 @@ def _hits(ratios: NDArray[np.float64]) -> NDArray[np.bool_]:
 
 
 def _precision(hits: NDArray[np.bool_], truths: int) -> float:
-    """Return the mean of the precision at 101 recalls; `hits` are those of all detections, the likeliest first."""
+    """Returns the mean of the precision at 101 recalls; `hits` are those of all detections, the likeliest first."""
     right = np.cumsum(hits)
     recall = right / truths
     precision = np.maximum.accumulate((right / np.arange(1, len(hits) + 1))[::-1])[::-1]

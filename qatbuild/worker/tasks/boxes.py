@@ -39,7 +39,7 @@ class Detections(NamedTuple):
 
 
 def detections(boxes: NDArray[Any], scores: NDArray[Any], anchors: Boxes) -> Detections:
-    """Return what a network detected in one image, at most 100 boxes.
+    """Returns what a network detected in one image, at most 100 boxes.
 
     `boxes` [anchors, 4] and `scores` [anchors, classes + 1] are its tensors, the background is class 0 of the scores;
     `anchors` are centred, [anchors, 4].
@@ -58,7 +58,7 @@ def detections(boxes: NDArray[Any], scores: NDArray[Any], anchors: Boxes) -> Det
 
 
 def decoded(boxes: NDArray[Any], anchors: Boxes) -> Boxes:
-    """Return the corners of boxes [..., anchors, 4] as the network predicts them, clipped to the image.
+    """Returns the corners of boxes [..., anchors, 4] as the network predicts them, clipped to the image.
 
     The four numbers are (y - anchor y) / anchor height / 0.1, the same of x and width, and log(height / anchor height)
     / 0.2, the same of width: equation 2 of the paper, with the variances of its implementation.
@@ -71,7 +71,7 @@ def decoded(boxes: NDArray[Any], anchors: Boxes) -> Boxes:
 
 
 def overlaps(first: NDArray[Any], second: NDArray[Any]) -> NDArray[np.float64]:
-    """Return intersection over union of boxes [n, 4] and [m, 4]: float64 [n, m]; 0 for boxes without area."""
+    """Returns intersection over union of boxes [n, 4] and [m, 4]: float64 [n, m]; 0 for boxes without area."""
     one, other = first.astype(np.float64), second.astype(np.float64)
     both = _common(one, other, 0) * _common(one, other, 1)
     either = _areas(one)[:, None] + _areas(other)[None] - both
@@ -80,7 +80,7 @@ def overlaps(first: NDArray[Any], second: NDArray[Any]) -> NDArray[np.float64]:
 
 
 def _common(one: NDArray[np.float64], other: NDArray[np.float64], axis: int) -> NDArray[np.float64]:
-    """Return how far each two boxes overlap along an axis: [n, m]."""
+    """Returns how far each two boxes overlap along an axis: [n, m]."""
     last = np.minimum(one[:, None, axis + 2], other[None, :, axis + 2])
     length: NDArray[np.float64] = np.maximum(last - np.maximum(one[:, None, axis], other[None, :, axis]), 0)
     return length
@@ -92,7 +92,7 @@ def _areas(boxes: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def _separate(boxes: Boxes) -> NDArray[np.bool_]:
-    """Return which of the boxes [n, 4], the likeliest first, remain: those that overlap no likelier one that does."""
+    """Returns which of the boxes [n, 4], the likeliest first, remain: those that overlap no likelier one that does."""
     remains = np.ones(len(boxes), bool)
     close = overlaps(boxes, boxes) > LARGEST_OVERLAP
     for row in range(len(boxes)):

@@ -21,15 +21,15 @@ from qatbuild.worker.tasks.protocol import Arrays, Meter, Metric, Task, Tensors
 
 
 def task(name: str, output: Output, dataset: DatasetFacts, inputs: Collection[str], *, labelled: bool) -> Call:
-    """Make the task. Its target is any array; loss and metrics are called as function(predictions, targets).
+    """Makes the task. Its target is any array; loss and metrics are called as function(predictions, targets).
 
     The loss gets tensors and returns a scalar; a metric gets arrays of all examples and returns a number.
     """
     loss = OwnFunction.load(f"outputs.{name}.loss", output.loss or "") if labelled else None
     targets = (columns.target(name, output, dataset, inputs)[0],) if labelled else ()
     metrics = [
-        (_metric(key, own.better), OwnFunction.load(f"outputs.{name}.metrics.{key}", own.call))
-        for key, own in (output.metrics.items() if labelled else ())
+        (_metric(key, declared.better), OwnFunction.load(f"outputs.{name}.metrics.{key}", declared.call))
+        for key, declared in (output.metrics.items() if labelled else ())
     ]
     return Call(name, targets, loss, metrics)
 
@@ -48,7 +48,7 @@ class Call(Task):
         loss: OwnFunction | None,
         metrics: Sequence[tuple[Metric, OwnFunction]],
     ) -> None:
-        """Make the task."""
+        """Makes the task."""
         super().__init__(name, tuple(metric for metric, _ in metrics), targets, {name: None})
         self._loss = loss
         self._functions = {metric.name: function for metric, function in metrics}
@@ -142,12 +142,12 @@ class _Rows:
         self.count = 0
 
     def add(self, rows: NDArray[Any]) -> None:
-        """Append rows [n, ...]."""
+        """Appends rows [n, ...]."""
         self._dtype, self._shape = rows.dtype, rows.shape[1:]
         self._file.write(np.ascontiguousarray(rows).reshape(-1).view(np.uint8).data)
         self.count += len(rows)
 
     def array(self) -> NDArray[Any]:
-        """Return all rows, mapped from the file; what is written into them stays in memory."""
+        """Returns all rows, mapped from the file; what is written into them stays in memory."""
         self._file.flush()
         return np.memmap(self._file, self._dtype, "c", shape=(self.count, *self._shape))

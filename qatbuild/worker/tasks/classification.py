@@ -28,7 +28,7 @@ _TOO_MANY = (
 def task(
     name: str, output: Output, dataset: DatasetFacts, inputs: Collection[str], *, labelled: bool
 ) -> Classification:
-    """Make the task. Its target is int32 [n], the class of each example, counted from 0."""
+    """Makes the task. Its target is int32 [n], the class of each example, counted from 0."""
     if not labelled:
         return Classification(name, (), (), {name: None}, values=output.values)
     target, column = columns.target(name, output, dataset, inputs)
@@ -58,7 +58,7 @@ class Classification(Task):
         sizes: dict[str, int | None],
         values: str | None,
     ) -> None:
-        """Make the task; `sizes` holds the number of classes."""
+        """Makes the task; `sizes` holds the number of classes."""
         super().__init__(name, metrics, targets, sizes)
         self._logits = values == "logits"
         self._note(sizes[name])

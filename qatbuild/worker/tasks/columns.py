@@ -20,7 +20,7 @@ _NOTHING = np.zeros(0, np.float32)
 
 
 def target(name: str, output: Output, dataset: DatasetFacts, inputs: Collection[str]) -> tuple[str, Column]:
-    """Return the column with the targets of the output `name`, and its name.
+    """Returns the column with the targets of the output `name`, and its name.
 
     It is the output's "target", or else the column of the output's name; or the only one that no input takes.
     StageError if the dataset has no such column.
@@ -32,7 +32,7 @@ def target(name: str, output: Output, dataset: DatasetFacts, inputs: Collection[
 
 
 def wanted_column(name: str, output: Output, dataset: DatasetFacts, inputs: Collection[str]) -> str:
-    """Return the name of the column with the targets, whether the dataset has it or not."""
+    """Returns the name of the column with the targets, whether the dataset has it or not."""
     if output.target or name in dataset.columns:
         return output.target or name
     others = [column for column in dataset.columns if column not in inputs]
@@ -42,7 +42,7 @@ def wanted_column(name: str, output: Output, dataset: DatasetFacts, inputs: Coll
 
 
 def missing(name: str, output: Output, wanted: str, dataset: DatasetFacts, hint: str = "") -> StageError:
-    """Return the error of an output whose target the dataset does not have."""
+    """Returns the error of an output whose target the dataset does not have."""
     facts = [(f"outputs.{name}.task", output.task), ("wanted array", wanted), ("the dataset has", _listed(dataset))]
     hint = hint or (
         f'Name one of these arrays as "target" of outputs.{name}, or add an array of the wanted name to the data.'
@@ -51,7 +51,7 @@ def missing(name: str, output: Output, wanted: str, dataset: DatasetFacts, hint:
 
 
 def unfit(name: str, output: Output, column: tuple[str, Column], wanted: str, hint: str = "") -> StageError:
-    """Return the error of a target whose dtype or shape is not what the task reads."""
+    """Returns the error of a target whose dtype or shape is not what the task reads."""
     text = shown(*column)
     facts = [(f"outputs.{name}.task", output.task), ("wanted", wanted), ("got", text)]
     return StageError("The target of an output is of another kind than its task needs.", facts, hint)
@@ -60,7 +60,7 @@ def unfit(name: str, output: Output, column: tuple[str, Column], wanted: str, hi
 def out_of_range(
     name: str, column: str, values: NDArray[Any], bad: NDArray[np.bool_], wanted: str, *, first: int, hint: str = ""
 ) -> DatasetError:
-    """Return the error of the first `bad` value of `values` [n, ...]; `first` is the number of their first example."""
+    """Returns the error of the first `bad` value of `values` [n, ...]; `first` is the number of their first example."""
     place = tuple(int(each) for each in np.argwhere(bad)[0])
     inside = f" at {list(place[1:])}" if place[1:] else ""
     facts = [
@@ -76,7 +76,7 @@ def out_of_range(
 def check_classes(
     output: str, name: str, values: NDArray[Any], classes: int | None, *, first: int, ignored: int | None = None
 ) -> None:
-    """Raise a DatasetError if there are class numbers beyond 0..classes - 1, other than `ignored`."""
+    """Raises a DatasetError if there are class numbers beyond 0..classes - 1, other than `ignored`."""
     bad = values < 0 if classes is None else (values < 0) | (values >= classes)
     if ignored is not None:
         bad &= values != ignored
@@ -90,7 +90,7 @@ def check_classes(
 
 
 def check_finite(output: str, names: Collection[str], targets: Mapping[str, NDArray[Any]], *, first: int) -> None:
-    """Raise a DatasetError if a value of the columns `names` is infinite or NaN; a column may be missing."""
+    """Raises a DatasetError if a value of the columns `names` is infinite or NaN; a column may be missing."""
     for name in names:
         bad = ~np.isfinite(targets.get(name, _NOTHING))
         if bad.any():
@@ -98,7 +98,7 @@ def check_finite(output: str, names: Collection[str], targets: Mapping[str, NDAr
 
 
 def shown(name: str, column: Column) -> str:
-    """Return a column as text: labels int32 [n]."""
+    """Returns a column as text: labels int32 [n]."""
     return f"{name} {column.dtype} [{', '.join(['n', *map(str, column.shape)])}]"
 
 

@@ -24,7 +24,7 @@ _PIXELS = 1.5
 
 
 def task(name: str, output: Output, dataset: DatasetFacts, inputs: Collection[str], *, labelled: bool) -> Detection:
-    """Make the task. Its targets are TARGET_boxes float32 [n, m, 4], and TARGET_classes int32 [n, m].
+    """Makes the task. Its targets are TARGET_boxes float32 [n, m, 4], and TARGET_classes int32 [n, m].
 
     Boxes are [ymin, xmin, ymax, xmax], 0..1. An image with fewer than m objects has the class -1 in the rest.
     """
@@ -75,11 +75,11 @@ class Detection(Task):
     """The task of a detection; `classes` without the background, None if the network decides."""
 
     def __init__(self, name: str, layout: Anchors, targets: tuple[str, ...], classes: int | None) -> None:
-        """Make the task."""
+        """Makes the task."""
         self._boxes, self._scores = f"{name}/boxes", f"{name}/scores"
         sizes = {self._boxes: _CORNERS, self._scores: classes and classes + 1}
         super().__init__(name, _METRICS if targets else (), targets, sizes)
-        self._layout, self._anchors = layout, anchors.centred(layout)
+        self._anchors = anchors.centred(layout)
 
     def check(self, tensors: Tensors) -> None:
         """See Task. NAME/boxes is [n, anchors, 4], NAME/scores [n, anchors, classes + 1] with the background first."""

@@ -14,25 +14,25 @@ Shape = Sequence[int | None]
 
 
 def softmax(tensor: tf.Tensor) -> tf.Tensor:
-    """Return softmax over the last axis, the operation <Scope>/Predictions/Softmax."""
+    """Returns softmax over the last axis, the operation <Scope>/Predictions/Softmax."""
     with tf.name_scope(""):
         return tf.nn.softmax(tensor, name=_named(tensor, "Softmax"))
 
 
 def sigmoid(tensor: tf.Tensor) -> tf.Tensor:
-    """Return the sigmoid of each element, the operation <Scope>/Predictions/Sigmoid."""
+    """Returns the sigmoid of each element, the operation <Scope>/Predictions/Sigmoid."""
     with tf.name_scope(""):
         return tf.sigmoid(tensor, name=_named(tensor, "Sigmoid"))
 
 
 def classes(tensor: tf.Tensor) -> tf.Tensor:
-    """Return the index of the greatest value of the last axis, int32, the operation <Scope>/Predictions/Classes."""
+    """Returns the index of the greatest value of the last axis, int32, the operation <Scope>/Predictions/Classes."""
     with tf.name_scope(""):
         return tf.argmax(tensor, axis=-1, output_type=tf.int32, name=_named(tensor, "Classes"))
 
 
 def identity(tensor: tf.Tensor, name: str) -> tf.Tensor:
-    """Return the tensor itself, as the operation <Scope>/Predictions/NAME; NAME is the tensor's name in the task."""
+    """Returns the tensor itself, as the operation <Scope>/Predictions/NAME; NAME is the tensor's name in the task."""
     with tf.name_scope(""):
         return tf.identity(tensor, name=_named(tensor, re.sub(r"[^A-Za-z0-9_./-]", "_", name)))
 
@@ -43,7 +43,7 @@ def _named(tensor: tf.Tensor, name: str) -> str:
 
 
 def check(output: str, task: str, name: str, tensors: Tensors, shapes: Sequence[Shape], *, hint: str = "") -> None:
-    """Compare the shape of a tensor, without its batch, with those that a task can read; None stands for any number.
+    """Compares the shape of a tensor, without its batch, with those that a task can read; None stands for any number.
 
     StageError that names what is wanted and got.
     """
@@ -63,7 +63,7 @@ def check(output: str, task: str, name: str, tensors: Tensors, shapes: Sequence[
 
 
 def written(shape: Shape) -> str:
-    """Return a shape without its batch as text: [n, 10]."""
+    """Returns a shape without its batch as text: [n, 10]."""
     sizes = ["any" if size is None else str(size) for size in shape]
     return f"[{', '.join(['n', *sizes])}]"
 

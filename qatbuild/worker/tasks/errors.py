@@ -15,7 +15,7 @@ NOTHING = "no example was measured."
 
 
 def loss(name: str, values: tf.Tensor, targets: tf.Tensor) -> tf.Tensor:
-    """Return the loss `name` of two float32 tensors of one shape: mse, mae or huber, the mean over all elements.
+    """Returns the loss `name` of two float32 tensors of one shape: mse, mae or huber, the mean over all elements.
 
     Huber's is quadratic up to an error of 1 and linear beyond it (Huber 1964, with delta = 1). StageError for another.
     """
@@ -30,7 +30,7 @@ def loss(name: str, values: tf.Tensor, targets: tf.Tensor) -> tf.Tensor:
 
 
 def huber(apart: tf.Tensor) -> tf.Tensor:
-    """Return Huber's loss of each element of `apart`, with delta = 1."""
+    """Returns Huber's loss of each element of `apart`, with delta = 1."""
     size = tf.abs(apart)
     quadratic = tf.minimum(size, 1.0)
     return 0.5 * tf.square(quadratic) + size - quadratic
@@ -40,7 +40,7 @@ class Errors:
     """Sums of errors over batches, in float64; the memory is that of one example, however many are added."""
 
     def __init__(self) -> None:
-        """Begin without examples."""
+        """Begins without examples."""
         self._examples = self._elements = 0
         self._absolute = self._squared = 0.0
         self._mean: Any = 0.0
@@ -50,7 +50,7 @@ class Errors:
         self._greatest: Any = -np.inf
 
     def add(self, values: NDArray[Any], targets: NDArray[Any]) -> None:
-        """Add a batch of real values and targets, both [n, elements]."""
+        """Adds a batch of real values and targets, both [n, elements]."""
         right = targets.astype(np.float64)
         apart = values.astype(np.float64) - right
         self._elements += apart.size
@@ -61,7 +61,7 @@ class Errors:
         self._vary(right)
 
     def _vary(self, targets: NDArray[np.float64]) -> None:
-        """Update mean and sum of squared deviations of each element: Chan, Golub and LeVeque 1979."""
+        """Updates mean and sum of squared deviations of each element: Chan, Golub and LeVeque 1979."""
         if not len(targets):
             return
         total = self._examples + len(targets)
@@ -74,15 +74,15 @@ class Errors:
         self._greatest = np.maximum(self._greatest, targets.max(axis=0))
 
     def mae(self) -> float | str:
-        """Return the mean absolute error over all elements."""
+        """Returns the mean absolute error over all elements."""
         return self._absolute / self._elements if self._elements else NOTHING
 
     def rmse(self) -> float | str:
-        """Return the root of the mean squared error over all elements."""
+        """Returns the root of the mean squared error over all elements."""
         return math.sqrt(self._squared / self._elements) if self._elements else NOTHING
 
     def r2(self) -> float | str:
-        """Return the coefficient of determination: its mean over the elements of an example whose targets vary."""
+        """Returns the coefficient of determination: its mean over the elements of an example whose targets vary."""
         varies = np.asarray(self._greatest > self._least)  # Not the variation: rounding makes it more than 0.
         if not varies.any():
             return "the targets are all equal, so that no part of their variance can be explained."

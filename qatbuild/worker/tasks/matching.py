@@ -23,7 +23,7 @@ def loss(
     true_classes: tf.Tensor,
     anchors: NDArray[np.float32],
 ) -> tf.Tensor:
-    """Return the sum of localization and confidence loss by the number of matched anchors of the batch (equation 1).
+    """Returns the sum of localization and confidence loss by the number of matched anchors of the batch (equation 1).
 
     boxes float32 [n, anchors, 4] and scores float32 [n, anchors, classes + 1] are the network's, true_boxes float32
     [n, m, 4] and true_classes int32 [n, m], -1 beyond an image's objects. An image without objects adds nothing.
@@ -39,7 +39,7 @@ def loss(
 
 
 def match(true_boxes: tf.Tensor, true_classes: tf.Tensor, anchors: NDArray[np.float32]) -> tuple[tf.Tensor, tf.Tensor]:
-    """Return (the object of each anchor, int32 [n, anchors]; whether the anchor is matched with it, bool).
+    """Returns (the object of each anchor, int32 [n, anchors]; whether the anchor is matched with it, bool).
 
     An anchor is matched with the object that it overlaps most, if by more than 0.5; and each object with the anchor
     that overlaps it most, however little. Where that is one anchor of several objects, the closest object gets it.
@@ -54,7 +54,7 @@ def match(true_boxes: tf.Tensor, true_classes: tf.Tensor, anchors: NDArray[np.fl
 
 
 def encoded(boxes: tf.Tensor, anchors: NDArray[np.float32]) -> tf.Tensor:
-    """Return boxes [n, anchors, 4] in corners as a network predicts them; `boxes.decoded` is the inverse."""
+    """Returns boxes [n, anchors, 4] in corners as a network predicts them; `boxes.decoded` is the inverse."""
     centre = (boxes[..., :2] + boxes[..., 2:]) / 2
     size = tf.maximum(boxes[..., 2:] - boxes[..., :2], _SMALLEST)
     offsets = (centre - anchors[:, :2]) / anchors[:, 2:]
@@ -62,7 +62,7 @@ def encoded(boxes: tf.Tensor, anchors: NDArray[np.float32]) -> tf.Tensor:
 
 
 def _overlaps(anchors: NDArray[np.float32], boxes: tf.Tensor) -> tf.Tensor:
-    """Return intersection over union of each anchor and box: float32 [n, anchors, m]."""
+    """Returns intersection over union of each anchor and box: float32 [n, anchors, m]."""
     corners = np.concatenate([anchors[:, :2] - anchors[:, 2:] / 2, anchors[:, :2] + anchors[:, 2:] / 2], axis=1)
     one, other = corners[None, :, None], boxes[:, None]
     sides = tf.maximum(tf.minimum(one[..., 2:], other[..., 2:]) - tf.maximum(one[..., :2], other[..., :2]), 0.0)
@@ -72,7 +72,7 @@ def _overlaps(anchors: NDArray[np.float32], boxes: tf.Tensor) -> tf.Tensor:
 
 
 def _hardest(entropy: tf.Tensor, matched: tf.Tensor) -> tf.Tensor:
-    """Return which anchors without an object count, bool [n, anchors]: the largest losses, 3 for each matched."""
+    """Returns which anchors without an object count, bool [n, anchors]: the largest losses, 3 for each matched."""
     hardness = tf.where(matched, -tf.ones_like(entropy), tf.stop_gradient(entropy))
     rank = tf.argsort(tf.argsort(hardness, axis=1, direction="DESCENDING"), axis=1)
     most = NEGATIVES * tf.reduce_sum(tf.cast(matched, tf.int32), axis=1, keepdims=True)

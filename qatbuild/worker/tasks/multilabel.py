@@ -21,7 +21,7 @@ _METRICS = (Metric("auc"), Metric("accuracy", percent=True))
 
 
 def task(name: str, output: Output, dataset: DatasetFacts, inputs: Collection[str], *, labelled: bool) -> Multilabel:
-    """Make the task. Its target is 0 or 1, [n, k], or [n] for one column."""
+    """Makes the task. Its target is 0 or 1, [n, k], or [n] for one column."""
     if not labelled:
         return Multilabel(name, (), (), {name: None})
     target, column = columns.target(name, output, dataset, inputs)
@@ -92,7 +92,7 @@ class _Labels(Meter):
             probabilities = results[self._name].reshape(len(results[self._name]), -1)
             labels = targets[target].reshape(probabilities.shape).astype(np.uint8)
             self._scores.add(probabilities, labels)
-            self._right += int(((probabilities > 0.5) == labels).sum())  # noqa: PLR2004
+            self._right += int(((probabilities > _EVEN) == labels).sum())
             self._count += labels.size
 
     def measured(self) -> dict[str, float | str]:

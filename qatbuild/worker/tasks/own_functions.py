@@ -26,7 +26,7 @@ class OwnFunction(NamedTuple):
 
     @classmethod
     def load(cls, setting: str, call: str) -> OwnFunction:
-        """Import the function `call`. StageError if its module cannot be imported or does not have it."""
+        """Imports the function `call`. StageError if its module cannot be imported or does not have it."""
         path, _, name = call.partition(":")
         if not (path and name):
             raise StageError("A function must be written package.module:function.", [(setting, call)])
@@ -39,7 +39,7 @@ class OwnFunction(NamedTuple):
         return cls(setting, call, function)
 
     def __call__(self, predictions: Any, targets: Any) -> Any:
-        """Call the function. StageError with its line for any exception that it raises."""
+        """Calls the function. StageError with its line for any exception that it raises."""
         try:
             return self.function(predictions, targets)
         except QatbuildError:
@@ -51,7 +51,7 @@ class OwnFunction(NamedTuple):
             raise StageError("A function failed.", self._facts(fault, file), hint) from fault
 
     def refused(self, message: str, got: object, hint: str = "") -> StageError:
-        """Return the error of a function that returned something else than it must; it names the function's place."""
+        """Returns the error of a function that returned something else than it must; it names the function's place."""
         return StageError(message, [(self.setting, self.call), *self._place(), ("returned", got)], hint)
 
     def _place(self) -> list[tuple[str, object]]:
@@ -74,7 +74,7 @@ def _module(setting: str, call: str, path: str) -> ModuleType:
 
 
 def _raised(fault: Exception, file: str | None) -> list[tuple[str, object]]:
-    """Return the last line in `file`, or the last one of all, and the exception."""
+    """Returns the last line in `file`, or the last one of all, and the exception."""
     frames = traceback.extract_tb(fault.__traceback__)
     last = ([frame for frame in frames if frame.filename == file] or frames)[-1]
     place = f"{Path(last.filename).name}:{last.lineno}: {last.line}"

@@ -31,19 +31,19 @@ class Meter(abc.ABC):
 
     @abc.abstractmethod
     def add(self, results: Arrays, targets: Arrays) -> None:
-        """Add a batch: results by tensor name, targets by column, as the dataset has them."""
+        """Adds a batch: results by tensor name, targets by column, as the dataset has them."""
 
     @abc.abstractmethod
     def measured(self) -> Mapping[str, float | str]:
-        """Return each metric by name: a number, or a sentence that says why these examples have none."""
+        """Returns each metric by name: a number, or a sentence that says why these examples have none."""
 
     def values(self) -> dict[str, float]:
-        """Return the metrics that the examples have, by name; all are finite."""
+        """Returns the metrics that the examples have, by name; all are finite."""
         measured = self.measured().items()
         return {name: float(value) for name, value in measured if not isinstance(value, str) and math.isfinite(value)}
 
     def notes(self) -> tuple[str, ...]:
-        """Return a sentence for each metric that is missing in `values`."""
+        """Returns a sentence for each metric that is missing in `values`."""
         return tuple(
             f"{name} is left out: {value if isinstance(value, str) else 'it is no finite number.'}"
             for name, value in self.measured().items()
@@ -70,11 +70,11 @@ class Task(abc.ABC):
 
     @abc.abstractmethod
     def check(self, tensors: Tensors) -> None:
-        """Compare the network's tensors, by name, with what the task needs. StageError for shapes that do not fit."""
+        """Compares the network's tensors, by name, with what the task needs. StageError for shapes that do not fit."""
 
     @abc.abstractmethod
     def check_values(self, targets: Arrays, first: int = 0) -> None:
-        """Check a batch of targets by column; `first` is the number of its first example.
+        """Checks a batch of targets by column; `first` is the number of its first example.
 
         Called after `check`, for all examples before a training. A target that is an input, too, may be left out.
         DatasetError for a value that cannot be learnt.
@@ -82,7 +82,7 @@ class Task(abc.ABC):
 
     @abc.abstractmethod
     def loss(self, tensors: Tensors, targets: Tensors, inputs: Tensors) -> tf.Tensor:
-        """Add the loss to the graph: float32 scalar, the mean over the batch.
+        """Adds the loss to the graph: float32 scalar, the mean over the batch.
 
         `tensors` are the network's, fake-quantized or not; `targets` placeholders [batch, *shape] by column; `inputs`
         the real values that the network reads, by input.
@@ -90,14 +90,14 @@ class Task(abc.ABC):
 
     @abc.abstractmethod
     def results(self, tensors: Tensors) -> dict[str, tf.Tensor]:
-        """Add the operations that make what the model returns, by tensor name.
+        """Adds the operations that make what the model returns, by tensor name.
 
         Each result is an operation of its own that reads the network's tensor: a rewrite of the graph re-wires
         consumers, so that `result.op.inputs[0]` is the fake-quantized tensor afterwards.
         """
 
     def answers(self, results: Arrays) -> NDArray[Any] | None:
-        """Return what the model answers, from results by tensor name: classes of any shape; None: it gives real values.
+        """Returns what the model answers, from results by tensor name: classes of any shape; None for real values.
 
         Of the answers of two models one can say how many are the same.
         """
@@ -106,17 +106,17 @@ class Task(abc.ABC):
 
     @property
     def activations(self) -> Mapping[str, str]:
-        """Return what `results` computes, by tensor name, "softmax" or "sigmoid": the network need not."""
+        """Returns what `results` computes, by tensor name, "softmax" or "sigmoid": the network need not."""
         return {}
 
     @property
     def taught(self) -> tuple[str, ...]:
-        """Return the targets that the network learns to answer with, not only to be measured by."""
+        """Returns the targets that the network learns to answer with, not only to be measured by."""
         return self.targets
 
     @property
     def moving_targets(self) -> Mapping[str, int] | None:
-        """Return the targets that lie on an image and move with it, with the value of pixels that a shift uncovers.
+        """Returns the targets that lie on an image and move with it, with the value of pixels that a shift uncovers.
 
         None: the targets cannot move, and the images must not.
         """
@@ -124,9 +124,9 @@ class Task(abc.ABC):
 
     @property
     def has_own_metrics(self) -> bool:
-        """Return whether the metrics are functions of the user, which may fail."""
+        """Returns whether the metrics are functions of the user, which may fail."""
         return False
 
     @abc.abstractmethod
     def meter(self) -> Meter:
-        """Return a meter without examples."""
+        """Returns a meter without examples."""

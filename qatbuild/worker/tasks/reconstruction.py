@@ -26,7 +26,7 @@ _AUC, _RMSE = Metric("auc"), Metric("rmse", "lower")
 def task(
     name: str, output: Output, dataset: DatasetFacts, inputs: Mapping[str, InputScaling], *, labelled: bool
 ) -> Reconstruction:
-    """Make the task. Its target is an input; labels 0 (normal) or 1 (anomalous), int32 [n], are used if there are any.
+    """Makes the task. Its target is an input; labels 0 (normal) or 1 (anomalous), int32 [n], are used if there are any.
 
     They are the array `labels`, or one of the output's name. Labels of more than two classes are something else.
     """
@@ -46,7 +46,7 @@ def _input(name: str, output: Output, inputs: Mapping[str, InputScaling]) -> str
 
 
 def _column(name: str, source: str, output: Output, dataset: DatasetFacts) -> str:
-    """Return the column that the input takes: the one of its name, or the only one besides the labels."""
+    """Returns the column that the input takes: the one of its name, or the only one besides the labels."""
     if source in dataset.columns:
         return source
     others = [column for column in dataset.columns if column not in {name, _LABELS}]
@@ -81,7 +81,7 @@ class Reconstruction(Task):
         target: tuple[str, Column],
         labels: str | None,
     ) -> None:
-        """Make the task."""
+        """Makes the task."""
         column, (_, shape, *_) = target
         metrics = (_AUC, _RMSE) if labels else (_RMSE,)
         super().__init__(name, metrics, (column, labels) if labels else (column,), {name: shape[-1] if shape else 1})

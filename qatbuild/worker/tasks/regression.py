@@ -15,7 +15,7 @@ _METRICS = (Metric("mae", "lower"), Metric("rmse", "lower"), Metric("r2"))
 
 
 def task(name: str, output: Output, dataset: DatasetFacts, inputs: Collection[str], *, labelled: bool) -> Regression:
-    """Make the task. Its target is numbers [n, ...] of any shape."""
+    """Makes the task. Its target is numbers [n, ...] of any shape."""
     if not labelled:
         return Regression(name, output, (), None)
     target, column = columns.target(name, output, dataset, inputs)
@@ -26,7 +26,7 @@ class Regression(Task):
     """The task of a regression; `shape` is that of an example's target, None if the network decides."""
 
     def __init__(self, name: str, output: Output, targets: tuple[str, ...], shape: tuple[int, ...] | None) -> None:
-        """Make the task."""
+        """Makes the task."""
         size = None if shape is None else shape[-1] if shape else 1
         super().__init__(name, _METRICS if targets else (), targets, {name: size})
         self._loss, self._shape = output.loss or "mse", shape

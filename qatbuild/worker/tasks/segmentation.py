@@ -22,7 +22,7 @@ _RANK = 2
 
 
 def task(name: str, output: Output, dataset: DatasetFacts, inputs: Collection[str], *, labelled: bool) -> Segmentation:
-    """Make the task. Its target is int32 or uint8 [n, height, width], the class of each pixel, counted from 0."""
+    """Makes the task. Its target is int32 or uint8 [n, height, width], the class of each pixel, counted from 0."""
     if not labelled:
         return Segmentation(name, output, None, None)
     target, column = columns.target(name, output, dataset, inputs)
@@ -44,7 +44,7 @@ class Segmentation(Task):
     """The task of a segmentation: its target is the array `target` in the dataset, None without labels."""
 
     def __init__(self, name: str, output: Output, target: str | None, column: Column | None) -> None:
-        """Make the task."""
+        """Makes the task."""
         classes = len(column.class_names) or None if column else None
         super().__init__(name, _METRICS if target else (), (target,) if target else (), {name: classes})
         self._classes = output.values == "classes"

@@ -44,7 +44,7 @@ class QuantParams:
 def quant_params(
     range_min: ArrayLike, range_max: ArrayLike, bits: int = 8, *, narrow_range: bool = False
 ) -> QuantParams:
-    """Return scale and zero point of a range, which is moved ("nudged") so that 0 is a quantized value.
+    """Returns scale and zero point of a range, which is moved ("nudged") so that 0 is a quantized value.
 
         S = (max - min) / (quant_max - quant_min)                          Jacob et al. 2018, eq. 12
         Z = round(quant_min - min / S), clamped to quant_min .. quant_max  Jacob et al. 2018, section 3.1
@@ -65,7 +65,7 @@ def quant_params(
 
 
 def quantize(values: ArrayLike, params: QuantParams) -> Quantized:
-    """Return the nearest quantized values, q = round(clamp(r; real_min, real_max) / S) + Z, halves up: eq. 12.
+    """Returns the nearest quantized values, q = round(clamp(r; real_min, real_max) / S) + Z, halves up: eq. 12.
 
     `values`: float32 of any shape; with per-channel params the channels are the last axis. int32 of the same shape.
     TF's kernel may round a value within 1e-4 steps of a half to the other neighbour (its order of float32 operations
@@ -79,11 +79,11 @@ def quantize(values: ArrayLike, params: QuantParams) -> Quantized:
 
 
 def dequantize(quantized: ArrayLike, params: QuantParams) -> Floats:
-    """Return the real values r = S (q - Z): Jacob et al. 2018, eq. 1. float32 of the same shape."""
+    """Returns the real values r = S (q - Z): Jacob et al. 2018, eq. 1. float32 of the same shape."""
     steps = np.asarray(quantized, np.int64) - params.zero_point
     return np.asarray(steps.astype(np.float32) * params.scale, np.float32)
 
 
 def fake_quantize(values: ArrayLike, params: QuantParams) -> Floats:
-    """Return the nearest representable values, dequantize(quantize(r)): Jacob et al. 2018, eq. 12. float32."""
+    """Returns the nearest representable values, dequantize(quantize(r)): Jacob et al. 2018, eq. 12. float32."""
     return dequantize(quantize(values, params), params)

@@ -28,7 +28,7 @@ class BatchNormSigns:
     """The batch norms of a float graph, and the sums of their inputs over batches."""
 
     def __init__(self, graph: tf.Graph) -> None:
-        """Find the batch norms of a float graph."""
+        """Finds the batch norms of a float graph."""
         self._norms = batch_norms(graph)
         self._sums: dict[str, NDArray[np.float64]] = {}
         self._moving: dict[str, tuple[NDArray[Any], NDArray[Any]]] = {}
@@ -39,7 +39,7 @@ class BatchNormSigns:
         return [tensor.name for norm in self._norms for tensor in (norm.x, norm.mean, norm.variance)]
 
     def add(self, values: Mapping[str, NDArray[Any]]) -> None:
-        """Take the values of `tensors` for a batch in."""
+        """Takes the values of `tensors` for a batch in."""
         for norm in self._norms:
             x = np.asarray(values[norm.x.name], np.float64)
             x = x.reshape(-1, x.shape[-1])
@@ -48,7 +48,7 @@ class BatchNormSigns:
             self._moving[norm.x.name] = (values[norm.mean.name], values[norm.variance.name])
 
     def by_tensor(self, names: Collection[str]) -> dict[str, BatchNormSign]:
-        """Return the signs by the first of these tensors that is computed of the batch norm."""
+        """Returns the signs by the first of these tensors that is computed of the batch norm."""
         signs = {}
         for norm in self._norms:
             tensor = next((each for each in _downstream(norm.result) if each in names), None)
@@ -68,7 +68,7 @@ class BatchNormSigns:
 
 
 def _downstream(tensor: tf.Tensor) -> Iterator[str]:
-    """Yield a tensor's name and those of all that are computed of it, nearest first."""
+    """Yields a tensor's name and those of all that are computed of it, nearest first."""
     waiting, seen = [tensor], {tensor.name}
     while waiting:
         each = waiting.pop(0)

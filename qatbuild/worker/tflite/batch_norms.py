@@ -31,7 +31,7 @@ class BatchNorm(NamedTuple):
 
 
 def batch_norms(graph: tf.Graph) -> list[BatchNorm]:
-    """Return the batch norms of a frozen graph, in the graph's order."""
+    """Returns the batch norms of a frozen graph, in the graph's order."""
     return [norm for operation in graph.get_operations() for norm in (*_fused(operation), *_unfused(operation))]
 
 
@@ -42,7 +42,7 @@ def _fused(operation: tf.Operation) -> Iterator[BatchNorm]:
 
 
 def _unfused(operation: tf.Operation) -> Iterator[BatchNorm]:
-    """Yield the batch norms whose factor begins with the operation, the Rsqrt of variance + epsilon."""
+    """Yields the batch norms whose factor begins with the operation, the Rsqrt of variance + epsilon."""
     shifted = operation.inputs[0].op if operation.type == "Rsqrt" else None
     if shifted is None or shifted.type not in _ADDS or not _is_constant(shifted.inputs[0]):
         return
@@ -69,7 +69,7 @@ def _unnegated(tensor: tf.Tensor) -> tf.Tensor:
 
 
 def _is_constant(tensor: tf.Tensor) -> bool:
-    """Return whether a tensor is computed of constants only."""
+    """Returns whether a tensor is computed of constants only."""
     waiting, seen = [tensor.op], {tensor.op.name}
     while waiting:
         operation = waiting.pop()

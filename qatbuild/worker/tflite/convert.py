@@ -1,4 +1,4 @@
-"""Convert a frozen fake-quantized graph to the bytes of a .tflite file.
+"""Converts a frozen fake-quantized graph to the bytes of a .tflite file.
 
 Only the converter of TF 1 (`tf.compat.v1.lite`) makes a true uint8 file; the V2 converter's uint8 is int8 with casts
 around it. Neither refuses graphs whose .tflite computes wrong values or cannot be loaded, so they are refused here,
@@ -37,7 +37,7 @@ _SHOWN = 5
 
 
 def convert(frozen_graph: Path, ends: Ends, *, scheme: str, float_layers: Collection[str] = ()) -> bytes:
-    """Return the bytes of the .tflite of a fake-quantized frozen GraphDef.
+    """Returns the bytes of the .tflite of a fake-quantized frozen GraphDef.
 
     The inputs' operations are placeholders, float32 [None, ...] of real values. In the file they are integers with the
     scale and zero point of `ends`. `scheme` is uint8, int8 or int8_per_channel; the weights of `float_layers` have no
@@ -55,7 +55,7 @@ def convert(frozen_graph: Path, ends: Ends, *, scheme: str, float_layers: Collec
 
 
 def convert_float(frozen_graph: Path, *, inputs: Sequence[str], outputs: Sequence[str]) -> bytes:
-    """Return the bytes of the float32 .tflite of a frozen GraphDef; ConversionError if the converter fails."""
+    """Returns the bytes of the float32 .tflite of a frozen GraphDef; ConversionError if the converter fails."""
     return _converted(frozen_graph, inputs, outputs, {})
 
 
@@ -66,7 +66,7 @@ def _converted(
     settings: Mapping[str, object],
     kind: type[tf.compat.v1.lite.TFLiteConverter] = tf.compat.v1.lite.TFLiteConverter,
 ) -> bytes:
-    """Convert for a batch of any size, or for one of 1 if the file would have to compute shapes from its size."""
+    """Converts for a batch of any size, or for one of 1 if the file would have to compute shapes from its size."""
 
     def converted(input_shapes: Mapping[str, Sequence[int]] | None = None) -> bytes:
         ends = list(inputs), list(outputs)
@@ -94,7 +94,7 @@ def _refused(frozen_graph: Path, fault: Exception) -> ConversionError:
 
 
 def check_ranges(graph: Any, scheme: str, float_layers: Collection[str] = ()) -> None:
-    """Raise a ConversionError for a GraphDef whose ranges the converter would silently turn into a wrong file.
+    """Raises a ConversionError for a GraphDef whose ranges the converter would silently turn into a wrong file.
 
     All weights need a range: for constants without one the converter chooses its own, and computes another network than
     the one that was trained. uint8 needs 8 bits per tensor; int8 needs weights with min = -max and narrow_range, per
@@ -110,7 +110,7 @@ def check_ranges(graph: Any, scheme: str, float_layers: Collection[str] = ()) ->
 
 
 def _unfit_ranges(graph: Any, scheme: str) -> Iterator[tuple[str, str]]:
-    """Yield (name, why) of each op whose range, or whose weights' range, does not fit the scheme."""
+    """Yields (name, why) of each op whose range, or whose weights' range, does not fit the scheme."""
     nodes = graph_def.nodes_by_name(graph)
     constant = graph_def.constant_ops(graph.node, FAKE_QUANTS)
     for node in nodes.values():
@@ -132,7 +132,7 @@ def _unfit_ranges(graph: Any, scheme: str) -> Iterator[tuple[str, str]]:
 
 
 def _symmetric(nodes: Mapping[str, Any], fake_quant: Any) -> bool:
-    """Return whether min = -max and narrow_range; a range that the graph computes is not checked."""
+    """Returns whether min = -max and narrow_range; a range that the graph computes is not checked."""
     if not fake_quant.attr["narrow_range"].b:
         return False
     ends = range_of(nodes, fake_quant)
@@ -140,7 +140,7 @@ def _symmetric(nodes: Mapping[str, Any], fake_quant: Any) -> bool:
 
 
 def _useful(message: str) -> list[tuple[str, str]]:
-    """Return (op or label, text) of the lines of a converter's message that name a fault, without the module's dump."""
+    """Returns (op or label, text) of the lines of a converter's message that name a fault, without its dump."""
     facts = []
     for line in message.splitlines():
         error = re.search(r"error: (?:loc\((?P<place>.*?)\): )?(?P<text>.+)", line)

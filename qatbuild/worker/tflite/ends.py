@@ -61,7 +61,7 @@ def wanted(
     outputs: Mapping[str, str],
     scheme: str,
 ) -> Ends:
-    """Return the wanted ends of the file of a frozen graph.
+    """Returns the wanted ends of the file of a frozen graph.
 
     `inputs`: name -> (operation, scaling); `outputs`: name -> operation. The runtime fixes the range of probabilities;
     others have that of their FakeQuant. ConversionError if the graph has no range for an end.
@@ -91,7 +91,7 @@ def wanted(
 
 
 def _range_behind(nodes: Mapping[str, Any], operation: str) -> tuple[Any, Any]:
-    """Return the range of the FakeQuant that reads an input."""
+    """Returns the range of the FakeQuant that reads an input."""
     for node in nodes.values():
         if node.op in PER_TENSOR and graph_def.op_name(node.input[0]) == operation:
             ends = range_of(nodes, node)
@@ -101,7 +101,7 @@ def _range_behind(nodes: Mapping[str, Any], operation: str) -> tuple[Any, Any]:
 
 
 def _range_before(nodes: Mapping[str, Any], operation: str) -> tuple[Any, Any]:
-    """Return the range of the FakeQuant that an output reads, directly or through operations that move values."""
+    """Returns the range of the FakeQuant that an output reads, directly or through operations that move values."""
     node = nodes[operation]
     while node.op in _MOVES:
         node = nodes[graph_def.op_name(node.input[0])]

@@ -19,12 +19,12 @@ TRANSPARENT = ("Identity", "Reshape", "Transpose")
 
 
 def bits_of(node: Any) -> int:
-    """Return the number of bits of a FakeQuant node."""
+    """Returns the number of bits of a FakeQuant node."""
     return int(node.attr["num_bits"].i) if "num_bits" in node.attr else DEFAULT_BITS
 
 
 def range_of(nodes: Mapping[str, Any], node: Any) -> tuple[NDArray[Any], NDArray[Any]] | None:
-    """Return (min, max) of a FakeQuant node, scalars or [channels]; None if the graph computes them."""
+    """Returns (min, max) of a FakeQuant node, scalars or [channels]; None if the graph computes them."""
     if node.op == "FakeQuantWithMinMaxArgs":
         return np.asarray(node.attr["min"].f), np.asarray(node.attr["max"].f)
     range_min, range_max = (graph_def.source(nodes, name, TRANSPARENT) for name in node.input[1:3])

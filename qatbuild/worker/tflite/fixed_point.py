@@ -22,7 +22,7 @@ _NEWTON_STEPS = 3
 
 
 def quantized_multiplier(real: ArrayLike) -> tuple[Raw, Raw]:
-    """Return M0 (raw, no integer bits) and shift of real factors M = 2^shift M0 >= 0: Jacob et al. 2018, eq. 6.
+    """Returns M0 (raw, no integer bits) and shift of real factors M = 2^shift M0 >= 0: Jacob et al. 2018, eq. 6.
 
     `real`: float64 of any shape, as are both results. Factors below 2^-32 become 0, as in LiteRT.
     """
@@ -36,7 +36,7 @@ def quantized_multiplier(real: ArrayLike) -> tuple[Raw, Raw]:
 
 
 def high_mul(one: ArrayLike, other: ArrayLike) -> Raw:
-    """Return round(2 a b / 2^32), halves up, saturated: SaturatingRoundingDoublingHighMul.
+    """Returns round(2 a b / 2^32), halves up, saturated: SaturatingRoundingDoublingHighMul.
 
     The product of numbers with n and m integer bits has n + m; Jacob et al. 2018, section 2.2 and appendix B.
     """
@@ -47,14 +47,14 @@ def high_mul(one: ArrayLike, other: ArrayLike) -> Raw:
 
 
 def rounding_divide_by_pot(raw: ArrayLike, exponent: ArrayLike) -> Raw:
-    """Return round(a / 2^exponent), halves away from zero: RoundingDivideByPOT; Jacob et al. 2018, appendix B."""
+    """Returns round(a / 2^exponent), halves away from zero: RoundingDivideByPOT; Jacob et al. 2018, appendix B."""
     values, power = np.asarray(raw, np.int64), np.asarray(exponent, np.int64)
     mask = (np.int64(1) << power) - 1
     return (values >> power) + ((values & mask) > (mask >> 1) + (values < 0))
 
 
 def multiply(raw: ArrayLike, multiplier: ArrayLike, shift: ArrayLike) -> Raw:
-    """Return round(a M), M = 2^shift M0, rounded twice: MultiplyByQuantizedMultiplier; Jacob et al., section 2.2.
+    """Returns round(a M), M = 2^shift M0, rounded twice: MultiplyByQuantizedMultiplier; Jacob et al., section 2.2.
 
     The shift to the left wraps around as int32 does; `multiplier` and `shift` are broadcast (one per channel).
     """
@@ -64,17 +64,17 @@ def multiply(raw: ArrayLike, multiplier: ArrayLike, shift: ArrayLike) -> Raw:
 
 
 def as_int32(values: ArrayLike) -> Raw:
-    """Return the values modulo 2^32, as an int32 register holds them."""
+    """Returns the values modulo 2^32, as an int32 register holds them."""
     return np.asarray(values, np.int64).astype(np.int32).astype(np.int64)
 
 
 def saturating_left_shift(raw: ArrayLike, exponent: int) -> Raw:
-    """Return a 2^exponent, saturated: SaturatingRoundingMultiplyByPOT for exponents > 0."""
+    """Returns a 2^exponent, saturated: SaturatingRoundingMultiplyByPOT for exponents > 0."""
     return np.clip(np.asarray(raw, np.int64) << exponent, INT32_MIN, INT32_MAX)
 
 
 def exp_on_negative_values(raw: ArrayLike) -> Raw:
-    """Return exp(a), raw with no integer bits, for a <= 0 with 5 integer bits.
+    """Returns exp(a), raw with no integer bits, for a <= 0 with 5 integer bits.
 
     It is the product of exp of the remainder below 1/4, and exp(-2^k) for each bit k of the rest.
 
@@ -92,7 +92,7 @@ def exp_on_negative_values(raw: ArrayLike) -> Raw:
 
 
 def reciprocal(raw: ArrayLike, integer_bits: int) -> tuple[Raw, Raw]:
-    """Return s (raw, no integer bits) and k with 1/x = s 2^-k, for x > 0 with `integer_bits`: GetReciprocal.
+    """Returns s (raw, no integer bits) and k with 1/x = s 2^-k, for x > 0 with `integer_bits`: GetReciprocal.
 
     x is shifted into [1, 2); the division is Newton and Raphson's: three steps from 48/17 - 32/17 d, d in [1/2, 1].
     """
@@ -108,7 +108,7 @@ def reciprocal(raw: ArrayLike, integer_bits: int) -> tuple[Raw, Raw]:
 
 
 def _exp_from_minus_a_quarter(raw: Raw) -> Raw:
-    """Return exp(a) for a in [-1/4, 0), no integer bits: the Taylor series to the fourth power around -1/8."""
+    """Returns exp(a) for a in [-1/4, 0), no integer bits: the Taylor series to the fourth power around -1/8."""
     x = raw + (1 << 28)
     x2 = high_mul(x, x)
     x3, x4 = high_mul(x2, x), high_mul(x2, x2)

@@ -20,7 +20,7 @@ _LOADED_WITH = ("xnnpack", "reference")
 
 
 def gates(path: Path, ends: Ends, *, scheme: str, float_layers: Collection[str] = ()) -> list[Gate]:
-    """Return the gates of the converted file at `path`: fully integer, loads, and one for each input and output.
+    """Returns the gates of the converted file at `path`: fully integer, loads, and one for each input and output.
 
     `ends` are the wanted integers; `float_layers` may stay float. ConversionError if the file is not a .tflite.
     """
@@ -48,7 +48,7 @@ def _loads(path: Path, cannot: Refused | None) -> Gate:
 
 
 def _affine(side: str, ends: Mapping[str, End], tensors: Sequence[Tensor]) -> Iterator[Gate]:
-    """Yield a gate for each end: "input", or "input NAME" of several."""
+    """Yields a gate for each end: "input", or "input NAME" of several."""
     if len(ends) != len(tensors):
         yield Gate(f"{side}s", f"{len(ends)}: {', '.join(ends)}", f"{len(tensors)}", passed=False)
         return

@@ -13,7 +13,7 @@ from qatbuild.worker.tflite.layer import Layer
 def described(
     model: Flatbuffer, inputs: Sequence[str], layers: Sequence[Layer], weights: Mapping[int, Histogram]
 ) -> dict[str, LayerDetails]:
-    """Return the operators of a file by name, in the order of execution.
+    """Returns the operators of a file by name, in the order of execution.
 
     The names are those of report.json's rows; the second operator of the same name is "NAME:2". `inputs` are the
     names of the file's inputs, `layers` those with a row, `weights` histograms by index of the operator's output.
@@ -34,6 +34,6 @@ def described(
 
 
 def _unique(name: str, taken: Counter[str]) -> str:
-    """Return a name that is not taken: "NAME", then "NAME:2", "NAME:3"; and count it."""
+    """Returns a name that is not taken: "NAME", then "NAME:2", "NAME:3"; and counts it."""
     number = taken[name] = taken[name] + 1
     return name if number == 1 else _unique(f"{name}:{number}", taken)

@@ -44,12 +44,12 @@ class Accumulated:
     """A histogram to which values are added; its memory does not grow with them."""
 
     def __init__(self, tensor: Tensor) -> None:
-        """Count values that `tensor` stands for; it must be quantized, with one scale or one for each channel."""
+        """Counts values that `tensor` stands for; it must be quantized, with one scale or one for each channel."""
         self._tensor, self._grid = tensor, _Grid.of(tensor)
         self._counts = np.zeros(_FINE + 2 * _BEYOND, np.int64)
 
     def add(self, values: NDArray[Any]) -> None:
-        """Add real values of any shape; those that are no finite numbers are left out."""
+        """Adds real values of any shape; those that are no finite numbers are left out."""
         flat = values.ravel()
         for start in range(0, flat.size, _BLOCK):
             block = flat[start : start + _BLOCK]
@@ -58,12 +58,12 @@ class Accumulated:
             self._counts += np.bincount(places.astype(np.intp), minlength=len(self._counts))
 
     def add_codes(self, counts: NDArray[np.int64]) -> None:
-        """Add quantized values: how often each of the 256 occurred, from the smallest on."""
+        """Adds quantized values: how often each of the 256 occurred, from the smallest on."""
         fine = _FINE // len(counts)
         self._counts[_BEYOND + fine // 2 : _BEYOND + _FINE : fine] += counts
 
     def histogram(self) -> Histogram | None:
-        """Return the histogram; None without a value."""
+        """Returns the histogram; None without a value."""
         (used,) = np.nonzero(self._counts)
         if not used.size:
             return None
@@ -86,7 +86,7 @@ class Accumulated:
 
 
 def is_quantized(tensor: Tensor) -> bool:
-    """Return whether a tensor has a grid."""
+    """Returns whether a tensor has a grid."""
     return bool(tensor.scales) and tensor.dtype in _BITS
 
 

@@ -16,20 +16,20 @@ class InputSigns:
     """The inputs of a .tflite, and what is summed up about their values over batches."""
 
     def __init__(self, model: inspect.Flatbuffer, names: Sequence[str]) -> None:
-        """Begin without values; `names` are those of the model's inputs, in its order."""
+        """Begins without values; `names` are those of the model's inputs, in its order."""
         self._inputs = {
             name: Layer(name, model.operators[0], model.tensors[index], index)
             for name, index in zip(names, model.inputs, strict=True)
         }
 
     def add(self, integers: Mapping[str, NDArray[Any]], values: Mapping[str, NDArray[Any]]) -> None:
-        """Take a batch in: the integers of each input, and the real values that they stand for."""
+        """Takes a batch in: the integers of each input, and the real values that they stand for."""
         for name, each in self._inputs.items():
             each.count(integers[name])
             each.add("alone", values[name], {each.index: integers[name]})
 
     def by_tensor(self) -> dict[int, InputSign]:
-        """Return the signs of inputs that lose by rounding, by tensor. Bytes stand for exact values, and have none."""
+        """Returns the signs of inputs that lose by rounding, by tensor. Bytes stand for exact values, and have none."""
         return {each.index: sign for each in self._inputs.values() if (sign := _sign(each)) is not None}
 
 

@@ -1,4 +1,4 @@
-"""Read a .tflite file back: its operators, tensors and quantization, and the operations that are not integer.
+"""Reads a .tflite file back: its operators, tensors and quantization, and the operations that are not integer.
 
 The converter does not report that it left a part of the network in float, between a DEQUANTIZE and a QUANTIZE, so every
 file is read back after the conversion.
@@ -66,12 +66,12 @@ class Flatbuffer:
     constants: Mapping[int, Any] = field(default_factory=dict, compare=False, repr=False)
 
     def layer(self, operator: Operator) -> str:
-        """Return the layer of the network that contains an operation, from the names of its tensors."""
+        """Returns the layer of the network that contains an operation, from the names of its tensors."""
         names = [self.tensors[index].name for index in (*operator.outputs, *operator.inputs)]
         return next((layer_of(name, self._scope) for name in names if not name.startswith(("tfl.", "arith."))), "")
 
     def codes(self, index: int) -> NDArray[Any] | None:
-        """Return the 8-bit values of a constant, in the tensor's shape; None for any other tensor."""
+        """Returns the 8-bit values of a constant, in the tensor's shape; None for any other tensor."""
         tensor, data = self.tensors[index], self.constants.get(index)
         if data is None or tensor.dtype not in _BYTES or len(data) != math.prod(tensor.shape):
             return None
@@ -94,7 +94,7 @@ class UnsupportedOp:
 
 
 def read(path: Path) -> Flatbuffer:
-    """Read a .tflite file; ConversionError if it is not one."""
+    """Reads a .tflite file; ConversionError if it is not one."""
     model = load(path)
     try:
         offset = 0
@@ -119,7 +119,7 @@ def read(path: Path) -> Flatbuffer:
 
 
 def load(path: Path) -> Any:
-    """Read a .tflite file as its object tree (ModelT, with buffers and options); ConversionError if it is not one."""
+    """Reads a .tflite file as its object tree (ModelT, with buffers and options); ConversionError if it is not one."""
     try:
         return flatbuffer_utils.read_model(str(path))
     except _MALFORMED as fault:
@@ -127,20 +127,13 @@ def load(path: Path) -> Any:
 
 
 def computes_shapes(data: bytes) -> bool:
-    """Return whether the bytes of a .tflite read the shape of a tensor while they run."""
+    """Returns whether the bytes of a .tflite read the shape of a tensor while they run."""
     model = flatbuffer_utils.read_model_from_bytearray(bytearray(data))
     return "SHAPE" in {str(flatbuffer_utils.opcode_to_name(model, code)) for code in range(len(model.operatorCodes))}
 
 
-def check_integer(model: Flatbuffer, scheme: str) -> None:
-    """Raise a ConversionError with all operations that are not of `scheme`'s integer type, and hints."""
-    unsupported = unsupported_ops(model, scheme)
-    if unsupported:
-        raise refusal(unsupported)
-
-
 def refusal(unsupported: Iterable[UnsupportedOp]) -> ConversionError:
-    """Return the error that lists operations: ("norm1", "LOCAL_RESPONSE_NORMALIZATION: computes in float32 ...")."""
+    """Returns the error that lists operations: ("norm1", "LOCAL_RESPONSE_NORMALIZATION: computes in float32 ...")."""
     unsupported = tuple(unsupported)
     facts: list[tuple[str, object]] = [
         (each.layer or "?", f"{each.operator}: {each.why}: {', '.join(each.tensors)}") for each in unsupported
@@ -154,7 +147,7 @@ def refusal(unsupported: Iterable[UnsupportedOp]) -> ConversionError:
 
 
 def unsupported_ops(model: Flatbuffer, scheme: str, float_layers: Collection[str] = ()) -> tuple[UnsupportedOp, ...]:
-    """Return the operations with a tensor of another type than `scheme`'s (uint8; int8, int4) or int32, and all casts.
+    """Returns the operations with a tensor of another type than `scheme`'s (uint8; int8, int4) or int32, and all casts.
 
     The operations of `float_layers` may be float, and so may the casts at their borders. Only the operations that are
     the cause have a hint; the others are float because of them.
@@ -176,7 +169,7 @@ def unsupported_ops(model: Flatbuffer, scheme: str, float_layers: Collection[str
 
 
 def _allowed_floats(model: Flatbuffer, float_layers: Collection[str]) -> set[Operator]:
-    """Return the operations of the layers that may be float, and the casts between them and the others."""
+    """Returns the operations of the layers that may be float, and the casts between them and the others."""
     # If the input has a FakeQuant there is no common scope, and the layers are named NETWORK/LAYER.
     ends = tuple(f"/{layer}" for layer in float_layers)
     granted = {each for each in model.operators if each.name not in _CASTS and f"/{model.layer(each)}".endswith(ends)}
@@ -191,7 +184,7 @@ def _allowed_floats(model: Flatbuffer, float_layers: Collection[str]) -> set[Ope
 
 
 def layer_of(name: str, scope: str) -> str:
-    """Return the layer that contains a tensor: 'norm1' for 'CifarNet/norm1/LRN' within the scope 'CifarNet'.
+    """Returns the layer that contains a tensor: 'norm1' for 'CifarNet/norm1/LRN' within the scope 'CifarNet'.
 
     A fused tensor is named by all its ops, joined by semicolons; the first one counts.
     """
@@ -205,7 +198,7 @@ def layer_of(name: str, scope: str) -> str:
 
 
 def scope_of(names: Iterable[str]) -> str:
-    """Return the first name scope of all names that have one, the network's; '' if there is not exactly one."""
+    """Returns the first name scope of all names that have one, the network's; '' if there is not exactly one."""
     heads = {part.split("/", maxsplit=1)[0] for name in names for part in name.split(";") if "/" in part}
     return heads.pop() if len(heads) == 1 else ""
 
@@ -231,7 +224,7 @@ def _faults(
 
 
 def _hint(model: Flatbuffer, operator: Operator) -> str:
-    """Return what would make an operation integer; '' if it is float because of another one."""
+    """Returns what would make an operation integer; '' if it is float because of another one."""
     if operator.name in _HINTS:
         return _HINTS[operator.name]
     if operator.name not in _LAYERS or model.tensors[operator.outputs[0]].dtype != "float32":
@@ -254,5 +247,5 @@ def _tensor(tensor: flatbuffer_utils.TensorT) -> Tensor:
 
 
 def _indices(indices: Iterable[int] | None, offset: int) -> tuple[int, ...]:
-    """Return indices into all tensors of the file, without absent optional inputs (-1)."""
+    """Returns indices into all tensors of the file, without absent optional inputs (-1)."""
     return () if indices is None else tuple(int(index) + offset for index in indices if index >= 0)

@@ -1,4 +1,4 @@
-"""Run a .tflite file with LiteRT, in batches: integers in, integers out."""
+"""Runs a .tflite file with LiteRT, in batches: integers in, integers out."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ class Model:
         keep: bool = False,
         content: bytes | None = None,
     ) -> None:
-        """Load the file with one of `KERNELS`; `ends` are the names of inputs and outputs, in the file's order.
+        """Loads the file with one of `KERNELS`; `ends` are the names of inputs and outputs, in the file's order.
 
         Without `ends` they are those of the file's tensors. `keep` keeps all tensors, for `tensors`. `content` stands
         in for the file.
@@ -72,7 +72,7 @@ class Model:
         self._batches = all(int(each["shape_signature"][0]) == -1 for each in self._inputs.values())
 
     def run(self, integers: Batch, batch: int = BATCH, done: Callable[[int], object] | None = None) -> dict[str, Any]:
-        """Return the quantized outputs [n, ...] by name for inputs [n, ...] of the model's own types, by name.
+        """Returns the quantized outputs [n, ...] by name for inputs [n, ...] of the model's own types, by name.
 
         The outputs do not depend on the batch size. A model with a fixed batch of 1 is run example by example. `done`
         is called with the number of examples just finished.
@@ -90,7 +90,7 @@ class Model:
         }
 
     def tensors(self, integers: Batch, indices: Iterable[int], batch: int = BATCH) -> dict[int, NDArray[Any]]:
-        """Return the values [n, ...] of the tensors at `indices` of the file, for inputs as `run` takes them.
+        """Returns the values [n, ...] of the tensors at `indices` of the file, for inputs as `run` takes them.
 
         The model must have been loaded with `keep`, and the tensors' first dimension must be the batch.
         """
@@ -102,7 +102,7 @@ class Model:
         return {index: np.concatenate(batches) for index, batches in parts.items()}
 
     def latencies_ms(self, example: Batch, runs: int) -> list[float]:
-        """Return the time of each of `runs` inferences of one example (by input, without a batch), after a warm-up."""
+        """Returns the time of each of `runs` inferences of one example (by input, without a batch), after a warm-up."""
         self._resize(1)
         one = {name: values[np.newaxis] for name, values in example.items()}
         for _ in range(_WARM_UP_RUNS):
@@ -115,7 +115,7 @@ class Model:
         return taken_ms
 
     def _parts(self, count: int, batch: int) -> Iterator[tuple[int, int]]:
-        """Yield (start, number) of the examples of each inference."""
+        """Yields (start, number) of the examples of each inference."""
         start = 0
         while start < count:
             taken = self._resize(min(batch, count - start))
@@ -128,7 +128,7 @@ class Model:
         self._interpreter.invoke()
 
     def _resize(self, batch: int) -> int:
-        """Set the batch size and return it; the model's own if it takes no other."""
+        """Sets the batch size and returns it; the model's own if it takes no other."""
         if batch != self._batch and self._batches:
             try:
                 self._allocate(batch)

@@ -31,7 +31,7 @@ class Timed(NamedTuple):
 
 
 def measure(models: Iterable[Timed], runs: int) -> list[dict[str, Any]]:
-    """Return a row per model and kernel set: `numbers`, `kernels`, `threads`, and `median`, `p95` of `runs`, in ms."""
+    """Returns a row per model and kernel set: `numbers`, `kernels`, `threads`, and `median`, `p95` of `runs`, in ms."""
     return [
         {"numbers": each.numbers, **_row(Model(each.path, each.ends, threads=THREADS, kernels=kernels), each, runs)}
         for each in models

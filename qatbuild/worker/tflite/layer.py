@@ -35,7 +35,7 @@ class Noise:
     has_reference: bool = False
 
     def add(self, reference: NDArray[Any], quantized: NDArray[Any], tensor: inspect.Tensor) -> None:
-        """Compare real values with the quantized ones of `tensor`, of the same size."""
+        """Compares real values with the quantized ones of `tensor`, of the same size."""
         references, integers = reference.ravel(), quantized.ravel()
         for start in range(0, references.size, _BLOCK):
             wanted = references[start : start + _BLOCK] / np.float64(tensor.scales[0])
@@ -87,7 +87,7 @@ class Layer:
         self.values = Accumulated(self.tensor) if is_quantized(self.tensor) else None
 
     def add(self, kind: str, reference: NDArray[Any] | None, quantized: Quantized) -> None:
-        """Compare the output with a reference; one of another size is ignored."""
+        """Compares the output with a reference; one of another size is ignored."""
         if reference is not None and reference.size == quantized[self.index].size:
             self.against[kind].add(reference, quantized[self.index], self.tensor)
             if kind == "alone":
@@ -98,7 +98,7 @@ class Layer:
                 self.float_ends.add(reference)
 
     def count(self, quantized: NDArray[Any]) -> None:
-        """Count the values of the output, 8 bits each."""
+        """Counts the values of the output, 8 bits each."""
         codes = quantized.ravel().view(np.uint8)
         for start in range(0, codes.size, _BLOCK):
             self.counts += np.bincount(codes[start : start + _BLOCK], minlength=signs.LEVELS)
@@ -113,7 +113,7 @@ class Layer:
         return self.tensor.dtype == "int8"  # Its smallest value has the bits of 128.
 
     def row(self) -> dict[str, Any]:
-        """Return the figures without the position and the signs: see `measure`."""
+        """Returns the figures without the position and the signs: see `measure`."""
         counts = self.ordered_counts
         used = np.flatnonzero(counts)
         zero = self.tensor.zero_points[0] + (signs.LEVELS // 2 if self._is_signed else 0)
@@ -131,7 +131,7 @@ class Layer:
         }
 
     def histogram(self) -> Histogram | None:
-        """Return that of the layer alone; without a reference, that of the .tflite's values."""
+        """Returns that of the layer alone; without a reference, that of the .tflite's values."""
         if self.values is not None and not self.against["alone"].has_reference:
             quantized = Accumulated(self.tensor)
             quantized.add_codes(self.ordered_counts)

@@ -67,7 +67,7 @@ class _Beside(NamedTuple):
     inputs: Mapping[int, InputSign]
 
     def signs(self, layer: Layer, model: inspect.Flatbuffer) -> LayerSigns:
-        """Return all signs of a layer."""
+        """Returns all signs of a layer."""
         return layer.spread.signs()._replace(
             bulk_percent=signs.bulk_percent(layer.ordered_counts),
             is_output=layer.index in model.outputs,
@@ -90,7 +90,7 @@ def measure(
     inputs: Mapping[str, str],
     opened: Callable[[tf.Graph], Run],
 ) -> Measured:
-    """Return one row for each operator of the .tflite at `path`, with the content `model`, worst layer first.
+    """Returns one row for each operator of the .tflite at `path`, with the content `model`, worst layer first.
 
     First come layers that differ from the fake-quantized graph by more than rounding, on the same inputs; then the
     others, by what they lose alone. A softmax comes last: its scale is fixed, and it keeps the order of the logits.
@@ -156,7 +156,7 @@ def measure(
 
 
 def affordable(model: inspect.Flatbuffer) -> int:
-    """Return how many images `measure` can run through a file in seconds: the reference kernels are slow."""
+    """Returns how many images `measure` can run through a file in seconds: the reference kernels are slow."""
     products = 0
     for operator in model.operators:
         if operator.name in signs.CHANNEL_AXIS:
@@ -167,7 +167,7 @@ def affordable(model: inspect.Flatbuffer) -> int:
 
 
 def described(row: Mapping[str, Any]) -> str:
-    """Return a row as text for an error: "conv1 (CONV_2D): 22.8 dB alone, 1 LSB, 2.27 % saturated"."""
+    """Returns a row as text for an error: "conv1 (CONV_2D): 22.8 dB alone, 1 LSB, 2.27 % saturated"."""
     alone, same = row["sqnr_db"]["alone"], row["max_lsb"]["same_inputs"]
     name, saturated = f"{row['name']} ({row['operator']})", f"{row['saturated_percent']:g} % saturated"
     if same is None:
@@ -177,7 +177,7 @@ def described(row: Mapping[str, Any]) -> str:
 
 
 def _badness(row: Mapping[str, Any]) -> tuple[float, float, int]:
-    """Return the sort key of a row: see `measure`."""
+    """Returns the sort key of a row: see `measure`."""
     same, alone = row["max_lsb"]["same_inputs"] or 0.0, row["sqnr_db"]["alone"]
     unavoidable = alone is None or row["operator"] == "SOFTMAX"
     return -same if same > _ROUNDING_LSB else 0.0, np.inf if unavoidable else alone, row["position"]
@@ -206,7 +206,7 @@ def _alone(
     sources_of_inputs: Mapping[int, str],
     opened: Callable[[tf.Graph], Run],
 ) -> Callable[[Quantized, Mapping[str, Any]], None]:
-    """Return a function that compares each layer alone, on the .tflite's inputs, with the fake-quantized and in float.
+    """Returns a function that compares each layer alone, on the .tflite's inputs, with the fake-quantized and in float.
 
     In a copy of the fake-quantized graph a placeholder takes the place of every layer's output, and is fed with the
     .tflite's values. A layer is compared if its tensor there is computed of no other values than the layer's inputs.
@@ -218,7 +218,7 @@ def _alone(
     cut = IndexedGraph(isolated(network, {str(layer.fake_quant): places[index] for index, layer in paired.items()}))
 
     def inputs_of(layer: Layer) -> set[str]:
-        """Return the placeholders that stand for a layer's inputs, those of moved values included."""
+        """Returns the placeholders that stand for a layer's inputs, those of moved values included."""
         inputs: set[str] = set()
         for each in layer.operator.inputs:
             if each in places:
@@ -261,7 +261,7 @@ def _drop_partners_of_other_sizes(
 
 
 def _fetched(run: Run, names: Sequence[str | None], feeds: Mapping[str, Any]) -> dict[str | None, NDArray[Any]]:
-    """Run a graph and return its tensors' values by name; None among the names is left out."""
+    """Runs a graph and returns its tensors' values by name; None among the names is left out."""
     wanted = list(dict.fromkeys(name for name in names if name is not None))
     return dict(zip(wanted, run(wanted, feeds), strict=True))
 

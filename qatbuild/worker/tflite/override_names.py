@@ -36,12 +36,12 @@ class OverrideNames:
     """The names for the tensors of one fake-quantized graph."""
 
     def __init__(self, graph: IndexedGraph) -> None:
-        """Find the scope of the network."""
+        """Finds the scope of the network."""
         self._graph = graph
         self._scope = _network_scope(_parent(str(node.name)) for node in graph.nodes.values() if node.op in FAKE_QUANTS)
 
     def of(self, tensor: str) -> str | None:
-        """Return the name of the layer that gives a tensor its range; None for an input's, or a joined one."""
+        """Returns the name of the layer that gives a tensor its range; None for an input's, or a joined one."""
         node = self._graph.nodes[op_name(tensor)]
         while node.op in MOVES:
             node = self._graph.nodes[op_name(node.input[0])]
@@ -51,14 +51,14 @@ class OverrideNames:
         return None if _INPUT.match(scope) else _layer_name(scope.removeprefix(self._scope))
 
     def _range_scope(self, node: Any) -> str:
-        """Return the scope of the FakeQuant that a range was made for: this node's, or that of its input."""
+        """Returns the scope of the FakeQuant that a range was made for: this node's, or that of its input."""
         scope = _parent(str(node.name))
         rounded = self._graph.nodes[self._graph.source(str(node.name))].op in ROUNDS
         return _parent(str(node.input[1])) if rounded and not _LAYER.match(scope) else scope
 
 
 def _network_scope(scopes: Iterable[str]) -> str:
-    """Return the scope that all layers lie in, with a slash; '' if there are several."""
+    """Returns the scope that all layers lie in, with a slash; '' if there are several."""
     names = [scope for scope in scopes if not _INPUT.match(scope)]
     weights = [name for name in names if _WEIGHTS.match(name)]
     heads = {name.partition("/")[0] for name in (weights if len(weights) > 1 else names)}

@@ -47,7 +47,7 @@ class IndexedGraph:
         self._depths: dict[str, int] = {}
 
     def depth(self, name: str) -> int:
-        """Return the length of the longest path from an input or constant to an operation."""
+        """Returns the length of the longest path from an input or constant to an operation."""
         pending = [name]
         while pending:
             inputs = [op_name(each) for each in self.nodes[pending[-1]].input]
@@ -64,12 +64,12 @@ class IndexedGraph:
         return graph_outputs.imported(self.definition)
 
     def batch_first(self, tensor: str) -> bool:
-        """Return whether a tensor has a row, or some rows, for each image: its first dimension is that of the batch."""
+        """Returns whether a tensor has a row, or some rows, for each image: its first dimension is the batch's."""
         shape = self.graph.get_tensor_by_name(tensor).shape
         return shape.rank is None or (shape.rank > 0 and shape[0] is None)
 
     def placeholders(self, name: str) -> set[str]:
-        """Return the names of the placeholders that an operation is computed of.
+        """Returns the names of the placeholders that an operation is computed of.
 
         Of an IdentityN, as behind a function with its own gradient (tf.nn.silu), only the value that is read counts.
         """
@@ -83,12 +83,12 @@ class IndexedGraph:
         return {each for each in map(op_name, seen) if self.nodes[each].op == "Placeholder"}
 
     def source(self, name: str) -> str:
-        """Return the operation that computes the values of `name`, without fake quantization."""
+        """Returns the operation that computes the values of `name`, without fake quantization."""
         return str(source(self.nodes, name, (*FAKE_QUANTS, "Identity")).name)
 
 
 def partner(tensor: Tensor, graph: IndexedGraph) -> str | None:
-    """Return the tensor of the fake-quantized graph with the values of a .tflite's tensor; None if uncertain."""
+    """Returns the tensor of the fake-quantized graph with the values of a .tflite's tensor; None if uncertain."""
     parts = [part.partition(":")[0] for part in tensor.name.split(";")]
     parts[-1] = _unnumbered(parts[-1], graph)
     names = [name for name in parts if name in graph.nodes]
@@ -102,7 +102,7 @@ def partner(tensor: Tensor, graph: IndexedGraph) -> str | None:
 
 
 def _unnumbered(name: str, graph: IndexedGraph) -> str:
-    """Return a tensor's name without the number behind it that is not its operation's."""
+    """Returns a tensor's name without the number behind it that is not its operation's."""
     shorter = name
     while shorter not in graph.nodes and shorter[-1:].isdigit():
         shorter = shorter[:-1]
@@ -110,7 +110,7 @@ def _unnumbered(name: str, graph: IndexedGraph) -> str:
 
 
 def float_partner(name: str, graph: IndexedGraph, floats: IndexedGraph) -> str | None:
-    """Return the tensor of the float graph that corresponds to `name`, a tensor of the fake-quantized graph.
+    """Returns the tensor of the float graph that corresponds to `name`, a tensor of the fake-quantized graph.
 
     It is the tensor that the same operation reads in the float graph, or else the output of the same operation.
     """
@@ -124,7 +124,7 @@ def float_partner(name: str, graph: IndexedGraph, floats: IndexedGraph) -> str |
 
 
 def isolated(graph: IndexedGraph, placeholders: Mapping[str, tuple[str, tuple[int, ...]]]) -> Any:
-    """Return a GraphDef in which readers of some tensors read new placeholders, so that layers get chosen inputs.
+    """Returns a GraphDef in which readers of some tensors read new placeholders, so that layers get chosen inputs.
 
     `placeholders`: tensor -> (name of its placeholder, shape without the batch dimension).
     """
@@ -142,7 +142,7 @@ def isolated(graph: IndexedGraph, placeholders: Mapping[str, tuple[str, tuple[in
 
 
 def without_fake_quants(definition: Any) -> Any:
-    """Return the GraphDef with every FakeQuant replaced by an Identity: the same weights, in float."""
+    """Returns the GraphDef with every FakeQuant replaced by an Identity: the same weights, in float."""
     result = tf.compat.v1.GraphDef()
     result.CopyFrom(definition)
     for node in result.node:
@@ -157,7 +157,7 @@ def without_fake_quants(definition: Any) -> Any:
 
 
 def _behind(graph: IndexedGraph, start: str) -> Iterator[str]:
-    """Yield an operation and those that complete its values, nearest first: FakeQuant; a layer's bias and ReLU."""
+    """Yields an operation and those that complete its values, nearest first: FakeQuant; a layer's bias and ReLU."""
     pending, seen = [start], {start}
     fusible = graph.nodes[start].op in _HAS_OWN_RANGE
     while pending:
@@ -174,7 +174,7 @@ def _behind(graph: IndexedGraph, start: str) -> Iterator[str]:
 
 
 def _readers_behind_fake_quants(graph: IndexedGraph, name: str) -> Iterator[tuple[Any, int]]:
-    """Yield the (node, input index) pairs that read an operation's values, directly or through fake quantization."""
+    """Yields the (node, input index) pairs that read an operation's values, directly or through fake quantization."""
     for reader, index in graph.readers.get(name, []):
         if reader.op in (*FAKE_QUANTS, "Identity"):
             yield from _readers_behind_fake_quants(graph, reader.name)
@@ -183,7 +183,7 @@ def _readers_behind_fake_quants(graph: IndexedGraph, name: str) -> Iterator[tupl
 
 
 def _same_scale(graph: IndexedGraph, node: Any, tensor: Tensor) -> bool:
-    """Return whether a FakeQuant node gives the scale and zero point of a .tflite's tensor."""
+    """Returns whether a FakeQuant node gives the scale and zero point of a .tflite's tensor."""
     ends = range_of(graph.nodes, node)
     if ends is None or not ends[0] < ends[1]:
         return False
@@ -198,5 +198,5 @@ def _tensor(name: str) -> str:
 
 
 def _output_of(tensor: str) -> int:
-    """Return which output of its operation a tensor is: 1 for "cond:1", 0 for "conv1"."""
+    """Returns which output of its operation a tensor is: 1 for "cond:1", 0 for "conv1"."""
     return int(tensor.partition(":")[2] or 0)

@@ -33,7 +33,7 @@ class Refused(NamedTuple):
 
 
 def refused(model: Flatbuffer) -> Refused | None:
-    """Return the first operator of a file that the reference kernels cannot compute; None if they compute all."""
+    """Returns the first operator of a file that the reference kernels cannot compute; None if they compute all."""
     for position, operator in enumerate(model.operators):
         values = model.tensors[operator.inputs[0]] if operator.inputs else None
         if operator.name == "SOFTMAX" and values and values.dtype in _QUANTIZED and values.shape[-1] >= FEWEST_REFUSED:
@@ -43,12 +43,12 @@ def refused(model: Flatbuffer) -> Refused | None:
 
 
 def kernels_to_compare_with(path: Path) -> str:
-    """Return the kernels to compare other runtimes with, one of `interpret.KERNELS`: "reference" where they can run."""
+    """Returns the kernels to compare other runtimes with, one of `interpret.KERNELS`: "reference" if they run."""
     return "reference" if refused(read(path)) is None else "builtin"
 
 
 def before(path: Path, position: int) -> bytes:
-    """Return a file without its operators from `position` on; its output is the input of the first one left out.
+    """Returns a file without its operators from `position` on; its output is the input of the first one left out.
 
     The lengths of two vectors and one index are overwritten in place: all else, weights included, stays where it is.
     """

@@ -46,11 +46,11 @@ class Ends:
     """The least and the greatest of values over batches."""
 
     def __init__(self) -> None:
-        """Begin without values."""
+        """Begins without values."""
         self._least, self._greatest = np.inf, -np.inf
 
     def add(self, values: NDArray[Any]) -> None:
-        """Take values of any shape in."""
+        """Takes values of any shape in."""
         self._least = min(self._least, float(values.min()))
         self._greatest = max(self._greatest, float(values.max()))
 
@@ -64,7 +64,7 @@ class Spread:
     """The spread of a layer's real values over batches, beside the grid that they are rounded to."""
 
     def __init__(self, grid: Grid) -> None:
-        """Make the spread of no values."""
+        """Makes the spread of no values."""
         self._grid = grid
         self._ends = Ends()
         self._clipped = self._total = 0
@@ -72,7 +72,7 @@ class Spread:
         self._widest = np.zeros(0)
 
     def add(self, values: NDArray[Any]) -> None:
-        """Take values in: real [examples, ..., channels]."""
+        """Takes values in: real [examples, ..., channels]."""
         least, greatest, half = self._grid.least, self._grid.greatest, self._grid.step / 2
         self._ends.add(values)
         beyond = (values < least - half) | (values > greatest + half)
@@ -85,7 +85,7 @@ class Spread:
         self._widest = widest if not self._widest.size else np.maximum(self._widest, widest)
 
     def signs(self) -> LayerSigns:
-        """Return the signs that the values show, with all quantized values as the bulk."""
+        """Returns the signs that the values show, with all quantized values as the bulk."""
         signs = LayerSigns((rounded(self._grid.least), rounded(self._grid.greatest)), _ALL_PERCENT)
         if not self._total:
             return signs
@@ -98,7 +98,7 @@ class Spread:
 
 
 def bulk_percent(counts: NDArray[np.int64]) -> float:
-    """Return how many percent of the 256 quantized values hold the bulk: all but 0.05 % of the values at each end.
+    """Returns how many percent of the 256 quantized values hold the bulk: all but 0.05 % of the values at each end.
 
     `counts` [256]: how often each quantized value occurred, from the smallest on.
     """
@@ -108,7 +108,7 @@ def bulk_percent(counts: NDArray[np.int64]) -> float:
 
 
 def weight_channel_percents(model: inspect.Flatbuffer) -> dict[int, float | None]:
-    """Return for each layer with weights, by the index of its output, how far its median channel's weights reach.
+    """Returns for each layer with weights, by the index of its output, how far its median channel's weights reach.
 
     In percent of the channel that reaches furthest from the zero point, in quantized values: about 100 with a scale for
     each channel. None for a layer of one channel.
@@ -124,7 +124,7 @@ def weight_channel_percents(model: inspect.Flatbuffer) -> dict[int, float | None
 
 
 def _distances(model: inspect.Flatbuffer, index: int) -> NDArray[np.int32] | None:
-    """Return the distances of constant 8-bit weights from their zero point; None for any others."""
+    """Returns the distances of constant 8-bit weights from their zero point; None for any others."""
     codes, zero_points = model.codes(index), model.tensors[index].zero_points
     return np.abs(codes.astype(np.int32) - np.int32(zero_points[0])) if codes is not None and zero_points else None
 
@@ -137,5 +137,5 @@ def _median_percent(widest: NDArray[Any]) -> float | None:
 
 
 def rounded(value: float) -> float:
-    """Return a figure with 5 significant digits, which is equal on every machine."""
+    """Returns a figure with 5 significant digits, which is equal on every machine."""
     return float(f"{value:.{_DIGITS}g}")

@@ -21,16 +21,16 @@ class Converter(tf.compat.v1.lite.TFLiteConverter):  # type: ignore[misc]
     """TensorFlow's converter, for a graph of which all inputs have a range (see `have_ranges`)."""
 
     def _validate_quantized_input_stats(self, converter_kwargs: Any, quant_mode: Any) -> None:
-        """Do nothing: TensorFlow's own method, which is private, refuses a conversion without statistics."""
+        """Does nothing: TensorFlow's own method, which is private, refuses a conversion without statistics."""
 
     def convert(self) -> bytes:
-        """Return the bytes of the .tflite, without TensorFlow's warning of missing statistics."""
+        """Returns the bytes of the .tflite, without TensorFlow's warning of missing statistics."""
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", "Statistics for quantized inputs were expected")
             return bytes(super().convert())
 
 
 def have_ranges(graph: tf.compat.v1.GraphDef, inputs: Iterable[str]) -> bool:
-    """Return whether only FakeQuants read the operations `inputs` of a frozen graph."""
+    """Returns whether only FakeQuants read the operations `inputs` of a frozen graph."""
     names = frozenset(inputs)
     return all(node.op in FAKE_QUANTS for node in graph.node if names.intersection(graph_def.data_ops(node)))

@@ -31,7 +31,7 @@ def histograms(
     network: IndexedGraph,
     fetch: Callable[[Sequence[str]], list[Any]],
 ) -> dict[int, Histogram]:
-    """Return the histograms of the weights of a .tflite, by the index of the operator's output.
+    """Returns the histograms of the weights of a .tflite, by the index of the operator's output.
 
     `partners` are tensors of the fake-quantized graph `network` by index of the .tflite's tensor with the same values;
     `fetch` returns values of constant tensors of that graph. Without float weights of the same size the histogram is
@@ -59,7 +59,7 @@ def histograms(
 
 
 def _float_weights(network: IndexedGraph, partner: str | None) -> str | None:
-    """Return the tensor that is fake-quantized to the weights of a layer, from the layer's output; None if uncertain.
+    """Returns the tensor that is fake-quantized to the weights of a layer, from the layer's output; None if uncertain.
 
     From the output upstream, as far as the layer's own operations go, to the one that has weights.
     """
@@ -76,5 +76,5 @@ def _float_weights(network: IndexedGraph, partner: str | None) -> str | None:
 
 
 def _counts(codes: NDArray[Any]) -> NDArray[np.int64]:
-    """Return how often each of the 256 values of 8 bits occurs, from the smallest on."""
+    """Returns how often each of the 256 values of 8 bits occurs, from the smallest on."""
     return np.bincount(codes.ravel().astype(np.int64) - np.iinfo(codes.dtype).min, minlength=_LEVELS)

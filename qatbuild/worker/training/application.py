@@ -54,20 +54,20 @@ class Application:
         return named({name: {each.name: each.better for each in task.metrics} for name, task in self.tasks.items()})
 
     def batch(self, rows: Arrays) -> Batch:
-        """Return the columns of some training examples as a batch."""
+        """Returns the columns of some training examples as a batch."""
         return Batch(raw_values(self.inputs, rows), {name: rows[name] for name in self.targets})
 
     def feed(self, rows: Arrays) -> Arrays:
-        """Return the real values for the placeholders of an inference graph, by the name of the tensor."""
+        """Returns the real values for the placeholders of an inference graph, by the name of the tensor."""
         reals = real_values(self.inputs, raw_values(self.inputs, rows))
         return {f"{op_name(name, len(self.inputs))}:0": values for name, values in reals.items()}
 
     def by_channel(self, reals: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
-        """Add what a scaling by channel does with the graph's inputs; return what the network reads, by input."""
+        """Adds what a scaling by channel does with the graph's inputs; returns what the network reads, by input."""
         return {name: _by_channel(each, reals[name]) for name, each in self.inputs.items()}
 
     def network_tensors(self, reals: Mapping[str, tf.Tensor], *, training: bool) -> dict[str, tf.Tensor]:
-        """Add the network to the default graph; return its tensors by name, checked by the tasks.
+        """Adds the network to the default graph; returns its tensors by name, checked by the tasks.
 
         `reals` are those of `by_channel`.
         """
@@ -82,7 +82,7 @@ class Application:
         return tensors
 
     def results(self, tensors: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
-        """Add the results that the model returns to the graph; return them by the network's tensors."""
+        """Adds the results that the model returns to the graph; returns them by the network's tensors."""
         results: dict[str, tf.Tensor] = {}
         for task in self.tasks.values():
             results |= task.results({name: tensors[name] for name in task.sizes})
@@ -90,14 +90,14 @@ class Application:
 
 
 def scaled(name: str, each: NetworkInput, raw: tf.Tensor) -> tf.Tensor:
-    """Add the real values of an input to a training graph, as the operation `name`."""
+    """Adds the real values of an input to a training graph, as the operation `name`."""
     if isinstance(each.scaling, RealInput):
         return tf.cast(raw, tf.float32, name=name) if raw.dtype != tf.float32 else tf.identity(raw, name=name)
     return each.scaling.real(tf.cast(raw, tf.float32), functools.partial(tf.divide, name=name))
 
 
 def _by_channel(each: NetworkInput, real: tf.Tensor) -> tf.Tensor:
-    """Add product and sum of a scaling by channel; return `real` itself for an input without, or with no effect."""
+    """Adds product and sum of a scaling by channel; returns `real` itself for an input without, or with no effect."""
     if isinstance(each.scaling, RealInput) or not each.scaling.factors:
         return real
     factors, shifts = each.scaling.factors, each.scaling.shifts
@@ -111,10 +111,10 @@ def _by_channel(each: NetworkInput, real: tf.Tensor) -> tf.Tensor:
 
 
 def end_names(tensors: Mapping[str, tf.Tensor]) -> dict[str, str]:
-    """Return the names of tensors: that of the operation, for its first output."""
+    """Returns the names of tensors: that of the operation, for its first output."""
     return {name: str(each.op.name if each.value_index == 0 else each.name) for name, each in tensors.items()}
 
 
 def op_name(name: str, count: int) -> str:
-    """Return the name of the operation with the real values of an input, one of `count`."""
+    """Returns the name of the operation with the real values of an input, one of `count`."""
     return INPUT if count == 1 else f"{INPUT}_{name}"

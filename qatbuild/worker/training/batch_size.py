@@ -13,7 +13,7 @@ _EXAMPLES = 1009
 
 
 def check_batch_size(built: Inference, network: str) -> None:
-    """Raise a StageError for an output that has another first dimension than the inputs.
+    """Raises a StageError for an output that has another first dimension than the inputs.
 
     Nothing is computed: TensorFlow infers the shapes again, for a batch of a size that is known.
     """

@@ -58,12 +58,12 @@ class Batches:
     _orders: dict[int, npt.NDArray[np.int32]] = field(default_factory=dict, repr=False)
 
     def __call__(self, step: int) -> Batch:
-        """Return the examples of the step after `step` completed ones."""
+        """Returns the examples of the step after `step` completed ones."""
         rows = self.examples.read(self.index(step), self.columns)
         return self.split(self._augmented(rows, step))
 
     def index(self, step: int) -> Indices:
-        """Return the indices of the examples of a step: int64 [batch]."""
+        """Returns the indices of the examples of a step: int64 [batch]."""
         count = len(self.examples)
         row = np.arange(step * self.batch_size, (step + 1) * self.batch_size)
         epochs = row // count
@@ -88,7 +88,7 @@ class Batches:
 
 
 def order(count: int, seed: int, epoch: int) -> npt.NDArray[np.int32]:
-    """Return the order of `count` examples in an epoch: int32 [count], four bytes each, for there may be many."""
+    """Returns the order of `count` examples in an epoch: int32 [count], four bytes each, for there may be many."""
     rows = np.arange(count, dtype=np.int32)
     _random(seed, epoch, _ORDER).shuffle(rows)
     return rows
@@ -97,7 +97,7 @@ def order(count: int, seed: int, epoch: int) -> npt.NDArray[np.int32]:
 def _moved(
     images: npt.NDArray[Any], shifts: Indices, mirrored: npt.NDArray[np.bool_], fill: int | tuple[int, ...]
 ) -> npt.NDArray[Any]:
-    """Return images [batch, height, width, ...] shifted by rows and columns [2, batch, 1], and mirrored [batch, 1].
+    """Returns images [batch, height, width, ...] shifted by rows and columns [2, batch, 1], and mirrored [batch, 1].
 
     One by one: NumPy's gather of all at once takes four times as long.
     """
@@ -111,7 +111,7 @@ def _moved(
 
 
 def _inside(shift: int, size: int) -> slice:
-    """Return the positions to which a shift brings something from inside."""
+    """Returns the positions to which a shift brings something from inside."""
     start = max(0, -shift)
     return slice(start, max(start, min(size, size - shift)))
 

@@ -23,12 +23,12 @@ _PART_BYTES = 1 << 26
 
 
 def prefix(folder: Path, step: int) -> Path:
-    """Return the path of a step's published checkpoint, without the suffixes of its files."""
+    """Returns the path of a step's published checkpoint, without the suffixes of its files."""
     return folder / f"model.ckpt-{step}"
 
 
 def files(prefix: Path) -> list[Path]:
-    """Return the files of one checkpoint."""
+    """Returns the files of one checkpoint."""
     return [prefix.with_name(prefix.name + suffix) for suffix in _SUFFIXES]
 
 
@@ -40,7 +40,7 @@ class Saver:
     """
 
     def __init__(self, variables: Mapping[str, tf.Variable]) -> None:
-        """Add the operations to the graph of the variables by name, which must be the default."""
+        """Adds the operations to the graph of the variables by name, which must be the default."""
         names = sorted(variables)
         self._prefix = v1.placeholder(tf.string, [], name="checkpoint_prefix")
         # The read that each variable has from the start: another one for each saver is two operations more.
@@ -48,7 +48,7 @@ class Saver:
         self._saved = _save(self._prefix, names, [graph.as_graph_element(variables[name]) for name in names])
 
     def save(self, session: tf.compat.v1.Session, prefix: Path) -> None:
-        """Write a checkpoint; StageError naming the file if it cannot be written."""
+        """Writes a checkpoint; StageError naming the file if it cannot be written."""
         with _written(prefix):
             session.run(self._saved, {self._prefix: str(prefix)})
 
@@ -59,7 +59,7 @@ def _save(prefix: tf.Tensor | str, names: Sequence[str], tensors: Sequence[Any])
 
 @contextlib.contextmanager
 def _written(prefix: Path) -> Iterator[None]:
-    """Make the folder of a checkpoint that is written inside, and raise StageError naming it if that fails."""
+    """Makes the folder of a checkpoint that is written inside, and raises StageError naming it if that fails."""
     prefix.parent.mkdir(parents=True, exist_ok=True)
     try:
         yield
@@ -72,7 +72,7 @@ def _written(prefix: Path) -> Iterator[None]:
 
 
 def write(values: Mapping[str, np.ndarray[Any, Any]], prefix: Path) -> None:
-    """Write a checkpoint from values by name; StageError if it cannot be written."""
+    """Writes a checkpoint from values by name; StageError if it cannot be written."""
     names = sorted(values)
     # At once, in no graph: that would need a placeholder for each value. tf.init_scope stays in a graph of TF 1.
     with tf.__internal__.eager_context.eager_mode(), _written(prefix):
@@ -80,7 +80,7 @@ def write(values: Mapping[str, np.ndarray[Any, Any]], prefix: Path) -> None:
 
 
 def link(files: Iterable[Path], folder: Path) -> None:
-    """Hard-link files into another folder; copy them if the file system has no links."""
+    """Hard-links files into another folder; copies them if the file system has no links."""
     folder.mkdir(parents=True, exist_ok=True)
     for file in files:
         target = folder / file.name
@@ -92,7 +92,7 @@ def link(files: Iterable[Path], folder: Path) -> None:
 
 
 def values(prefix: Path, shapes: Mapping[str, Iterable[int]]) -> dict[str, np.ndarray[Any, Any]]:
-    """Read tensors of a checkpoint by name, with these names and shapes.
+    """Reads tensors of a checkpoint by name, with these names and shapes.
 
     StageError if it cannot be read, lacks one of the names (all are listed), or holds one in another shape.
     """
@@ -101,7 +101,7 @@ def values(prefix: Path, shapes: Mapping[str, Iterable[int]]) -> dict[str, np.nd
 
 
 def _reader(prefix: Path, shapes: Mapping[str, Iterable[int]]) -> Any:
-    """Open a checkpoint that has tensors with these names and shapes; raise the errors of `values`."""
+    """Opens a checkpoint that has tensors with these names and shapes; raises the errors of `values`."""
     try:
         reader = tf.train.load_checkpoint(str(prefix))
     except (tf.errors.OpError, ValueError, OSError) as fault:
@@ -130,7 +130,7 @@ _TRAINING_ONLY = re.compile(r"^global_step$|/(Momentum|Adam(_1)?|ExponentialMovi
 
 
 def explain(variables: Iterable[tf.Variable], *, restored: Iterable[tf.Variable], new: Iterable[tf.Variable]) -> None:
-    """Raise StageError naming each variable that is neither restored from a checkpoint nor in `new`."""
+    """Raises StageError naming each variable that is neither restored from a checkpoint nor in `new`."""
     explained = {variable.op.name for variable in (*restored, *new)}
     unexplained = sorted(variable.op.name for variable in variables if variable.op.name not in explained)
     if unexplained:
@@ -140,7 +140,7 @@ def explain(variables: Iterable[tf.Variable], *, restored: Iterable[tf.Variable]
 
 
 def restore(session: tf.compat.v1.Session, variables: Iterable[tf.Variable], prefix: Path) -> None:
-    """Give each variable its value in the checkpoint, by name; raise the errors of `values`.
+    """Gives each variable its value in the checkpoint, by name; raises the errors of `values`.
 
     As `tf.Variable.load` does, through the variables' own initializers, but a few at a time: no operation is added.
     """
@@ -152,7 +152,7 @@ def restore(session: tf.compat.v1.Session, variables: Iterable[tf.Variable], pre
 
 
 def _parts(variables: Mapping[str, tf.Variable]) -> Iterator[dict[str, tf.Variable]]:
-    """Divide variables into parts of _PART_BYTES, in which no two have the same tensor as initial value."""
+    """Divides variables into parts of _PART_BYTES, in which no two have the same tensor as initial value."""
     part: dict[str, tf.Variable] = {}
     taken: set[str] = set()
     bytes_ = 0

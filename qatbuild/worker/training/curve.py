@@ -20,7 +20,7 @@ class Curve:
     count: int = 0
 
     def add(self, step: int, steps: int, loss: float, learning_rate: float) -> None:
-        """Add a step (from 1) of a training of `steps` steps."""
+        """Adds a step (from 1) of a training of `steps` steps."""
         self.total += loss
         self.count += 1
         if step % -(-steps // _MOST_POINTS) == 0 or step == steps:

@@ -20,7 +20,7 @@ class Events:
     """
 
     def __init__(self, folder: Path, step: int) -> None:
-        """Open event files in `folder`, for a training that has completed `step` steps."""
+        """Opens event files in `folder`, for a training that has completed `step` steps."""
         folder.mkdir(parents=True, exist_ok=True)
         self._folder = folder
         self._step = step
@@ -37,10 +37,10 @@ class Events:
         self._writer.close()
 
     def scalars(self, step: int, named: Mapping[str, float]) -> None:
-        """Write numbers by tag, all of one step (counted from 1)."""
+        """Writes numbers by tag, all of one step (counted from 1)."""
         values = [v1.Summary.Value(tag=tag, simple_value=number) for tag, number in named.items()]
         self._writer.add_summary(v1.Summary(value=values), step)
 
     def flush(self) -> None:
-        """Flush everything written, so that readers see it."""
+        """Flushes everything written, so that readers see it."""
         self._writer.flush()

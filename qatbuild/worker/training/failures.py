@@ -19,7 +19,7 @@ _OTHERS = (Path(__file__).parents[2], *(Path(sysconfig.get_path(name)) for name 
 
 @contextlib.contextmanager
 def located() -> Iterator[None]:
-    """Run a graph; StageError if values do not fit an operation that a line of the user's code has added.
+    """Runs a graph; StageError if values do not fit an operation that a line of the user's code has added.
 
     The same fault of an operation of qatbuild's is a bug, and keeps its traceback.
     """
@@ -38,7 +38,7 @@ def located() -> Iterator[None]:
 
 
 def _users(frames: traceback.StackSummary) -> traceback.FrameSummary | None:
-    """Return the last line of code that is not qatbuild's, an installed package's, or Python's."""
+    """Returns the last line of code that is not qatbuild's, an installed package's, or Python's."""
     users = [frame for frame in frames if _is_users(Path(frame.filename))]
     return users[-1] if users else None
 
@@ -48,7 +48,7 @@ def _line(frame: traceback.FrameSummary) -> str:
 
 
 def _reason(message: str) -> str:
-    """Return the sentence before the node's name, which comes after the whole traceback of the node."""
+    """Returns the sentence before the node's name, which comes after the whole traceback of the node."""
     match = re.search(r"^(.+)\n\s*\[\[\{\{node", message, re.MULTILINE)
     return match[1].strip() if match else message.partition("\n")[0]
 

@@ -22,13 +22,13 @@ _VARIABLES = ("VarHandleOp", "VariableV2")
 
 
 def without_weights(target: Inference) -> tf.compat.v1.GraphDef:
-    """Return the part of a graph on which the outputs depend: variables are operations, without initial values."""
+    """Returns the part of a graph on which the outputs depend: variables are operations, without initial values."""
     definition = target.graph.as_graph_def()
     return v1.graph_util.extract_sub_graph(definition, list(target.outputs.values()))
 
 
 def freeze(graph: Path, weights: Path, outputs: Collection[str]) -> bytes:
-    """Replace the variables in a file's graph by a checkpoint's values; return a binary GraphDef.
+    """Replaces the variables in a file's graph by a checkpoint's values; returns a binary GraphDef.
 
     `weights` is a path without suffix, `outputs` the names of the operations to keep. A constant has its variable's
     name; equal files and values give equal bytes. StageError if the file is not a graph, or the checkpoint lacks
@@ -49,7 +49,7 @@ def freeze(graph: Path, weights: Path, outputs: Collection[str]) -> bytes:
 
 
 def with_constant_shapes(definition: tf.compat.v1.GraphDef, outputs: Collection[str]) -> tf.compat.v1.GraphDef:
-    """Return a GraphDef whose Reshapes read a constant, [-1, 8, 8, 16], where at most one size is not fixed.
+    """Returns a GraphDef whose Reshapes read a constant, [-1, 8, 8, 16], where at most one size is not fixed.
 
     Networks, those of Keras for one, compute this shape from that of their input, whose batch is free. In a .tflite
     that is SHAPE, STRIDED_SLICE and PACK before each RESHAPE. What the `outputs` do not depend on then is left out.
@@ -74,14 +74,14 @@ def with_constant_shapes(definition: tf.compat.v1.GraphDef, outputs: Collection[
 
 
 def _computes_shapes(definition: tf.compat.v1.GraphDef) -> bool:
-    """Return whether a Reshape reads another shape than a constant: then the graph is to be imported, which is slow."""
+    """Returns whether a Reshape reads another shape than a constant: then the graph must be imported, which is slow."""
     nodes = graph_def.nodes_by_name(definition)
     reshapes = (node for node in definition.node if node.op == "Reshape")
     return not all(graph_def.is_constant(nodes[graph_def.op_name(node.input[1])]) for node in reshapes)
 
 
 def _computed_sizes(reshape: tf.Operation) -> list[int] | None:
-    """Return the shape that a Reshape computes, with at most one -1; None if it is a constant, or not known."""
+    """Returns the shape that a Reshape computes, with at most one -1; None if it is a constant, or not known."""
     shape = reshape.outputs[0].shape
     if reshape.inputs[1].op.type == graph_def.CONSTANT or shape.rank is None or shape.as_list().count(None) > 1:
         return None
@@ -89,7 +89,7 @@ def _computed_sizes(reshape: tf.Operation) -> list[int] | None:
 
 
 def _frozen(node: tf.compat.v1.NodeDef, values: dict[str, Any]) -> tf.compat.v1.NodeDef:
-    """Return the node, or its replacement in a graph without variables."""
+    """Returns the node, or its replacement in a graph without variables."""
     if node.op in _VARIABLES:
         return graph_def.new_constant(node.name, values[node.name])
     if node.op == "ReadVariableOp":

@@ -49,14 +49,14 @@ class Training:
     trains: bool = True
 
     def feed(self, batch: Batch, learning_rate: float) -> dict[tf.Tensor, Any]:
-        """Return the values to feed for a step."""
+        """Returns the values to feed for a step."""
         feed = {tensor: batch.inputs[name] for name, tensor in self.inputs.items()}
         feed |= {tensor: batch.targets[name] for name, tensor in self.targets.items()}
         return {**feed, self.learning_rate: learning_rate}
 
     @property
     def published(self) -> dict[str, tf.Variable]:
-        """Return the variables of a published checkpoint by name: the network's, its ranges, the global step."""
+        """Returns the variables of a published checkpoint by name: the network's, its ranges, the global step."""
         ends = [end for pair in self.ranges.values() for end in pair]
         return {variable.op.name: variable for variable in [*self.model, *ends, v1.train.get_global_step(self.graph)]}
 
@@ -70,7 +70,7 @@ def training(
     seed: int,
     rewrite: Rewrite | None,
 ) -> Training:
-    """Build the training graph of a network, in float or with the fake quantization of `rewrite`.
+    """Builds the training graph of a network, in float or with the fake quantization of `rewrite`.
 
     `columns` are those of the dataset.
     """
@@ -123,7 +123,7 @@ def _total_loss(
     targets: Mapping[str, tf.Tensor],
     inputs: Mapping[str, tf.Tensor],
 ) -> tf.Tensor:
-    """Return the sum of the tasks' losses by their weights: float32 scalar, 0 without labels.
+    """Returns the sum of the tasks' losses by their weights: float32 scalar, 0 without labels.
 
     A loss reads what the results read: behind a rewrite that is the fake-quantized tensor. `targets` and `inputs` (real
     values) are by column.
@@ -133,8 +133,9 @@ def _total_loss(
     for name, task in target.tasks.items():
         if not task.targets:  # A pretrained network without labels.
             continue
-        own, wanted = ({each: tensors[each] for each in task.sizes}, {each: targets[each] for each in task.targets})
-        value, weight = task.loss(own, wanted, inputs), target.loss_weights[name]
+        of_task = {each: tensors[each] for each in task.sizes}
+        wanted = {each: targets[each] for each in task.targets}
+        value, weight = task.loss(of_task, wanted, inputs), target.loss_weights[name]
         losses.append(value if weight == 1 else value * weight)
     if not losses:
         return tf.zeros([], name="loss")

@@ -32,7 +32,7 @@ class Inference:
 
 
 def inference(target: Application, rewrite: Rewriting | None = None) -> Inference:
-    """Build the inference graph of a network, in float or changed in place by `rewrite`."""
+    """Builds the inference graph of a network, in float or changed in place by `rewrite`."""
     graph = tf.Graph()
     with graph.as_default():
         # Initial values are never used here, but TensorFlow needs a seed for them if kernels must be deterministic.

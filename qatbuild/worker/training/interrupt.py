@@ -18,7 +18,7 @@ class Interrupt:
     """
 
     def __init__(self) -> None:
-        """Begin without a request; `requested` will be the number of the signal."""
+        """Begins without a request; `requested` will be the number of the signal."""
         self.requested: int | None = None
 
     def __enter__(self) -> Self:
@@ -31,7 +31,7 @@ class Interrupt:
         self._restore()
 
     def obey(self) -> None:
-        """End the process after a request: KeyboardInterrupt, or SystemExit with 128 + the signal's number."""
+        """Ends the process after a request: KeyboardInterrupt, or SystemExit with 128 + the signal's number."""
         if self.requested == signal.SIGINT:
             raise KeyboardInterrupt
         if self.requested is not None:

@@ -6,6 +6,6 @@ import sys
 
 
 def write(line: str) -> None:
-    """Write one line at once."""
+    """Writes one line at once."""
     sys.stdout.write(f"{line}\n")
     sys.stdout.flush()

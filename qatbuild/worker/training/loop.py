@@ -53,7 +53,7 @@ def train(
     measure: Measure | None = None,
     better: Mapping[str, str] | None = None,
 ) -> Progress:
-    """Train, and publish checkpoints in `out` and event files in `out`/events; returns the progress.
+    """Trains, and publishes checkpoints in `out` and event files in `out`/events; returns the progress.
 
     While it runs, both are in `state`; TensorBoard can be pointed there.
 
@@ -101,7 +101,7 @@ class _Run:
         self.published = checkpoint.Saver(self.target.published)
 
     def steps(self, batches: Callable[[int], Batch], title: str) -> None:
-        """Run the remaining steps."""
+        """Runs the remaining steps."""
         total, losses = self.course.steps, _Mean()
         if not total and not self.progress.kept:
             self._checkpoint("nothing to train")
@@ -147,7 +147,7 @@ class _Run:
         self.events.scalars(self.progress.step, named)
 
     def _checkpoint(self, note: str) -> None:
-        """Publish and validate a checkpoint, and save the state that includes both."""
+        """Publishes and validates a checkpoint, and saves the state that includes both."""
         progress = self.progress
         prefix = checkpoint.prefix(self.resume.folder, progress.step)
         self.published.save(self.session, prefix)

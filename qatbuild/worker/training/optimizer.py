@@ -24,7 +24,7 @@ class Optimizer:
     epsilon: float = 1e-8
 
     def build(self, learning_rate: tf.Tensor) -> tf.compat.v1.train.Optimizer:
-        """Make an optimizer; `learning_rate` is a float32 scalar, fed at each step."""
+        """Makes an optimizer; `learning_rate` is a float32 scalar, fed at each step."""
         if self.name == "sgd":
             return v1.train.GradientDescentOptimizer(learning_rate)
         if self.name == "momentum":
@@ -36,7 +36,7 @@ class Optimizer:
 
 
 def with_decay(loss: tf.Tensor, kernels: Iterable[tf.Variable], weight_decay: float) -> tf.Tensor:
-    """Return loss + weight_decay * sum of |w|^2 / 2 over the kernels: float32 scalar.
+    """Returns loss + weight_decay * sum of |w|^2 / 2 over the kernels: float32 scalar.
 
     Biases and ranges do not decay. The decay is of the float weights, even if the network reads fake-quantized ones.
     """

@@ -23,7 +23,7 @@ _FLAGS = {"avx512_bf16", "amx_bf16", "bf16", "avx_ne_convert"}
 
 
 def available(wanted: str) -> str:
-    """Return the wanted format, or float32 (with a line in the log) if this machine would have to emulate it."""
+    """Returns the wanted format, or float32 (with a line in the log) if this machine would have to emulate it."""
     if wanted == BFLOAT16 and not _FLAGS & _processor_flags():
         log.write(f"This processor ({platform.machine()}) has no bfloat16 instructions: the training is in float32.")
         return FLOAT32
@@ -31,7 +31,7 @@ def available(wanted: str) -> str:
 
 
 def configure(config: tf.compat.v1.ConfigProto, precision: str) -> None:
-    """Make sessions with this configuration compute in `precision`."""
+    """Makes sessions with this configuration compute in `precision`."""
     if precision == BFLOAT16:
         config.graph_options.rewrite_options.auto_mixed_precision_onednn_bfloat16 = _ON
 

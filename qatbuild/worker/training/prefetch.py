@@ -24,7 +24,7 @@ class Prefetch:
     """
 
     def __init__(self, make: Callable[[int], Batch], start: int, stop: int) -> None:
-        """Prepare batches by calling `make` in a thread with `start`, `start` + 1, ... `stop` - 1."""
+        """Prepares batches by calling `make` in a thread with `start`, `start` + 1, ... `stop` - 1."""
         self.waited_s = 0.0
         self._make = make
         self._steps = range(start, stop)
@@ -68,6 +68,6 @@ class Prefetch:
 
 
 def _more_places(batch: Batch) -> int:
-    """Return how many batches may be made ahead, beside the one that always may."""
+    """Returns how many batches may be made ahead, beside the one that always may."""
     batch_bytes = sum(each.nbytes for arrays in batch for each in arrays.values())
     return max(0, min(_MOST_AHEAD, _AHEAD_BYTES // max(1, batch_bytes)) - 1)

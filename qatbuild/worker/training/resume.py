@@ -37,14 +37,14 @@ class Progress:
 
     @property
     def best(self) -> int | None:
-        """Return the step with the best validation figure, the earliest of equal ones; None without validation."""
+        """Returns the step with the best validation figure, the earliest of equal ones; None without validation."""
         if not self.validation:
             return None
         sign = -1 if self.better.get(self.metric) == "lower" else 1
         return max(self.validation, key=lambda row: (sign * row[1], -row[0]))[0]
 
     def keep(self, step: int, figures: Mapping[str, float]) -> None:
-        """Record a published checkpoint and its first figure, if any: any of them may be frozen, so all are kept."""
+        """Records a published checkpoint and its first figure, if any: any of them may be frozen, so all are kept."""
         if figures:
             self.metric, figure = next(iter(figures.items()))
             self.validation.append((step, figure))
@@ -70,7 +70,7 @@ class Resume:
         return self.folder / f"full.ckpt-{step}"
 
     def load(self) -> Progress | None:
-        """Load the saved progress, None without one; a damaged state is removed with a line in the log."""
+        """Loads the saved progress, None without one; a damaged state is removed with a line in the log."""
         if not self._state.exists():
             remove(self.folder)
             return None
@@ -90,11 +90,11 @@ class Resume:
         return None
 
     def restore(self, session: tf.compat.v1.Session, variables: Iterable[tf.Variable], progress: Progress) -> None:
-        """Give every variable its value in the saved state of `progress`."""
+        """Gives every variable its value in the saved state of `progress`."""
         checkpoint.restore(session, variables, self._full(progress.step))
 
     def save(self, session: tf.compat.v1.Session, saver: checkpoint.Saver, progress: Progress) -> None:
-        """Save every variable and the progress; then remove the older state."""
+        """Saves every variable and the progress; then removes the older state."""
         saver.save(session, self._full(progress.step))
         prefixes = [self._full(progress.step), *(checkpoint.prefix(self.folder, step) for step in progress.kept)]
         unchanged = self._digests()
@@ -106,6 +106,6 @@ class Resume:
                 file.unlink()
 
     def _digests(self) -> Mapping[str, str]:
-        """Return digests of published checkpoints from the previous state: those files have not changed since."""
-        former = saved_training.digests(self.folder)
-        return {name: digest for name, digest in former.items() if name.startswith("model.")}
+        """Returns digests of published checkpoints from the previous state: those files have not changed since."""
+        published = saved_training.digests(self.folder)
+        return {name: digest for name, digest in published.items() if name.startswith("model.")}

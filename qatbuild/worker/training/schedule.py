@@ -42,7 +42,7 @@ class Schedule:
             raise StageError("The learning-rate schedule needs one value for each boundary.", [*facts, *rows])
 
     def rate(self, step: int, steps: int) -> float:
-        """Return the learning rate of the step after `step` completed ones, in a training of `steps` steps."""
+        """Returns the learning rate of the step after `step` completed ones, in a training of `steps` steps."""
         if step < self.warm_up_steps:
             return self.initial * (step + 1) / self.warm_up_steps
         since = step - self.warm_up_steps

@@ -10,7 +10,7 @@ _NO_MEMORY_OPTIMIZATION = 1  # RewriterConfig.NO_MEM_OPT
 
 
 def deterministic() -> None:
-    """Make the process build and run graphs with bit-identical results each time.
+    """Makes the process build and run graphs with bit-identical results each time.
 
     Needed before a graph is built, too: TensorFlow then chooses other operations for some functions.
     """
@@ -20,7 +20,7 @@ def deterministic() -> None:
 def session(
     graph: tf.Graph, threads: int, precision: str = FLOAT32, *, as_written: bool = False
 ) -> tf.compat.v1.Session:
-    """Open a session on a graph, with `threads` threads and deterministic kernels.
+    """Opens a session on a graph, with `threads` threads and deterministic kernels.
 
     With `as_written` no operations are fused, which costs time: TensorFlow 2.21 cannot fetch all fused operations.
     """

@@ -35,14 +35,14 @@ class Validation:
     _open: tuple[Inference, tf.compat.v1.Session] | None = field(default=None, repr=False)
 
     def metrics(self, prefix: Path) -> dict[str, float]:
-        """Return the metrics of a checkpoint by name: those of the first output first."""
+        """Returns the metrics of a checkpoint by name: those of the first output first."""
         built, opened = self._opened()
         with built.graph.as_default():
             checkpoint.restore(opened, v1.global_variables(), prefix)
         return self._measured(built, opened)
 
     def rehearse(self) -> None:
-        """Measure the initial weights: a function of the user that fails does so before a training, not after it."""
+        """Measures the initial weights: a function of the user that fails does so before a training, not after it."""
         built, opened = self._opened()
         with built.graph.as_default():
             opened.run(v1.global_variables_initializer())
@@ -66,7 +66,7 @@ class Validation:
         return named({name: meter.values() for name, meter in meters.items()})
 
     def close(self) -> None:
-        """Close the session; the next measurement opens another."""
+        """Closes the session; the next measurement opens another."""
         if self._open is not None:
             self._open[1].close()
             self._open = None

@@ -18,6 +18,9 @@ from qatbuild.exchange.lock import held
 _FREE = 0.1
 """The part of a worker's disk that is left free for what stages write."""
 
+_DIGITS = 64
+"""Of a SHA-256, which is a blob's name."""
+
 _AT_ONCE = 8
 """Transfers side by side: most files are small, and each waits for the server's answer."""
 
@@ -42,9 +45,9 @@ class Blobs:
     """The blobs of a Remote. Threads may share it. OSError if the server cannot be reached."""
 
     def __init__(self, remote: Remote) -> None:
-        """Knows of no blob yet."""
+        """Begins with nothing sent."""
         self.remote = remote
-        self._kept = set[str]()
+        self._sent = set[str]()
 
     def send(self, files: Iterable[tuple[Path, Content]], *, again: bool = False) -> None:
         """Sends those files that the server lacks; with `again` all, because a worker did not get them."""
@@ -53,9 +56,9 @@ class Blobs:
 
     def _send(self, file: Path, content: Content, *, again: bool) -> None:
         digest = content.sha256
-        if again or (digest not in self._kept and not self.remote.has_blob(digest)):
+        if again or (digest not in self._sent and not self.remote.has_blob(digest)):
             self.remote.write_blob(digest, file)
-        self._kept.add(digest)
+        self._sent.add(digest)
 
     def send_text(self, text: str, *, again: bool = False) -> Content:
         """Sends a text as `send` does, and returns its content."""
@@ -103,9 +106,9 @@ class Shelf:
         make_folder(self._folder)
         disk = shutil.disk_usage(self._folder)
         if disk.free < _FREE * disk.total:
-            for shelf in self._folder.iterdir():
-                with held(shelf / "lock"):
-                    for blob in shelf.glob("?" * 64):
+            for part in self._folder.iterdir():
+                with held(part / "lock"):
+                    for blob in part.glob("?" * _DIGITS):
                         discard(blob)
 
     def _put(self, target: Path, content: Content) -> str:

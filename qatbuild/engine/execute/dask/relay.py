@@ -44,7 +44,10 @@ class Listener:
             self.outcomes[message.cache] = message.outcome
             return
         self.saves += message.saved
-        (self.idle.set if message.ended else self.idle.clear)()
+        if message.ended:
+            self.idle.set()
+        else:
+            self.idle.clear()
         with self._lock:
             self._begin(message.run)
             if message.start == self._end:

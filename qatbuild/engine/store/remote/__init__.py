@@ -1,10 +1,7 @@
 """Results on other machines: blobs by the SHA-256 of their bytes, and entries (small JSON texts) by key.
 
-Every server that keeps bytes by name can hold them: an object store, a WebDAV folder, a cache of Bazel's. All of them
-have the same layout, so that a folder can be reached by its path here and through a web server there:
-
-    cas/SHA256      a blob
-    ac/KEY          an entry (action_result.py)
+Every server that keeps bytes by name can hold them: an object store, a WebDAV folder, a cache of Bazel's. Their layout
+is the same (layout.py).
 """
 
 from __future__ import annotations

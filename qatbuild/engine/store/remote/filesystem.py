@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import re
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future, wait
@@ -14,7 +13,7 @@ from typing import Any, TypeVar
 import fsspec
 
 from qatbuild.engine.cache import with_credentials
-from qatbuild.engine.store.remote import Cause, RemoteError
+from qatbuild.engine.store.remote import Cause, RemoteError, layout
 from qatbuild.engine.store.remote.action_result import packed, unpacked
 from qatbuild.exchange.errors import SpecError
 
@@ -33,8 +32,6 @@ _PATIENCE = 3
 """Timeouts that an operation may take: it moves up to _PART_BYTES."""
 
 T = TypeVar("T")
-
-_KEY = re.compile("[0-9a-f]{64}")
 
 
 class FilesystemRemote:
@@ -62,7 +59,7 @@ class FilesystemRemote:
 
     def read_blob(self, sha256: str, target: Path, size_bytes: int) -> bool:
         """See Remote. A whole file comes in one stream from S3; else in parts, which no abandoned call can write to."""
-        path = f"{self._root}/cas/{sha256}"
+        path = f"{self._root}/{layout.blob(sha256)}"
         try:
             if self._is_timed and not (target.exists() and target.stat().st_size):
                 with self._faults():
@@ -86,40 +83,40 @@ class FilesystemRemote:
     def write_blob(self, sha256: str, source: Path) -> None:
         """See Remote."""
         with source.open("rb") as content:
-            self._write(f"cas/{sha256}", iter(lambda: content.read(_CHUNK_BYTES), b""))
+            self._write(layout.blob(sha256), iter(lambda: content.read(_CHUNK_BYTES), b""))
 
     def has_blob(self, sha256: str) -> bool:
         """See Remote."""
         with self._faults():
-            return bool(self._timely(self._files.exists, f"{self._root}/cas/{sha256}"))
+            return bool(self._timely(self._files.exists, f"{self._root}/{layout.blob(sha256)}"))
 
     def read_entry(self, key: str) -> str | None:
         """See Remote. ValueError for a text that is no entry."""
         with self._faults():
             try:
-                data = self._timely(self._files.cat_file, f"{self._root}/ac/{key}")
+                data = self._timely(self._files.cat_file, f"{self._root}/{layout.entry(key)}")
             except FileNotFoundError:
                 return None
         return unpacked(data.decode())
 
     def write_entry(self, key: str, text: str, blobs: Mapping[str, int]) -> None:
         """See Remote."""
-        self._write(f"ac/{key}", iter([packed(text, blobs).encode()]))
+        self._write(layout.entry(key), iter([packed(text, blobs).encode()]))
 
     def remove_entry(self, key: str) -> None:
         """See Remote."""
         with self._faults(is_writing=True), contextlib.suppress(FileNotFoundError):
-            self._timely(self._files.rm_file, f"{self._root}/ac/{key}")
+            self._timely(self._files.rm_file, f"{self._root}/{layout.entry(key)}")
 
     def entries(self) -> Iterator[str]:
         """See Remote."""
         with self._faults():
             self._files.invalidate_cache()
             try:
-                paths = self._timely(self._files.ls, f"{self._root}/ac", detail=False)
+                paths = self._timely(self._files.ls, f"{self._root}/{layout.ENTRIES}", detail=False)
             except FileNotFoundError:
                 paths = []
-        return filter(_KEY.fullmatch, (PurePosixPath(path).name for path in paths))
+        return layout.keys(PurePosixPath(path).name for path in paths)
 
     def _write(self, name: str, chunks: Iterator[bytes]) -> None:
         path = f"{self._root}/{name}"

@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import os
-import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from qatbuild.engine.store.remote import Cause, RemoteError
+from qatbuild.engine.store.remote import Cause, RemoteError, layout
 from qatbuild.engine.store.remote.action_result import packed, unpacked
 from qatbuild.exchange.files import make_folder, read_text
 
 _CHUNK_BYTES = 1 << 20
-_KEY = re.compile("[0-9a-f]{64}")
 
 
 class FolderRemote:
@@ -32,7 +30,7 @@ class FolderRemote:
         """See Remote."""
         with self._faults():
             try:
-                source = (self.root / "cas" / sha256).open("rb")
+                source = (self.root / layout.blob(sha256)).open("rb")
             except FileNotFoundError:
                 return False
         with source, target.open("ab") as sink:
@@ -48,25 +46,25 @@ class FolderRemote:
     def write_blob(self, sha256: str, source: Path) -> None:
         """See Remote."""
         with source.open("rb") as content:
-            self._write(self.root / "cas" / sha256, iter(lambda: content.read(_CHUNK_BYTES), b""))
+            self._write(self.root / layout.blob(sha256), iter(lambda: content.read(_CHUNK_BYTES), b""))
 
     def has_blob(self, sha256: str) -> bool:
         """See Remote."""
         with self._faults():
-            return (self.root / "cas" / sha256).is_file()
+            return (self.root / layout.blob(sha256)).is_file()
 
     def read_entry(self, key: str) -> str | None:
         """See Remote."""
         with self._faults():
             try:
-                text = read_text(self.root / "ac" / key)
+                text = read_text(self.root / layout.entry(key))
             except FileNotFoundError:
                 return None
         return unpacked(text)
 
     def write_entry(self, key: str, text: str, blobs: Mapping[str, int]) -> None:
         """See Remote."""
-        self._write(self.root / "ac" / key, iter([packed(text, blobs).encode()]))
+        self._write(self.root / layout.entry(key), iter([packed(text, blobs).encode()]))
 
     def _write(self, path: Path, chunks: Iterator[bytes]) -> None:
         """Writes a file under another name, and renames it: other machines see it whole."""
@@ -92,13 +90,14 @@ class FolderRemote:
     def remove_entry(self, key: str) -> None:
         """See Remote."""
         with self._faults(Cause.NO_WRITING):
-            (self.root / "ac" / key).unlink(missing_ok=True)
+            (self.root / layout.entry(key)).unlink(missing_ok=True)
 
     def entries(self) -> Iterator[str]:
         """See Remote."""
         with self._faults():
-            names = os.listdir(self.root / "ac") if (self.root / "ac").is_dir() else []  # noqa: PTH208  Many.
-        return filter(_KEY.fullmatch, names)
+            folder = self.root / layout.ENTRIES
+            names = os.listdir(folder) if folder.is_dir() else []  # noqa: PTH208  Many.
+        return layout.keys(names)
 
     @contextlib.contextmanager
     def _faults(self, cause: Cause = Cause.OTHER) -> Iterator[None]:

@@ -19,7 +19,7 @@ from typing import IO, Any
 import requests
 from urllib3.exceptions import HTTPError
 
-from qatbuild.engine.store.remote import Cause, RemoteError
+from qatbuild.engine.store.remote import Cause, RemoteError, layout
 from qatbuild.engine.store.remote.action_result import packed, unpacked
 from qatbuild.engine.store.remote.credentials import LOOKED_FOR, credentials
 from qatbuild.engine.store.remote.pace import CHUNK_BYTES, Body, Pace
@@ -69,7 +69,7 @@ class HttpRemote:
             if 0 < size_bytes <= have_bytes:
                 return True
             headers = {"Range": f"bytes={have_bytes}-"} if have_bytes else {}
-            with self._answer("GET", f"cas/{sha256}", headers) as answer:
+            with self._answer("GET", layout.blob(sha256), headers) as answer:
                 if answer.status_code in _ABSENT:
                     return False
                 if answer.status_code == HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE:
@@ -99,11 +99,11 @@ class HttpRemote:
     def write_blob(self, sha256: str, source: Path) -> None:
         """See Remote."""
         with source.open("rb") as content:
-            self._put(f"cas/{sha256}", Body(content, self._timeout_s), "application/octet-stream")
+            self._put(layout.blob(sha256), Body(content, self._timeout_s), "application/octet-stream")
 
     def has_blob(self, sha256: str) -> bool:
         """See Remote."""
-        with self._answer("HEAD", f"cas/{sha256}") as answer:
+        with self._answer("HEAD", layout.blob(sha256)) as answer:
             if answer.status_code in _ABSENT:
                 return False
             self._check(answer)
@@ -111,7 +111,7 @@ class HttpRemote:
 
     def read_entry(self, key: str) -> str | None:
         """See Remote. ValueError for an answer that is no entry."""
-        with self._answer("GET", f"ac/{key}", {"Accept": "application/json"}) as answer:
+        with self._answer("GET", layout.entry(key), {"Accept": "application/json"}) as answer:
             if answer.status_code in _ABSENT:
                 return None
             self._check(answer)
@@ -119,22 +119,22 @@ class HttpRemote:
 
     def write_entry(self, key: str, text: str, blobs: Mapping[str, int]) -> None:
         """See Remote."""
-        self._put(f"ac/{key}", packed(text, blobs).encode(), "application/json")
+        self._put(layout.entry(key), packed(text, blobs).encode(), "application/json")
 
     def remove_entry(self, key: str) -> None:
         """See Remote. Where nothing can be removed, an entry without a text is put in its place."""
-        with self._answer("DELETE", f"ac/{key}") as answer:
+        with self._answer("DELETE", layout.entry(key)) as answer:
             if answer.status_code in _ABSENT:
                 return
             if answer.status_code not in _NO_METHOD:
                 self._check(answer, is_writing=True)
                 return
-        self._put(f"ac/{key}", packed("", {}).encode(), "application/json")
+        self._put(layout.entry(key), packed("", {}).encode(), "application/json")
 
     def entries(self) -> Iterator[str]:
         """See Remote. WebDAV lists a folder as XML, web servers as JSON or HTML: the names are in each of them."""
         for method, headers in (("PROPFIND", {"Depth": "1"}), ("GET", {})):
-            with self._answer(method, "ac/", headers) as answer:
+            with self._answer(method, f"{layout.ENTRIES}/", headers) as answer:
                 if answer.ok:
                     rest, keys = b"", dict[bytes, None]()
                     for chunk in self._chunks(answer, Pace(self._timeout_s)):
@@ -189,7 +189,7 @@ class HttpRemote:
         return False
 
     def _make_folders(self) -> None:
-        for folder in ("", "cas/", "ac/"):
+        for folder in ("", f"{layout.BLOBS}/", f"{layout.ENTRIES}/"):
             self._answer("MKCOL", folder).close()  # It may exist; what is missing shows when a file is put into it.
 
     def _answer(

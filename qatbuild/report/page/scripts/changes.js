@@ -1,6 +1,6 @@
 // What changed since another time, such as main: label by label.
 import { changes, modelOf } from "./data.js";
-import { html, modelLink, section, table } from "./dom.js";
+import { html, modelLink, table } from "./dom.js";
 import { figure, milliseconds, plain, short, signed, whole } from "./format.js";
 
 /** The view; on a page that was made without another time, how to make one with it. */

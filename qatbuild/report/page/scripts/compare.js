@@ -1,8 +1,8 @@
 // Two models side by side: what differs in the spec, in accuracy by class, by layer.
-import { classesOf, layersOf, metricOf, models, part, settingsOf } from "./data.js";
+import { classesOf, layersOf, metricOf, models, settingsOf } from "./data.js";
 import { html, modelLink, section, table } from "./dom.js";
 import { figure, milliseconds, plain, short, signed, size } from "./format.js";
-import { verdict } from "./overview.js";
+import { verdict } from "./verdict.js";
 
 /** The view. `compare` is called with the labels of another pair. */
 export function comparison(a, b, { compare }) {

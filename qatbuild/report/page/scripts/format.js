@@ -17,7 +17,7 @@ export function short(value, digits = 4) {
   return String(Number(value.toPrecision(digits)));
 }
 
-/** A figure of a metric: [.., lower is better, percent]. */
+/** A figure of a metric, with two decimals if it is in percent. */
 export function figure(value, percent) {
   return absent(value) ? NONE : percent ? value.toFixed(2) : short(value);
 }

@@ -6,7 +6,7 @@ import { html, pairs, scrolling, section, table } from "./dom.js";
 import { age, date, duration, figure, milliseconds, plain, short, signed, size, whole } from "./format.js";
 import { lines } from "./lines.js";
 import { network } from "./network.js";
-import { verdict } from "./overview.js";
+import { verdict } from "./verdict.js";
 
 /** The view of a model. `compare` is called with its label and another one. */
 export function modelView(model, { compare }) {

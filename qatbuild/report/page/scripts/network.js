@@ -6,7 +6,7 @@ import { ranked } from "./ranks.js";
 
 const WIDTH = 210, HEIGHT = 44, GAP_X = 18, GAP_Y = 22, PAD = 8;
 
-/** What the nodes' colour may show: name -> {title, of, text, grades: bounds of worst, bad, fair}. */
+/** What the nodes' colour may show, by field of a layer; `bounds` are those of worst, bad and fair. */
 const MEASURES = {
   alone: { title: "SQNR of the layer alone", unit: "dB", bounds: [15, 25, 35], less: true },
   float: { title: "SQNR against float", unit: "dB", bounds: [10, 20, 30], less: true },
@@ -24,12 +24,12 @@ function valueText(value, measure) {
   return value === null || value === undefined ? "not measured" : value === "=" ? "no loss" : `${short(value)} ${measure.unit}`;
 }
 
-/** The layer's name without what all names begin with, short enough for a node. */
+/** The end of a layer's name, short enough for a node. */
 function nodeName(name) {
   return name.length <= 27 ? name : `…${name.slice(-26)}`;
 }
 
-/** The picture and its panel. `worst` is the layer that is chosen first. */
+/** The picture and its panel, which shows the layer that loses most first; `unsigned` are uint8 values. */
 export function network(layers, unsigned) {
   const places = ranked(layers);
   const columns = Math.max(...places.map(({ column }) => column)) + 1;

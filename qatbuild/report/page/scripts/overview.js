@@ -5,18 +5,11 @@ import { html } from "./dom.js";
 import { age, date, duration, figure, milliseconds, short, signed, size, whole } from "./format.js";
 import { scatter } from "./scatter.js";
 import { nameCell, sortable } from "./table.js";
+import { STATES, verdict } from "./verdict.js";
 
-const STATES = { passed: "passed", refused: "refused by a gate", failed: "failed", stale: "stale" };
 const DAY = 86400;
 const AGES = [["", "any age"], [3600, "last hour"], [DAY, "last day"], [7 * DAY, "last week"], [30 * DAY, "last 30 days"]];
 const KILO = 1000;
-
-/** The verdict of a model: an icon and words, never a colour alone. */
-export function verdict(model) {
-  const words = { passed: `${model.gates} of ${model.gates} passed`, refused: "refused", failed: "failed", stale: "stale" }[model.state];
-  const why = model.state === "passed" ? "" : `: ${model.why.join(", ")}`;
-  return html("span", { class: `verdict ${model.state}` }, words + why);
-}
 
 function columnsFor(metric) {
   const of = (model) => metricOf(model, metric());

@@ -50,7 +50,6 @@ export function sortable({ columns, picked, onpick }) {
   return {
     node: html("div", { class: "wide", tabindex: "0", role: "region", "aria-label": "Table of models, scrolls sideways" }, table, more),
     show: (models) => { rows = models; draw(); },
-    sortBy: (name, direction) => { sorted = { name, direction }; draw(); },
     unpick: () => body.querySelectorAll("input:checked").forEach((box) => { box.checked = false; }),
   };
 }

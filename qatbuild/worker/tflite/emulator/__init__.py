@@ -57,7 +57,7 @@ KERNELS: dict[str, Callable[..., NDArray[Any]]] = {
 
 
 def run(path: Path, inputs: NDArray[Any]) -> dict[int, NDArray[Any]]:
-    """Return the quantized values of every tensor by its index, for `inputs` [batch, ...] of the model's own type.
+    """Returns the quantized values of every tensor by its index, for `inputs` [batch, ...] of the model's own type.
 
     ConversionError naming the unsupported operators, before anything is computed.
     """
@@ -84,7 +84,7 @@ def _run(graph: Graph, inputs: NDArray[Any]) -> dict[int, NDArray[Any]]:
 
 
 def compute(operator: EmulatedOperator, operands: list[NDArray[Any] | None]) -> NDArray[Any]:
-    """Return the quantized output of one operator. Pass None for an absent optional operand."""
+    """Returns the quantized output of one operator. Pass None for an absent optional operand."""
     return KERNELS[operator.name](operator, *operands)
 
 

@@ -84,7 +84,7 @@ def prelu(operator: EmulatedOperator, values: NDArray[Any], slopes: NDArray[Any]
 
 
 def _by_table(operator: EmulatedOperator, values: NDArray[Any], function: Callable[[Any], Any]) -> NDArray[Any]:
-    """Return round(f(S (q - Z)) / S3) + Z3 for every q, in float32 as LiteRT fills its tables."""
+    """Returns round(f(S (q - Z)) / S3) + Z3 for every q, in float32 as LiteRT fills its tables."""
     source, output = operator.input(0), operator.outputs[0]
     smallest, largest = source.limits
     every = np.arange(smallest, largest + 1)

@@ -45,8 +45,8 @@ class EmulatedTensor:
     @property
     def limits(self) -> tuple[int, int]:
         """The smallest and largest value of its type."""
-        info = np.iinfo(self.dtype)
-        return int(info.min), int(info.max)
+        limits = np.iinfo(self.dtype)
+        return int(limits.min), int(limits.max)
 
 
 @dataclass(frozen=True)
@@ -59,7 +59,7 @@ class EmulatedOperator:
     options: Any
 
     def input(self, position: int) -> EmulatedTensor:
-        """Return the input tensor at a position; it must not be absent."""
+        """Returns the input tensor at a position; it must not be absent."""
         tensor = self.inputs[position]
         assert tensor is not None, f"{self.name} has no input {position}"
         return tensor
@@ -76,7 +76,7 @@ class Graph:
 
 
 def read(path: Path) -> Graph:
-    """Read the main subgraph of a .tflite file; ConversionError if it is not one."""
+    """Reads the main subgraph of a .tflite file; ConversionError if it is not one."""
     model = inspect.load(path)
     main = model.subgraphs[0]
     tensors = tuple(_tensor(model, index, tensor) for index, tensor in enumerate(main.tensors))

@@ -93,7 +93,7 @@ def transpose_conv(
 
 
 def _steps(operator: EmulatedOperator, weights: NDArray[Any]) -> NDArray[np.int64]:
-    """Return q2 - Z2 of the weights; their zero points are along the quantized axis."""
+    """Returns q2 - Z2 of the weights; their zero points are along the quantized axis."""
     tensor = operator.input(1)
     shape = [1] * weights.ndim
     shape[tensor.axis if len(tensor.zero_points) > 1 else 0] = -1

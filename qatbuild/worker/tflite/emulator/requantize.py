@@ -20,14 +20,14 @@ _ACTIVATION_RANGES = {
 
 
 def offsets(quantized: NDArray[Any], tensor: EmulatedTensor) -> NDArray[np.int64]:
-    """Return q - Z, for a tensor with one zero point."""
+    """Returns q - Z, for a tensor with one zero point."""
     return quantized.astype(np.int64) - tensor.zero_point
 
 
 def requantized(
     accumulators: NDArray[np.int64], real: ArrayLike, output: EmulatedTensor, activation: int
 ) -> NDArray[Any]:
-    """Return clamp(Z + round(M a)): Jacob et al. 2018, eq. 4 with section 2.4's fused activation as the clamp.
+    """Returns clamp(Z + round(M a)): Jacob et al. 2018, eq. 4 with section 2.4's fused activation as the clamp.
 
     `accumulators`: the int32 values; `real`: M = S1 S2 / S3, a scalar or one per channel (the last axis).
     """
@@ -36,13 +36,13 @@ def requantized(
 
 
 def clamped(steps: NDArray[np.int64], output: EmulatedTensor, activation: int = 0) -> NDArray[Any]:
-    """Return Z + steps, clamped to the ranges of the type and of the activation."""
+    """Returns Z + steps, clamped to the ranges of the type and of the activation."""
     smallest, largest = activation_limits(output, activation)
     return np.clip(steps + output.zero_point, smallest, largest).astype(output.dtype)
 
 
 def activation_limits(output: EmulatedTensor, activation: int) -> tuple[int, int]:
-    """Return the smallest and largest quantized value of an activation: Z + round(end / S), halves away from zero."""
+    """Returns the smallest and largest quantized value of an activation: Z + round(end / S), halves away from zero."""
     smallest, largest = output.limits
     real_min, real_max = _ACTIVATION_RANGES[activation]
     return max(smallest, _quantized(real_min, output)), min(largest, _quantized(real_max, output))

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 
 def before(size: int, window: int, stride: int, dilation: int, padding: int) -> tuple[int, int]:
-    """Return the number of windows along a dimension, and the padding before its first element.
+    """Returns the number of windows along a dimension, and the padding before its first element.
 
     SAME gives ceil(size / stride) windows, the smaller half of the padding in front; VALID pads nothing.
     """
@@ -25,7 +25,7 @@ def before(size: int, window: int, stride: int, dilation: int, padding: int) -> 
 def windows(
     images: NDArray[Any], window: tuple[int, int], options: Any, fill: int, dilation: tuple[int, int] = (1, 1)
 ) -> NDArray[Any]:
-    """Return all windows, [batch, rows, columns, window height, window width, channels], with `fill` as padding.
+    """Returns all windows, [batch, rows, columns, window height, window width, channels], with `fill` as padding.
 
     `options` is a flatbuffer table with padding, strideH and strideW.
     """
