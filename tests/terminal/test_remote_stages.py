@@ -51,7 +51,7 @@ def started(project: DaskProject) -> Terminal:
 def test_remote_stages_have_their_lines_and_are_counted(project: DaskProject) -> None:
     with started(project) as terminal:
         with project.cluster.held("float"):
-            text = terminal.until(lambda text: text.count(":float:  40%") == 2)
+            text = terminal.until(lambda text: len(live(text)) == 3 and text.count(":float:  40%") == 2)
             assert re.fullmatch(r"\d of 14 stages", live(text)[-1])
             assert "warning: float is half done" in text
         assert terminal.end() == 0
