@@ -15,13 +15,14 @@ from pathlib import Path
 import pytest
 
 from qatbuild.engine.build import build
+from qatbuild.engine.live import monitor
 from qatbuild.engine.loaded import LoadedProject
 from qatbuild.engine.outcome import Result
 from qatbuild.engine.project import Everything, Project
 from tests.builds.conftest import REPOSITORY, ToyProject, toy_at
 from tests.distributed import toy_worker
 
-LIMIT_S = 60
+LIMIT_S = 180
 
 _AS_DOCUMENTED = {"DASK_DISTRIBUTED__SCHEDULER__WORKER_SATURATION": "1"}
 """The setting of docs/scale.md: the scheduler gives a worker no stage before it can begin it."""
@@ -197,6 +198,12 @@ def cluster_at(root: Path, **environment: str) -> Iterator[Cluster]:
         yield result
     finally:
         result.stop()
+
+
+@pytest.fixture(autouse=True)
+def no_lines_about_progress(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Leaves out the lines that a build in this process writes about a stage which takes ten seconds."""
+    monkeypatch.setattr(monitor, "_LINE_EVERY_S", float("inf"))
 
 
 @pytest.fixture

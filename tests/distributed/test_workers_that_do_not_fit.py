@@ -80,9 +80,10 @@ def test_pools_are_resources_of_dask(project: DaskProject) -> None:
 
 
 def test_a_cluster_without_workers_is_an_error_after_a_limit(project: DaskProject) -> None:
-    with dask.config.set({"qatbuild.workers-timeout": "100ms"}), project.cluster.listening():
+    with dask.config.set({"qatbuild.workers-timeout": "100ms"}):
         error = failure(project)
-        assert "The Dask cluster has no workers, or does not answer." in error
-        assert f"{follows('start workers for it: dask worker')} tcp://{project.cluster.scheduler}" in error
-        project.cluster.start_toy_worker()
+    assert "The Dask cluster has no workers, or does not answer." in error
+    assert f"{follows('start workers for it: dask worker')} tcp://{project.cluster.scheduler}" in error
+    project.cluster.start_toy_worker()
+    with project.cluster.listening():
         assert project.build("net:dataset").ok

@@ -266,7 +266,7 @@ def nginx(root: Path) -> Iterator[str]:
 
 @contextlib.contextmanager
 def taken_port() -> Iterator[tuple[socket.socket, int]]:
-    """Yields a socket and its port, which no other process can take meanwhile; connections are refused until it listens."""
+    """Yields a socket and its port, which nothing else can take; connections are refused until the socket listens."""
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         yield listener, int(listener.getsockname()[1])

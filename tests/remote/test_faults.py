@@ -183,22 +183,25 @@ def hurry(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pace, "time", SimpleNamespace(monotonic=lambda: next(seconds[threading.get_ident()])))
 
 
-@pytest.mark.parametrize(
-    ("passing", "fault", "words"),
-    [("impatience", "hang", "no answer within 0.2 s"), ("hurry", "drip", "slower than")],
-)
-def test_a_server_that_hangs_is_given_up(
-    request: pytest.FixtureRequest, server: Server, tmp_path: Path, passing: str, fault: str, words: str
-) -> None:
-    request_kept: Request = request.getfixturevalue("request_kept")
-    request.getfixturevalue(passing)
-    other = Machine(tmp_path / "other", server.url, limits=AT_ONCE._replace(attempts=2))
+@pytest.mark.usefixtures("impatience")
+def test_a_server_that_hangs_is_given_up(server: Server, request_kept: Request, tmp_path: Path) -> None:
+    assert "no answer within 0.2 s" in said_of(server, request_kept, tmp_path / "other", "hang")
+
+
+@pytest.mark.usefixtures("hurry")
+def test_a_server_that_sends_a_byte_a_second_is_given_up(server: Server, request_kept: Request, tmp_path: Path) -> None:
+    assert "slower than" in said_of(server, request_kept, tmp_path / "other", "drip")
+
+
+def said_of(server: Server, request_kept: Request, root: Path, fault: str) -> str:
+    """What a machine says of a server with this fault, after two attempts at three fetches."""
+    other = Machine(root, server.url, limits=AT_ONCE._replace(attempts=2))
     server.fault = at(f"cas/{MODEL}", fault)
     for _ in range(3):
         assert other.fetch(request_kept) is None
     assert server.times("GET", MODEL) == 2
     (said,) = other.said
-    assert words in said
+    return said
 
 
 def test_a_server_that_is_gone_in_the_middle_is_given_up(server: Server, request_kept: Request, tmp_path: Path) -> None:
