@@ -40,7 +40,7 @@ def test_a_worker_with_another_version_refuses_and_one_like_this_machine_builds(
 
 def test_a_worker_with_other_code_names_the_modules(project: DaskProject) -> None:
     package = project.cluster.root / "other/qatbuild"
-    shutil.copytree(REPOSITORY / "qatbuild", package)
+    shutil.copytree(REPOSITORY / "qatbuild", package, ignore=shutil.ignore_patterns("__pycache__"))
     (package / "worker/datasets/holdout.py").write_text("CHANGED = True\n")
     with project.cluster.listening():
         project.cluster.start_toy_worker(**{toy_worker.PACKAGE: str(package)})
