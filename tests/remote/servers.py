@@ -257,8 +257,9 @@ def nginx(root: Path) -> Iterator[str]:
         listener.listen()
         config.write_text(NGINX.format(root=root, port=port, user="user root;" if os.getuid() == 0 else ""))
         inherited = {**os.environ, "NGINX": f"{listener.fileno()};"}
-        command = [program, "-p", root, "-e", "stderr", "-c", config]
-        process = subprocess.Popen(command, env=inherited, pass_fds=[listener.fileno()])
+        process = subprocess.Popen(
+            [program, "-p", root, "-e", "stderr", "-c", config], env=inherited, pass_fds=[listener.fileno()]
+        )
         stack.callback(process.wait)
         stack.callback(process.terminate)
         yield f"http://127.0.0.1:{port}/team/cache"
