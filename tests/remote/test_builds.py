@@ -118,7 +118,7 @@ def test_a_clone_without_a_store_of_its_own_uses_the_cache(team: Team, server: S
 
 
 def test_an_interrupt_while_results_are_uploaded_leaves_them_to_the_next_build(team: Team, server: Server) -> None:
-    team.use(server.url, cache_timeout=600)
+    team.use(server.url, cache_timeout=PATIENCE_S)
     server.fault = lambda method, _path: "hang" if method == "PUT" else ""
     process = team.first.started()
     assert process.stdout is not None
@@ -138,7 +138,7 @@ def test_an_interrupt_while_results_are_uploaded_leaves_them_to_the_next_build(t
 
 
 def test_a_build_that_was_killed_while_it_fetched_is_followed_by_a_whole_one(team: Team, server: Server) -> None:
-    team.use(server.url, cache_timeout=600)
+    team.use(server.url, cache_timeout=PATIENCE_S)
     team.first.built()
     clone = team.clone()
     server.fault = lambda method, path: "stall" if method == "GET" and "cas/" in path else ""
