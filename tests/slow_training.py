@@ -5,8 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-HOLD = "QATBUILD_TEST_HOLD"
-"""The environment variable of a training's process with the path of a file: while that exists, the training is slow."""
+HOLD = "TEST_TRAINING_HOLD"
+"""The environment variable with the path of a file: while that exists, the training is slow.
+
+Variables that begin with QATBUILD_ do not reach a training's process.
+"""
 
 FREE_STEPS = 150
 """Steps of each process that are not slow."""

@@ -21,7 +21,7 @@ QUIET = """
 from qatbuild.engine.live import monitor
 monitor._LINE_EVERY_S = float("inf")
 """
-"""Lets a build that a busy machine makes slow say no more than others, which end before their first line of progress."""
+"""Lets builds write no lines about progress, as those that take ten seconds on a busy machine would."""
 
 DODO = f"""
 from qatbuild.plugin import door
