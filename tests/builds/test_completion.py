@@ -30,7 +30,7 @@ SOURCED = {
     "fish": "doit tabcompletion --shell fish | source",
 }
 START = {"bash": ["--norc", "--noprofile", "-i"], "zsh": ["-f", "-i"], "fish": ["--no-config", "-i"]}
-LONGEST = 15
+LONGEST = 120
 """Seconds after which a shell that does not answer fails the test."""
 
 

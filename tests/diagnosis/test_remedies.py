@@ -36,6 +36,7 @@ def killed(broken: Project) -> str:
                 label = line.split()[1].partition(":")[0]
             if line.startswith("1. "):
                 process.send_signal(signal.SIGKILL)
+                break
     return label
 
 

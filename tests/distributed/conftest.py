@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import select
+import socket
 import subprocess
 import sys
 import threading
@@ -15,13 +16,14 @@ from pathlib import Path
 import pytest
 
 from qatbuild.engine.build import build
+from qatbuild.engine.live import monitor
 from qatbuild.engine.loaded import LoadedProject
 from qatbuild.engine.outcome import Result
 from qatbuild.engine.project import Everything, Project
 from tests.builds.conftest import REPOSITORY, ToyProject, toy_at
 from tests.distributed import toy_worker
 
-LIMIT_S = 60
+LIMIT_S = 180
 
 _AS_DOCUMENTED = {"DASK_DISTRIBUTED__SCHEDULER__WORKER_SATURATION": "1"}
 """The setting of docs/scale.md: the scheduler gives a worker no stage before it can begin it."""
@@ -37,7 +39,9 @@ class Cluster:
     """A scheduler, its workers, and the folder through which files travel."""
 
     root: Path
-    port: int = 0
+    place: socket.socket
+    """Has the scheduler's port, which so is no other process's, also while the scheduler is dead."""
+
     processes: list[subprocess.Popen[bytes]] = field(default_factory=list)
 
     @classmethod
@@ -45,17 +49,19 @@ class Cluster:
         """Makes the folder of a cluster, without processes."""
         root.mkdir()
         os.mkfifo(root / "said")
-        return cls(root)
+        place = socket.socket()
+        place.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # The scheduler's has it too, and alone listens.
+        place.bind(("127.0.0.1", 0))
+        return cls(root, place)
 
     @property
     def scheduler(self) -> str:
-        return f"127.0.0.1:{self.port}"
+        return f"127.0.0.1:{self.place.getsockname()[1]}"
 
     def start_scheduler(self, **environment: str) -> None:
-        """Starts the scheduler, at a free port and later at the same one, and waits until it listens."""
-        options = ["--host", "127.0.0.1", "--port", str(self.port), "--no-dashboard", "--no-jupyter"]
-        line = self._started("scheduler", options, b"Scheduler at:", {**_AS_DOCUMENTED, **environment})
-        self.port = int(line.rpartition(b":")[2])
+        """Starts the scheduler, always at the same port, and waits until it listens."""
+        options = ["--host", f"tcp://{self.scheduler}", "--no-dashboard", "--no-jupyter"]
+        self._started("scheduler", options, b"Scheduler at:", {**_AS_DOCUMENTED, **environment})
 
     def start_worker(self, *options: str, **environment: str) -> subprocess.Popen[bytes]:
         """Starts a worker with one thread, and waits until the scheduler has it."""
@@ -94,9 +100,10 @@ class Cluster:
             process.kill()
         for process in self.processes:
             process.wait()
+        self.place.close()
 
-    def _started(self, what: str, options: list[str], sign: bytes, more: dict[str, str]) -> bytes:
-        """Starts a process and returns the line with `sign` that it says."""
+    def _started(self, what: str, options: list[str], sign: bytes, more: dict[str, str]) -> None:
+        """Starts a process, and waits until it says a line with `sign`."""
         path = {"PYTHONPATH": str(REPOSITORY), "PYTHONUNBUFFERED": "1"}
         environment = {**os.environ, **path, **more}
         command = [sys.executable, "-m", f"distributed.cli.dask_{what}", *options]
@@ -108,7 +115,7 @@ class Cluster:
             lines.append(line)
             if sign in line:
                 threading.Thread(target=_drain, args=(process,), daemon=True).start()
-                return line
+                return
         pytest.fail(f"dask {what} ended:\n{b''.join(lines).decode()}")
 
 
@@ -197,6 +204,12 @@ def cluster_at(root: Path, **environment: str) -> Iterator[Cluster]:
         yield result
     finally:
         result.stop()
+
+
+@pytest.fixture(autouse=True)
+def no_lines_about_progress(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Leaves out the lines that a build in this process writes about a stage which takes ten seconds."""
+    monkeypatch.setattr(monitor, "_LINE_EVERY_S", float("inf"))
 
 
 @pytest.fixture

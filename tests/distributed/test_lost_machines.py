@@ -29,7 +29,7 @@ def test_a_training_goes_on_at_another_worker_when_its_own_is_killed(project: Da
 def test_a_build_outlives_the_scheduler(project: DaskProject, capfd: pytest.CaptureFixture[str]) -> None:
     cluster = project.cluster
     cluster.start_toy_worker()
-    patience = dask.config.set({"qatbuild.connect-timeout": "60s"})  # A busy machine takes long to start a scheduler.
+    patience = dask.config.set({"qatbuild.connect-timeout": "180s"})  # A busy machine takes long to start a scheduler.
     with patience, cluster.listening() as said, ThreadPoolExecutor() as pool:
         with cluster.held("float"):
             building = pool.submit(project.build)

@@ -11,9 +11,10 @@ from pathlib import Path
 
 from qatbuild.engine.store.remote import Remote, connect
 from tests.distributed.conftest import Cluster, DaskProject, dask_project_at
+from tests.slow_training import HOLD, slow_model
 
 LABEL = "net:float"
-STEPS = 2000  # A second and more are left after the interrupt, also on a machine where each line is late.
+STEPS = 1000
 RESUMED = "The training goes on from step "
 
 
@@ -23,7 +24,7 @@ def trained_at(root: Path, cluster: Cluster) -> DaskProject:
     (root / "pyproject.toml").write_text("[tool.qatbuild]\nstore = false\nthreads = 1\n")
     train = {"steps": STEPS, "learning_rate": {"initial": 0.05}, "checkpoint_every": 50}
     dataset, scaling = {"name": "digits"}, {"mean": 0, "std_dev": 16}
-    project.spec("net", dataset=dataset, input=scaling, model={"name": "digitsnet"}, train=train)
+    project.spec("net", dataset=dataset, input=scaling, model=slow_model(root), train=train)
     return project
 
 
@@ -72,7 +73,8 @@ def test_a_killed_and_interrupted_training_makes_the_bytes_of_an_undisturbed_one
 ) -> None:
     project, undisturbed = trained_at(tmp_path / "disturbed", cluster), trained_at(tmp_path / "undisturbed", cluster)
     cache = connect(f"{project.root}.cache")
-    worker = cluster.start_worker()
+    environment = {HOLD: str(cluster.root / "hold-float")}
+    worker = cluster.start_worker(**environment)
     folder = project.home("float")
     log = folder / "log.txt"
     folder.mkdir(parents=True)
@@ -80,12 +82,12 @@ def test_a_killed_and_interrupted_training_makes_the_bytes_of_an_undisturbed_one
     events = project.root / "events.jsonl"
     events.touch()
     build = project.doit_here("run", "--events", events.name, LABEL)
-    with lines_of(log, build) as lines, lines_of(events, build) as rows:
+    with cluster.held("float"), lines_of(log, build) as lines, lines_of(events, build) as rows:
         until(lines, lambda line: line.startswith("step ") and saved_step(cache) >= 100)
         worker.kill()
         worker.wait()
         last = saved_step(cache)
-        cluster.start_worker()
+        cluster.start_worker(**environment)
         assert resumed_step(until(lines, lambda line: line.startswith(RESUMED))) == last < STEPS
         logged = logged_step(until(lines, lambda line: line.startswith("step ")))
         assert next(step for step in reported_steps(rows) if step > last)

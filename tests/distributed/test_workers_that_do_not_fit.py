@@ -40,7 +40,7 @@ def test_a_worker_with_another_version_refuses_and_one_like_this_machine_builds(
 
 def test_a_worker_with_other_code_names_the_modules(project: DaskProject) -> None:
     package = project.cluster.root / "other/qatbuild"
-    shutil.copytree(REPOSITORY / "qatbuild", package)
+    shutil.copytree(REPOSITORY / "qatbuild", package, ignore=shutil.ignore_patterns("__pycache__"))
     (package / "worker/datasets/holdout.py").write_text("CHANGED = True\n")
     with project.cluster.listening():
         project.cluster.start_toy_worker(**{toy_worker.PACKAGE: str(package)})
@@ -80,9 +80,10 @@ def test_pools_are_resources_of_dask(project: DaskProject) -> None:
 
 
 def test_a_cluster_without_workers_is_an_error_after_a_limit(project: DaskProject) -> None:
-    with dask.config.set({"qatbuild.workers-timeout": "100ms"}), project.cluster.listening():
+    with dask.config.set({"qatbuild.workers-timeout": "100ms"}):
         error = failure(project)
-        assert "The Dask cluster has no workers, or does not answer." in error
-        assert f"{follows('start workers for it: dask worker')} tcp://{project.cluster.scheduler}" in error
-        project.cluster.start_toy_worker()
+    assert "The Dask cluster has no workers, or does not answer." in error
+    assert f"{follows('start workers for it: dask worker')} tcp://{project.cluster.scheduler}" in error
+    project.cluster.start_toy_worker()
+    with project.cluster.listening():
         assert project.build("net:dataset").ok

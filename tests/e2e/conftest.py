@@ -70,6 +70,8 @@ def digits(tmp_path_factory: pytest.TempPathFactory) -> Project:
     """The shipped digits spec, built. Tests may look, not touch."""
     project = new_project(tmp_path_factory.mktemp("digits") / "project")
     shutil.copy(REPOSITORY / "specs/digits.json", project.root / "specs")
-    shutil.copytree(REPOSITORY / "qatbuild/schema", project.root / "qatbuild/schema")
+    shutil.copytree(
+        REPOSITORY / "qatbuild/schema", project.root / "qatbuild/schema", ignore=shutil.ignore_patterns("__pycache__")
+    )
     (project.root / "build.txt").write_text(project.build("digits"))
     return project

@@ -8,7 +8,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +17,7 @@ import pytest
 from tests.architecture.test_contracts import imported
 from tests.conftest import SHARED
 from tests.e2e.conftest import REPOSITORY, Project, new_project
+from tests.slow_training import HOLD, slow_model
 
 CIFAR = SHARED / "data/cifar10/cifar-10-binary.tar.xz"
 
@@ -172,10 +172,18 @@ def test_full_disk_is_one_error_and_publishes_nothing(project: Project) -> None:
     assert "Traceback" not in done.stdout + done.stderr
 
 
-def training_process(project: Project) -> int:
+@pytest.fixture
+def hold(project: Project, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The file whose removal lets a training of `slow_model` end."""
+    file = project.root / "hold"
+    file.touch()
+    monkeypatch.setenv(HOLD, str(file))
+    return file
+
+
+def training_process(project: Project, doit: subprocess.Popen[str]) -> int:
     """The pid of the process that trains, once it has written its first checkpoint."""
-    deadline = time.monotonic() + 120
-    while time.monotonic() < deadline:
+    while doit.poll() is None:
         if list(project.root.glob("build/work/shared/float-*/float-*/resume/state.json")):
             for folder in Path("/proc").glob("[0-9]*"):
                 try:
@@ -195,10 +203,9 @@ def training_process(project: Project) -> int:
     raise AssertionError("no training began")
 
 
-def test_killed_training_is_one_error_and_goes_on_to_the_same_result(project: Project) -> None:
-    project.spec(
-        "net", train={**json.loads((REPOSITORY / "specs/digits.json").read_text())["train"], "checkpoint_every": 50}
-    )
+def test_killed_training_is_one_error_and_goes_on_to_the_same_result(project: Project, hold: Path) -> None:
+    train = json.loads((REPOSITORY / "specs/digits.json").read_text())["train"]
+    project.spec("net", model=slow_model(project.root), train={**train, "checkpoint_every": 50})
     doit = subprocess.Popen(
         [sys.executable, "-m", "doit", "net:float"],
         cwd=project.root,
@@ -206,12 +213,13 @@ def test_killed_training_is_one_error_and_goes_on_to_the_same_result(project: Pr
         stdout=subprocess.PIPE,
         text=True,
     )
-    os.kill(training_process(project), signal.SIGKILL)
+    os.kill(training_process(project, doit), signal.SIGKILL)
     printed, _ = doit.communicate()
     assert doit.returncode == 1
     assert "was killed by SIGKILL" in printed
     assert "log.txt" in printed
 
+    hold.unlink()
     project.build("net:float")
     (resumed,) = project.root.glob("build/shared/float-*/float.manifest.json")
     assert "goes on from step" in (resumed.parent / "log.txt").read_text()
@@ -222,8 +230,10 @@ def test_killed_training_is_one_error_and_goes_on_to_the_same_result(project: Pr
     assert resumed.read_text() == text
 
 
+@pytest.mark.usefixtures("hold")
 def test_ctrl_c_saves_the_training_and_says_how_to_go_on(project: Project) -> None:
-    project.spec("net", train={**json.loads((REPOSITORY / "specs/digits.json").read_text())["train"], "steps": 5000})
+    train = json.loads((REPOSITORY / "specs/digits.json").read_text())["train"]
+    project.spec("net", model=slow_model(project.root), train={**train, "steps": 5000})
     doit = subprocess.Popen(
         [sys.executable, "-m", "doit", "net:float"],
         cwd=project.root,

@@ -40,7 +40,9 @@ def shortened(name: str, spec: dict[str, Any]) -> dict[str, Any]:
 @pytest.fixture(scope="module")
 def project(tmp_path_factory: pytest.TempPathFactory) -> Project:
     project = new_project(tmp_path_factory.mktemp("tasks") / "project")
-    shutil.copytree(REPOSITORY / "specs/tasks", project.root / "specs/tasks")
+    shutil.copytree(
+        REPOSITORY / "specs/tasks", project.root / "specs/tasks", ignore=shutil.ignore_patterns("__pycache__")
+    )
     for name, spec in SPECS.items():
         (project.root / f"specs/tasks/short-{name}.json").write_text(json.dumps(shortened(name, spec)))
     project.build("-n", "2", *(f"tasks/short-{name}" for name in SPECS))

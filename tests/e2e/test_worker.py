@@ -155,9 +155,10 @@ def test_server_that_imports_ends_with_its_build(tmp_path: Path) -> None:
     path = tmp_path / "request.json"
     path.write_text(request(tmp_path, "net", images=0).to_json())
     (tmp_path / "work" / "net").mkdir(parents=True)
-    imports_for_ever = "lambda: (os.write(2, b'importing'), signal.pause())"
+    imports_for_ever = "lambda: (os.write(2, b'importing'), [sleep(0.01) for _ in itertools.repeat(0)])"
     code = (
-        f"import os, signal; from qatbuild.worker import server; server._preload = {imports_for_ever}; server.serve()"
+        "import itertools, os; from time import sleep; from qatbuild.worker import server; "
+        f"server._preload = {imports_for_ever}; server.serve()"
     )
     pipe = subprocess.PIPE
     with subprocess.Popen([sys.executable, "-c", code], stdin=pipe, stdout=pipe, stderr=pipe, text=True) as server:

@@ -30,7 +30,8 @@ NETS = {
     "lossy": Net(top1=70.0, drop=20.0, bytes=29_000, latency_ms=0.8, worst="conv2", passed=False, right=(70, 60, 80)),
     "team/net@a'b": Net(top1=88.0, warnings=(HOSTILE,)),
 }
-expect.set_options(timeout=20_000)
+PATIENCE_MS = 60_000
+expect.set_options(timeout=PATIENCE_MS)
 FAILURES = {"lost:float": Failure("lost", "float", "Out of memory.\n  hint: take smaller batches")}
 
 
@@ -40,7 +41,7 @@ def browser() -> Iterator[Browser]:
     if program is None:
         pytest.skip(f"no browser on PATH: {', '.join(BROWSERS)}")
     with sync_playwright() as playwright:
-        chromium = playwright.chromium.launch(executable_path=program, args=["--no-sandbox"])
+        chromium = playwright.chromium.launch(executable_path=program, args=["--no-sandbox"], timeout=PATIENCE_MS)
         yield chromium
         chromium.close()
 
@@ -92,7 +93,7 @@ def opened(browser: Browser) -> Iterator[Callable[..., Page]]:
         context = browser.new_context(offline=True, **options)  # type: ignore[arg-type]
         contexts.append(context)
         page = context.new_page()
-        page.set_default_timeout(20_000)
+        page.set_default_timeout(PATIENCE_MS)
         page.on("console", lambda message: faults.append(f"{message.type}: {message.text}"))
         page.on("pageerror", lambda error: faults.append(str(error)))
         page.on("request", lambda request: faults.extend(outside(request.url)))

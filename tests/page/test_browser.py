@@ -148,7 +148,7 @@ def test_a_model_has_curves_confusions_layers_stages_and_provenance(opened: Open
     ]  # fmt: skip
     assert page.locator(".lines").count() == 3
     picture = page.locator(".worst img").first
-    assert picture.evaluate("image => image.complete && image.naturalWidth") == 16
+    assert picture.evaluate("image => image.decode().then(() => image.naturalWidth)") == 16
     assert page.locator(".confusion .right").all_inner_texts() == ["80", "93", "88"]
     assert page.get_by_text("cannot compute: ADD of int16").is_visible()
 

@@ -143,7 +143,7 @@ def test_a_stroke_typed_into_a_field_is_a_letter(page: Page) -> None:
     assert page.get_by_label("Name").input_value() == "team/"
     page.get_by_role("link", name="Skip to the content").focus()
     page.keyboard.press("Enter")
-    assert page.evaluate("document.activeElement.id") == "main"
+    expect(page.locator("#main")).to_be_focused()
 
 
 def test_the_table_is_where_it_was_left(page: Page) -> None:

@@ -27,7 +27,7 @@ COUNT, CHUNKS = 20_000, 20
 def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with the shipped specs, which others may extend."""
     root = tmp_path_factory.mktemp("project")
-    shutil.copytree(SPECS, root, dirs_exist_ok=True)
+    shutil.copytree(SPECS, root, dirs_exist_ok=True, ignore=shutil.ignore_patterns("__pycache__"))
     return root
 
 

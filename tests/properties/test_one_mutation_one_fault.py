@@ -58,7 +58,7 @@ class Outcome(NamedTuple):
 def outcomes(tmp_path_factory: pytest.TempPathFactory) -> list[Outcome]:
     """A thousand mutations that are faults; a seed or a smaller number of steps is another valid spec."""
     root = tmp_path_factory.mktemp("project")
-    shutil.copytree(SPECS, root / "specs")
+    shutil.copytree(SPECS, root / "specs", ignore=shutil.ignore_patterns("__pycache__"))
     files = sorted(file for file in (root / "specs").rglob("*.json") if not file.name.startswith("_"))
     random, result = Random(0), list[Outcome]()
     while len(result) < COUNT:

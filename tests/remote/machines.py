@@ -11,7 +11,7 @@ from qatbuild.engine.store.shared import SharedStore
 from qatbuild.exchange.manifest import Manifest
 from qatbuild.exchange.request import Request
 
-AT_ONCE = Limits(timeout_s=5, attempts=3, pause_s=0.0, lost_s=60.0)
+AT_ONCE = Limits(timeout_s=60, attempts=3, pause_s=0.0, lost_s=600)
 """Limits without pauses."""
 
 CONTENT = {"model.tflite": b"TFL3" * 50_000, "labels.txt": b"zero\none\n", "report.json": b"{}", "events/log": b"..."}

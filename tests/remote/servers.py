@@ -244,35 +244,33 @@ def running(server: Server) -> Iterator[Server]:
 
 @contextlib.contextmanager
 def nginx(root: Path) -> Iterator[str]:
-    """Runs Debian's nginx with WebDAV as this user; yields the URL of a folder that does not exist yet."""
+    """Runs Debian's nginx with WebDAV as this user; yields the URL of a folder that does not exist yet.
+
+    It inherits a socket that listens, as at an upgrade of itself: no other process can take its port before it does.
+    """
     program = shutil.which("nginx", path=f"{os.environ['PATH']}:/usr/sbin")
     if program is None:
         pytest.skip("nginx is not installed: apt-get install nginx-light")
     (root / "files").mkdir(parents=True)
-    port = free_port()
     config = root / "nginx.conf"
-    config.write_text(NGINX.format(root=root, port=port, user="user root;" if os.getuid() == 0 else ""))
-    process = subprocess.Popen([program, "-p", root, "-e", "stderr", "-c", config])
-    try:
-        wait_for(port, process)
+    with taken_port() as (listener, port), contextlib.ExitStack() as stack:
+        listener.listen()
+        config.write_text(NGINX.format(root=root, port=port, user="user root;" if os.getuid() == 0 else ""))
+        inherited = {**os.environ, "NGINX": f"{listener.fileno()};"}
+        process = subprocess.Popen(
+            [program, "-p", root, "-e", "stderr", "-c", config], env=inherited, pass_fds=[listener.fileno()]
+        )
+        stack.callback(process.wait)
+        stack.callback(process.terminate)
         yield f"http://127.0.0.1:{port}/team/cache"
-    finally:
-        process.terminate()
-        process.wait()
 
 
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
-def wait_for(port: int, process: subprocess.Popen[Any]) -> None:
-    """Waits until a server accepts connections."""
-    while process.poll() is None:
-        with contextlib.suppress(ConnectionRefusedError), socket.create_connection(("127.0.0.1", port)):
-            return
-    raise AssertionError(f"{process.args!r} ended with {process.returncode}")
+@contextlib.contextmanager
+def taken_port() -> Iterator[tuple[socket.socket, int]]:
+    """Yields a socket and its port, which nothing else can take; connections are refused until the socket listens."""
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        yield listener, int(listener.getsockname()[1])
 
 
 @contextlib.contextmanager

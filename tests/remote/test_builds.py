@@ -14,7 +14,9 @@ import pytest
 from tests.builds.conftest import REPOSITORY, toy_at
 from tests.hints import follows
 from tests.remote.conftest import Team, label_files
-from tests.remote.servers import Server, free_port, running
+from tests.remote.servers import Server, running, taken_port
+
+PATIENCE_S = 120
 
 WITHOUT_WORKERS = """
 import atexit, subprocess, sys
@@ -68,8 +70,9 @@ def test_without_a_cache_nothing_is_imported_for_it(tmp_path: Path) -> None:
 @pytest.mark.parametrize("kind", ["closed", "hanging", "broken"])
 def test_a_cache_that_is_down_is_said_once_and_the_build_goes_on(team: Team, server: Server, kind: str) -> None:
     server.fault = lambda _method, _path: {"hanging": "hang", "broken": "500"}.get(kind, "")
-    team.use(f"http://127.0.0.1:{free_port()}/x" if kind == "closed" else server.url, cache_timeout=0.2)
-    done = team.first.doit("-n", "2")
+    with taken_port() as (_, closed):
+        team.use(f"http://127.0.0.1:{closed}/x" if kind == "closed" else server.url, cache_timeout=0.2)
+        done = team.first.doit("-n", "2")
     assert done.returncode == 0, done.stdout + done.stderr
     assert len(team.first.runs()) == 8
     (line,) = done.stderr.splitlines()
@@ -115,12 +118,12 @@ def test_a_clone_without_a_store_of_its_own_uses_the_cache(team: Team, server: S
 
 
 def test_an_interrupt_while_results_are_uploaded_leaves_them_to_the_next_build(team: Team, server: Server) -> None:
-    team.use(server.url)
+    team.use(server.url, cache_timeout=PATIENCE_S)
     server.fault = lambda method, _path: "hang" if method == "PUT" else ""
     process = team.first.started()
     assert process.stdout is not None
     assert any("8 built" in line for line in process.stdout)
-    server.has_fault.wait()
+    assert server.has_fault.wait(PATIENCE_S)
     process.send_signal(signal.SIGINT)
     _, said = process.communicate()
     assert process.returncode == 130
@@ -135,12 +138,12 @@ def test_an_interrupt_while_results_are_uploaded_leaves_them_to_the_next_build(t
 
 
 def test_a_build_that_was_killed_while_it_fetched_is_followed_by_a_whole_one(team: Team, server: Server) -> None:
-    team.use(server.url, cache_timeout=60)
+    team.use(server.url, cache_timeout=PATIENCE_S)
     team.first.built()
     clone = team.clone()
     server.fault = lambda method, path: "stall" if method == "GET" and "cas/" in path else ""
     process = clone.started()
-    server.has_fault.wait()
+    assert server.has_fault.wait(PATIENCE_S)
     partial = clone.root / "build/.qatbuild/partial"
     while not any(path.is_file() and path.stat().st_size for path in partial.glob("*")):
         assert process.poll() is None

@@ -9,14 +9,14 @@ from typing import Any
 
 import pytest
 
-from tests.builds.conftest import ToyProject, toy_at
+from tests.builds.conftest import QUIET, ToyProject, toy_at
 from tests.terminal.screen import Terminal
 
-DODO = """
+DODO = f"""
 from qatbuild.plugin import door
 from tests.terminal.talking import TalkingExecutor
 DOIT_CONFIG, task_specs = door(__file__, TalkingExecutor())
-"""
+{QUIET}"""
 
 
 class Talking(ToyProject):

@@ -23,15 +23,19 @@ def _says(wanted: str) -> Callable[[str], bool]:
     return lambda text: wanted in text
 
 
+def draws(*wanted: str) -> Callable[[str], bool]:
+    """Whether a screen shows these and the whole block below: a terminal passes on what is written line by line."""
+    return lambda text: all(each in text for each in wanted) and bool(TOTAL.match(text.splitlines()[-1]))
+
+
 def test_stages_side_by_side_have_a_line_each_and_the_build_one(talking: Talking) -> None:
     talking.spec("other", train={"steps": 100, "learning_rate": {"initial": 0.2}})
     talking.says("float", step(80))
     talking.hold("float")
     with talking.terminal("-n", "2") as terminal:
-        text = terminal.until(lambda text: "other:float:  40%" in text and "net:float:  40%" in text)
+        text = terminal.until(draws("other:float:  40%", "net:float:  40%"))
         figures = r"80/200 \[00:02<00:03, 40.00 steps/s, loss=0.25\]"
         assert re.search(rf"^net:float:  40%\|.*\| {figures}$", text, re.MULTILINE)
-        assert TOTAL.match(text.splitlines()[-1])
         assert "First build here: 14 stages of net, other." in text.splitlines()[0]
         talking.release("float")
         assert terminal.end() == 0
@@ -50,7 +54,7 @@ def test_a_window_that_becomes_narrow_and_wide_again_shows_each_line_once(talkin
         assert len(live(text)) == 2, text
         assert ".  net:float: not built yet" in text
         terminal.resize(120)
-        text = terminal.until(lambda text: "net:float:  40%|" in text)
+        text = terminal.until(draws("net:float:  40%|"))
         assert len(live(text)) == 2, text
         talking.release("float")
         assert terminal.end() == 0
@@ -106,7 +110,7 @@ from tests.terminal.talking import TalkingExecutor
 build(Project.prepared(Path.cwd()), executor=TalkingExecutor(), say=sys.stdout.write)
 """
     with Terminal(sys.executable, "-c", program, cwd=talking.root) as terminal:
-        text = terminal.until(lambda text: "net:float:  40%" in text)
+        text = terminal.until(draws("net:float:  40%"))
         assert ".  net:float: not built yet" in text
         talking.release("float")
         assert terminal.end() == 0
@@ -118,7 +122,7 @@ def test_a_warning_stays_above_the_live_lines(talking: Talking) -> None:
     talking.says("float", {"warning": "float: the data have one class"}, step(80))
     talking.hold("float")
     with talking.terminal() as terminal:
-        text = terminal.until(lambda text: "net:float:  40%" in text)
+        text = terminal.until(draws("net:float:  40%"))
         assert text.splitlines().index("warning: float: the data have one class") < len(text.splitlines()) - 2
         talking.release("float")
         assert terminal.end() == 0
@@ -149,7 +153,7 @@ def started_in_a_shell(talking: Talking) -> Iterator[Terminal]:
     talking.hold("float")
     with Terminal("/bin/bash", "--norc", "-i", cwd=talking.root, environment={"PS1": "$ "}) as terminal:
         terminal.press(f"{sys.executable} -m doit\n".encode())
-        terminal.until(lambda text: "net:float:  40%" in text)
+        terminal.until(draws("net:float:  40%"))
         yield terminal
 
 
@@ -168,7 +172,7 @@ def test_ctrl_z_removes_the_block_and_fg_draws_it_below_what_the_shell_said(talk
             text = terminal.until(_says(f"net:{following}: not built yet"))
         assert b" of 8 stages" not in terminal.raw[said:]  # In the background the terminal is the shell's.
         terminal.press(b"fg\n")
-        text = terminal.until(lambda text: "net:convert:  10%" in text)
+        text = terminal.until(draws("net:convert:  10%"))
         assert len(live(text)) == 2, text
         assert "Stopped" in text
         talking.release("convert")
@@ -186,7 +190,7 @@ def test_what_the_shell_says_of_a_build_that_was_stopped_without_warning_stays(t
         terminal.press(b"bg\n")
         terminal.until(_says("net:quantize: not built yet"))
         terminal.press(b"fg\n")
-        terminal.until(_says("net:quantize:  10%"))
+        terminal.until(draws("net:quantize:  10%"))
         talking.release("quantize")
         text = terminal.until(_says("8 built in"))
         assert text.startswith(stopped)
@@ -214,7 +218,7 @@ def test_each_trial_of_doit_cure_has_live_lines(talking: Talking) -> None:
     talking.says("quantize", step(20, title="quantize toynet"))
     talking.hold("quantize")
     with talking.terminal("cure", "net", "--budget", "1") as terminal:
-        text = terminal.until(lambda text: ":quantize:  10%" in text)
+        text = terminal.until(draws(":quantize:  10%"))
         assert re.match(r"cure/net@\w+:quantize:  10%\|", live(text)[0])
         assert re.match(r"\d of 8 stages", live(text)[1])
         assert "net is refused: " in text

@@ -20,7 +20,7 @@ SLOW = ("tqdm", "qatbuild.engine.live.screen", "qatbuild.engine.live.words", "qa
 
 
 def test_into_a_log_a_stage_says_how_far_it_is(talking: Talking) -> None:
-    (talking.root / "dodo.py").write_text(AT_ONCE + DODO)
+    (talking.root / "dodo.py").write_text(DODO + AT_ONCE)
     talking.says("float", step(80))
     talking.hold("float")
     process = talking.started()
@@ -43,7 +43,7 @@ def test_before_another_program_nothing_is_drawn(talking: Talking) -> None:
 
 
 def test_a_stream_that_goes_elsewhere_gets_whole_lines_and_the_terminal_no_block(talking: Talking) -> None:
-    (talking.root / "dodo.py").write_text(AT_ONCE + DODO)
+    (talking.root / "dodo.py").write_text(DODO + AT_ONCE)
     talking.says("float", {"warning": "few data"}, step(80))
     talking.hold("float")
     with Terminal("/bin/sh", "-c", f"{sys.executable} -m doit > out", cwd=talking.root) as terminal:

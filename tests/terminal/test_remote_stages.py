@@ -13,7 +13,7 @@ import pytest
 from tests.distributed.conftest import Cluster, DaskProject, Said, cluster_at, dask_project_at
 from tests.terminal.conftest import step
 from tests.terminal.screen import Terminal
-from tests.terminal.test_live_lines import live
+from tests.terminal.test_live_lines import draws, live
 
 
 @pytest.fixture(scope="module")
@@ -51,7 +51,7 @@ def started(project: DaskProject) -> Terminal:
 def test_remote_stages_have_their_lines_and_are_counted(project: DaskProject) -> None:
     with started(project) as terminal:
         with project.cluster.held("float"):
-            text = terminal.until(lambda text: text.count(":float:  40%") == 2)
+            text = terminal.until(lambda text: text.count(":float:  40%") == 2 and draws()(text))
             assert re.fullmatch(r"\d of 14 stages", live(text)[-1])
             assert "warning: float is half done" in text
         assert terminal.end() == 0

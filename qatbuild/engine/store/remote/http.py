@@ -89,6 +89,7 @@ class HttpRemote:
         pace = Pace(self._timeout_s)
         for chunk in self._chunks(answer, pace):
             sink.write(chunk)
+            sink.flush()  # What has arrived is not fetched again after a kill.
             if size_bytes and sink.tell() > size_bytes:
                 answer.close()
                 return
