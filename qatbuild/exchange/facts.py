@@ -65,13 +65,24 @@ class IntegerTensor(NamedTuple):
 
 
 class CheckFacts(NamedTuple):
-    """The stage `check`: how many operations of each type the network has."""
+    """The stage `check`: how many operations of each type the network has, and names of operations of its graph.
+
+    `inputs` are the placeholders by input, `tensors` and `outputs` the network's tensors and their results by name.
+    """
 
     operations: Mapping[str, int]
+    inputs: Mapping[str, str]
+    tensors: Mapping[str, str]
+    outputs: Mapping[str, str]
 
     def to_json(self) -> dict[str, Any]:
         """The facts of the manifest."""
         return plain(self)
+
+    @classmethod
+    def of(cls, facts: Json) -> CheckFacts:
+        """Reads the facts of a manifest."""
+        return cls(facts["operations"], facts["inputs"], facts["tensors"], facts["outputs"])
 
 
 class Checkpoints(NamedTuple):

@@ -53,8 +53,8 @@ def check_network(project: Project, **asked: Any) -> None:
 def converted(project: Project) -> Manifest:
     """Run the stages behind the check; return the manifest of convert, whose gates passed."""
     initialized(project)
-    project.run(quantize.run, "dataset", "float")
-    project.run(export.run, "dataset")
+    project.run(quantize.run, "dataset", "check", "float")
+    project.run(export.run, "dataset", "check")
     project.run(freeze.run, "export", "quantize", "float")
     made = project.run(convert.run, "export", "freeze")
     assert all(gate["passed"] for gate in made.facts["gates"])

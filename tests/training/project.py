@@ -15,6 +15,7 @@ from qatbuild.exchange.facts import StageFacts
 from qatbuild.exchange.files import write_text
 from qatbuild.exchange.manifest import Manifest
 from qatbuild.exchange.request import Input, Request, Source
+from qatbuild.worker.stages import check
 
 RATE = {"schedule": "constant", "initial": 0.05, "final": 0.0, "decay_steps": None, "decay_rate": None}
 RATE |= {"boundaries": [], "values": [], "warm_up_steps": 0}
@@ -118,7 +119,9 @@ class Project:
         return request
 
     def run(self, stage: Callable[[Request], StageFacts], *inputs: str, **sources: Path) -> Manifest:
-        """Run a stage and publish its manifest."""
+        """Run a stage and publish its manifest; an input "check" is the check of the settings as they are now."""
+        if "check" in inputs:
+            self.run(check.run, "dataset", **sources)
         name = stage.__module__.rpartition(".")[2]
         request = self.request(name, *inputs, sources=sources)
         return self.publish(name, request.out, stage(request).to_json())

@@ -124,8 +124,8 @@ def converted(project: Project, model: keras.Model, **asked: Any) -> tuple[Model
     project.settings["quantize"] = {**project.settings["quantize"], "mode": "integer", **asked}
     project.run(check.run, "dataset", network=path)
     project.run(floating.run, "dataset", network=path)
-    quantized = project.run(quantize.run, "dataset", "float", network=path)
-    project.run(export.run, "dataset", network=path)
+    quantized = project.run(quantize.run, "dataset", "check", "float", network=path)
+    project.run(export.run, "dataset", "check", network=path)
     project.run(freeze.run, "export", "quantize", "float")
     made = project.run(convert.run, "export", "freeze")
     assert all(gate["passed"] for gate in made.facts["gates"])

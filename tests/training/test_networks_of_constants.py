@@ -48,14 +48,14 @@ def test_constants_are_quantized_by_ptq_and_not_trained(tmp_path: Path) -> None:
     project.settings["quantize"] = trained | measured
     project.run(check.run, "dataset")
     assert project.run(floating.run, "dataset").facts["steps"] == [0]
-    project.run(quantize.run, "dataset", "float")
-    project.run(export.run, "dataset")
+    project.run(quantize.run, "dataset", "check", "float")
+    project.run(export.run, "dataset", "check")
     project.run(freeze.run, "export", "quantize", "float")
     made = project.run(convert.run, "export", "freeze")
     assert all(gate["passed"] for gate in made.facts["gates"])
     project.settings["quantize"] = trained
     with pytest.raises(StageError, match="no variables that a training could change") as refused:
-        project.run(quantize.run, "dataset", "float")
+        project.run(quantize.run, "dataset", "check", "float")
     assert follows('Write "quantize": {"method": "ptq"}: it measures ranges') in refused.value.hint
     project.settings["quantize"] = trained | measured
-    assert project.run(quantize.run, "dataset", "float")
+    assert project.run(quantize.run, "dataset", "check", "float")

@@ -83,8 +83,8 @@ def made(root: Path, method: str) -> Project:
 @pytest.mark.parametrize("method", METHODS)
 def test_two_inputs_and_two_outputs_are_built_and_measured_by_name(method: str, tmp_path: Path) -> None:
     project = made(tmp_path, method)
-    project.run(quantize.run, "dataset", "float")
-    exported = project.run(export.run, "dataset").facts
+    project.run(quantize.run, "dataset", "check", "float")
+    exported = project.run(export.run, "dataset", "check").facts
     assert exported["inputs"] == {"picture": "input_picture", "weather": "input_weather"}
     project.run(freeze.run, "export", "quantize", "float")
     project.run(convert.run, "export", "freeze")
@@ -119,7 +119,7 @@ def test_a_killed_training_of_several_ends_goes_on_to_the_same_bytes(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     project = made(tmp_path, "qat")
-    whole = project.run(quantize.run, "dataset", "float")
+    whole = project.run(quantize.run, "dataset", "check", "float")
     expected = [tensors(whole.folder / f"model.ckpt-{step}") for step in (3, 6)]
     (tmp_path / "work/quantize").rename(tmp_path / "whole")
     usual = Batches.__call__
@@ -132,8 +132,8 @@ def test_a_killed_training_of_several_ends_goes_on_to_the_same_bytes(
     with monkeypatch.context() as patch:
         patch.setattr(Batches, "__call__", killed)
         with pytest.raises(RuntimeError, match="killed"):
-            project.run(quantize.run, "dataset", "float")
-    resumed = project.run(quantize.run, "dataset", "float")
+            project.run(quantize.run, "dataset", "check", "float")
+    resumed = project.run(quantize.run, "dataset", "check", "float")
     assert [tensors(resumed.folder / f"model.ckpt-{step}") for step in (3, 6)] == expected
     assert resumed.facts == whole.facts
     assert resumed.facts["metric"] == "side.top1"

@@ -61,7 +61,7 @@ def test_float_then_quantize_then_export_then_freeze(project: Project, digits: t
     assert len(report["quantized"]) == 10
     assert not report["left_float"]
 
-    exported = project.run(export.run, "dataset")
+    exported = project.run(export.run, "dataset", "check")
     assert exported.facts == {
         "inputs": {"images": "input"},
         "outputs": {"labels": "DigitsNet/Predictions/Softmax"},
@@ -87,7 +87,7 @@ def test_equal_requests_leave_equal_bytes(tmp_path: Path, digits: tuple[np.ndarr
     for name in ("one", "other"):
         project = Project(tmp_path / name, images[:360], labels[:360], 100)
         _train(project)
-        project.run(export.run, "dataset")
+        project.run(export.run, "dataset", "check")
         project.run(freeze.run, "export", "quantize", "float")
         manifests.append([(tmp_path / name / "work" / stage / f"out/{stage}.manifest.json").read_bytes()
                           for stage in ("float", "quantize", "export", "freeze")])  # fmt: skip
@@ -109,14 +109,14 @@ def test_from_scratch_needs_no_float_stage_and_takes_the_steps_of_train(project:
     quantized = project.run(quantize.run, "dataset")
     assert quantized.facts["steps"] == [20, 40]
     assert not any("fake_quantization_step" in name for name in tensors(quantized.folder / "model.ckpt-40"))
-    project.run(export.run, "dataset")
+    project.run(export.run, "dataset", "check")
     frozen = project.run(freeze.run, "export", "quantize")
     assert frozen.facts["checkpoint_step"] == frozen.facts["float_checkpoint_step"] == 40
 
 
-def test_check_counts_the_operations_and_leaves_no_file(project: Project) -> None:
+def test_check_counts_the_operations_and_publishes_the_network(project: Project) -> None:
     checked = project.run(check.run, "dataset")
-    assert not checked.files
+    assert [*checked.files] == ["network.meta"]
     assert checked.facts["operations"]["Conv2D"] == 2
 
 
@@ -221,7 +221,7 @@ def test_tensor_without_a_range_is_named(project: Project, tmp_path: Path) -> No
 
 def test_step_without_checkpoint_lists_those_that_exist(project: Project) -> None:
     _train(project)
-    project.run(export.run, "dataset")
+    project.run(export.run, "dataset", "check")
     project.settings["convert"] = {"checkpoint": 4}
     with pytest.raises(StageError) as refused:
         project.run(freeze.run, "export", "quantize", "float")
@@ -235,7 +235,7 @@ def test_best_needs_validation_images(tmp_path: Path, digits: tuple[np.ndarray, 
     project = Project(tmp_path, images[:200], labels[:200], 0)
     project.settings["train"] = {**project.settings["train"], "steps": 4}
     _train(project)
-    project.run(export.run, "dataset")
+    project.run(export.run, "dataset", "check")
     project.settings["convert"] = {"checkpoint": "best"}
     with pytest.raises(StageError, match="no validation examples") as refused:
         project.run(freeze.run, "export", "quantize", "float")
@@ -250,14 +250,14 @@ def test_freezing_lists_what_a_checkpoint_lacks(project: Project) -> None:
     trained = project.run(floating.run, "dataset")
     facts = {**trained.facts, "fake_quants": 0, "ranges": {}, "warnings": []}
     project.publish("quantize", trained.folder, facts)
-    project.run(export.run, "dataset")
+    project.run(export.run, "dataset", "check")
     with pytest.raises(StageError) as refused:
         project.run(freeze.run, "export", "quantize", "float")
     assert "DigitsNet/conv1/act_quant/max" in dict(refused.value.facts)["missing"].split()
 
 
 def test_inference_graph_has_no_weights_no_dropout_and_no_initial_values(project: Project) -> None:
-    exported = project.run(export.run, "dataset")
+    exported = project.run(export.run, "dataset", "check")
     for name in ("inference_graph.pb", "float_inference_graph.pb"):
         definition = _graph(exported.file(name))
         placeholder = next(node for node in definition.node if node.op == "Placeholder")
@@ -270,7 +270,7 @@ def test_inference_graph_has_no_weights_no_dropout_and_no_initial_values(project
 def test_layers_that_overrides_keep_in_float_are_named_for_the_conversion(project: Project) -> None:
     overrides = [{"layer": "conv1", "range": None, "bits": None, "float": True}]
     project.settings["quantize"] = {**project.settings["quantize"], "mode": "integer", "overrides": overrides}
-    assert "conv1" in project.run(export.run, "dataset").facts["float_layers"]
+    assert "conv1" in project.run(export.run, "dataset", "check").facts["float_layers"]
 
 
 def test_augmentation_is_refused_where_a_target_cannot_move_with_its_image(

@@ -25,7 +25,7 @@ from qatbuild.worker.stages.rewriting import Quantizer
 from qatbuild.worker.training import checkpoint
 from qatbuild.worker.training.application import Application
 from qatbuild.worker.training.batches import order
-from qatbuild.worker.training.inference import inference
+from qatbuild.worker.training.inference import Inference
 from qatbuild.worker.training.resume import Progress
 from qatbuild.worker.training.rewrite import Rewrite
 from qatbuild.worker.training.session import session
@@ -54,8 +54,8 @@ def run(request: Request) -> QuantizeFacts:
     rows = learning.examples(request, "train")
     index = _chosen(rows, settings["images"], int(request.settings["train"]["seed"]))
     weights = learning.last_float_checkpoint(request)
-    sample = _Sample(target, rows, index)
-    model, report, values = _measure(sample, asked, settings, weights, threads=request.threads)
+    sample, built = _Sample(target, rows, index), rewriting.checked_network(request)
+    model, report, values = _measure(built, sample, asked, settings, weights, threads=request.threads)
     rewrite, prefix = rewriting.fake_quantization(asked, []), checkpoint.prefix(request.out, 0)
     checkpoint.write({**model, **values, "global_step": np.array(0, np.int64)}, prefix)
     texts = warnings.of_calibration(request, len(index), len(rows), folded=bool(report.folded))
@@ -109,13 +109,12 @@ class _Sample(NamedTuple):
 
 
 def _measure(
-    sample: _Sample, asked: Quantizer, settings: Mapping[str, Any], weights: Path, *, threads: int
+    built: Inference, sample: _Sample, asked: Quantizer, settings: Mapping[str, Any], weights: Path, *, threads: int
 ) -> tuple[Values, RewriteReport, Values]:
     """Returns a checkpoint's values of the network's variables, the plan of its rewrite, and the values of its ranges.
 
     The ranges are measured in the float graph with the checkpoint's weights; all values are by the variable's name.
     """
-    built = inference(sample.target)
     with built.graph.as_default():
         shapes = {variable.op.name: variable.shape.as_list() for variable in v1.global_variables()}
     plan = asked.plan(built.graph, built.inputs, built.tensors)

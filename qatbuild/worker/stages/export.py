@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from qatbuild.exchange.facts import ExportFacts
 from qatbuild.exchange.request import Request
-from qatbuild.worker.stages import learning, rewriting
+from qatbuild.worker.stages import rewriting
 from qatbuild.worker.training.frozen import without_weights
-from qatbuild.worker.training.inference import Inference, inference
+from qatbuild.worker.training.inference import Inference
 
 
 def run(request: Request) -> ExportFacts:
@@ -15,9 +15,8 @@ def run(request: Request) -> ExportFacts:
     Their inputs are float32 [batch, *shape] of real values, for bytes (byte - mean) / std_dev. Variables are
     operations without values; dropout, augmentation and initial values are left out.
     """
-    target, asked = learning.application(request), rewriting.quantizer(request)
-    # Built once: the rewrite changes the graph in place, after the float graph is written.
-    built = inference(target)
+    built, asked = rewriting.checked_network(request), rewriting.quantizer(request)
+    # Read once: the rewrite changes the graph in place, after the float graph is written.
     _write(request, "float_inference_graph.pb", built)
     report = asked.inference(built.graph, built.inputs, built.tensors)
     _write(request, "inference_graph.pb", built)

@@ -14,7 +14,7 @@ import tensorflow as tf
 from numpy.typing import NDArray
 
 from qatbuild.exchange.errors import StageError
-from qatbuild.exchange.facts import Rewritten
+from qatbuild.exchange.facts import CheckFacts, Rewritten
 from qatbuild.exchange.files import write_text
 from qatbuild.exchange.outputs import read_outputs
 from qatbuild.exchange.request import Request
@@ -25,10 +25,21 @@ from qatbuild.quantize.modes import check_network, plan_inference, rewrite_infer
 from qatbuild.quantize.options import Options, Override
 from qatbuild.quantize.rewrite_report import RewriteReport
 from qatbuild.worker.training.application import op_name
+from qatbuild.worker.training.inference import Inference
 from qatbuild.worker.training.rewrite import Ends, Rewrite
+
+NETWORK = "network.meta"
+"""The file of the stage `check`: the network for inference, without quantization, with initial values as weights."""
 
 _IMAGES = "images"
 """The input that the spec's short form names."""
+
+
+def checked_network(request: Request) -> Inference:
+    """The network for inference that the stage `check` has built."""
+    manifest = request.inputs["check"].manifest
+    facts = CheckFacts.of(manifest.facts)
+    return Inference.parsed(manifest.file(NETWORK).read_bytes(), facts.inputs, facts.tensors, facts.outputs)
 
 
 def options(request: Request) -> Options:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from pathlib import Path
-from typing import Any
 
 import tensorflow as tf
 
@@ -41,10 +40,15 @@ def freeze(graph: Path, weights: Path, outputs: Collection[str]) -> bytes:
     frozen = v1.GraphDef()
     frozen.versions.CopyFrom(definition.versions)
     for node in definition.node:
-        frozen.node.add().CopyFrom(_frozen(node, values))
+        frozen.node.add().CopyFrom(_frozen(node))
     # Reads of variables are identities now: they are removed, with the nodes for training.
     lean = v1.graph_util.remove_training_nodes(frozen, protected_nodes=list(outputs))
-    content: bytes = with_constant_shapes(lean, outputs).SerializeToString(deterministic=True)
+    shaped = with_constant_shapes(lean, outputs)
+    # The weights come last: each step before copies every node.
+    for node in shaped.node:
+        if node.name in values:
+            graph_def.set_constant(node, values.pop(node.name))
+    content: bytes = shaped.SerializeToString(deterministic=True)
     return content
 
 
@@ -88,10 +92,13 @@ def _computed_sizes(reshape: tf.Operation) -> list[int] | None:
     return [-1 if size is None else size for size in shape.as_list()]
 
 
-def _frozen(node: tf.compat.v1.NodeDef, values: dict[str, Any]) -> tf.compat.v1.NodeDef:
-    """Returns the node, or its replacement in a graph without variables."""
+def _frozen(node: tf.compat.v1.NodeDef) -> tf.compat.v1.NodeDef:
+    """Returns the node, or its replacement in a graph without variables; constants for variables lack their values."""
     if node.op in _VARIABLES:
-        return graph_def.new_constant(node.name, values[node.name])
+        constant = v1.NodeDef(name=node.name, op=graph_def.CONSTANT)
+        constant.attr["dtype"].type = constant.attr["value"].tensor.dtype = node.attr["dtype"].type
+        constant.attr["value"].tensor.tensor_shape.CopyFrom(node.attr["shape"].shape)
+        return constant
     if node.op == "ReadVariableOp":
         identity = v1.NodeDef(name=node.name, op="Identity", input=node.input)
         identity.attr["T"].type = node.attr["dtype"].type

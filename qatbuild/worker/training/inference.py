@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import tensorflow as tf
+from tensorflow.python.framework.meta_graph import import_scoped_meta_graph  # The public one adds a Saver.
 
 from qatbuild.worker.training.application import Application, end_names, op_name
 from qatbuild.worker.training.rewrite import Ends
@@ -29,6 +30,26 @@ class Inference:
     inputs: Mapping[str, str]
     tensors: Mapping[str, str]
     outputs: Mapping[str, str]
+
+    def serialized(self) -> bytes:
+        """Returns the graph with its variables, for `parsed`: a binary MetaGraphDef, equal for equal graphs.
+
+        It has all operations, those of the initial values too: with fewer a rewrite could name its own ones otherwise.
+        """
+        with self.graph.as_default():
+            meta = v1.train.export_meta_graph(collection_list=[v1.GraphKeys.GLOBAL_VARIABLES])
+        content: bytes = meta.SerializeToString(deterministic=True)
+        return content
+
+    @classmethod
+    def parsed(
+        cls, content: bytes, inputs: Mapping[str, str], tensors: Mapping[str, str], outputs: Mapping[str, str]
+    ) -> Inference:
+        """Returns what `serialized` wrote, with these names: a graph of layers takes several times as long to build."""
+        graph = tf.Graph()
+        with graph.as_default():
+            import_scoped_meta_graph(v1.MetaGraphDef.FromString(content))
+        return cls(graph, inputs, tensors, outputs)
 
 
 def inference(target: Application, rewrite: Rewriting | None = None) -> Inference:
