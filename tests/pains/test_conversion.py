@@ -111,7 +111,7 @@ def test_each_stage_has_a_process_of_its_own_and_the_terminal_no_deprecation(bui
     log = built.file("usual@qat", "log.txt")
     conversion = log.read_text().split("== convert")[1].split("\n== ")[0]
     assert "deprecat" not in conversion.lower()
-    folders = [log.parent, *(built.stage("usual@qat", stage).folder for stage in ("float", "quantize"))]
+    folders = [built.stage("usual@qat", stage).folder for stage in ("float", "quantize")]
     logs = [(folder / "log.txt").read_text() for folder in folders]
     processes = [{*re.findall(r"^process (\d+)$", each, re.MULTILINE)} for each in logs]
     assert all(len(each) == 1 for each in processes)
