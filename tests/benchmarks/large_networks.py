@@ -19,7 +19,6 @@ import argparse
 import json
 import os
 import shutil
-import subprocess
 import sys
 import tempfile
 import time
@@ -28,7 +27,7 @@ from typing import Any
 
 import numpy as np
 
-from tests.benchmarks.measure import cost, host
+from tests.benchmarks.measure import commit_of, cost, host
 from tests.benchmarks.table import RESULTS, publish
 
 NETWORKS = ("MobileNetV2", "EfficientNetV2B0", "NASNetMobile")
@@ -62,7 +61,7 @@ def main(arguments: list[str]) -> int:
     with tempfile.TemporaryDirectory() as temporary:
         folder = (options.keep or Path(temporary)).absolute()
         for network in options.networks:
-            projects = [folder / f"{network}-{_commit(checkout)}" for checkout in checkouts]
+            projects = [folder / f"{network}-{commit_of(checkout)}" for checkout in checkouts]
             built = [_built(*each, network) for each in zip(checkouts, projects, strict=True)]
             if len(built) > 1:
                 built[-1]["differ"] = _differences(*projects)
@@ -106,7 +105,7 @@ def _built(checkout: Path, project: Path, network: str) -> dict[str, Any]:
     runs = {file.name.partition(".")[0]: json.loads(file.read_text()) for file in project.glob("build/**/*.run.json")}
     return {
         "network": network,
-        "commit": _commit(checkout),
+        "commit": commit_of(checkout),
         "date": time.strftime("%Y-%m-%d %H:%M"),
         "load": round(os.getloadavg()[0], 1),
         "wall_seconds": round(taken.wall_seconds, 1),
@@ -133,11 +132,6 @@ def _digests(project: Path) -> dict[str, str]:
         listed = json.loads(file.read_text())["files"]
         digests |= {f"{stage}: {name}": digest for name, (_, digest) in listed.items() if digest}
     return digests
-
-
-def _commit(checkout: Path) -> str:
-    git = ["git", "-C", str(checkout), "describe", "--always", "--dirty", "--exclude=*"]
-    return subprocess.run(git, capture_output=True, text=True, check=True).stdout.strip()
 
 
 def markdown(result: dict[str, Any]) -> str:

@@ -65,6 +65,12 @@ def median(costs: Sequence[Cost]) -> Cost:
     )
 
 
+def commit_of(checkout: Path) -> str:
+    """The commit of a checkout; `-dirty` if its files differ from it."""
+    git = ["git", "-C", str(checkout), "describe", "--always", "--dirty", "--exclude=*"]
+    return subprocess.run(git, capture_output=True, text=True, check=True).stdout.strip()
+
+
 def _commit() -> str:
     """The commit of this repository; `-dirty` if the code differs from it, not the results that a benchmark writes."""
     git = ["git", "-C", str(Path(__file__).parents[2])]
