@@ -13,6 +13,7 @@ from tests.benchmarks import (
     accuracy,
     dask_sweep,
     diagnosis,
+    growth_against,
     keras_applications,
     large_networks,
     pictures,
@@ -27,6 +28,7 @@ from tests.benchmarks.training import table as training
 
 TABLES: dict[str, tuple[str, Callable[[dict[str, Any]], str]]] = {
     "growth": ("growth", table.markdown),
+    "growth_against": ("growth_against", growth_against.markdown),
     "training": ("training", training.markdown),
     "accuracy": ("accuracy", accuracy.markdown),
     "precision": ("precision", accuracy.markdown),
