@@ -66,14 +66,8 @@ def median(costs: Sequence[Cost]) -> Cost:
 
 
 def commit_of(checkout: Path) -> str:
-    """The commit of a checkout; `-dirty` if its files differ from it."""
-    git = ["git", "-C", str(checkout), "describe", "--always", "--dirty", "--exclude=*"]
-    return subprocess.run(git, capture_output=True, text=True, check=True).stdout.strip()
-
-
-def _commit() -> str:
-    """The commit of this repository; `-dirty` if the code differs from it, not the results that a benchmark writes."""
-    git = ["git", "-C", str(Path(__file__).parents[2])]
+    """The commit of a checkout; `-dirty` if its code differs from it, not the results that a benchmark writes."""
+    git = ["git", "-C", str(checkout)]
     commit = subprocess.run([*git, "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=False)
     if commit.returncode:
         return "unknown"
@@ -87,7 +81,7 @@ def host() -> dict[str, object]:
     cpus = Path("/proc/cpuinfo").read_text().splitlines() if Path("/proc/cpuinfo").exists() else []
     names = [line.partition(": ")[2] for line in cpus if line.startswith("model name")]
     return {
-        "commit": _commit(),
+        "commit": commit_of(Path(__file__).parents[2]),
         "date": time.strftime("%Y-%m-%d"),
         "cpu": names[0] if names else platform.machine(),
         "threads": os.cpu_count(),
