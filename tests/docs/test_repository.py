@@ -35,8 +35,8 @@ def test_the_workflow_runs_ci_on_every_python_that_the_package_supports() -> Non
 
 
 def test_contributors_are_told_of_every_folder_of_tests() -> None:
-    told = set(re.findall(r"`tests/(\w+)`", (REPOSITORY / ".github/CONTRIBUTING.md").read_text()))
-    assert told == {folder.parent.name for folder in (REPOSITORY / "tests").glob("*/__init__.py")}
+    described = set(re.findall(r"`tests/(\w+)`", (REPOSITORY / ".github/CONTRIBUTING.md").read_text()))
+    assert described == {folder.parent.name for folder in (REPOSITORY / "tests").glob("*/__init__.py")}
 
 
 def test_ci_runs_the_checks_of_a_commit() -> None:

@@ -28,9 +28,9 @@ def suspendable(leave: Callable[[], object], come_back: Callable[[], object]) ->
         signal.signal(signal.SIGTSTP, stop)
 
     signal.signal(signal.SIGTSTP, stop)
-    former = signal.signal(signal.SIGCONT, lambda *_: come_back())
+    handler_before = signal.signal(signal.SIGCONT, lambda *_: come_back())
     try:
         yield
     finally:
         signal.signal(signal.SIGTSTP, signal.SIG_DFL)
-        signal.signal(signal.SIGCONT, former)
+        signal.signal(signal.SIGCONT, handler_before)
